@@ -1,0 +1,182 @@
+"""Every setting, declared once, with its default.
+
+A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`) under the name
+`config`. Fields that are None are filled in from the data or from the enclosing experiment.
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The drawn data set: scenes of coloured shapes (only read where `data.path` is `shapes`)."""
+
+    min_objects: int = 1
+    max_objects: int = 3
+    num_train: int = 20_000
+    num_test: int = 1_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where images come from and how they become a batch."""
+
+    path: str | None = None  # a folder, `tfds:NAME`, or `shapes`; None: as the second stage
+    image_size: int | None = None  # pixels a side; None: as the second stage
+    batch_size: int = 64  # global: over all devices and hosts
+    split: str = "train"
+    crop: Literal["center", "random"] = "center"
+    flip: bool = False  # mirror half of the images
+    upscale: bool = False  # enlarge images smaller than image_size instead of refusing them
+    background: tuple[int, int, int] = (255, 255, 255)  # behind transparent images
+    caption: str = "text"  # field of metadata.jsonl or of a TFDS example that holds the caption
+    label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
+    max_bad_images: int = 10  # unreadable images to skip before stopping
+    threads: int = 2  # that read and decode
+    shapes: Shapes = field(default_factory=Shapes)
+
+
+@dataclass(frozen=True)
+class KLAutoencoder:
+    """The KL autoencoder (Rombach et al. 2022, appendix G); defaults are the original's kl-f8.
+
+    The downsampling factor is 2^(len(channel_mults) - 1).
+    """
+
+    channels: int = 128
+    channel_mults: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    attention_factors: tuple[int, ...] = ()  # downsampling factors with attention
+    mid_attention: bool = True
+    z_channels: int = 4
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class AutoencoderLoss:
+    """Weights of the terms that train a first stage."""
+
+    reconstruction: Literal["l1", "l2"] = "l1"
+    kl_weight: float = 1e-6
+
+
+@dataclass(frozen=True)
+class UNet:
+    """The denoiser (Rombach et al. 2022, section 3.2); defaults are the original's txt2img-1p4B."""
+
+    channels: int = 320
+    channel_mults: tuple[int, ...] = (1, 2, 4, 4)
+    num_res_blocks: int = 2
+    attention_factors: tuple[int, ...] = (4, 2, 1)  # downsampling factors with attention
+    num_heads: int = 8
+    head_channels: int | None = None  # width of a head; decides the number of heads where set
+    transformer_depth: int = 1
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class Unconditional:
+    """No condition."""
+
+
+@dataclass(frozen=True)
+class Label:
+    """Class labels as one learned token (the original's cin256)."""
+
+    num_classes: int | None = None  # None: as many as the data has
+    dim: int = 512
+    drop: float = 0.1  # how often training hides the condition, for classifier-free guidance
+
+
+@dataclass(frozen=True)
+class Text:
+    """Captions through a transformer trained jointly (the original's text-to-image encoder)."""
+
+    dim: int = 1280
+    layers: int = 32
+    num_heads: int = 8
+    head_dim: int = 64
+    length: int = 77  # tokens
+    vocab_size: int | None = (
+        4096  # at most, learned from the captions; the tokenizer's own once known
+    )
+    tokenizer: str | None = None  # a tokenizer.json to use; None: learned, kept in the run
+    drop: float = 0.1
+
+
+@dataclass(frozen=True)
+class Diffusion:
+    """The noising process and what the network predicts."""
+
+    schedule: Literal["linear", "scaled_linear", "cosine"] = "scaled_linear"
+    steps: int = 1000
+    beta_start: float = 0.0015  # not used by the cosine schedule
+    beta_end: float = 0.0195
+    prediction: Literal["eps", "v"] = "eps"
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How pictures are drawn unless the command line says otherwise."""
+
+    sampler: Literal["ddim", "ddpm"] = "ddim"
+    steps: int = 50
+    grid: Literal["uniform", "leading", "trailing"] = "uniform"
+    eta: float = 0.0
+    guidance: float = 1.0  # 1 is no guidance
+
+
+@dataclass(frozen=True)
+class Optim:
+    """AdamW, with warm-up, and a moving average of the weights."""
+
+    lr: float = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup: int = 0  # steps
+    b1: float = 0.9
+    b2: float = 0.999
+    weight_decay: float = 0.0
+    clip: float | None = 1.0  # largest global norm of the gradient
+    ema_decay: float = 0.9999
+
+
+@dataclass(frozen=True)
+class Train:
+    """How long, and what to write on the way."""
+
+    steps: int = 100_000
+    save_every: int = 1_000
+    keep: int = 2  # checkpoints
+    log_every: int = 50
+    sample_every: int = 1_000  # 0: never
+    num_samples: int = 16
+    devices: Literal["jit", "pmap"] = "jit"  # how the step is spread over the devices
+
+
+@dataclass(frozen=True)
+class FirstStageExperiment:
+    """Trains an autoencoder."""
+
+    model: KLAutoencoder = field(default_factory=KLAutoencoder)
+    loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)
+    data: Data = field(default_factory=Data)
+    optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))
+    train: Train = field(default_factory=Train)
+    seed: int = 0
+    run: str | None = None  # an already trained run to use instead of training one
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Trains a latent diffusion model, and its first stage before it where that has no run yet."""
+
+    first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
+    model: UNet = field(default_factory=UNet)
+    condition: Unconditional | Label | Text = field(default_factory=Unconditional)
+    diffusion: Diffusion = field(default_factory=Diffusion)
+    sampling: Sampling = field(default_factory=Sampling)
+    data: Data = field(default_factory=Data)
+    optim: Optim = field(default_factory=Optim)
+    train: Train = field(default_factory=Train)
+    seed: int = 0
