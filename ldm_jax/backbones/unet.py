@@ -1,0 +1,83 @@
+"""The UNet of latent diffusion, with cross-attention (Rombach et al. 2022, section 3.3)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ldm_jax.config import UNet as Config
+from ldm_jax.nn.attention import SpatialSelfAttention
+from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3
+from ldm_jax.nn.transformer import SpatialTransformer
+from ldm_jax.types import Cond
+
+EPSILON = 1e-5
+
+
+class UNet(nn.Module):
+    """z and step to a prediction of z's shape.
+
+    Where the condition has tokens, attention is a spatial transformer that attends to them;
+    where it has none, it is plain self-attention, as in the original's unconditional models.
+    """
+
+    config: Config
+    out_channels: int
+
+    @nn.compact
+    def __call__(self, z, steps, cond: Cond = Cond(), deterministic: bool = True):  # noqa: B008
+        """z [B, h, w, c], steps [B] counted from 0 -> [B, h, w, out_channels]."""
+        c = self.config
+
+        def res(x, channels, name):
+            block = ResBlock(channels, EPSILON, c.dropout, zero_init=True, name=name)
+            return block(x, embedding, deterministic)
+
+        def attend(x, name):
+            channels = x.shape[-1]
+            heads = channels // c.head_channels if c.head_channels else c.num_heads
+            if cond.tokens is None:
+                return SpatialSelfAttention(heads, EPSILON, zero_init=True, name=name)(x)
+            transformer = SpatialTransformer(
+                heads, channels // heads, c.transformer_depth, name=name
+            )
+            return transformer(x, cond.tokens, cond.mask)
+
+        embedding = step_embedding(steps, c.channels)
+        embedding = nn.Dense(4 * c.channels, name="time_1")(embedding)
+        embedding = nn.Dense(4 * c.channels, name="time_2")(nn.silu(embedding))
+        if cond.vector is not None:
+            embedding += cond.vector
+        if cond.concat is not None:
+            z = jnp.concatenate([z, cond.concat], axis=-1)
+
+        x = conv3x3(c.channels, "conv_in")(z)
+        skips = [x]
+        last = len(c.channel_mults) - 1
+        for level, mult in enumerate(c.channel_mults):
+            for i in range(c.num_res_blocks):
+                x = res(x, mult * c.channels, f"down_{level}_res_{i}")
+                if 2**level in c.attention_factors:
+                    x = attend(x, f"down_{level}_attn_{i}")
+                skips.append(x)
+            if level < last:
+                x = Downsample(((1, 1), (1, 1)), name=f"down_{level}_downsample")(x)
+                skips.append(x)
+
+        x = res(x, x.shape[-1], "mid_res_0")
+        x = attend(x, "mid_attn")
+        x = res(x, x.shape[-1], "mid_res_1")
+        if cond.residuals is not None:
+            skips = [s + r for s, r in zip(skips, cond.residuals, strict=True)]
+
+        for level, mult in reversed(list(enumerate(c.channel_mults))):
+            for i in range(c.num_res_blocks + 1):
+                x = jnp.concatenate([x, skips.pop()], axis=-1)
+                x = res(x, mult * c.channels, f"up_{level}_res_{i}")
+                if 2**level in c.attention_factors:
+                    x = attend(x, f"up_{level}_attn_{i}")
+            if level > 0:
+                x = Upsample(name=f"up_{level}_upsample")(x)
+
+        x = nn.silu(group_norm(x, EPSILON, "norm_out"))
+        return conv3x3(self.out_channels, "conv_out", zero_init=True)(x)

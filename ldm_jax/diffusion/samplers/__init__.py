@@ -1,0 +1,1 @@
+"""Samplers: each file is one way to walk from noise to data; `loop.py` walks it."""

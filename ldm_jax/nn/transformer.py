@@ -1,0 +1,57 @@
+"""The spatial transformer: cross-attention between a picture and its condition."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.nn.attention import MultiHeadAttention
+from ldm_jax.nn.norm import group_norm
+
+
+class GEGLU(nn.Module):
+    """Feed-forward layer with a gated GELU (Shazeer 2020), four times as wide inside."""
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, n, C] -> [B, n, C]."""
+        width = x.shape[-1]
+        h, gate = jnp.split(nn.Dense(8 * width, name="in")(x), 2, axis=-1)
+        return nn.Dense(width, name="out")(h * jax.nn.gelu(gate, approximate=False))
+
+
+class TransformerBlock(nn.Module):
+    """Self-attention, cross-attention and feed-forward, each residual with a norm before it."""
+
+    heads: int
+    head_dim: int
+
+    @nn.compact
+    def __call__(self, x, context, mask):
+        """x [B, n, C], context [B, m, D], mask [B, m] or None -> [B, n, C]."""
+
+        def norm(name):
+            return nn.LayerNorm(epsilon=1e-5, name=name)(x)
+
+        x = x + MultiHeadAttention(self.heads, self.head_dim, name="self")(norm("norm1"))
+        cross = MultiHeadAttention(self.heads, self.head_dim, name="cross")
+        x = x + cross(norm("norm2"), context, mask)
+        return x + GEGLU(name="ff")(norm("norm3"))
+
+
+class SpatialTransformer(nn.Module):
+    """Rombach et al. 2022, table 15: a transformer over the h w places of a picture."""
+
+    heads: int
+    head_dim: int
+    depth: int
+
+    @nn.compact
+    def __call__(self, x, context, mask=None):
+        """x [B, h, w, C], context [B, m, D] -> [B, h, w, C]; starts as the identity."""
+        B, h, w, C = x.shape
+        y = group_norm(x, 1e-6, "norm").reshape(B, h * w, C)
+        y = nn.Dense(self.heads * self.head_dim, name="in")(y)
+        for i in range(self.depth):
+            y = TransformerBlock(self.heads, self.head_dim, name=f"block_{i}")(y, context, mask)
+        y = nn.Dense(C, kernel_init=nn.initializers.zeros, name="out")(y)
+        return x + y.reshape(B, h, w, C)
