@@ -107,3 +107,18 @@ class TrainState(flax.struct.PyTreeNode):
     params: Params
     ema: Params  # of the trained part of params
     opt_state: Any
+
+
+class LatentDiffusion(NamedTuple):
+    """A whole model, as functions over params = {"first_stage", "denoiser", "conditioner"}.
+
+    init:     key -> params of "denoiser" and "conditioner"
+    denoiser: (params, z [B, h, w, c], steps [B] counted from 0, cond) -> raw output [B, h, w, c]
+    """
+
+    init: Callable[[Array], Params]
+    denoiser: Callable[..., Array]
+    conditioner: Conditioner
+    first_stage: FirstStage
+    process: Process
+    prediction: Any  # ldm_jax.diffusion.prediction.Prediction

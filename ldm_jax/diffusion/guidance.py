@@ -1,5 +1,7 @@
 """Guidance: functions from denoisers to denoisers."""
 
+import jax
+
 from ldm_jax.types import Array, Denoise, Denoised
 
 
@@ -10,12 +12,16 @@ def classifier_free(conditional: Denoise, unconditional: Denoise, scale: Array) 
     extrapolating x0 is the same.
 
     Args:
-        scale: scalar; 1 leaves the conditional denoiser as it is.
+        scale: scalar; 1 leaves the conditional denoiser as it is, and does not pay for the other.
     """
 
     def denoise(z: Array, t: Array) -> Denoised:
-        with_condition, without = conditional(z, t), unconditional(z, t)
-        x0 = without.x0 + scale * (with_condition.x0 - without.x0)
-        return with_condition._replace(x0=x0)
+        told = conditional(z, t)
+
+        def extrapolate():
+            untold = unconditional(z, t).x0
+            return untold + scale * (told.x0 - untold)
+
+        return told._replace(x0=jax.lax.cond(scale == 1.0, lambda: told.x0, extrapolate))
 
     return denoise

@@ -1,0 +1,152 @@
+"""From a config to functions: the only place that asks which kind a config is."""
+
+import math
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from tokenizers import Tokenizer
+
+from ldm_jax import config as c
+from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.conditioning.label import label
+from ldm_jax.conditioning.text import TextTransformer, text
+from ldm_jax.conditioning.unconditional import unconditional
+from ldm_jax.diffusion import prediction, process
+from ldm_jax.diffusion.samplers.ddim import ddim
+from ldm_jax.diffusion.samplers.ddpm import ddpm
+from ldm_jax.errors import InputError
+from ldm_jax.types import Array, Cond, Conditioner, FirstStage, LatentDiffusion, Process, Sampler
+
+
+def build_first_stage(config: c.KLAutoencoder) -> FirstStage:
+    """The first stage of a config."""
+    match config:
+        case c.KLAutoencoder():
+            return kl_autoencoder(config)
+
+
+def build_process(config: c.Diffusion) -> Process:
+    """The noising process of a config."""
+    match config.schedule:
+        case "linear":
+            betas = process.linear_betas(config.steps, config.beta_start, config.beta_end)
+        case "scaled_linear":
+            betas = process.scaled_linear_betas(config.steps, config.beta_start, config.beta_end)
+        case "cosine":
+            betas = process.cosine_betas(config.steps)
+    return process.ddpm(betas)
+
+
+def build_prediction(config: c.Diffusion) -> prediction.Prediction:
+    """What the network of a config predicts."""
+    match config.prediction:
+        case "eps":
+            return prediction.eps
+        case "v":
+            return prediction.v
+
+
+def build_sampler(name: str) -> Callable[[Array], Sampler]:
+    """eta -> the sampler of that name."""
+    match name:
+        case "ddim":
+            return ddim
+        case "ddpm":
+            return lambda eta: ddpm()
+    raise InputError(f"sampler '{name}' is unknown: choose ddim or ddpm")
+
+
+def build_conditioner(
+    config: c.Unconditional | c.Label | c.Text, tokenizer: Tokenizer | None
+) -> Conditioner:
+    """The conditioner of a config; captions need their tokenizer."""
+    match config:
+        case c.Unconditional():
+            return unconditional()
+        case c.Label():
+            return label(config.num_classes, config.dim)
+        case c.Text():
+            transformer = TextTransformer(
+                vocab_size=tokenizer.get_vocab_size(),
+                dim=config.dim,
+                layers=config.layers,
+                heads=config.num_heads,
+                head_dim=config.head_dim,
+                length=config.length,
+            )
+            return text(transformer, tokens.encode(tokenizer, ""))
+
+
+def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> LatentDiffusion:
+    """The whole model of an experiment."""
+    first_stage = build_first_stage(experiment.first_stage.model)
+    conditioner = build_conditioner(experiment.condition, tokenizer)
+    unet = UNet(experiment.model, first_stage.channels)
+
+    def denoiser(params, z, steps, cond):
+        return unet.apply({"params": params}, z, steps, cond)
+
+    def init(key: Array):
+        unet_key, conditioner_key = jax.random.split(key)
+        conditioner_params = conditioner.init(conditioner_key)
+        side = 2 ** (len(experiment.model.channel_mults) - 1)
+        z = jnp.zeros((1, side, side, first_stage.channels))
+        cond: Cond = conditioner.apply(conditioner_params, conditioner.null(1))
+        unet_params = unet.init(unet_key, z, jnp.zeros(1, jnp.int32), cond)["params"]
+        return {"denoiser": unet_params, "conditioner": conditioner_params}
+
+    return LatentDiffusion(
+        init,
+        denoiser,
+        conditioner,
+        first_stage,
+        build_process(experiment.diffusion),
+        build_prediction(experiment.diffusion),
+    )
+
+
+def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> None:
+    """Raises InputError where the parts of the config cannot go together."""
+    factor = 2 ** (len(experiment.model.channel_mults) - 1)
+    size = experiment.data.image_size
+    if size is None or size < 1:
+        raise InputError(f"{prefix}data.image_size is {size}: expected a number of pixels")
+    if size % factor:
+        raise InputError(
+            f"{prefix}data.image_size is {size}: expected a multiple of {factor}, the factor by "
+            f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
+        )
+
+
+def check_diffusion(experiment: c.Experiment) -> None:
+    """Raises InputError where the parts of the config cannot go together."""
+    check_first_stage(experiment.first_stage, "first_stage.")
+    size = experiment.data.image_size
+    factor = 2 ** (
+        len(experiment.first_stage.model.channel_mults)
+        - 1
+        + len(experiment.model.channel_mults)
+        - 1
+    )
+    if size is None or size < 1 or size % factor:
+        raise InputError(
+            f"data.image_size is {size}: expected a multiple of {factor}, the factor by which the "
+            f"first stage and the UNet downsample, such as {math.ceil((size or 1) / factor) * factor}"
+        )
+    unet = experiment.model
+    for mult in unet.channel_mults:
+        width = unet.head_channels or unet.num_heads
+        if mult * unet.channels % width:
+            name = "model.head_channels" if unet.head_channels else "model.num_heads"
+            raise InputError(
+                f"{name} is {width}: expected a divisor of {mult * unet.channels}, the channels of "
+                "a level (model.channels times one of model.channel_mults)"
+            )
+    if experiment.sampling.steps > experiment.diffusion.steps:
+        raise InputError(
+            f"sampling.steps is {experiment.sampling.steps}: expected at most diffusion.steps, "
+            f"which is {experiment.diffusion.steps}"
+        )

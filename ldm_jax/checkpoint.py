@@ -1,0 +1,124 @@
+"""Checkpoints: a run's state and its place in the data, through Orbax.
+
+A checkpoint is complete or absent: Orbax writes beside it and renames. The parts are items of
+their own ("params", "ema", "optimizer", "data"), so that sampling reads only the weights.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import grain
+import jax
+import orbax.checkpoint as ocp
+
+from ldm_jax.errors import InputError
+from ldm_jax.types import TrainState
+
+
+def manager(run: Path, keep: int = 2) -> ocp.CheckpointManager:
+    """The checkpoints of a run, in RUN/checkpoints; creates the folder only when it saves."""
+    options = ocp.CheckpointManagerOptions(
+        max_to_keep=keep, create=False, enable_async_checkpointing=True
+    )
+    return ocp.CheckpointManager((run / "checkpoints").absolute(), options=options)
+
+
+def latest_step(run: Path) -> int | None:
+    """The step of the newest checkpoint of a run; None where it has none."""
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        return None
+    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
+    return max(steps, default=None)
+
+
+def save(checkpoints: ocp.CheckpointManager, state: TrainState, data: Any, force=False) -> None:
+    """Starts to save a state and the position of the data iterator, under the state's step."""
+    checkpoints.save(
+        int(state.step),
+        args=ocp.args.Composite(
+            params=ocp.args.StandardSave(state.params),
+            ema=ocp.args.StandardSave(state.ema),
+            optimizer=ocp.args.StandardSave(_optimizer(state)),
+            data=grain.checkpoint.CheckpointSave(data),
+        ),
+        force=force,
+    )
+
+
+def restore(run: Path, target: TrainState, data: Any) -> TrainState:
+    """The newest state of a run; sets the data iterator to where it was.
+
+    Args:
+        target: shapes, dtypes and shardings of the state.
+
+    Raises:
+        InputError: the checkpoint holds another architecture; names a shape that differs.
+    """
+    step = latest_step(run)
+    check_architecture(run, {"params": target.params, "ema": target.ema})
+    with _open(run) as checkpoints:
+        parts = checkpoints.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(target.params),
+                ema=ocp.args.StandardRestore(target.ema),
+                optimizer=ocp.args.StandardRestore(_optimizer(target)),
+                data=grain.checkpoint.CheckpointRestore(data),
+            ),
+        )
+    return TrainState(params=parts.params, ema=parts.ema, **parts.optimizer)
+
+
+def restore_weights(run: Path, target: dict) -> dict:
+    """The newest weights of a run, {"params", "ema"}.
+
+    Args:
+        target: {"params", "ema"}: shapes, dtypes and shardings.
+
+    Raises:
+        InputError: the run has no checkpoint, or one of another architecture.
+    """
+    step = latest_step(run)
+    if step is None:
+        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    check_architecture(run, target)
+    items = {name: ocp.args.StandardRestore(tree) for name, tree in target.items()}
+    with _open(run) as checkpoints:
+        parts = checkpoints.restore(step, args=ocp.args.Composite(**items))
+    return {name: parts[name] for name in target}
+
+
+def check_architecture(run: Path, target: dict) -> None:
+    """Raises InputError unless the newest checkpoint has the shapes of `target`."""
+    step = latest_step(run)
+    with _open(run) as checkpoints:
+        # which items there are must be said, or Orbax guesses (and warns)
+        metadata = checkpoints.item_metadata(step)
+    for item, tree in target.items():
+        found, expected = _shapes(metadata[item]), _shapes(tree)
+        for name in sorted(found.keys() | expected.keys()):
+            if found.get(name) != expected.get(name):
+                raise InputError(
+                    f"checkpoint {step} of run '{run}' has another architecture: {item} {name} is "
+                    f"{found.get(name, 'absent')} there and {expected.get(name, 'absent')} here; "
+                    "use the run's own config, or another --workdir"
+                )
+
+
+def _optimizer(state: TrainState) -> dict:
+    return {"step": state.step, "opt_state": state.opt_state}
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
+
+
+def _open(run: Path) -> ocp.CheckpointManager:
+    handlers = {name: ocp.StandardCheckpointHandler() for name in ("params", "ema", "optimizer")}
+    return ocp.CheckpointManager(
+        (run / "checkpoints").absolute(),
+        options=ocp.CheckpointManagerOptions(create=False, read_only=True),
+        item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
+    )

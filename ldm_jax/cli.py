@@ -1,0 +1,152 @@
+"""What the command line tools share: reading configs, overriding fields, reporting bad input."""
+
+import contextlib
+import dataclasses
+import difflib
+import io
+import logging
+import os
+import re
+import runpy
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import typeguard
+import tyro
+
+from ldm_jax import config as configs
+from ldm_jax.errors import InputError
+
+T = TypeVar("T")
+
+
+def main(tool: Callable[[Sequence[str]], None]) -> None:
+    """Runs a tool on the command line's words; bad input is one line and status 2."""
+    quiet()
+    try:
+        tool(sys.argv[1:])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def quiet() -> None:
+    """Keeps the libraries' chatter off the terminal."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets")
+
+
+def load_config(path: str | Path) -> Any:
+    """The checked `config` of a config file.
+
+    Raises:
+        InputError: no such file, not a config, an unknown field, or a field of the wrong type.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"config '{path}' does not exist: expected a file such as configs/demo.py")
+    try:
+        config = runpy.run_path(str(path)).get("config")
+    except TypeError as error:
+        raise InputError(f"config '{path}': {_explain(error)}") from error
+    except Exception as error:
+        raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
+    kinds = (configs.Experiment, configs.FirstStageExperiment)
+    if not isinstance(config, kinds):
+        raise InputError(
+            f"config '{path}' has no experiment: expected `config = Experiment(...)` "
+            "or `config = FirstStageExperiment(...)`"
+        )
+    check_types(config, str(path))
+    return config
+
+
+def _explain(error: TypeError) -> str:
+    """An unexpected keyword, with the nearest right spelling."""
+    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    if not found or not hasattr(configs, found[1]):
+        return str(error)
+    names = [field.name for field in dataclasses.fields(getattr(configs, found[1]))]
+    return f"{found[1]} has no field '{found[2]}'{did_you_mean(found[2], names)}"
+
+
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """Which of `words` may have been meant."""
+    near = difflib.get_close_matches(word, words, 1, 0.5)
+    return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"
+
+
+def check_types(config: Any, where: str, prefix: str = "") -> None:
+    """Raises InputError for the first field whose value is not of the declared type."""
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name
+        expected = str(getattr(hints[field.name], "__name__", hints[field.name]))
+        if not hasattr(hints[field.name], "__name__") or hasattr(hints[field.name], "__args__"):
+            expected = str(hints[field.name]).replace("typing.", "").replace("ldm_jax.config.", "")
+        try:
+            if isinstance(value, bool) and hints[field.name] in (int, float, int | None):
+                raise typeguard.TypeCheckError("bool")
+            typeguard.check_type(value, hints[field.name])
+        except typeguard.TypeCheckError:
+            raise InputError(
+                f"config '{where}': {name} is {value!r} ({type(value).__name__}): "
+                f"expected {expected}"
+            ) from None
+        if dataclasses.is_dataclass(value):
+            check_types(value, where, f"{name}.")
+
+
+def override(default: T, words: Sequence[str], prog: str, description: str | None = None) -> T:
+    """A frozen dataclass with fields replaced by `--section.field VALUE`.
+
+    Raises:
+        InputError: an unknown field or a value of the wrong type.
+    """
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            result, unknown = tyro.cli(
+                type(default),
+                default=default,
+                args=list(words),
+                prog=prog,
+                description=description,
+                return_unknown_args=True,
+                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+            )
+    except SystemExit as stop:
+        if not stop.code:
+            raise  # --help
+        raise InputError(_first_paragraph(complaint.getvalue())) from None
+    if unknown:
+        word = unknown[0]
+        flags = [f"--{name}" for name in field_names(default)]
+        if not word.startswith("--"):
+            raise InputError(f"'{word}' is one word too many: expected --section.field VALUE")
+        flag = word.split("=")[0].replace("_", "-")
+        raise InputError(f"{word} is not a setting{did_you_mean(flag, flags)}")
+    return result
+
+
+def field_names(config: Any, prefix: str = "") -> list[str]:
+    """The dotted names of all fields, as the command line spells them."""
+    names = []
+    for field in dataclasses.fields(config):
+        value, name = getattr(config, field.name), prefix + field.name.replace("_", "-")
+        names += field_names(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
+    return names
+
+
+def _first_paragraph(box: str) -> str:
+    """The first paragraph inside a box drawn on a terminal, as one line."""
+    lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()[1:]]
+    paragraph = []
+    for line in lines:
+        if not line or set(line) <= set("─╰╯"):
+            break
+        paragraph.append(line)
+    return " ".join(paragraph)

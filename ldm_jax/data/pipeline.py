@@ -1,0 +1,266 @@
+"""Sources of images, and the endless stream of batches drawn from one.
+
+The stream is one sequence of positions: epoch after epoch, each a new permutation of the examples.
+Host `p` of `n` takes positions p, p + n, p + 2n, ...; what is random about an example depends on
+the seed and its position alone. So the batches do not depend on the number of hosts or threads, and
+where the stream stands is one integer.
+"""
+
+import sys
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import grain
+import numpy as np
+
+from ldm_jax import config
+from ldm_jax.data import transforms
+from ldm_jax.data.folder import open_folder
+from ldm_jax.errors import InputError
+
+CHECKED_SIZES = 2000  # images whose size is looked up before training starts
+CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
+PREFETCHED = 2  # batches made ahead of their use
+
+
+class DataInfo(NamedTuple):
+    """What is known about a data set without decoding it."""
+
+    num_examples: int
+    class_names: tuple[str, ...]  # () where there are no labels
+    has_captions: bool
+
+
+def open_source(data: config.Data) -> tuple[Any, DataInfo]:
+    """Opens `data.path`, and checks that its images are large enough.
+
+    The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
+    `transforms.decode`), `name`, and where present `label` (int) and `text` (str, or a list of
+    alternatives).
+
+    Raises InputError where the data cannot be used.
+    """
+    if data.path is None:
+        raise InputError("data.path is not set: give --data.path a folder, tfds:NAME or shapes")
+    if data.image_size is None:
+        raise InputError("data.image_size is not set: give --data.image-size in pixels")
+    source = _open(data)
+    if not data.upscale:
+        _check_sizes(source, data.image_size)
+    info = DataInfo(len(source), source.class_names, "text" not in source.absent)
+    return source, info
+
+
+def _open(data: config.Data) -> Any:
+    if data.path == "shapes":
+        from ldm_jax.data import shapes, tfds
+
+        builder = shapes.builder(data.image_size, data.shapes)
+        return tfds.Source(builder, data.split, caption=data.caption, label=data.label)
+    if data.path.startswith("tfds:"):
+        from ldm_jax.data import tfds
+
+        builder = tfds.builder(data.path.removeprefix("tfds:"))
+        return tfds.Source(builder, data.split, caption=data.caption, label=data.label)
+    return open_folder(data.path, split=data.split, caption=data.caption, label=data.label)
+
+
+def captions(source: Any, limit: int = 100_000) -> list[str]:
+    """Captions of at most `limit` examples spread over the source; no image is decoded."""
+    _require(source, "text")
+    texts = []
+    for index in _spread(len(source), limit):
+        text = source[index]["text"]
+        texts += [text] if isinstance(text, str) else text
+    return texts
+
+
+def batches(
+    data: config.Data,
+    source: Any,
+    *,
+    seed: int,
+    keys: tuple[str, ...],
+    tokenize: Callable[[str], np.ndarray] | None = None,
+    process_index: int = 0,
+    process_count: int = 1,
+) -> grain.DatasetIterator:
+    """The endless stream of batches, of which this host gets b = batch_size / process_count each.
+
+    Yields dicts of arrays: `image` float32 [b, R, R, 3] in [-1, 1]; with "label" in `keys`, `label`
+    int32 [b]; with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption. Every
+    example comes once an epoch, on one host. `get_state` and `set_state` (and so Grain's
+    checkpoints) continue with exactly the batch that was next.
+
+    Raises InputError at once where the settings do not suit the data, and from `next` where more
+    than `data.max_bad_images` images cannot be read.
+    """
+    check_batch(data, source, keys, process_count)
+    if "tokens" in keys and tokenize is None:
+        raise ValueError("tokens are asked for without a tokenizer")
+    # Captions come again every epoch. The cache is used from one thread: tokenizers need not be
+    # safe to share.
+    tokenize = lru_cache(2**16)(tokenize) if "tokens" in keys else None
+    batch_size = data.batch_size // process_count
+    seed %= 2**32
+    stream = (
+        grain.MapDataset.range(len(source))
+        .shuffle(seed=seed)
+        .repeat()
+        .random_map(_Reader(data, source, keys), seed=seed)
+        .slice(slice(process_index, None, process_count))
+        .to_iter_dataset(
+            grain.ReadOptions(
+                num_threads=data.threads, prefetch_buffer_size=max(batch_size, 2 * data.threads)
+            )
+        )
+        .batch(batch_size, drop_remainder=True, batch_fn=lambda rows: _collate(rows, tokenize))
+    )
+    stream = grain.experimental.ThreadPrefetchIterDataset(stream, prefetch_buffer_size=PREFETCHED)
+    return iter(stream)
+
+
+def check_batch(
+    data: config.Data, source: Any, keys: tuple[str, ...], process_count: int = 1
+) -> None:
+    """Raises InputError where `batches` could not be made of this source."""
+    if data.batch_size < 1 or data.batch_size % process_count:
+        raise InputError(
+            f"data.batch_size {data.batch_size} cannot be shared by {process_count} hosts: "
+            f"make --data.batch-size a positive multiple of {process_count}"
+        )
+    if len(source) < data.batch_size:
+        raise InputError(
+            f"{source.name} has {len(source)} examples, fewer than one batch of {data.batch_size}: "
+            f"lower --data.batch-size to {len(source)} or less"
+        )
+    if "label" in keys:
+        _require(source, "label")
+    if "tokens" in keys:
+        _require(source, "text")
+
+
+def _require(source: Any, field: str) -> None:
+    if field in source.absent:
+        raise InputError(source.absent[field])
+
+
+def _collate(
+    rows: list[dict[str, Any]], tokenize: Callable[[str], np.ndarray] | None
+) -> dict[str, np.ndarray]:
+    """Examples to a batch; as one operation over all of them, this is where floats appear."""
+    batch = {"image": transforms.normalize(np.stack([row["image"] for row in rows]))}
+    if "label" in rows[0]:
+        batch["label"] = np.array([row["label"] for row in rows], np.int32)
+    if tokenize is not None:
+        batch["tokens"] = np.stack([tokenize(row["text"]) for row in rows]).astype(np.int32)
+    return batch
+
+
+class _Reader:
+    """Reads and augments one example: (index, rng) -> dict, or None where its image is unusable.
+
+    Called from several threads. What it remembers (resized images, unusable ones) changes how fast
+    an answer comes, never the answer.
+    """
+
+    def __init__(self, data: config.Data, source: Any, keys: tuple[str, ...]):
+        self._data = data
+        self._source = source
+        self._fields = [field for key, field in _FIELDS.items() if key in keys]
+        fits = len(source) * data.image_size**2 * 3 <= CACHE_BYTES
+        self._free = CACHE_BYTES if fits else 0
+        self._cache: dict[int, dict[str, Any]] = {}
+        self._bad: set[int] = set()
+        self._lock = threading.Lock()
+
+    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any] | None:
+        example = self._cache.get(index) or self._read(index)
+        if example is None:
+            return None
+        image = example["image"]
+        if self._data.crop == "random":
+            image = transforms.random_crop(image, self._data.image_size, rng)
+        if self._data.flip:
+            image = transforms.random_flip(image, rng)
+        example = {**example, "image": image}
+        if isinstance(example.get("text"), list):
+            example["text"] = example["text"][rng.integers(len(example["text"]))]
+        return example
+
+    def _read(self, index: int) -> dict[str, Any] | None:
+        """The example with its image as uint8: [R, R, 3], or larger where the crop is random."""
+        if index in self._bad:
+            return None
+        record = self._source[index]
+        size = self._data.image_size
+        try:
+            image = transforms.decode(record["image"], self._data.background, size)
+        except Exception as error:  # Pillow's decoders raise anything for a damaged file
+            self._skip(index, record["name"], error)
+            return None
+        if min(image.size) < size and not self._data.upscale:
+            raise _too_small(record["name"], image.size, size)
+        pixels = np.asarray(transforms.resize(image, size))
+        if self._data.crop == "center":
+            pixels = np.ascontiguousarray(transforms.center_crop(pixels, size))
+        example = {"image": pixels} | {field: record[field] for field in self._fields}
+        with self._lock:
+            if pixels.nbytes <= self._free and index not in self._cache:
+                self._free -= pixels.nbytes
+                self._cache[index] = example
+        return example
+
+    def _skip(self, index: int, name: str, error: Exception) -> None:
+        """Notes an unusable image, and stops where there are too many."""
+        with self._lock:
+            if index in self._bad:
+                return
+            self._bad.add(index)
+            count = len(self._bad)
+        reason = " ".join(str(error).split()) or type(error).__name__
+        limit = self._data.max_bad_images
+        if count > limit or count == len(self._source):
+            raise InputError(
+                f"{count} images cannot be read (data.max_bad_images {limit}), the last {name}: "
+                f"{reason}; mend or remove them, or raise --data.max-bad-images"
+            )
+        print(f"warning: skipped {name}: {reason} ({count} of {limit})", file=sys.stderr)
+
+
+_FIELDS = {"label": "label", "tokens": "text"}  # entry of a batch -> field of a record
+
+
+def _check_sizes(source: Any, size: int) -> None:
+    """Looks for images that are too small before any time is spent on training."""
+
+    def look(index: int) -> tuple[str, tuple[int, int]] | None:
+        record = source[index]
+        try:
+            with transforms.open_image(record["image"]) as image:
+                return record["name"], image.size
+        except Exception:  # counted when it is read
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        looked = pool.map(look, _spread(len(source), CHECKED_SIZES))
+        small = [found for found in looked if found and min(found[1]) < size]
+    if small:
+        raise _too_small(*min(small, key=lambda found: min(found[1])), size)
+
+
+def _too_small(name: str, image_size: tuple[int, int], size: int) -> InputError:
+    width, height = image_size
+    return InputError(
+        f"{name} is {width}x{height} pixels, smaller than data.image_size {size}: "
+        f"lower --data.image-size to {min(image_size)}, or enlarge with --data.upscale"
+    )
+
+
+def _spread(length: int, limit: int) -> list[int]:
+    """At most `limit` indices below `length`, evenly spaced."""
+    count = min(length, limit)
+    return [index * length // count for index in range(count)]

@@ -1,0 +1,87 @@
+"""From an encoded picture to a square of uint8, and from uint8 to float.
+
+Pictures are Pillow images until they are fitted, then arrays [H, W, 3]. Resizing is Pillow's
+Lanczos filter, whose support grows with the reduction, so it is antialiased.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+Encoded = str | Path | bytes  # a file, or what a file holds
+
+
+def open_image(encoded: Encoded) -> Image.Image:
+    """An image of which only the header has been read: `.size` is known, the pixels are not."""
+    return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+
+
+def decode(encoded: Encoded, background: tuple[int, int, int], size: int = 0) -> Image.Image:
+    """Decodes a picture to 8-bit RGB, upright, with its transparent parts on `background`.
+
+    A picture whose shorter side is to become `size` may be decoded smaller than it is, but never
+    below twice that. Whatever Pillow raises for a damaged file is passed on.
+    """
+    with open_image(encoded) as image:
+        if size:
+            # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work; a factor of at
+            # least two is left to Lanczos, so that the result can hardly be told from the slow one.
+            image.draft(None, (2 * size, 2 * size))
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image), background)
+
+
+def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
+    """Any Pillow mode to 8-bit RGB; 16-bit and float values are scaled, not clipped."""
+    if image.mode == "I" or image.mode == "F" or image.mode.startswith("I;16"):
+        image = _to_8_bits(image)
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGBA", image.size, (*background, 255))
+        return Image.alpha_composite(canvas, image).convert("RGB")
+    return image.convert("RGB")
+
+
+def _to_8_bits(image: Image.Image) -> Image.Image:
+    """16-bit, 32-bit or float grey to 8 bits, by the smallest usual white that holds the values."""
+    values = np.asarray(image, np.float64)
+    whites = (1, 255, 65535) if image.mode == "F" else (65535,)
+    peak = values.max(initial=0)
+    white = next((white for white in whites if peak <= white), peak)
+    return Image.fromarray(np.rint(values.clip(0) * (255 / white)).astype(np.uint8))
+
+
+def resize(image: Image.Image, size: int) -> Image.Image:
+    """Scales so that the shorter side is `size` pixels; an image that fits already is untouched."""
+    shorter = min(image.size)
+    if shorter == size:
+        return image
+    width, height = (max(size, round(side * size / shorter)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def center_crop(image: np.ndarray, size: int) -> np.ndarray:
+    """[H, W, 3] -> the middle [size, size, 3]."""
+    top, left = ((side - size) // 2 for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
+    """[H, W, 3] -> [size, size, 3] from a place drawn uniformly."""
+    top, left = (rng.integers(side - size + 1) for side in image.shape[:2])
+    return image[top : top + size, left : left + size]
+
+
+def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Mirrors left and right with probability 1/2."""
+    return image[:, ::-1] if rng.random() < 0.5 else image
+
+
+def normalize(images: np.ndarray) -> np.ndarray:
+    """uint8 0 ... 255 -> float32 in [-1, 1], any shape."""
+    out = images.astype(np.float32)
+    out *= np.float32(1 / 127.5)
+    out -= np.float32(1)
+    return np.clip(out, -1, 1, out=out)

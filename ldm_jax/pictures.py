@@ -1,0 +1,35 @@
+"""Images as files: float32 in [-1, 1] here, uint8 PNG there."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+
+def to_uint8(images: np.ndarray) -> np.ndarray:
+    """[..., H, W, 3] in [-1, 1] -> uint8; values outside are clipped."""
+    return np.round((np.clip(np.asarray(images), -1.0, 1.0) + 1.0) * 127.5).astype(np.uint8)
+
+
+def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Tiles uint8 [N, H, W, 3] into one white-framed picture, row by row, nearly square."""
+    N, H, W, _ = images.shape
+    columns = columns or int(np.ceil(np.sqrt(N)))
+    rows = -(-N // columns)
+    gap = max(1, H // 32)
+    canvas = np.full((rows * (H + gap) + gap, columns * (W + gap) + gap, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = (gap + (i // columns) * (H + gap), gap + (i % columns) * (W + gap))
+        canvas[y : y + H, x : x + W] = image
+    return canvas
+
+
+def save(path: str | Path, image: np.ndarray) -> None:
+    """Writes uint8 [H, W, 3] as PNG, making its folder."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path)
+
+
+def pairs(images: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Places each image beside its other: uint8 [N, H, W, 3] twice -> one picture."""
+    return grid(np.concatenate([images, others], axis=2))

@@ -1,0 +1,96 @@
+"""Pictures from a latent diffusion model: unconditional, by class or by caption."""
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.diffusion import times
+from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.guidance import classifier_free
+from ldm_jax.diffusion.samplers.loop import normal_like, sample
+from ldm_jax.types import Array, Batch, LatentDiffusion, Params, Sampler
+
+
+def make_generate(
+    model: LatentDiffusion, sampler: Callable[[Array], Sampler], size: int
+) -> Callable[..., Array]:
+    """A compiled function (params, inputs, seeds, grid, guidance, eta, noise) -> images.
+
+    Nothing but the number of examples and the form of the grid is compiled in.
+
+    Args:
+        model: the model whose params the function takes.
+        sampler: eta -> Sampler.
+        size: pixels a side of the images.
+    """
+    side = size // model.first_stage.factor
+
+    def generate(
+        params: Params,
+        inputs: Batch,
+        seeds: Array,
+        grid: Array,
+        guidance: Array,
+        eta: Array,
+        noise: Array | None = None,
+    ) -> Array:
+        """Images [B, size, size, 3] in [-1, 1].
+
+        Args:
+            inputs: what the conditioner reads, each [B, ...].
+            seeds: [B] uint32; each image depends on its own seed alone.
+            grid: [K + 1] times, see `diffusion.times`.
+            guidance, eta: scalars.
+            noise: [B, h, w, c] to start from, standard normal; None: from the seeds.
+        """
+        keys = jax.vmap(jax.random.key)(seeds)
+        start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        shape = (len(seeds), side, side, model.first_stage.channels)
+        if noise is None:
+            noise = normal_like(start_keys, jnp.zeros(shape))
+
+        def denoise(inputs):
+            cond = model.conditioner.apply(params["conditioner"], inputs)
+
+            def network(z, steps):
+                return model.denoiser(params["denoiser"], z, steps, cond)
+
+            return denoiser(network, model.process, model.prediction)
+
+        guided = denoise(inputs)
+        if model.conditioner.keys:
+            guided = classifier_free(guided, denoise(model.conditioner.null(len(seeds))), guidance)
+        z = sample(sampler(eta), guided, model.process, grid, noise, walk_keys)
+        return jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)
+
+    return jax.jit(generate)
+
+
+def padded_grid(name: str, T: int, steps: int) -> np.ndarray:
+    """The sampling grid in the one form that serves any number of steps, [T + 1] int32."""
+    return times.pad(times.grid(name, T, steps), T)
+
+
+def in_batches(
+    generate: Callable[[Batch, np.ndarray], Array], inputs: Batch, seeds: Sequence[int], size: int
+) -> np.ndarray:
+    """Runs `generate` over any number of examples, always on `size` of them at a time.
+
+    Args:
+        generate: (inputs, seeds) -> images, such as a bound `make_generate`.
+        inputs: each [N, ...].
+        seeds: [N].
+
+    Returns:
+        Images [N, H, W, 3]. The last batch is filled up by repeating its last example.
+    """
+    N = len(seeds)
+    done = []
+    for start in range(0, N, size):
+        rows = np.minimum(np.arange(start, start + size), N - 1)
+        chosen = {name: np.asarray(x)[rows] for name, x in inputs.items()}
+        images = generate(chosen, np.asarray(seeds, np.uint32)[rows])
+        done.append(np.asarray(images)[: min(size, N - start)])
+    return np.concatenate(done)

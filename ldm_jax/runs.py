@@ -1,0 +1,351 @@
+"""Runs: folders that hold a config, its checkpoints and what training wrote.
+
+RUN/config.py            the resolved config, runnable Python
+RUN/tokenizer.json       where captions are read
+RUN/classes.txt          names of the classes, where there are any
+RUN/checkpoints/STEP/    see checkpoint.py
+RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
+RUN/first_stage/         the first stage's run, where it was trained on the way
+"""
+
+import dataclasses
+import pprint
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax import build, checkpoint, cli, pictures
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import Data, Experiment, FirstStageExperiment, Label, Text, Unconditional
+from ldm_jax.data import pipeline
+from ldm_jax.errors import InputError
+from ldm_jax.pipelines.generate import make_generate, padded_grid
+from ldm_jax.sharding import check_batch, devices
+from ldm_jax.train import autoencoder_step, diffusion_step
+from ldm_jax.train.loop import fit
+from ldm_jax.train.optim import optimizer
+from ldm_jax.train.scale import measure_scale
+from ldm_jax.train.state import averaged_params, make_train_step, new_state
+from ldm_jax.types import FirstStage, LatentDiffusion, Params, TrainState
+
+
+class Source(NamedTuple):
+    """Opened data: records, and what is known of them."""
+
+    records: object
+    info: pipeline.DataInfo
+
+
+def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
+    """The first stage with the second stage's data where its own is not set."""
+    own = first_stage.data
+    shared = {name: getattr(data, name) for name in ("path", "image_size")}
+    filled = {name: value for name, value in shared.items() if getattr(own, name) is None}
+    if own.path is None:  # the same data: read in the same way
+        same = ("split", "crop", "upscale", "background", "shapes", "max_bad_images")
+        filled |= {name: getattr(data, name) for name in same}
+    return replace(first_stage, data=replace(own, **filled))
+
+
+def train(experiment: Experiment | FirstStageExperiment, run: Path, dry_run: bool = False) -> None:
+    """Trains what the experiment describes in the folder `run`, or goes on with it.
+
+    Raises:
+        InputError: bad input, found before anything is written.
+    """
+    if isinstance(experiment, FirstStageExperiment):
+        source = _prepare_first_stage(experiment, run)
+        if not dry_run:
+            _train_first_stage(experiment, run, source)
+        return
+    experiment = replace(experiment, first_stage=inherit(experiment.first_stage, experiment.data))
+    build.check_diffusion(experiment)
+    first_run = Path(experiment.first_stage.run or run / "first_stage")
+    if experiment.first_stage.run:
+        first = load_first_stage_config(first_run)
+        experiment = replace(experiment, first_stage=replace(first, run=str(first_run)))
+        first_source = None
+    else:
+        first_source = _prepare_first_stage(experiment.first_stage, first_run, "first_stage.")
+    check_batch(experiment.data.batch_size, "data.batch_size")
+    source = Source(*pipeline.open_source(experiment.data))
+    experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
+    tokenizer = _tokenizer(experiment, run, source)
+    model = build.build_model(experiment, tokenizer)
+    if checkpoint.latest_step(run) is not None:
+        checkpoint.check_architecture(run, _weights_target(model))
+    # a first look at the data: what cannot be read or does not fit shows before any work
+    _data(experiment.data, source, experiment.seed, model.conditioner.keys, tokenizer)
+    if dry_run:
+        return
+    if first_source:
+        _train_first_stage(experiment.first_stage, first_run, first_source)
+    _write(run, experiment, tokenizer, source.info)
+    _train_diffusion(experiment, run, first_run, source, model, tokenizer)
+
+
+def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: str = "") -> Source:
+    build.check_first_stage(experiment, prefix)
+    check_batch(experiment.data.batch_size, f"{prefix}data.batch_size")
+    source = Source(*pipeline.open_source(experiment.data))
+    _data(experiment.data, source, experiment.seed)
+    if checkpoint.latest_step(run) is not None:
+        first_stage = build.build_first_stage(experiment.model)
+        checkpoint.check_architecture(run, _first_stage_target(first_stage))
+    return source
+
+
+def _data(data: Data, source: Source, seed: int, keys: tuple = (), tokenizer=None):
+    return pipeline.batches(
+        data,
+        source.records,
+        seed=seed,
+        keys=keys,
+        tokenize=tokenizer and (lambda caption: tokens.encode(tokenizer, caption)),
+        process_index=jax.process_index(),
+        process_count=jax.process_count(),
+    )
+
+
+def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Source) -> None:
+    _write(run, experiment, None, source.info)
+    first_stage = build.build_first_stage(experiment.model)
+    init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
+    optim = optimizer(experiment.optim, experiment.train.steps)
+    state = new_state(jax.jit(first_stage.init)(init_key), optim, autoencoder_step.TRAINED)
+    step = make_train_step(
+        autoencoder_step.autoencoder_loss(first_stage, experiment.loss),
+        optim,
+        autoencoder_step.TRAINED,
+        experiment.optim.ema_decay,
+    )
+    spread = devices(experiment.train.devices)
+    example = next(_data(experiment.data, source, experiment.seed + 1))
+
+    def finish(state: TrainState) -> TrainState:
+        batches = _data(experiment.data, source, experiment.seed + 1)
+        scale = measure_scale(first_stage, averaged_params(state), batches, scale_key)
+        return state.replace(params={**state.params, "scale": spread.replicate(scale)})
+
+    fit(
+        "first stage",
+        run,
+        experiment.train,
+        spread,
+        step,
+        state,
+        _data(experiment.data, source, experiment.seed),
+        step_key,
+        picture=_reconstructions(first_stage, example["image"][: experiment.train.num_samples]),
+        finish=finish,
+    )
+
+
+def _reconstructions(first_stage: FirstStage, images: np.ndarray) -> Callable:
+    @jax.jit
+    def reconstruct(params, images):
+        return first_stage.decode(
+            params, params["scale"] * first_stage.posterior(params, images).mean
+        )
+
+    def picture(state: TrainState) -> np.ndarray:
+        decoded = np.asarray(reconstruct(averaged_params(state), images))
+        return pictures.pairs(pictures.to_uint8(images), pictures.to_uint8(decoded))
+
+    return picture
+
+
+def _train_diffusion(
+    experiment: Experiment,
+    run: Path,
+    first_run: Path,
+    source: Source,
+    model: LatentDiffusion,
+    tokenizer: Tokenizer | None,
+) -> None:
+    init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
+    params = jax.jit(model.init)(init_key)
+    params["first_stage"] = load_first_stage(first_run, model.first_stage)
+    optim = optimizer(experiment.optim, experiment.train.steps)
+    drop = getattr(experiment.condition, "drop", 0.0)
+    step = make_train_step(
+        diffusion_step.diffusion_loss(model, drop),
+        optim,
+        diffusion_step.TRAINED,
+        experiment.optim.ema_decay,
+    )
+    keys = model.conditioner.keys
+    example = next(_data(experiment.data, source, experiment.seed + 1, keys, tokenizer))
+    n = min(experiment.train.num_samples, len(example["image"]))
+    fit(
+        "diffusion",
+        run,
+        experiment.train,
+        devices(experiment.train.devices),
+        step,
+        new_state(params, optim, diffusion_step.TRAINED),
+        _data(experiment.data, source, experiment.seed, keys, tokenizer),
+        step_key,
+        picture=_samples(experiment, model, {key: example[key][:n] for key in keys}, n),
+    )
+
+
+def _samples(experiment: Experiment, model: LatentDiffusion, inputs: dict, n: int) -> Callable:
+    s = experiment.sampling
+    generate = make_generate(model, build.build_sampler(s.sampler), experiment.data.image_size)
+    times = padded_grid(s.grid, model.process.T, s.steps)
+
+    def picture(state: TrainState) -> np.ndarray:
+        seeds = np.arange(n, dtype=np.uint32)
+        images = generate(averaged_params(state), inputs, seeds, times, s.guidance, s.eta)
+        return pictures.grid(pictures.to_uint8(images))
+
+    return picture
+
+
+def _fit_condition(condition, info: pipeline.DataInfo):
+    """The condition with what the data says filled in.
+
+    Raises:
+        InputError: the data has not what the condition reads, or labels beyond it.
+    """
+    if isinstance(condition, Label):
+        found = len(info.class_names)
+        if not found:
+            raise InputError(
+                "condition is Label but the data has no classes: expected class folders or a label "
+                "field (--data.label); or use condition=Text() or Unconditional()"
+            )
+        wanted = condition.num_classes or found
+        if found > wanted:
+            raise InputError(
+                f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data has "
+                f"{found} classes and condition.num_classes is {wanted}; set it to {found} or None"
+            )
+        return replace(condition, num_classes=wanted)
+    if isinstance(condition, Text) and not info.has_captions:
+        raise InputError(
+            "condition is Text but the data has no captions: expected metadata.jsonl, a .txt beside "
+            "each image, or another field (--data.caption); or use condition=Label()"
+        )
+    return condition
+
+
+def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer | None:
+    condition = experiment.condition
+    if not isinstance(condition, Text):
+        return None
+    if (run / "tokenizer.json").exists():
+        return tokens.load(run / "tokenizer.json", condition.length)
+    if condition.tokenizer:
+        return tokens.load(condition.tokenizer, condition.length)
+    captions = pipeline.captions(source.records)
+    return tokens.learn(captions, condition.vocab_size, condition.length)
+
+
+def _write(run: Path, experiment, tokenizer: Tokenizer | None, info: pipeline.DataInfo) -> None:
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.py").write_text(as_python(experiment))
+    if tokenizer and not (run / "tokenizer.json").exists():
+        tokenizer.save(str(run / "tokenizer.json"))
+    if info.class_names:
+        (run / "classes.txt").write_text("".join(f"{name}\n" for name in info.class_names))
+
+
+def as_python(experiment: Experiment | FirstStageExperiment) -> str:
+    """The experiment as a config file."""
+    body = pprint.pformat(experiment, indent=4, width=96, sort_dicts=False)
+    return f"from ldm_jax.config import *  # noqa: F403\n\nconfig = {body}\n"
+
+
+def _first_stage_target(first_stage: FirstStage) -> dict:
+    params = jax.eval_shape(first_stage.init, jax.random.key(0))
+    return {"params": params, "ema": {name: params[name] for name in autoencoder_step.TRAINED}}
+
+
+def _weights_target(model: LatentDiffusion) -> dict:
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    params["first_stage"] = jax.eval_shape(model.first_stage.init, jax.random.key(0))
+    return {"params": params, "ema": {name: params[name] for name in diffusion_step.TRAINED}}
+
+
+def _load_weights(run: Path, target: dict) -> Params:
+    weights = checkpoint.restore_weights(run, devices("jit").target(target))
+    return {**weights["params"], **weights["ema"]}
+
+
+def load_first_stage_config(run: Path) -> FirstStageExperiment:
+    """The config of a first stage's run.
+
+    Raises:
+        InputError: not such a run.
+    """
+    config = _load_config(run)
+    if not isinstance(config, FirstStageExperiment):
+        raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
+    return config
+
+
+def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
+    """The averaged weights of a first stage's run, with its measured scale."""
+    return _load_weights(run, _first_stage_target(first_stage))
+
+
+class Trained(NamedTuple):
+    """A trained latent diffusion model."""
+
+    experiment: Experiment
+    model: LatentDiffusion
+    params: Params
+    tokenizer: Tokenizer | None
+    class_names: tuple[str, ...]
+    step: int
+
+
+def load(run: Path) -> Trained:
+    """The model of a run, with the averaged weights of its newest checkpoint.
+
+    Raises:
+        InputError: not a run, a run of a first stage, or one without a checkpoint.
+    """
+    experiment = _load_config(run)
+    if not isinstance(experiment, Experiment):
+        raise InputError(
+            f"run '{run}' is a first stage: expected the run of a diffusion model, "
+            "trained with a config such as configs/demo.py"
+        )
+    step = checkpoint.latest_step(run)
+    if step is None:
+        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    tokenizer = None
+    if isinstance(experiment.condition, Text):
+        tokenizer = tokens.load(run / "tokenizer.json", experiment.condition.length)
+    model = build.build_model(experiment, tokenizer)
+    params = _load_weights(run, _weights_target(model))
+    classes = run / "classes.txt"
+    names = tuple(classes.read_text().splitlines()) if classes.exists() else ()
+    return Trained(experiment, model, params, tokenizer, names, step)
+
+
+def _load_config(run: Path):
+    if not run.is_dir():
+        raise InputError(f"run '{run}' does not exist: expected a folder that train.py wrote")
+    if not (run / "config.py").exists():
+        raise InputError(f"'{run}' is not a run: it has no config.py; train one with train.py")
+    return cli.load_config(run / "config.py")
+
+
+def kind_of_condition(experiment: Experiment) -> str:
+    """What a model is told: "text", "label" or "nothing"."""
+    names = {Text: "text", Label: "label", Unconditional: "nothing"}
+    return names[type(experiment.condition)]
+
+
+def as_dict(experiment: Experiment) -> dict:
+    """The experiment as plain values, for reports."""
+    return dataclasses.asdict(experiment)
