@@ -67,8 +67,14 @@ def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
     Raises InputError where there is no such folder, no image, or metadata that cannot be used.
     """
     root = Path(path).expanduser()
-    if not root.is_dir():
-        what = "is a file, not a folder" if root.exists() else "does not exist"
+    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+        what = (
+            "does not exist"
+            if not root.exists()
+            else "may not be read"
+            if root.is_dir()
+            else "is a file, not a folder (an archive has to be unpacked first)"
+        )
         raise InputError(
             f"data.path {path} {what}: give --data.path a folder of images, tfds:NAME or shapes"
         )

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import grain
 import numpy as np
+from PIL import UnidentifiedImageError
 
 from ldm_jax import config
 from ldm_jax.data import transforms
@@ -23,7 +24,6 @@ from ldm_jax.errors import InputError
 
 CHECKED_SIZES = 2000  # images whose size is looked up before training starts
 CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
-PREFETCHED = 2  # batches made ahead of their use
 
 
 class DataInfo(NamedTuple):
@@ -43,7 +43,7 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
 
     Raises InputError where the data cannot be used.
     """
-    if data.path is None:
+    if not data.path:
         raise InputError("data.path is not set: give --data.path a folder, tfds:NAME or shapes")
     if data.image_size is None:
         raise InputError("data.image_size is not set: give --data.image-size in pixels")
@@ -55,17 +55,14 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
 
 
 def _open(data: config.Data) -> Any:
+    fields = {"split": data.split, "caption": data.caption, "label": data.label}
+    if data.path != "shapes" and not data.path.startswith("tfds:"):
+        return open_folder(data.path, **fields)
+    from ldm_jax.data import shapes, tfds  # TFDS takes a second to import
+
     if data.path == "shapes":
-        from ldm_jax.data import shapes, tfds
-
-        builder = shapes.builder(data.image_size, data.shapes)
-        return tfds.Source(builder, data.split, caption=data.caption, label=data.label)
-    if data.path.startswith("tfds:"):
-        from ldm_jax.data import tfds
-
-        builder = tfds.builder(data.path.removeprefix("tfds:"))
-        return tfds.Source(builder, data.split, caption=data.caption, label=data.label)
-    return open_folder(data.path, split=data.split, caption=data.caption, label=data.label)
+        return tfds.Source(shapes.builder(data.image_size, data.shapes), **fields)
+    return tfds.Source(tfds.builder(data.path.removeprefix("tfds:")), **fields)
 
 
 def captions(source: Any, limit: int = 100_000) -> list[str]:
@@ -101,10 +98,8 @@ def batches(
     check_batch(data, source, keys, process_count)
     if "tokens" in keys and tokenize is None:
         raise ValueError("tokens are asked for without a tokenizer")
-    # Captions come again every epoch. The cache is used from one thread: tokenizers need not be
-    # safe to share.
-    tokenize = lru_cache(2**16)(tokenize) if "tokens" in keys else None
-    batch_size = data.batch_size // process_count
+    if "tokens" in keys:
+        tokenize = _remembered(tokenize)
     seed %= 2**32
     stream = (
         grain.MapDataset.range(len(source))
@@ -112,15 +107,14 @@ def batches(
         .repeat()
         .random_map(_Reader(data, source, keys), seed=seed)
         .slice(slice(process_index, None, process_count))
-        .to_iter_dataset(
-            grain.ReadOptions(
-                num_threads=data.threads, prefetch_buffer_size=max(batch_size, 2 * data.threads)
-            )
+        .batch(
+            data.batch_size // process_count,
+            drop_remainder=True,
+            batch_fn=lambda examples: _collate(examples, tokenize),
         )
-        .batch(batch_size, drop_remainder=True, batch_fn=lambda rows: _collate(rows, tokenize))
     )
-    stream = grain.experimental.ThreadPrefetchIterDataset(stream, prefetch_buffer_size=PREFETCHED)
-    return iter(stream)
+    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
+    return iter(stream.to_iter_dataset(options))
 
 
 def check_batch(
@@ -143,6 +137,18 @@ def check_batch(
         _require(source, "text")
 
 
+def _remembered(tokenize: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
+    """Tokenizes a caption once, and one at a time: not every tokenizer is safe to share."""
+    lock = threading.Lock()
+
+    @lru_cache(2**16)
+    def look_up(text: str) -> np.ndarray:
+        with lock:
+            return np.asarray(tokenize(text), np.int32)
+
+    return look_up
+
+
 def _require(source: Any, field: str) -> None:
     if field in source.absent:
         raise InputError(source.absent[field])
@@ -155,16 +161,17 @@ def _collate(
     batch = {"image": transforms.normalize(np.stack([row["image"] for row in rows]))}
     if "label" in rows[0]:
         batch["label"] = np.array([row["label"] for row in rows], np.int32)
-    if tokenize is not None:
-        batch["tokens"] = np.stack([tokenize(row["text"]) for row in rows]).astype(np.int32)
+    if "text" in rows[0]:
+        batch["tokens"] = np.stack([tokenize(row["text"]) for row in rows])
     return batch
 
 
 class _Reader:
-    """Reads and augments one example: (index, rng) -> dict, or None where its image is unusable.
+    """Reads and augments one example: (index, rng) -> dict.
 
-    Called from several threads. What it remembers (resized images, unusable ones) changes how fast
-    an answer comes, never the answer.
+    The next example with a usable image stands in for one that has none. Called from several
+    threads; what it remembers (resized images, unusable ones) changes how fast an answer comes,
+    never the answer.
     """
 
     def __init__(self, data: config.Data, source: Any, keys: tuple[str, ...]):
@@ -175,12 +182,12 @@ class _Reader:
         self._free = CACHE_BYTES if fits else 0
         self._cache: dict[int, dict[str, Any]] = {}
         self._bad: set[int] = set()
+        self._failure: InputError | None = None
         self._lock = threading.Lock()
 
-    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any] | None:
-        example = self._cache.get(index) or self._read(index)
-        if example is None:
-            return None
+    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        while (example := self._cache.get(index) or self._read(index)) is None:
+            index = (index + 1) % len(self._source)
         image = example["image"]
         if self._data.crop == "random":
             image = transforms.random_crop(image, self._data.image_size, rng)
@@ -192,7 +199,9 @@ class _Reader:
         return example
 
     def _read(self, index: int) -> dict[str, Any] | None:
-        """The example with its image as uint8: [R, R, 3], or larger where the crop is random."""
+        """The example with its image as uint8, [R, R, 3] or larger where the crop is random."""
+        if self._failure:  # so that no thread goes on looking
+            raise self._failure
         if index in self._bad:
             return None
         record = self._source[index]
@@ -216,18 +225,22 @@ class _Reader:
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
         """Notes an unusable image, and stops where there are too many."""
+        reason = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):  # whose text repeats the name, or an address
+            reason = "not an image in a known format"
+        limit = self._data.max_bad_images
         with self._lock:
-            if index in self._bad:
+            if index in self._bad or self._failure:
                 return
             self._bad.add(index)
             count = len(self._bad)
-        reason = " ".join(str(error).split()) or type(error).__name__
-        limit = self._data.max_bad_images
-        if count > limit or count == len(self._source):
-            raise InputError(
-                f"{count} images cannot be read (data.max_bad_images {limit}), the last {name}: "
-                f"{reason}; mend or remove them, or raise --data.max-bad-images"
-            )
+            if count > limit or count == len(self._source):
+                self._failure = InputError(
+                    f"{count} images cannot be read (data.max_bad_images is {limit}), "
+                    f"the last {name}: {reason}; "
+                    "mend or remove them, or raise --data.max-bad-images"
+                )
+                raise self._failure from error
         print(f"warning: skipped {name}: {reason} ({count} of {limit})", file=sys.stderr)
 
 

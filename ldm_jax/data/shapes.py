@@ -11,7 +11,8 @@ import hashlib
 import io
 import itertools
 import logging
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -197,15 +198,17 @@ def _parse_object(words: list[str], text: str) -> Object:
     for index, options in enumerate(expected):
         word = words[index] if index < len(words) else ""
         if word not in options:
-            raise InputError(f"caption {text!r}: {word!r} where one of {_list(options)} belongs")
+            raise _unexpected(word, options, text)
     position = " ".join(words[len(expected) :])
     if position not in POSITIONS:
-        raise InputError(f"caption {text!r}: {position!r} where one of {_list(POSITIONS)} belongs")
+        raise _unexpected(position, POSITIONS, text)
     return Object(size=words[1], color=words[2], shape=words[3], position=position)
 
 
-def _list(options) -> str:
-    return ", ".join(options)
+def _unexpected(word: str, options: Iterable[str], text: str) -> InputError:
+    *head, last = options
+    expected = f"{', '.join(head)} or {last}" if head else last
+    return InputError(f"caption {text!r}: it says {word!r} where {expected} is expected")
 
 
 # Pictures
@@ -386,7 +389,7 @@ def example(settings: ShapesConfig, split: str, index: int) -> dict:
     Neither the resolution nor the number of scenes changes which scene it is.
     """
     test = split == "test"
-    rng = np.random.default_rng([test, index, settings.min_objects, settings.max_objects])
+    rng = np.random.default_rng([int(test), index, settings.min_objects, settings.max_objects])
     scene = random_scene(rng, settings.min_objects, settings.max_objects, held_out=test)
     offsets = random_offsets(rng, scene)
     layers = _layers(scene, settings.resolution, offsets)
@@ -429,6 +432,7 @@ def builder(
         InputError: for settings that no data set can have.
     """
     settings = shapes_config(image_size, shapes or config.Shapes())
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")  # TFDS looks when imported, not now
 
     def build() -> Shapes:  # either in the list of configs of the class or unknown to it
         known = Shapes.builder_configs.get(settings.name, settings)

@@ -1,7 +1,21 @@
 """Any TensorFlow Datasets data set as a random-access source, without TensorFlow."""
 
+import contextlib
+import glob
+import importlib.util
+import io
+import logging
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
+from PIL import Image
 
 from ldm_jax.errors import InputError
 
@@ -13,93 +27,265 @@ class Source:
     `label`, an int, and `text`, a str or a list of them, where the data set has them.
     """
 
-    def __init__(self, builder: Any, split: str, *, caption: str, label: str):
+    def __init__(self, builder: Any, *, split: str, caption: str, label: str):
         import tensorflow_datasets as tfds
 
         features = builder.info.features
-        self.name = f"tfds:{builder.info.full_name} {split}"
+        data_set = f"tfds:{builder.info.full_name}"
+        self.name = f"{data_set} {split}"
         self.absent: dict[str, str] = {}  # what the records lack -> why, and a remedy
-        self._image = _image_feature(features, self.name)
-        self._fields = {}
-        for field, feature, usable, flag in (
-            ("text", caption, _is_text, "caption"),
-            ("label", label, _is_label, "label"),
+        self._image = _image_feature(features, data_set)
+        self._keys: dict[str, tuple[str, ...]] = {}  # "label", "text" -> where it is in an example
+        for field, path, kind, flag in (
+            ("label", label, tfds.features.ClassLabel, "label"),
+            ("text", caption, tfds.features.Text, "caption"),
         ):
-            if feature in features and usable(features[feature]):
-                self._fields[field] = feature
+            found = {"/".join(keys): keys for keys in _leaves(features, kind)}
+            if path in found:
+                self._keys[field] = found[path]
             else:
-                fitting = [name for name in features if usable(features[name])]
                 self.absent[field] = (
-                    f"{self.name} has no {flag} feature {feature!r}: choose from "
-                    f"{', '.join(fitting) or 'none'} with --data.{flag}"
+                    f"{data_set} has no {flag} feature {path!r}: "
+                    f"choose from {', '.join(found) or 'none'} with --data.{flag}"
                 )
-        self.class_names = _class_names(features, self._fields.get("label"))
-        wanted = {self._image: True} | {feature: True for feature in self._fields.values()}
-        try:
-            self._records = builder.as_data_source(
-                split=split,
-                decoders=tfds.decode.PartialDecoding(
-                    wanted, decoders={self._image: tfds.decode.SkipDecoding()}
-                ),
-            )
-        except ValueError as error:
-            splits = list(builder.info.splits)
-            near = (get_close_matches(split, splits) or splits or ["train"])[0]
-            raise InputError(
-                f"data.split {split!r} is not a split of {self.name}, which has "
-                f"{', '.join(splits)}: did you mean --data.split {near}?"
-            ) from error
+        self.class_names = _class_names(features, self._keys.get("label"))
+        self._examples = _examples(builder, split, data_set)
 
     def __len__(self) -> int:
-        return len(self._records)
+        return len(self._examples)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self._records[index]
+        example = self._examples[index]
         record = {"image": example[self._image], "name": f"{self.name} example {index}"}
-        if "label" in self._fields:
-            record["label"] = int(example[self._fields["label"]])
-        if "text" in self._fields:
-            record["text"] = _as_text(example[self._fields["text"]])
+        for field, keys in self._keys.items():
+            value = example
+            for key in keys:
+                value = value[key]
+            record[field] = int(value) if field == "label" else _as_text(value)
         return record
 
     def __repr__(self) -> str:
         return f"Source({self.name!r}, {len(self)} examples)"
 
 
-def _image_feature(features: Any, name: str) -> str:
-    import numpy as np
+def builder(name: str) -> Any:
+    """The builder of `NAME` or `NAME/CONFIG`, which is downloaded and prepared where it is not yet.
+
+    `:VERSION` may follow. Data sets lie in $TFDS_DATA_DIR, else in ~/tensorflow_datasets.
+
+    Raises InputError where there is no such data set, or it cannot be prepared here.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core.download import downloader
+
+    if not re.fullmatch(r"\w+(/[^:]+)?(:[\d.]+)?", name):
+        raise InputError(f"tfds:{name} is not of the form tfds:NAME or tfds:NAME/CONFIG")
+    with _quiet(), _without_tensorflow():
+        try:
+            # TFDS itself looks at the environment when it is imported, which may be too early.
+            found = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+        except Exception as error:
+            raise InputError(_unknown(name, error)) from error
+        if found.is_prepared():
+            return found
+        downloader.MAX_RETRIES = (
+            3  # seconds; with the ten of TFDS, no network takes minutes to tell
+        )
+        try:
+            found.download_and_prepare(
+                file_format="array_record",
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+            )
+        except Exception as error:
+            raise InputError(
+                f"tfds:{name} is not in {found.data_dir} and cannot be prepared here "
+                f"({_one_line(error)}): {_remedy(error)}"
+            ) from error
+    return found
+
+
+def _unknown(name: str, error: Exception) -> str:
+    """What to say where TFDS finds no builder of that name."""
+    import tensorflow_datasets as tfds
+
+    data_set, _, settings = re.sub(r":[\d.]+$", "", name).partition("/")
+    known = tfds.list_builders(with_community_datasets=False)
+    if data_set not in known:
+        near = get_close_matches(data_set, known, n=1)
+        hint = f"did you mean tfds:{near[0]}?" if near else "see tensorflow.org/datasets/catalog"
+        return f"tfds:{name} is not a data set that TFDS knows: {hint}"
+    configs = [config.name for config in tfds.builder_cls(data_set).BUILDER_CONFIGS]
+    if settings and settings not in configs:
+        near = get_close_matches(settings, configs, n=1) or configs[:1]
+        hint = f"did you mean tfds:{data_set}/{near[0]}?" if near else f"use tfds:{data_set}"
+        return f"tfds:{data_set} has no configuration {settings!r}: {hint}"
+    return f"tfds:{name} cannot be used here ({_one_line(error)}): {_remedy(error)}"
+
+
+def _remedy(error: Exception) -> str:
+    if isinstance(error, ImportError) and error.name:
+        return f"pip install {error.name}"
+    return "prepare it where that works (tfds build --file_format=array_record) and copy it there"
+
+
+def _one_line(error: Exception, limit: int = 200) -> str:
+    text = " ".join(str(error).split())
+    text = text if len(text) <= limit else text[:limit] + "..."
+    return f"{type(error).__name__}: {text}"
+
+
+def _examples(builder: Any, split: str, data_set: str) -> Any:
+    """The data source of a split; its images are left encoded."""
+    import tensorflow_datasets as tfds
+
+    # Pictures are decoded by `transforms`, and segmentation maps not at all.
+    features = builder.info.features
+    encoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
+    try:
+        return builder.as_data_source(split=split, decoders=decoders)
+    except NotImplementedError as error:
+        raise InputError(
+            f"{data_set} in {builder.data_dir} was prepared as {builder.info.file_format.value}, "
+            "which has no random access: remove it, or set TFDS_DATA_DIR to another folder, "
+            "and it is prepared again"
+        ) from error
+    except ValueError as error:
+        splits = sorted(builder.info.splits)
+        near = (get_close_matches(split, splits, n=1) or splits or ["train"])[0]
+        raise InputError(
+            f"{data_set} has no split {split!r} but {', '.join(splits)}: "
+            f"did you mean --data.split {near}?"
+        ) from error
+
+
+def _image_feature(features: Any, data_set: str) -> str:
+    """The first feature that is a picture: not a segmentation map, not a map of floats."""
     import tensorflow_datasets as tfds
 
     for key, feature in features.items():
         if type(feature) is tfds.features.Image and feature.np_dtype != np.float32:
             return key
-    raise InputError(f"{name} has no image feature but {', '.join(features)}: choose another")
+    raise InputError(f"{data_set} has no images but {', '.join(features)}: choose another data set")
 
 
-def _is_text(feature: Any) -> bool:
+def _leaves(features: Any, kind: type, within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Where the features of a kind are. Of sequences only text counts: an image has one label."""
     import tensorflow_datasets as tfds
 
-    feature = getattr(feature, "feature", feature)  # of a sequence, what it is a sequence of
-    return isinstance(feature, tfds.features.Text)
+    for key, feature in features.items():
+        if kind is tfds.features.Text and isinstance(feature, tfds.features.Sequence):
+            feature = feature.feature
+        if isinstance(feature, tfds.features.FeaturesDict):
+            yield from _leaves(feature, kind, (*within, key))
+        elif isinstance(feature, kind):
+            yield (*within, key)
 
 
-def _is_label(feature: Any) -> bool:
-    import numpy as np
-
-    return feature.shape == () and np.issubdtype(feature.np_dtype, np.integer)
-
-
-def _class_names(features: Any, label: str | None) -> tuple[str, ...]:
-    import tensorflow_datasets as tfds
-
-    if label is None or not isinstance(features[label], tfds.features.ClassLabel):
+def _class_names(features: Any, keys: tuple[str, ...] | None) -> tuple[str, ...]:
+    if keys is None:
         return ()
-    return tuple(features[label].names)
+    for key in keys:
+        features = features[key]
+    return tuple(features.names)
 
 
 def _as_text(value: Any) -> str | list[str]:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    if isinstance(value, str):
-        return value
-    return [_as_text(item) for item in value]
+    return value if isinstance(value, str) else [_as_text(item) for item in value]
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without log lines; progress is shown on standard error, and only on a terminal."""
+    import tensorflow_datasets as tfds
+
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
+    loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _without_tensorflow() -> Iterator[None]:
+    """Lets TFDS prepare data sets where TensorFlow is not installed.
+
+    TFDS and its data sets reach TensorFlow through one module object that is imported at first use.
+    What preparing images uses of it is access to files and two encoders, so for a while that object
+    stands for these.
+    """
+    from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy
+
+    if importlib.util.find_spec("tensorflow") is not None:
+        yield
+        return
+    vars(lazy)["_module"] = _TENSORFLOW
+    try:
+        yield
+    finally:
+        vars(lazy).pop("_module", None)
+
+
+def _encoder(file_format: str) -> Callable[..., SimpleNamespace]:
+    def encode(pixels: np.ndarray) -> SimpleNamespace:  # [H, W, C] -> what holds the bytes
+        file = io.BytesIO()
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        image.save(file, file_format, quality=95)
+        return SimpleNamespace(numpy=file.getvalue)
+
+    return encode
+
+
+_TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int64")
+_TYPES += ("float16", "float32", "float64")
+
+
+class _NeverRaised(Exception):
+    """Stands for TensorFlow's own errors."""
+
+
+_TENSORFLOW = SimpleNamespace(
+    io=SimpleNamespace(
+        gfile=SimpleNamespace(
+            GFile=open,
+            copy=lambda source, target, overwrite=False: shutil.copyfile(source, target),
+            exists=os.path.exists,
+            glob=lambda pattern: sorted(glob.glob(os.fspath(pattern))),
+            isdir=os.path.isdir,
+            listdir=os.listdir,
+            makedirs=lambda path: os.makedirs(path, exist_ok=True),
+            remove=os.remove,
+            rename=lambda source, target, overwrite=False: os.replace(source, target),
+            walk=os.walk,
+        )
+    ),
+    image=SimpleNamespace(encode_png=_encoder("PNG"), encode_jpeg=_encoder("JPEG")),
+    compat=SimpleNamespace(as_text=lambda text: text if isinstance(text, str) else text.decode()),
+    errors=SimpleNamespace(
+        **dict.fromkeys(
+            (
+                "AbortedError",
+                "FailedPreconditionError",
+                "NotFoundError",
+                "OutOfRangeError",
+                "PermissionDeniedError",
+                "ResourceExhaustedError",
+                "UnimplementedError",
+            ),
+            _NeverRaised,
+        )
+    ),
+    executing_eagerly=lambda: True,
+    **{name: getattr(np, name) for name in _TYPES},
+    bool=np.bool_,
+    string=np.object_,
+)

@@ -30,12 +30,13 @@ def decode(encoded: Encoded, background: tuple[int, int, int], size: int = 0) ->
             # least two is left to Lanczos, so that the result can hardly be told from the slow one.
             image.draft(None, (2 * size, 2 * size))
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image), background)
+        ImageOps.exif_transpose(image, in_place=True)
+        return to_rgb(image, background)
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
     """Any Pillow mode to 8-bit RGB; 16-bit and float values are scaled, not clipped."""
-    if image.mode == "I" or image.mode == "F" or image.mode.startswith("I;16"):
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
         image = _to_8_bits(image)
     if image.has_transparency_data:
         image = image.convert("RGBA")
@@ -46,11 +47,11 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
     """16-bit, 32-bit or float grey to 8 bits, by the smallest usual white that holds the values."""
-    values = np.asarray(image, np.float64)
+    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0).clip(0)
     whites = (1, 255, 65535) if image.mode == "F" else (65535,)
     peak = values.max(initial=0)
     white = next((white for white in whites if peak <= white), peak)
-    return Image.fromarray(np.rint(values.clip(0) * (255 / white)).astype(np.uint8))
+    return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
@@ -82,6 +83,6 @@ def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def normalize(images: np.ndarray) -> np.ndarray:
     """uint8 0 ... 255 -> float32 in [-1, 1], any shape."""
     out = images.astype(np.float32)
-    out *= np.float32(1 / 127.5)
-    out -= np.float32(1)
-    return np.clip(out, -1, 1, out=out)
+    out /= 127.5  # in place, and exact at both ends
+    out -= 1
+    return out

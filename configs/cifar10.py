@@ -1,0 +1,26 @@
+"""Class-conditional CIFAR-10, 32 pixels: a folder with one folder a class.
+
+python train.py configs/cifar10.py --data.path FOLDER
+"""
+
+from ldm_jax.config import *  # noqa: F403
+
+config = Experiment(
+    data=Data(path="data/cifar10", image_size=32, batch_size=64, flip=True),
+    first_stage=FirstStageExperiment(
+        model=KLAutoencoder(
+            channels=16, channel_mults=(1, 2, 4), num_res_blocks=1, z_channels=8
+        ),
+        data=Data(batch_size=32, flip=True),
+        optim=Optim(lr=1e-3, schedule="cosine", warmup=100, clip=None, ema_decay=0.999),
+        train=Train(steps=1200, save_every=200, sample_every=400),
+    ),
+    model=UNet(
+        channels=64, channel_mults=(1, 2), num_res_blocks=2, attention_factors=(2,), num_heads=4
+    ),
+    condition=Label(dim=256),
+    diffusion=Diffusion(schedule="cosine", prediction="v"),
+    sampling=Sampling(steps=50, grid="trailing", guidance=2.0),
+    optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),
+    train=Train(steps=3500, save_every=250, sample_every=1000),
+)

@@ -1,0 +1,26 @@
+"""Text to emoji, 64 pixels: a folder with metadata.jsonl (file_name, text).
+
+python train.py configs/emoji.py --data.path FOLDER
+"""
+
+from ldm_jax.config import *  # noqa: F403
+
+config = Experiment(
+    data=Data(path="data/emoji", image_size=64, batch_size=32),
+    first_stage=FirstStageExperiment(
+        model=KLAutoencoder(
+            channels=16, channel_mults=(1, 2, 4, 8), num_res_blocks=1, z_channels=8
+        ),
+        data=Data(batch_size=16),
+        optim=Optim(lr=1e-3, schedule="cosine", warmup=100, clip=None, ema_decay=0.999),
+        train=Train(steps=2500, save_every=500, sample_every=500),
+    ),
+    model=UNet(
+        channels=96, channel_mults=(1, 2), num_res_blocks=1, attention_factors=(2,), num_heads=4
+    ),
+    condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=24, vocab_size=2048),
+    diffusion=Diffusion(schedule="cosine", prediction="v"),
+    sampling=Sampling(steps=50, grid="trailing", guidance=3.0),
+    optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),
+    train=Train(steps=5000, save_every=250, sample_every=1000),
+)

@@ -1,0 +1,154 @@
+"""The small networks, with their inputs, that both sides of the comparison run.
+
+All arrays are laid out as the original's, [B, C, H, W]. Small means few channels and blocks; every
+kind of layer is there: attention inside the autoencoder's levels, both attentions of the UNet, a
+level without attention (whose upsampling the original numbers differently), a transformer of depth
+two, heads that do and do not make up the width of the model. (With 32 channels in 32 groups, a
+group norm takes away whatever is constant over the picture, so the step is seen, and gradients of
+such biases are not zero, only where there are 64 channels.)
+"""
+
+from typing import NamedTuple
+
+import drawn
+import numpy as np
+import original_names as names
+
+from ldm_jax import config as c
+
+CONTEXT = 24  # width of the tokens that the UNet attends to
+
+
+class Case(NamedTuple):
+    """One small network."""
+
+    config: object
+    table: names.Table
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, tuple[int, ...]]  # name -> shape
+    gradients: tuple[str, ...]  # inputs and keys by which the loss is differentiated
+    faint: tuple[str, ...] = ()  # layers with small weights, so that the next epsilon is seen
+
+
+def cotangents(case: Case) -> dict[str, np.ndarray]:
+    """The loss is the sum of outputs times these."""
+    return {name: drawn.normal(f"cotangent.{name}", shape) for name, shape in case.outputs.items()}
+
+
+def weights(case: Case) -> dict[str, np.ndarray]:
+    """The weights under the original's names."""
+    state = drawn.state(names.shapes(case.table))
+    return {key: w * np.float32(0.03) if key.startswith(case.faint) else w for key, w in state.items()}
+
+
+_kl = c.KLAutoencoder(
+    channels=32, channel_mults=(1, 2), num_res_blocks=1, attention_factors=(2,), z_channels=4
+)
+KL = Case(
+    _kl,
+    names.kl_autoencoder(_kl),
+    {"image": np.tanh(drawn.normal("image", (2, 3, 16, 16)))},
+    {"moments": (2, 8, 8, 8), "recon": (2, 3, 16, 16)},
+    (
+        "image",
+        "encoder.conv_in.weight",
+        "encoder.down.0.downsample.conv.bias",
+        "encoder.down.1.block.0.nin_shortcut.weight",
+        "encoder.down.1.attn.0.q.weight",
+        "encoder.mid.attn_1.norm.weight",
+        "encoder.norm_out.bias",
+        "quant_conv.weight",
+        "post_quant_conv.bias",
+        "decoder.mid.attn_1.v.bias",
+        "decoder.up.1.attn.1.proj_out.bias",
+        "decoder.up.1.upsample.conv.bias",
+        "decoder.up.0.block.1.norm2.weight",
+        "decoder.conv_out.weight",
+    ),
+)
+
+_steps = np.asarray([7, 801])
+_unet_tokens = c.UNet(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_factors=(1,),
+    num_heads=2,
+    transformer_depth=2,
+)
+UNET_TOKENS = Case(
+    _unet_tokens,
+    names.unet(_unet_tokens, 4, 4, CONTEXT),
+    {
+        "x": drawn.normal("x", (2, 4, 8, 8)),
+        "t": _steps,
+        "context": drawn.normal("context", (2, 5, CONTEXT)),
+    },
+    {"y": (2, 4, 8, 8)},
+    (
+        "x",
+        "context",
+        "time_embed.0.bias",
+        "input_blocks.0.0.weight",
+        "input_blocks.1.1.norm.weight",
+        "input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight",
+        "input_blocks.1.1.transformer_blocks.1.attn2.to_k.weight",
+        "input_blocks.2.0.op.bias",
+        "input_blocks.3.0.emb_layers.1.bias",
+        "middle_block.1.transformer_blocks.0.ff.net.0.proj.bias",
+        "middle_block.1.proj_in.bias",
+        "output_blocks.1.1.conv.bias",
+        "output_blocks.3.1.transformer_blocks.1.norm3.weight",
+        "output_blocks.3.0.skip_connection.weight",
+        "out.0.weight",
+    ),
+    # what the first spatial transformer reads; its norm has an epsilon of its own
+    faint=("input_blocks.0.0.", "input_blocks.1.0.out_layers.3."),
+)
+
+_unet_attention = c.UNet(
+    channels=32, channel_mults=(1, 2), num_res_blocks=1, attention_factors=(2,), head_channels=16
+)
+UNET_ATTENTION = Case(
+    _unet_attention,
+    names.unet(_unet_attention, 3, 3, None),
+    {"x": drawn.normal("x", (2, 3, 8, 8)), "t": _steps},
+    {"y": (2, 3, 8, 8)},
+    (
+        "x",
+        "time_embed.2.bias",
+        "input_blocks.1.0.in_layers.0.weight",
+        "input_blocks.3.1.norm.bias",
+        "input_blocks.3.1.qkv.bias",
+        "middle_block.1.proj_out.weight",
+        "output_blocks.1.1.qkv.bias",
+        "output_blocks.1.2.conv.bias",
+        "out.2.weight",
+    ),
+)
+
+# width 24 while the heads together are 32, as 1280 and 512 in the original
+_text = c.Text(dim=24, layers=2, num_heads=2, head_dim=16, length=7, vocab_size=11)
+TEXT = Case(
+    _text,
+    names.text_transformer(_text),
+    {"ids": np.asarray([[1, 5, 9, 2, 0, 0, 0], [1, 10, 3, 3, 7, 4, 2]])},
+    {"tokens": (2, 7, 24)},
+    (
+        "transformer.token_emb.weight",
+        "transformer.pos_emb.emb.weight",
+        "transformer.attn_layers.layers.0.0.weight",
+        "transformer.attn_layers.layers.0.1.to_k.weight",
+        "transformer.attn_layers.layers.1.1.net.0.0.weight",
+        "transformer.attn_layers.layers.2.1.to_out.weight",
+        "transformer.attn_layers.layers.3.1.net.2.bias",
+        "transformer.norm.bias",
+    ),
+)
+
+CASES = {
+    "kl": KL,
+    "unet_tokens": UNET_TOKENS,
+    "unet_attention": UNET_ATTENTION,
+    "text": TEXT,
+}

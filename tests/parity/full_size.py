@@ -1,0 +1,132 @@
+"""Full-size networks against stored outputs of the original code.
+
+    PYTHONPATH=. python tests/parity/full_size.py --golden GOLDEN --keys KEYS [NAME ...]
+
+GOLDEN holds an npz a configuration with the original's inputs and outputs, KEYS a json a
+configuration with its state-dict keys and their shapes. Weights are drawn from the keys, so neither
+torch nor a checkpoint is needed. The largest network takes about 15 GB of memory.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import compare
+import drawn
+import jax
+import networks
+import numpy as np
+import original_names as names
+
+from ldm_jax import config as c
+
+TOLERANCE = 1e-4  # of the largest reference
+
+
+class Part(NamedTuple):
+    """One network of a configuration, and where its weights lie in the original's state dict."""
+
+    prefix: str
+    network: networks.Network
+    table: names.Table
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    unused: tuple[str, ...] = ()
+
+
+def first_stage(config: c.KLAutoencoder, prefix: str = "first_stage_model.") -> Part:
+    """A KL autoencoder."""
+    network, table = networks.autoencoder(config), names.kl_autoencoder(config)
+    return Part(prefix, network, table, ("image",), ("moments", "recon"))
+
+
+def unet(config: c.UNet, i: int, o: int, context: int | None = None) -> Part:
+    """A denoiser from i to o channels that attends to tokens of width `context`."""
+    network, table = networks.denoiser(config, o), names.unet(config, i, o, context)
+    inputs = ("x", "t") if context is None else ("x", "t", "context")
+    return Part("model.diffusion_model.", network, table, inputs, ("y",))
+
+
+def text(dim: int) -> Part:
+    """A BERT-style encoder of the original's depth and vocabulary."""
+    config = c.Text(dim=dim, layers=32, num_heads=8, head_dim=64, length=77, vocab_size=30522)
+    network, table = networks.text_transformer(config), names.text_transformer(config)
+    return Part("cond_stage_model.", network, table, ("ids",), ("tokens",), names.TEXT_UNUSED)
+
+
+_f4 = c.KLAutoencoder(channel_mults=(1, 2, 4), z_channels=3)
+_f8 = c.KLAutoencoder(channel_mults=(1, 2, 4, 4), z_channels=4)
+_f16 = c.KLAutoencoder(channel_mults=(1, 1, 2, 2, 4), z_channels=16, attention_factors=(16,))
+_celebahq = c.UNet(224, (1, 2, 3, 4), attention_factors=(8, 4, 2), head_channels=32)
+_cin_v2 = c.UNet(192, (1, 2, 3, 5), attention_factors=(8, 4, 2), num_heads=1)
+_cin = c.UNet(256, (1, 2, 4), attention_factors=(4, 2, 1), head_channels=32)
+_text2img = c.UNet(192, (1, 2, 3, 5), attention_factors=(8, 4, 2), head_channels=32)
+_txt2img = c.UNet(320, (1, 2, 4, 4), attention_factors=(4, 2, 1), num_heads=8)
+_semantic = c.UNet(128, (1, 4, 8), attention_factors=(32, 16, 8), num_heads=8)
+_rdm = c.UNet(448, (1, 2, 3, 4), attention_factors=(4, 2, 1), head_channels=32)
+
+# The parts of each configuration that this project has; quantised first stages are not among them.
+ZOO = {
+    "first-stage-kl-f4": (first_stage(_f4, prefix=""),),
+    "first-stage-kl-f8": (first_stage(_f8, prefix=""),),
+    "first-stage-kl-f16": (first_stage(_f16, prefix=""),),
+    "ldm-celebahq-ldm-vq-4": (unet(_celebahq, 3, 3),),
+    "ldm-cin256-v2": (unet(_cin_v2, 3, 3, 512),),
+    "ldm-cin256": (unet(_cin, 4, 4, 512),),
+    "ldm-cin-ldm-vq-f8": (unet(_cin, 4, 4, 512),),
+    "ldm-text2img256": (unet(_text2img, 3, 3, 640), text(640)),
+    "ldm-txt2img-1p4B-eval": (unet(_txt2img, 4, 4, 1280), text(1280), first_stage(_f8)),
+    "ldm-lsun_churches-ldm-kl-8": (first_stage(_f8),),
+    "ldm-semantic_synthesis256": (unet(_semantic, 6, 3),),
+    "sd-v1-inference": (unet(_txt2img, 4, 4, 768), first_stage(_f8)),
+    "rdm-768x768": (unet(_rdm, 16, 16, 768), first_stage(_f16)),
+}
+
+
+def pairs(part: Part, shapes: Mapping[str, list[int]], golden: Mapping) -> compare.Pairs:
+    """Ours and the original's outputs of one network.
+
+    Args:
+        shapes: the configuration's keys, with prefix.
+
+    Raises:
+        InputError: the keys under the prefix are not those of the network.
+    """
+    keys = [key.removeprefix(part.prefix) for key in shapes if key.startswith(part.prefix)]
+    drawable = {key: shapes[part.prefix + key] for key in keys if key not in part.unused}
+    params = names.to_here(part.table, drawn.state(drawable, part.prefix))
+    inputs = {name: golden[name] for name in part.inputs}
+    with jax.default_matmul_precision("highest"):
+        outputs = jax.jit(part.network.call)(params, inputs)
+    return {name: (np.asarray(outputs[name]), golden[name]) for name in part.outputs}
+
+
+def main() -> int:
+    """Prints the table; 1 where something is further off than the tolerance."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--golden", type=Path, required=True, help="folder of NAME.npz")
+    parser.add_argument("--keys", type=Path, required=True, help="folder of NAME.json")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ZOO)}")
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - ZOO.keys()
+    if unknown:
+        parser.error(f"{', '.join(sorted(unknown))}: expected names among {', '.join(ZOO)}")
+
+    close = True
+    print("| configuration | array | max error | relative to max |\n|---|---|---|---|")
+    for name in arguments.names or ZOO:
+        shapes = json.loads((arguments.keys / f"{name}.json").read_text())
+        golden = np.load(arguments.golden / f"{name}.npz")
+        for part in ZOO[name]:
+            found = pairs(part, shapes, golden)
+            print(compare.table(name, found), flush=True)
+            close &= all(relative < TOLERANCE for _, relative in compare.measured(found).values())
+            jax.clear_caches()  # or every network's constants and programs stay in memory
+    return 0 if close else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

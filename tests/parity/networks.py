@@ -1,0 +1,81 @@
+"""This side of the comparison: our networks, as functions of arrays laid out as the original's."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.conditioning.text import TextTransformer
+from ldm_jax.types import Cond
+
+
+class Network(NamedTuple):
+    """init: inputs -> params;  call: (params, inputs) -> outputs, both dicts by name."""
+
+    init: Callable
+    call: Callable
+
+
+def channels_last(x):
+    """[B, C, H, W] -> [B, H, W, C]."""
+    return jnp.moveaxis(x, 1, -1)
+
+
+def channels_first(x):
+    """[B, H, W, C] -> [B, C, H, W]."""
+    return jnp.moveaxis(x, -1, 1)
+
+
+def autoencoder(config) -> Network:
+    """image -> the moments, and the decoding of their mean."""
+    first_stage = kl_autoencoder(config)
+
+    def init(inputs):
+        params = first_stage.init(jax.random.key(0))
+        return {name: params[name] for name in ("encoder", "decoder")}
+
+    def call(params, inputs):
+        params = params | {"scale": jnp.ones(())}
+        q = first_stage.posterior(params, channels_last(inputs["image"]))
+        moments = jnp.concatenate([q.mean, q.log_variance], axis=-1)
+        recon = first_stage.decode(params, q.mean)
+        return {"moments": channels_first(moments), "recon": channels_first(recon)}
+
+    return Network(init, call)
+
+
+def denoiser(config, out_channels: int) -> Network:
+    """x, t and context, where there is one -> y, one call of the UNet."""
+
+    unet = UNet(config, out_channels)
+
+    def arguments(inputs):
+        cond = Cond(tokens=inputs.get("context"))
+        return channels_last(inputs["x"]), inputs["t"], cond
+
+    def init(inputs):
+        return unet.init(jax.random.key(0), *arguments(inputs))["params"]
+
+    def call(params, inputs):
+        return {"y": channels_first(unet.apply({"params": params}, *arguments(inputs)))}
+
+    return Network(init, call)
+
+
+def text_transformer(config) -> Network:
+    """ids -> tokens."""
+    transformer = TextTransformer(
+        vocab_size=config.vocab_size,
+        dim=config.dim,
+        layers=config.layers,
+        heads=config.num_heads,
+        head_dim=config.head_dim,
+        length=config.length,
+    )
+    return Network(
+        lambda inputs: transformer.init(jax.random.key(0), inputs["ids"])["params"],
+        lambda params, inputs: {"tokens": transformer.apply({"params": params}, inputs["ids"])},
+    )

@@ -1,0 +1,55 @@
+"""The small networks on this side: outputs and gradients beside the stored reference.
+
+python tests/parity/small.py     prints how far they are apart
+"""
+
+from pathlib import Path
+
+import cases
+import compare
+import jax
+import jax.numpy as jnp
+import networks
+import numpy as np
+import original_names as names
+
+HERE = Path(__file__).parent
+NETWORKS = {
+    "kl": networks.autoencoder(cases.KL.config),
+    "unet_tokens": networks.denoiser(cases.UNET_TOKENS.config, 4),
+    "unet_attention": networks.denoiser(cases.UNET_ATTENTION.config, 3),
+    "text": networks.text_transformer(cases.TEXT.config),
+}
+
+
+def ours(name: str) -> dict[str, np.ndarray]:
+    """Outputs, and gradients of the loss under `grad:NAME`, all laid out as the original's."""
+    case = cases.CASES[name]
+    cotangents = cases.cotangents(case)
+    params = names.to_here(case.table, cases.weights(case))
+    moving = {k: x for k, x in case.inputs.items() if x.dtype.kind == "f"}
+
+    @jax.jit
+    def run(params, moving):
+        def loss(params, moving):
+            outputs = NETWORKS[name].call(params, case.inputs | moving)
+            return sum(jnp.sum(outputs[k] * c) for k, c in cotangents.items()), outputs
+
+        return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, moving)
+
+    with jax.default_matmul_precision("highest"):
+        (by_params, by_inputs), outputs = run(params, moving)
+    gradients = by_inputs | names.to_original(case.table, by_params)
+    return outputs | {f"grad:{key}": gradients[key] for key in case.gradients}
+
+
+def pairs(name: str) -> compare.Pairs:
+    """Ours and the reference, by the name of the array."""
+    found = ours(name)
+    with np.load(HERE / f"{name}.npz") as reference:
+        return {key: (np.asarray(found[key]), reference[key]) for key in reference}
+
+
+if __name__ == "__main__":
+    for case_name in cases.CASES:
+        print(compare.table(case_name, pairs(case_name)))
