@@ -13,9 +13,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ldm_jax import cli, runs
+from ldm_jax import cli, request, runs
 from ldm_jax.errors import InputError
-from ldm_jax.pipelines.request import Request, draw, write
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,11 @@ def main(words: Sequence[str]) -> None:
         run, *rest = words
     options = cli.override(Options(), rest, "sample.py RUN", __doc__)
     trained = runs.load(Path(run))
-    request = Request.resolve(trained, **{k: v for k, v in vars(options).items() if k != "out"})
+    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    wanted = request.resolve(trained, **settings)
     out = Path(options.out or Path(run) / f"samples-seed{options.seed}")
-    images = draw(trained, request)
-    write(out, images, trained, request)
+    images = request.draw(trained, wanted)
+    request.write(out, images, trained, wanted)
     print(f"{len(images)} pictures in {out}, together in {out / 'grid.png'}")
 
 

@@ -3,7 +3,7 @@
 python train.py configs/emoji.py --data.path FOLDER
 """
 
-from ldm_jax.config import *  # noqa: F403
+from ldm_jax.config import *
 
 config = Experiment(
     data=Data(path="data/emoji", image_size=64, batch_size=32),

@@ -124,29 +124,23 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
 def check_diffusion(experiment: c.Experiment) -> None:
     """Raises InputError where the parts of the config cannot go together."""
     check_first_stage(experiment.first_stage, "first_stage.")
-    size = experiment.data.image_size
-    factor = 2 ** (
-        len(experiment.first_stage.model.channel_mults)
-        - 1
-        + len(experiment.model.channel_mults)
-        - 1
-    )
+    unet, size = experiment.model, experiment.data.image_size
+    halvings = len(experiment.first_stage.model.channel_mults) + len(unet.channel_mults) - 2
+    factor = 2**halvings
     if size is None or size < 1 or size % factor:
         raise InputError(
-            f"data.image_size is {size}: expected a multiple of {factor}, the factor by which the "
-            f"first stage and the UNet downsample, such as {math.ceil((size or 1) / factor) * factor}"
+            f"data.image_size is {size}: expected a multiple of {factor}, the factor by which first "
+            f"stage and UNet downsample, such as {math.ceil((size or 1) / factor) * factor}"
         )
-    unet = experiment.model
-    for mult in unet.channel_mults:
-        width = unet.head_channels or unet.num_heads
-        if mult * unet.channels % width:
-            name = "model.head_channels" if unet.head_channels else "model.num_heads"
+    name = "head_channels" if unet.head_channels else "num_heads"
+    for channels in (mult * unet.channels for mult in unet.channel_mults):
+        if channels % getattr(unet, name):
             raise InputError(
-                f"{name} is {width}: expected a divisor of {mult * unet.channels}, the channels of "
-                "a level (model.channels times one of model.channel_mults)"
+                f"model.{name} is {getattr(unet, name)}: expected a divisor of {channels}, the "
+                "channels of a level (model.channels times one of model.channel_mults)"
             )
-    if experiment.sampling.steps > experiment.diffusion.steps:
+    if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
-            f"sampling.steps is {experiment.sampling.steps}: expected at most diffusion.steps, "
+            f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "
             f"which is {experiment.diffusion.steps}"
         )

@@ -8,7 +8,6 @@ RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
 RUN/first_stage/         the first stage's run, where it was trained on the way
 """
 
-import dataclasses
 import pprint
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, cli, pictures
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import Data, Experiment, FirstStageExperiment, Label, Text, Unconditional
+from ldm_jax.config import Data, Experiment, FirstStageExperiment, Label, Text
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.generate import make_generate, padded_grid
@@ -224,14 +223,14 @@ def _fit_condition(condition, info: pipeline.DataInfo):
         wanted = condition.num_classes or found
         if found > wanted:
             raise InputError(
-                f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data has "
-                f"{found} classes and condition.num_classes is {wanted}; set it to {found} or None"
+                f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data "
+                f"has {found} classes and condition.num_classes is {wanted}; set it to {found}"
             )
         return replace(condition, num_classes=wanted)
     if isinstance(condition, Text) and not info.has_captions:
         raise InputError(
-            "condition is Text but the data has no captions: expected metadata.jsonl, a .txt beside "
-            "each image, or another field (--data.caption); or use condition=Label()"
+            "condition is Text but the data has no captions: expected metadata.jsonl, a .txt "
+            "beside each image, or another field (--data.caption); or use condition=Label()"
         )
     return condition
 
@@ -299,6 +298,7 @@ def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
 class Trained(NamedTuple):
     """A trained latent diffusion model."""
 
+    run: Path
     experiment: Experiment
     model: LatentDiffusion
     params: Params
@@ -329,7 +329,7 @@ def load(run: Path) -> Trained:
     params = _load_weights(run, _weights_target(model))
     classes = run / "classes.txt"
     names = tuple(classes.read_text().splitlines()) if classes.exists() else ()
-    return Trained(experiment, model, params, tokenizer, names, step)
+    return Trained(run, experiment, model, params, tokenizer, names, step)
 
 
 def _load_config(run: Path):
@@ -338,14 +338,3 @@ def _load_config(run: Path):
     if not (run / "config.py").exists():
         raise InputError(f"'{run}' is not a run: it has no config.py; train one with train.py")
     return cli.load_config(run / "config.py")
-
-
-def kind_of_condition(experiment: Experiment) -> str:
-    """What a model is told: "text", "label" or "nothing"."""
-    names = {Text: "text", Label: "label", Unconditional: "nothing"}
-    return names[type(experiment.condition)]
-
-
-def as_dict(experiment: Experiment) -> dict:
-    """The experiment as plain values, for reports."""
-    return dataclasses.asdict(experiment)

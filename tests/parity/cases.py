@@ -38,7 +38,9 @@ def cotangents(case: Case) -> dict[str, np.ndarray]:
 def weights(case: Case) -> dict[str, np.ndarray]:
     """The weights under the original's names."""
     state = drawn.state(names.shapes(case.table))
-    return {key: w * np.float32(0.03) if key.startswith(case.faint) else w for key, w in state.items()}
+    return {
+        key: w * np.float32(0.03) if key.startswith(case.faint) else w for key, w in state.items()
+    }
 
 
 _kl = c.KLAutoencoder(

@@ -4,7 +4,7 @@
 
 GOLDEN holds an npz a configuration with the original's inputs and outputs, KEYS a json a
 configuration with its state-dict keys and their shapes. Weights are drawn from the keys, so neither
-torch nor a checkpoint is needed. The largest network takes about 15 GB of memory.
+torch nor a checkpoint is needed. The largest configuration takes about 12 GB of memory.
 """
 
 import argparse

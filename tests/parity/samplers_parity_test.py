@@ -10,7 +10,7 @@ import samplers
 import walks
 
 # Of the largest reference. DDPM's last step loses digits in 1 - (alpha_t / alpha_s)^2, which
-# is about 1e-4 there: x0 comes out up to 6e-4 too large or too small.
+# is about 1e-4 there: x0 comes out up to 1e-3 too large or too small.
 TOLERANCE = {"ddim": 2e-5, "ddpm": 1e-3}
 
 

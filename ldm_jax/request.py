@@ -1,0 +1,193 @@
+"""A request for pictures: checked, drawn from a trained model, and written with its report."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import ldm_jax
+from ldm_jax import build, pictures, runs
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import Label, Text
+from ldm_jax.diffusion import times
+from ldm_jax.errors import InputError
+from ldm_jax.pipelines.generate import in_batches, make_generate, padded_grid
+from ldm_jax.sharding import check_batch, devices
+from ldm_jax.types import Array, Batch
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides which pictures are drawn."""
+
+    num: int
+    batch_size: int
+    seed: int
+    steps: int
+    sampler: str
+    grid: str
+    eta: float
+    guidance: float
+    prompts: tuple[str, ...] = ()  # taken in turn
+    labels: tuple[int, ...] = ()  # taken in turn
+    latents: str | None = None  # .npy of the noise to start from
+
+
+def resolve(
+    trained: runs.Trained,
+    *,
+    num: int | None = None,
+    batch_size: int = 16,
+    seed: int = 0,
+    steps: int | None = None,
+    sampler: str | None = None,
+    grid: str | None = None,
+    eta: float | None = None,
+    guidance: float | None = None,
+    prompt: Sequence[str] = (),
+    label: Sequence[str] = (),
+    latents: str | None = None,
+) -> Request:
+    """The request with the run's own settings where None is given.
+
+    Raises:
+        InputError: what the model cannot be asked for.
+    """
+    experiment = trained.experiment
+    if prompt and not isinstance(experiment.condition, Text):
+        raise InputError(
+            f"prompt '{prompt[0]}' given to a model of {_kind(trained)}: leave out --prompt, "
+            "or sample from a run whose config has condition=Text()"
+        )
+    if label and not isinstance(experiment.condition, Label):
+        raise InputError(
+            f"label '{label[0]}' given to a model of {_kind(trained)}: leave out --label, "
+            "or sample from a run whose config has condition=Label()"
+        )
+    if isinstance(experiment.condition, Label) and not label:
+        label = [str(i) for i in range(experiment.condition.num_classes)]
+    labels = tuple(_label(word, trained) for word in label)
+    if num is None:
+        num = len(prompt) or len(labels) or 16
+    own = experiment.sampling
+    request = Request(
+        num=num,
+        batch_size=batch_size,
+        seed=seed,
+        steps=own.steps if steps is None else steps,
+        sampler=sampler or own.sampler,
+        grid=grid or own.grid,
+        eta=own.eta if eta is None else eta,
+        guidance=own.guidance if guidance is None else guidance,
+        prompts=tuple(prompt),
+        labels=labels,
+        latents=latents,
+    )
+    if num < 1:
+        raise InputError(f"--num is {num}: expected at least 1")
+    if not 0 <= seed < 2**32 - num:
+        raise InputError(f"--seed is {seed}: expected 0 to {2**32 - num - 1}")
+    if not 0.0 <= request.eta <= 1.0:
+        raise InputError(f"--eta is {request.eta}: expected 0 (DDIM) to 1 (DDPM)")
+    check_batch(batch_size, "--batch-size")
+    times.grid(request.grid, trained.model.process.T, request.steps)
+    build.build_sampler(request.sampler)
+    if latents:
+        _load_latents(latents, trained, num)
+    return request
+
+
+def _kind(trained: runs.Trained) -> str:
+    kinds = {"Text": "captions", "Label": "class labels", "Unconditional": "no condition"}
+    return kinds[type(trained.experiment.condition).__name__]
+
+
+def _label(word: str, trained: runs.Trained) -> int:
+    """The class that a word names or numbers."""
+    if word in trained.class_names:
+        return trained.class_names.index(word)
+    count = trained.experiment.condition.num_classes
+    if word.isdecimal() and int(word) < count:
+        return int(word)
+    names = f", or one of {', '.join(trained.class_names)}" if trained.class_names else ""
+    raise InputError(f"label '{word}' is out of range: expected 0 to {count - 1}{names}")
+
+
+def _load_latents(path: str, trained: runs.Trained, num: int) -> np.ndarray:
+    stage = trained.model.first_stage
+    side = trained.experiment.data.image_size // stage.factor
+    expected = (num, side, side, stage.channels)
+    if not Path(path).is_file():
+        raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
+    try:
+        latents = np.load(path, allow_pickle=False)
+    except ValueError as error:
+        raise InputError(f"latents '{path}' are not a .npy of numbers: {error}") from error
+    if latents.shape != expected:
+        raise InputError(
+            f"latents '{path}' have shape {latents.shape}: expected {expected} for {num} pictures"
+        )
+    return latents.astype(np.float32)
+
+
+def inputs(trained: runs.Trained, request: Request) -> Batch:
+    """What the conditioner reads for the request, each [num, ...]."""
+    turn = np.arange(request.num)
+    if request.labels:
+        return {"label": np.asarray(request.labels, np.int32)[turn % len(request.labels)]}
+    if isinstance(trained.experiment.condition, Text):
+        prompts = request.prompts or ("",)
+        rows = np.stack([tokens.encode(trained.tokenizer, prompt) for prompt in prompts])
+        return {"tokens": rows[turn % len(prompts)]}
+    return {}
+
+
+def draw(trained: runs.Trained, request: Request) -> np.ndarray:
+    """The pictures of a request, uint8 [num, H, W, 3]."""
+    experiment, model = trained.experiment, trained.model
+    generate = make_generate(
+        model, build.build_sampler(request.sampler), experiment.data.image_size
+    )
+    times = padded_grid(request.grid, model.process.T, request.steps)
+    spread = devices("jit")
+    given = inputs(trained, request)
+    if request.latents:
+        given["noise"] = _load_latents(request.latents, trained, request.num)
+
+    def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
+        chosen, seeds = spread.split((chosen, seeds))
+        noise = chosen.pop("noise", None)
+        return generate(trained.params, chosen, seeds, times, request.guidance, request.eta, noise)
+
+    seeds = request.seed + np.arange(request.num)
+    return pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))
+
+
+def write(out: Path, images: np.ndarray, trained: runs.Trained, request: Request) -> None:
+    """Writes OUT/000000.png ..., grid.png, samples.npz and report.json."""
+    out.mkdir(parents=True, exist_ok=True)
+    for i, image in enumerate(images):
+        pictures.save(out / f"{i:06d}.png", image)
+    pictures.save(out / "grid.png", pictures.grid(images))
+    np.savez(out / "samples.npz", images)
+    (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
+
+
+def report(trained: runs.Trained, request: Request) -> dict[str, Any]:
+    """All that is needed to draw the same pictures again."""
+    return {
+        "run": str(trained.run),
+        "checkpoint": trained.step,
+        "weights": "ema",
+        **asdict(request),
+        "image_size": trained.experiment.data.image_size,
+        "classes": trained.class_names,
+        "ldm_jax": ldm_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "config": asdict(trained.experiment),
+    }
