@@ -129,8 +129,8 @@ def check_diffusion(experiment: c.Experiment) -> None:
     factor = 2**halvings
     if size is None or size < 1 or size % factor:
         raise InputError(
-            f"data.image_size is {size}: expected a multiple of {factor}, the factor by which first "
-            f"stage and UNet downsample, such as {math.ceil((size or 1) / factor) * factor}"
+            f"data.image_size is {size}: expected a multiple of {factor}, the factor by which "
+            f"first stage and UNet downsample, such as {math.ceil((size or 1) / factor) * factor}"
         )
     name = "head_channels" if unet.head_channels else "num_heads"
     for channels in (mult * unet.channels for mult in unet.channel_mults):

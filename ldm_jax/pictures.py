@@ -1,9 +1,11 @@
 """Images as files: float32 in [-1, 1] here, uint8 PNG there."""
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -33,3 +35,17 @@ def save(path: str | Path, image: np.ndarray) -> None:
 def pairs(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Places each image beside its other: uint8 [N, H, W, 3] twice -> one picture."""
     return grid(np.concatenate([images, others], axis=2))
+
+
+def captioned(images: np.ndarray, captions: Sequence[str], columns: int = 6) -> np.ndarray:
+    """Tiles uint8 [N, H, W, 3], enlarged to 128 pixels or more, each above its caption."""
+    scale = max(1, -(-128 // images.shape[1]))
+    side, font = images.shape[1] * scale, ImageFont.load_default(11)
+    tiles = []
+    for image, caption in zip(images, captions, strict=True):
+        tile = Image.new("RGB", (side, side + 60), "white")
+        tile.paste(Image.fromarray(image).resize((side, side), Image.Resampling.NEAREST))
+        text = "\n".join(textwrap.wrap(caption, max(10, side // 6))[:4])
+        ImageDraw.Draw(tile).multiline_text((2, side + 2), text, "black", font, spacing=2)
+        tiles.append(np.asarray(tile))
+    return grid(np.stack(tiles), columns)
