@@ -8,13 +8,20 @@ from ldm_jax.config import *
 config = Experiment(
     data=Data(path="data/cifar10", image_size=32, batch_size=64, flip=True),
     first_stage=FirstStageExperiment(
-        model=KLAutoencoder(channels=16, channel_mults=(1, 2, 4), num_res_blocks=1, z_channels=8),
+        model=KLAutoencoder(
+            channels=16, channel_mults=(1, 2, 4), num_res_blocks=1, z_channels=8, norm_groups=4
+        ),
         data=Data(batch_size=32, flip=True),
         optim=Optim(lr=1e-3, schedule="cosine", warmup=100, clip=None, ema_decay=0.999),
-        train=Train(steps=1200, save_every=200, sample_every=400),
+        train=Train(steps=800, save_every=200, sample_every=400),
     ),
     model=UNet(
-        channels=64, channel_mults=(1, 2), num_res_blocks=2, attention_factors=(2,), num_heads=4
+        channels=64,
+        channel_mults=(1, 2),
+        num_res_blocks=2,
+        attention_factors=(2,),
+        num_heads=4,
+        norm_groups=16,
     ),
     condition=Label(dim=256),
     diffusion=Diffusion(schedule="cosine", prediction="v"),

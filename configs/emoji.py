@@ -9,14 +9,19 @@ config = Experiment(
     data=Data(path="data/emoji", image_size=64, batch_size=32),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
-            channels=16, channel_mults=(1, 2, 4, 8), num_res_blocks=1, z_channels=8
+            channels=16, channel_mults=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, norm_groups=4
         ),
         data=Data(batch_size=16),
         optim=Optim(lr=1e-3, schedule="cosine", warmup=100, clip=None, ema_decay=0.999),
-        train=Train(steps=2500, save_every=500, sample_every=500),
+        train=Train(steps=1200, save_every=200, sample_every=200),
     ),
     model=UNet(
-        channels=96, channel_mults=(1, 2), num_res_blocks=1, attention_factors=(2,), num_heads=4
+        channels=96,
+        channel_mults=(1, 2),
+        num_res_blocks=1,
+        attention_factors=(2,),
+        num_heads=4,
+        norm_groups=16,
     ),
     condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=24, vocab_size=2048),
     diffusion=Diffusion(schedule="cosine", prediction="v"),

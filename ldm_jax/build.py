@@ -119,6 +119,17 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
             f"{prefix}data.image_size is {size}: expected a multiple of {factor}, the factor by "
             f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
         )
+    _check_divides(experiment.model, "norm_groups", f"{prefix}model.")
+
+
+def _check_divides(network: c.KLAutoencoder | c.UNet, name: str, prefix: str) -> None:
+    """Raises InputError unless the field `name` divides the channels of every level."""
+    for channels in (mult * network.channels for mult in network.channel_mults):
+        if channels % getattr(network, name):
+            raise InputError(
+                f"{prefix}{name} is {getattr(network, name)}: expected a divisor of {channels}, the "
+                f"channels of a level ({prefix}channels times one of {prefix}channel_mults)"
+            )
 
 
 def check_diffusion(experiment: c.Experiment) -> None:
@@ -132,13 +143,8 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"data.image_size is {size}: expected a multiple of {factor}, the factor by which "
             f"first stage and UNet downsample, such as {math.ceil((size or 1) / factor) * factor}"
         )
-    name = "head_channels" if unet.head_channels else "num_heads"
-    for channels in (mult * unet.channels for mult in unet.channel_mults):
-        if channels % getattr(unet, name):
-            raise InputError(
-                f"model.{name} is {getattr(unet, name)}: expected a divisor of {channels}, the "
-                "channels of a level (model.channels times one of model.channel_mults)"
-            )
+    _check_divides(unet, "head_channels" if unet.head_channels else "num_heads", "model.")
+    _check_divides(unet, "norm_groups", "model.")
     if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "

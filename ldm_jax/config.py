@@ -50,6 +50,7 @@ class KLAutoencoder:
     attention_factors: tuple[int, ...] = ()  # downsampling factors with attention
     mid_attention: bool = True
     z_channels: int = 4
+    norm_groups: int = 32  # of group normalisation; fewer where channels are few
     dropout: float = 0.0
 
 
@@ -72,6 +73,7 @@ class UNet:
     num_heads: int = 8
     head_channels: int | None = None  # width of a head; decides the number of heads where set
     transformer_depth: int = 1
+    norm_groups: int = 32  # of group normalisation; fewer where channels are few
     dropout: float = 0.0
 
 

@@ -13,11 +13,19 @@ from ldm_jax.types import Array, FirstStage, Gaussian
 EPSILON = 1e-6  # of every normalisation in the original autoencoder
 
 
+def _res(config: KLAutoencoder, channels: int, name: str) -> ResBlock:
+    return ResBlock(channels, config.norm_groups, EPSILON, config.dropout, name=name)
+
+
+def _attention(config: KLAutoencoder, name: str) -> SpatialSelfAttention:
+    return SpatialSelfAttention(1, config.norm_groups, EPSILON, zero_init=False, name=name)
+
+
 def _middle(config: KLAutoencoder, x):
-    x = ResBlock(x.shape[-1], EPSILON, config.dropout, name="mid_res_0")(x)
+    x = _res(config, x.shape[-1], "mid_res_0")(x)
     if config.mid_attention:
-        x = SpatialSelfAttention(1, EPSILON, zero_init=False, name="mid_attn")(x)
-    return ResBlock(x.shape[-1], EPSILON, config.dropout, name="mid_res_1")(x)
+        x = _attention(config, "mid_attn")(x)
+    return _res(config, x.shape[-1], "mid_res_1")(x)
 
 
 class Encoder(nn.Module):
@@ -34,14 +42,16 @@ class Encoder(nn.Module):
         for level, mult in enumerate(c.channel_mults):
             for i in range(c.num_res_blocks):
                 name = f"down_{level}_res_{i}"
-                h = ResBlock(mult * c.channels, EPSILON, c.dropout, name=name)(h)
+                h = _res(c, mult * c.channels, name)(h)
                 if 2**level in c.attention_factors:
                     name = f"down_{level}_attn_{i}"
-                    h = SpatialSelfAttention(1, EPSILON, zero_init=False, name=name)(h)
+                    h = _attention(c, name)(h)
             if level < last:
                 h = Downsample(((0, 1), (0, 1)), name=f"down_{level}_downsample")(h)
         h = _middle(c, h)
-        h = conv3x3(2 * c.z_channels, "conv_out")(nn.silu(group_norm(h, EPSILON, "norm_out")))
+        h = conv3x3(2 * c.z_channels, "conv_out")(
+            nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out"))
+        )
         return nn.Dense(2 * c.z_channels, name="quant_conv")(h)
 
 
@@ -60,13 +70,13 @@ class Decoder(nn.Module):
         for level, mult in reversed(list(enumerate(c.channel_mults))):
             for i in range(c.num_res_blocks + 1):
                 name = f"up_{level}_res_{i}"
-                h = ResBlock(mult * c.channels, EPSILON, c.dropout, name=name)(h)
+                h = _res(c, mult * c.channels, name)(h)
                 if 2**level in c.attention_factors:
                     name = f"up_{level}_attn_{i}"
-                    h = SpatialSelfAttention(1, EPSILON, zero_init=False, name=name)(h)
+                    h = _attention(c, name)(h)
             if level > 0:
                 h = Upsample(name=f"up_{level}_upsample")(h)
-        return conv3x3(3, "conv_out")(nn.silu(group_norm(h, EPSILON, "norm_out")))
+        return conv3x3(3, "conv_out")(nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out")))
 
 
 def kl_autoencoder(config: KLAutoencoder) -> FirstStage:

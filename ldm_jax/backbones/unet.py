@@ -30,16 +30,18 @@ class UNet(nn.Module):
         c = self.config
 
         def res(x, channels, name):
-            block = ResBlock(channels, EPSILON, c.dropout, zero_init=True, name=name)
+            block = ResBlock(channels, c.norm_groups, EPSILON, c.dropout, zero_init=True, name=name)
             return block(x, embedding, deterministic)
 
         def attend(x, name):
             channels = x.shape[-1]
             heads = channels // c.head_channels if c.head_channels else c.num_heads
             if cond.tokens is None:
-                return SpatialSelfAttention(heads, EPSILON, zero_init=True, name=name)(x)
+                return SpatialSelfAttention(
+                    heads, c.norm_groups, EPSILON, zero_init=True, name=name
+                )(x)
             transformer = SpatialTransformer(
-                heads, channels // heads, c.transformer_depth, name=name
+                heads, channels // heads, c.transformer_depth, c.norm_groups, name=name
             )
             return transformer(x, cond.tokens, cond.mask)
 
@@ -79,5 +81,5 @@ class UNet(nn.Module):
             if level > 0:
                 x = Upsample(name=f"up_{level}_upsample")(x)
 
-        x = nn.silu(group_norm(x, EPSILON, "norm_out"))
+        x = nn.silu(group_norm(x, c.norm_groups, EPSILON, "norm_out"))
         return conv3x3(self.out_channels, "conv_out", zero_init=True)(x)

@@ -51,6 +51,7 @@ class SpatialSelfAttention(nn.Module):
     """
 
     heads: int
+    groups: int
     epsilon: float
     zero_init: bool
 
@@ -58,7 +59,7 @@ class SpatialSelfAttention(nn.Module):
     def __call__(self, x):
         """Returns [B, h, w, C]."""
         B, h, w, C = x.shape
-        y = group_norm(x, self.epsilon, "norm").reshape(B, h * w, C)
+        y = group_norm(x, self.groups, self.epsilon, "norm").reshape(B, h * w, C)
         qkv = nn.Dense(3 * C, name="qkv")(y)
         # head-major: the channels are laid out [heads, (q, k, v), d]
         q, k, v = jnp.moveaxis(qkv.reshape(B, h * w, self.heads, 3, C // self.heads), 3, 0)

@@ -1,12 +1,12 @@
 """Group normalisation as every network here uses it."""
 
-import math
-
 import flax.linen as nn
 import jax.numpy as jnp
 
 
-def group_norm(x, epsilon: float, name: str):
-    """32 groups (fewer where the channels of x [B, ..., C] cannot be split so), in float32."""
-    groups = math.gcd(32, x.shape[-1])
+def group_norm(x, groups: int, epsilon: float, name: str):
+    """Group normalisation (Wu and He 2018) of x [B, ..., C], in float32.
+
+    A group of one channel forgets the channel's level: keep `groups` at C / 2 or less.
+    """
     return nn.GroupNorm(groups, epsilon=epsilon, dtype=jnp.float32, name=name)(x)

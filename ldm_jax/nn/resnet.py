@@ -16,6 +16,7 @@ class ResBlock(nn.Module):
     """norm, SiLU, convolution, twice; the step's embedding, where given, is added in between."""
 
     channels: int
+    groups: int
     epsilon: float
     dropout: float = 0.0
     zero_init: bool = False  # starts as the identity
@@ -23,10 +24,12 @@ class ResBlock(nn.Module):
     @nn.compact
     def __call__(self, x, embedding=None, deterministic: bool = True):
         """x [B, h, w, C], embedding [B, E] or None -> [B, h, w, channels]."""
-        y = conv3x3(self.channels, "conv1")(nn.silu(group_norm(x, self.epsilon, "norm1")))
+        y = conv3x3(self.channels, "conv1")(
+            nn.silu(group_norm(x, self.groups, self.epsilon, "norm1"))
+        )
         if embedding is not None:
             y += nn.Dense(self.channels, name="embedding")(nn.silu(embedding))[:, None, None]
-        y = nn.silu(group_norm(y, self.epsilon, "norm2"))
+        y = nn.silu(group_norm(y, self.groups, self.epsilon, "norm2"))
         y = nn.Dropout(self.dropout)(y, deterministic=deterministic)
         y = conv3x3(self.channels, "conv2", self.zero_init)(y)
         if x.shape[-1] != self.channels:

@@ -44,12 +44,13 @@ class SpatialTransformer(nn.Module):
     heads: int
     head_dim: int
     depth: int
+    groups: int
 
     @nn.compact
     def __call__(self, x, context, mask=None):
         """x [B, h, w, C], context [B, m, D] -> [B, h, w, C]; starts as the identity."""
         B, h, w, C = x.shape
-        y = group_norm(x, 1e-6, "norm").reshape(B, h * w, C)
+        y = group_norm(x, self.groups, 1e-6, "norm").reshape(B, h * w, C)
         y = nn.Dense(self.heads * self.head_dim, name="in")(y)
         for i in range(self.depth):
             y = TransformerBlock(self.heads, self.head_dim, name=f"block_{i}")(y, context, mask)
