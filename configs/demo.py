@@ -3,19 +3,20 @@
 from ldm_jax.config import *
 
 config = Experiment(
-    data=Data(path="shapes", image_size=32, batch_size=64, shapes=Shapes(max_objects=2)),
+    data=Data(path="shapes", image_size=32, batch_size=32, shapes=Shapes(max_objects=2)),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
             channels=16,
             channel_mults=(1, 2, 4),
             num_res_blocks=1,
-            z_channels=4,
-            norm_groups=4,
             mid_attention=False,
+            z_channels=8,
+            norm_groups=4,
         ),
+        loss=AutoencoderLoss(reconstruction="l2"),
         data=Data(batch_size=16),
-        optim=Optim(lr=2e-3, schedule="cosine", warmup=50, clip=None, ema_decay=0.99),
-        train=Train(steps=800, save_every=400, sample_every=400, log_every=100),
+        optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
+        train=Train(steps=1500, save_every=500, sample_every=500, log_every=100),
     ),
     model=UNet(
         channels=64,
@@ -28,6 +29,8 @@ config = Experiment(
     condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=40, vocab_size=256),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
     sampling=Sampling(steps=25, grid="trailing", guidance=2.0),
-    optim=Optim(lr=1e-3, schedule="cosine", warmup=100, weight_decay=0.01, ema_decay=0.995),
-    train=Train(steps=1200, save_every=300, sample_every=300, log_every=50),
+    optim=Optim(
+        lr=1e-3, schedule="cosine", warmup=100, b2=0.99, weight_decay=0.01, ema_decay=0.995
+    ),
+    train=Train(steps=1800, save_every=600, sample_every=0, log_every=100),
 )

@@ -64,7 +64,7 @@ def fit(
                 elapsed, images = time.monotonic() - since, len(pending) * global_size(batch)
                 log.scalars(n, {**values, "images_per_second": images / elapsed})
                 pending, since = [], time.monotonic()
-            if picture and (last or (config.sample_every and n % config.sample_every == 0)):
+            if picture and config.sample_every and (last or n % config.sample_every == 0):
                 shown = picture(state)
                 log.picture(n, shown)
                 pictures.save(run / "samples" / f"{n:08d}.png", shown)
