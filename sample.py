@@ -51,10 +51,11 @@ def main(words: Sequence[str]) -> None:
     else:
         run, *rest = words
     options = cli.override(Options(), rest, "sample.py RUN", __doc__)
-    trained = runs.load(Path(run))
     settings = {name: value for name, value in vars(options).items() if name != "out"}
-    wanted = request.resolve(trained, **settings)
+    wanted = request.resolve(runs.describe(Path(run)), **settings)
     out = Path(options.out or Path(run) / f"samples-seed{options.seed}")
+    cli.check_folder(out, "--out")
+    trained = runs.load(Path(run))
     images = request.draw(trained, wanted)
     request.write(out, images, trained, wanted)
     print(f"{len(images)} pictures in {out}, together in {out / 'grid.png'}")

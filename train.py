@@ -27,19 +27,24 @@ def main(words: Sequence[str]) -> None:
     dry_run = "--dry-run" in rest
     rest = [word for word in rest if word != "--dry-run"]
     experiment = cli.override(config, rest, f"train.py {path}", __doc__)
-    runs.train(experiment, Path(workdir or Path("runs") / Path(path).stem), dry_run)
+    run = Path(workdir or Path("runs") / Path(path).stem)
+    runs.train(experiment, run, dry_run)
+    if dry_run:
+        print(f"dry run: config and data can be used, nothing is written to {run}")
 
 
 def option(words: Sequence[str], name: str) -> tuple[str | None, list[str]]:
     """Takes `name VALUE` or `name=VALUE` out of the words."""
     words = list(words)
     for i, word in enumerate(words):
-        if word == name:
-            if i + 1 == len(words):
+        flag, equals, value = word.partition("=")
+        if flag == name:
+            rest = words[i + 1 :]
+            if not equals:
+                value, *rest = rest or [""]
+            if not value or value.startswith("-"):
                 raise InputError(f"{name} has no value: expected a folder")
-            return words[i + 1], words[:i] + words[i + 2 :]
-        if word.startswith(f"{name}="):
-            return word.removeprefix(f"{name}="), words[:i] + words[i + 1 :]
+            return value, words[:i] + rest
     return None, words
 
 

@@ -4,6 +4,8 @@ A checkpoint is complete or absent: Orbax writes beside it and renames. The part
 their own ("params", "ema", "optimizer", "data"), so that sampling reads only the weights.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState, data: Any, force
         args=ocp.args.Composite(
             params=ocp.args.StandardSave(state.params),
             ema=ocp.args.StandardSave(state.ema),
-            optimizer=ocp.args.StandardSave(_optimizer(state)),
+            optimizer=ocp.args.StandardSave(parts(state)["optimizer"]),
             data=grain.checkpoint.CheckpointSave(data),
         ),
         force=force,
@@ -55,19 +57,13 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     Raises:
         InputError: the checkpoint holds another architecture; names a shape that differs.
     """
-    step = latest_step(run)
-    check_architecture(run, {"params": target.params, "ema": target.ema})
-    with _open(run) as checkpoints:
-        parts = checkpoints.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(target.params),
-                ema=ocp.args.StandardRestore(target.ema),
-                optimizer=ocp.args.StandardRestore(_optimizer(target)),
-                data=grain.checkpoint.CheckpointRestore(data),
-            ),
+    check_architecture(run, parts(target))
+    items = {name: ocp.args.StandardRestore(tree) for name, tree in parts(target).items()}
+    with _newest(run) as (checkpoints, step):
+        read = checkpoints.restore(
+            step, args=ocp.args.Composite(**items, data=grain.checkpoint.CheckpointRestore(data))
         )
-    return TrainState(params=parts.params, ema=parts.ema, **parts.optimizer)
+    return TrainState(params=read.params, ema=read.ema, **read.optimizer)
 
 
 def restore_weights(run: Path, target: dict) -> dict:
@@ -79,24 +75,20 @@ def restore_weights(run: Path, target: dict) -> dict:
     Raises:
         InputError: the run has no checkpoint, or one of another architecture.
     """
-    step = latest_step(run)
-    if step is None:
-        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
     check_architecture(run, target)
     items = {name: ocp.args.StandardRestore(tree) for name, tree in target.items()}
-    with _open(run) as checkpoints:
-        parts = checkpoints.restore(step, args=ocp.args.Composite(**items))
-    return {name: parts[name] for name in target}
+    with _newest(run) as (checkpoints, step):
+        read = checkpoints.restore(step, args=ocp.args.Composite(**items))
+    return {name: read[name] for name in target}
 
 
 def check_architecture(run: Path, target: dict) -> None:
     """Raises InputError unless the newest checkpoint has the shapes of `target`."""
-    step = latest_step(run)
-    with _open(run) as checkpoints:
-        # which items there are must be said, or Orbax guesses (and warns)
+    with _newest(run) as (checkpoints, step):
         metadata = checkpoints.item_metadata(step)
+        shapes = {item: _shapes(metadata[item]) for item in target}
     for item, tree in target.items():
-        found, expected = _shapes(metadata[item]), _shapes(tree)
+        found, expected = shapes[item], _shapes(tree)
         for name in sorted(found.keys() | expected.keys()):
             if found.get(name) != expected.get(name):
                 raise InputError(
@@ -106,8 +98,10 @@ def check_architecture(run: Path, target: dict) -> None:
                 )
 
 
-def _optimizer(state: TrainState) -> dict:
-    return {"step": state.step, "opt_state": state.opt_state}
+def parts(state: TrainState) -> dict:
+    """The items of a checkpoint that hold arrays."""
+    optimizer = {"step": state.step, "opt_state": state.opt_state}
+    return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
@@ -115,10 +109,23 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
 
 
-def _open(run: Path) -> ocp.CheckpointManager:
+@contextlib.contextmanager
+def _newest(run: Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
+    """A run's checkpoints, open for reading, and the newest step."""
+    step = latest_step(run)
+    if step is None:
+        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    # which items there are must be said, or Orbax guesses (and warns)
     handlers = {name: ocp.StandardCheckpointHandler() for name in ("params", "ema", "optimizer")}
-    return ocp.CheckpointManager(
-        (run / "checkpoints").absolute(),
-        options=ocp.CheckpointManagerOptions(create=False, read_only=True),
-        item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
-    )
+    try:
+        with ocp.CheckpointManager(
+            (run / "checkpoints").absolute(),
+            options=ocp.CheckpointManagerOptions(create=False, read_only=True),
+            item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
+        ) as checkpoints:
+            yield checkpoints, step
+    except Exception as error:  # Orbax raises anything for files that are missing or damaged
+        raise InputError(
+            f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read "
+            f"({' '.join(str(error).split())[:200]}): remove it to use the one before"
+        ) from error

@@ -29,7 +29,7 @@ def main(tool: Callable[[Sequence[str]], None]) -> None:
     try:
         tool(sys.argv[1:])
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print("error:", *str(error).splitlines(), file=sys.stderr)
         sys.exit(2)
 
 
@@ -47,7 +47,8 @@ def load_config(path: str | Path) -> Any:
         InputError: no such file, not a config, an unknown field, or a field of the wrong type.
     """
     if not Path(path).is_file():
-        raise InputError(f"config '{path}' does not exist: expected a file such as configs/demo.py")
+        what = "is a folder" if Path(path).is_dir() else "does not exist"
+        raise InputError(f"config '{path}' {what}: expected a file such as configs/demo.py")
     try:
         config = runpy.run_path(str(path)).get("config")
     except TypeError as error:
@@ -121,7 +122,7 @@ def override(default: T, words: Sequence[str], prog: str, description: str | Non
     except SystemExit as stop:
         if not stop.code:
             raise  # --help
-        raise InputError(_first_paragraph(complaint.getvalue())) from None
+        raise InputError(_wrong_value(_first_paragraph(complaint.getvalue()))) from None
     if unknown:
         word = unknown[0]
         flags = [f"--{name}" for name in field_names(default)]
@@ -130,6 +131,15 @@ def override(default: T, words: Sequence[str], prog: str, description: str | Non
         flag = word.split("=")[0].replace("_", "-")
         raise InputError(f"{word} is not a setting{did_you_mean(flag, flags)}")
     return result
+
+
+def check_folder(path: Path, name: str) -> None:
+    """Raises InputError where the folder `path`, given as `name`, could not be made or filled."""
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise InputError(f"{name} '{path}': '{place}' is a file, expected a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{name} '{path}': '{place}' may not be written, choose another folder")
 
 
 def field_names(config: Any, prefix: str = "") -> list[str]:
@@ -141,12 +151,23 @@ def field_names(config: Any, prefix: str = "") -> list[str]:
     return names
 
 
+def _wrong_value(complaint: str) -> str:
+    """What tyro says of a value that is not of its field's type, in our words."""
+    found = re.match(r"Error parsing (\S+): .*?(\bint\b|\bINT\b|float|FLOAT).*'(.*)'", complaint)
+    if not found:
+        return complaint
+    flag, kind, value = found.groups()
+    expected = {"int": "a whole number", "float": "a number"}[kind.lower()]
+    return f"{flag} is '{value}': expected {expected}"
+
+
 def _first_paragraph(box: str) -> str:
-    """The first paragraph inside a box drawn on a terminal, as one line."""
+    """The first paragraph inside a box drawn on a terminal, in ASCII or not, as one line."""
     lines = [line.strip("│ ") for line in re.sub(r"\x1b\[[0-9;]*m", "", box).splitlines()[1:]]
     paragraph = []
     for line in lines:
-        if not line or set(line) <= set("─╰╯"):
+        is_rule = set(line) <= set("─-╰╯")
+        if is_rule and paragraph:
             break
-        paragraph.append(line)
+        paragraph += [] if is_rule else [line]
     return " ".join(paragraph)

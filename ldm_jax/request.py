@@ -1,6 +1,7 @@
 """A request for pictures: checked, drawn from a trained model, and written with its report."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -94,6 +95,13 @@ def resolve(
     if not 0.0 <= request.eta <= 1.0:
         raise InputError(f"--eta is {request.eta}: expected 0 (DDIM) to 1 (DDPM)")
     check_batch(batch_size, "--batch-size")
+    if not math.isfinite(request.guidance):
+        raise InputError(f"--guidance is {request.guidance}: expected a number, such as 1 for none")
+    if not 1 <= request.steps <= trained.model.process.T:
+        raise InputError(
+            f"--steps is {request.steps}: expected 1 to {trained.model.process.T}, the steps of "
+            "the process"
+        )
     times.grid(request.grid, trained.model.process.T, request.steps)
     build.build_sampler(request.sampler)
     if latents:
@@ -124,12 +132,15 @@ def _load_latents(path: str, trained: runs.Trained, num: int) -> np.ndarray:
     if not Path(path).is_file():
         raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
     try:
-        latents = np.load(path, allow_pickle=False)
-    except ValueError as error:
-        raise InputError(f"latents '{path}' are not a .npy of numbers: {error}") from error
+        with open(path, "rb") as file:
+            latents = np.lib.format.read_array(file, allow_pickle=False)
+        if latents.dtype.kind not in "fiu":
+            raise TypeError(f"numbers of type {latents.dtype}")
+    except Exception as error:
+        raise InputError(f"latents '{path}' are not a .npy of real numbers: {error}") from error
     if latents.shape != expected:
         raise InputError(
-            f"latents '{path}' have shape {latents.shape}: expected {expected} for {num} pictures"
+            f"latents '{path}' have shape {latents.shape}: expected {expected} for --num {num}"
         )
     return latents.astype(np.float32)
 

@@ -9,6 +9,7 @@ RUN/first_stage/         the first stage's run, where it was trained on the way
 """
 
 import pprint
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -57,46 +58,68 @@ def train(experiment: Experiment | FirstStageExperiment, run: Path, dry_run: boo
     Raises:
         InputError: bad input, found before anything is written.
     """
+    cli.check_folder(run, "--workdir")
+    build.check_ranges(experiment)
     if isinstance(experiment, FirstStageExperiment):
         source = _prepare_first_stage(experiment, run)
-        if not dry_run:
+        if not dry_run and not _finished("first stage", run, experiment.train.steps):
             _train_first_stage(experiment, run, source)
         return
-    experiment = replace(experiment, first_stage=inherit(experiment.first_stage, experiment.data))
-    build.check_diffusion(experiment)
-    first_run = Path(experiment.first_stage.run or run / "first_stage")
-    if experiment.first_stage.run:
+    first = inherit(experiment.first_stage, experiment.data)
+    first_run = Path(first.run or run / "first_stage")
+    if first.run:
         first = load_first_stage_config(first_run)
-        experiment = replace(experiment, first_stage=replace(first, run=str(first_run)))
-        first_source = None
-    else:
-        first_source = _prepare_first_stage(experiment.first_stage, first_run, "first_stage.")
+    experiment = replace(experiment, first_stage=first)
+    build.check_diffusion(experiment)
+    first_source = None if first.run else _prepare_first_stage(first, first_run, "first_stage.")
     check_batch(experiment.data.batch_size, "data.batch_size")
     source = Source(*pipeline.open_source(experiment.data))
     experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
     tokenizer = _tokenizer(experiment, run, source)
     model = build.build_model(experiment, tokenizer)
     if checkpoint.latest_step(run) is not None:
-        checkpoint.check_architecture(run, _weights_target(model))
-    # a first look at the data: what cannot be read or does not fit shows before any work
-    _data(experiment.data, source, experiment.seed, model.conditioner.keys, tokenizer)
+        optim = optimizer(experiment.optim, experiment.train.steps)
+        _check_architecture(run, _weights_target(model)["params"], optim, diffusion_step.TRAINED)
+    _look(experiment.data, source, model.conditioner.keys, tokenizer)
     if dry_run:
         return
-    if first_source:
-        _train_first_stage(experiment.first_stage, first_run, first_source)
-    _write(run, experiment, tokenizer, source.info)
-    _train_diffusion(experiment, run, first_run, source, model, tokenizer)
+    if first_source and not _finished("first stage", first_run, first.train.steps):
+        _train_first_stage(first, first_run, first_source)
+    if not _finished("diffusion", run, experiment.train.steps):
+        _write(run, experiment, tokenizer, source.info)
+        _train_diffusion(experiment, run, first_run, source, model, tokenizer)
 
 
 def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: str = "") -> Source:
     build.check_first_stage(experiment, prefix)
     check_batch(experiment.data.batch_size, f"{prefix}data.batch_size")
     source = Source(*pipeline.open_source(experiment.data))
-    _data(experiment.data, source, experiment.seed)
     if checkpoint.latest_step(run) is not None:
-        first_stage = build.build_first_stage(experiment.model)
-        checkpoint.check_architecture(run, _first_stage_target(first_stage))
+        params = _first_stage_target(build.build_first_stage(experiment.model))["params"]
+        optim = optimizer(experiment.optim, experiment.train.steps)
+        _check_architecture(run, params, optim, autoencoder_step.TRAINED)
+    _look(experiment.data, source)
     return source
+
+
+def _check_architecture(run: Path, params: Params, optim, trained: tuple[str, ...]) -> None:
+    """Raises InputError unless training could go on from the newest checkpoint."""
+    state = jax.eval_shape(lambda params: new_state(params, optim, trained), params)
+    checkpoint.check_architecture(run, checkpoint.parts(state))
+
+
+def _look(data: Data, source: Source, keys: tuple = (), tokenizer=None) -> None:
+    """A first look at the data: what cannot be read or does not fit shows before any work."""
+    _data(data, source, 0, keys, tokenizer)
+    pipeline.check_readable(data, source.records)
+
+
+def _finished(name: str, run: Path, steps: int) -> bool:
+    """Whether a run has made its steps, and says so."""
+    made = checkpoint.latest_step(run) or 0
+    if made >= steps:
+        print(f"{name}: trained already ({made} steps)")
+    return made >= steps
 
 
 def _data(data: Data, source: Source, seed: int, keys: tuple = (), tokenizer=None):
@@ -243,17 +266,29 @@ def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer |
         return tokens.load(run / "tokenizer.json", condition.length)
     if condition.tokenizer:
         return tokens.load(condition.tokenizer, condition.length)
+    if condition.vocab_size is None:
+        raise InputError(
+            "condition.vocab_size is None: expected how many word pieces to learn, "
+            "or a tokenizer.json as condition.tokenizer"
+        )
     captions = pipeline.captions(source.records)
     return tokens.learn(captions, condition.vocab_size, condition.length)
 
 
 def _write(run: Path, experiment, tokenizer: Tokenizer | None, info: pipeline.DataInfo) -> None:
     run.mkdir(parents=True, exist_ok=True)
-    (run / "config.py").write_text(as_python(experiment))
     if tokenizer and not (run / "tokenizer.json").exists():
-        tokenizer.save(str(run / "tokenizer.json"))
+        _write_whole(run / "tokenizer.json", tokenizer.to_str(pretty=True))
     if info.class_names:
-        (run / "classes.txt").write_text("".join(f"{name}\n" for name in info.class_names))
+        _write_whole(run / "classes.txt", "".join(f"{name}\n" for name in info.class_names))
+    _write_whole(run / "config.py", as_python(experiment))
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes a file that is never seen half-written."""
+    unfinished = path.with_name(f".{path.name}")
+    unfinished.write_text(text)
+    unfinished.replace(path)
 
 
 def as_python(experiment: Experiment | FirstStageExperiment) -> str:
@@ -279,15 +314,18 @@ def _load_weights(run: Path, target: dict) -> Params:
 
 
 def load_first_stage_config(run: Path) -> FirstStageExperiment:
-    """The config of a first stage's run.
+    """The config of a first stage's run, with where it is.
 
     Raises:
-        InputError: not such a run.
+        InputError: not such a run, or one without a checkpoint that fits it.
     """
     config = _load_config(run)
     if not isinstance(config, FirstStageExperiment):
         raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
-    return config
+    checkpoint.check_architecture(run, _first_stage_target(build.build_first_stage(config.model)))
+    if checkpoint.latest_step(run) < config.train.steps:
+        print(f"warning: first stage '{run}' has not finished its training", file=sys.stderr)
+    return replace(config, run=str(run))
 
 
 def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
@@ -311,6 +349,16 @@ def load(run: Path) -> Trained:
     """The model of a run, with the averaged weights of its newest checkpoint.
 
     Raises:
+        InputError: not a run, a run of a first stage, or one without a checkpoint that fits it.
+    """
+    described = describe(run)
+    return described._replace(params=_load_weights(run, _weights_target(described.model)))
+
+
+def describe(run: Path) -> Trained:
+    """The model of a run without its weights: all that it takes to check a request.
+
+    Raises:
         InputError: not a run, a run of a first stage, or one without a checkpoint.
     """
     experiment = _load_config(run)
@@ -326,10 +374,9 @@ def load(run: Path) -> Trained:
     if isinstance(experiment.condition, Text):
         tokenizer = tokens.load(run / "tokenizer.json", experiment.condition.length)
     model = build.build_model(experiment, tokenizer)
-    params = _load_weights(run, _weights_target(model))
     classes = run / "classes.txt"
     names = tuple(classes.read_text().splitlines()) if classes.exists() else ()
-    return Trained(run, experiment, model, params, tokenizer, names, step)
+    return Trained(run, experiment, model, {}, tokenizer, names, step)
 
 
 def _load_config(run: Path):

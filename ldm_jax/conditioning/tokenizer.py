@@ -15,19 +15,36 @@ def learn(captions: Iterable[str], vocab_size: int, length: int) -> Tokenizer:
     """A lower-case word-piece tokenizer for `captions`, in the manner of BERT's.
 
     Args:
-        vocab_size: at most so many pieces.
+        vocab_size: at most so many pieces (more only where there are more characters).
         length: tokens a caption is padded or cut to, [CLS] and [SEP] included.
     """
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    captions = list(captions)
+    tokenizer = _word_pieces({})
+    words = {word for caption in set(captions) for word in _words(tokenizer, caption)}
+    # The trainer numbers the characters inside words as its hash table lists the words, anew each
+    # time, and ties follow the numbers; named in advance, they have an order.
+    inside = [f"##{c}" for c in sorted({c for word in words for c in word[1:]})]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=vocab_size, special_tokens=SPECIAL, show_progress=False
+        vocab_size=vocab_size, special_tokens=SPECIAL + inside, show_progress=False
     )
     tokenizer.train_from_iterator(captions, trainer)
+    tokenizer = _word_pieces(tokenizer.get_vocab())
+    tokenizer.add_special_tokens(SPECIAL)
     ends = [(word, tokenizer.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
     return fit(tokenizer, length)
+
+
+def _word_pieces(vocab: dict[str, int]) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocab, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    return tokenizer
+
+
+def _words(tokenizer: Tokenizer, caption: str) -> list[str]:
+    text = tokenizer.normalizer.normalize_str(caption)
+    return [word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
 
 
 def load(path: str | Path, length: int) -> Tokenizer:

@@ -23,6 +23,7 @@ from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
 
 CHECKED_SIZES = 2000  # images whose size is looked up before training starts
+CHECKED_IMAGES = 200  # images that are decoded before training starts
 CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
 
 
@@ -225,26 +226,53 @@ class _Reader:
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
         """Notes an unusable image, and stops where there are too many."""
-        reason = " ".join(str(error).split()) or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):  # whose text repeats the name, or an address
-            reason = "not an image in a known format"
-        limit = self._data.max_bad_images
+        reason, limit = _reason(error), self._data.max_bad_images
         with self._lock:
             if index in self._bad or self._failure:
                 return
             self._bad.add(index)
             count = len(self._bad)
             if count > limit or count == len(self._source):
-                self._failure = InputError(
-                    f"{count} images cannot be read (data.max_bad_images is {limit}), "
-                    f"the last {name}: {reason}; "
-                    "mend or remove them, or raise --data.max-bad-images"
-                )
+                self._failure = _too_many(count, limit, name, reason)
                 raise self._failure from error
         print(f"warning: skipped {name}: {reason} ({count} of {limit})", file=sys.stderr)
 
 
 _FIELDS = {"label": "label", "tokens": "text"}  # entry of a batch -> field of a record
+
+
+def _reason(error: Exception) -> str:
+    """Why an image cannot be read, in one line."""
+    if isinstance(error, UnidentifiedImageError):  # whose text repeats the name, or an address
+        return "not an image in a known format"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _too_many(count: int, limit: int, name: str, reason: str) -> InputError:
+    return InputError(
+        f"{count} images cannot be read (data.max_bad_images is {limit}), the last {name}: "
+        f"{reason}; mend or remove them, or raise --data.max-bad-images"
+    )
+
+
+def check_readable(data: config.Data, source: Any) -> None:
+    """Decodes some images, so that many damaged ones show before any time is spent on training.
+
+    Raises InputError where more than `data.max_bad_images` of them cannot be read, or none can.
+    """
+
+    def look(index: int) -> tuple[str, str] | None:
+        record = source[index]
+        try:
+            transforms.decode(record["image"], data.background, data.image_size)
+        except Exception as error:
+            return record["name"], _reason(error)
+
+    chosen = _spread(len(source), CHECKED_IMAGES)
+    with ThreadPoolExecutor(4) as pool:
+        bad = [found for found in pool.map(look, chosen) if found]
+    if len(bad) > data.max_bad_images or len(bad) == len(chosen):
+        raise _too_many(len(bad), data.max_bad_images, *bad[-1])
 
 
 def _check_sizes(source: Any, size: int) -> None:

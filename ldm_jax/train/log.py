@@ -40,7 +40,7 @@ class Log:
             self.board.add_scalar(key, value, step)
         new = not self.csv.exists()
         with self.csv.open("a", newline="") as file:
-            writer = csv.DictWriter(file, ["step", *values])
+            writer = csv.DictWriter(file, ["step", *values], lineterminator="\n")
             if new:
                 writer.writeheader()
             writer.writerow({"step": step, **values})
@@ -55,9 +55,14 @@ class Log:
 
 
 def _forget_after(path: Path, step: int) -> None:
-    """Drops the rows that a resumed run will write again."""
+    """Drops the rows that a resumed run will write again, and one that was cut short."""
     if not path.exists():
         return
-    header, *rows = path.read_text().splitlines(keepends=True)
+    header, *rows = path.read_text().splitlines(keepends=True) or [""]
     kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
-    path.write_text("".join([header, *kept]))
+    if not kept:
+        path.unlink()
+        return
+    whole = path.with_name(f".{path.name}")
+    whole.write_text("".join([header, *kept]))
+    whole.replace(path)

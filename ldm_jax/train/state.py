@@ -70,6 +70,6 @@ def make_train_step(
             ema=jax.tree.map(lambda mean, new: d * mean + (1.0 - d) * new, state.ema, chosen),
             opt_state=opt_state,
         )
-        return state, {**metrics, "gradient_norm": optax.global_norm(gradients)}
+        return state, {**metrics, "gradient_norm": optax.tree.norm(gradients)}
 
     return train_step

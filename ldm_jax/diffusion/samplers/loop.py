@@ -20,6 +20,8 @@ def sample(
         [B, h, w, c] at the last time.
     """
 
+    times = jnp.asarray(times)
+
     def walk(carry, k):
         def go(carry):
             z, state = carry

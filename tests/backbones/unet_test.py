@@ -1,0 +1,112 @@
+"""The UNet: what it hears, and what it does not."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.config import UNet as Config
+from ldm_jax.types import Cond
+
+CONFIG = replace(tiny.experiment().model, channel_mults=(1, 2))
+MODULE = UNet(CONFIG, out_channels=2)
+Z = jax.random.normal(jax.random.key(0), (2, 4, 4, 2))
+STEPS = jnp.array([3, 700])
+
+
+def normal(*shape, seed=1):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+COND = Cond(
+    vector=normal(2, 32),
+    tokens=normal(2, 3, 5),
+    mask=jnp.array([[True, True, False]] * 2),
+    concat=normal(2, 4, 4, 1),
+    residuals=(normal(2, 4, 4, 8), normal(2, 4, 4, 8), normal(2, 2, 2, 8), normal(2, 2, 2, 16)),
+)
+
+
+@pytest.fixture(scope="module")
+def apply():
+    """(z, steps, cond) -> output of one compiled network whose every weight counts."""
+    params, compiled = tiny.drawn(MODULE.init, Z, STEPS, COND), jax.jit(MODULE.apply)
+    return lambda z=Z, steps=STEPS, cond=COND: compiled(params, z, steps, cond)
+
+
+def shape_of(config, z, cond, channels=2):
+    module = UNet(config, channels)
+    steps = jax.ShapeDtypeStruct(z.shape[:1], jnp.int32)
+    out, params = jax.eval_shape(module.init_with_output, jax.random.key(0), z, steps, cond)
+    return out.shape, params["params"]
+
+
+def test_a_new_network_answers_zero():
+    last = jax.jit(lambda key: MODULE.init(key, Z, STEPS, COND)["params"]["conv_out"])
+    assert not any(map(np.any, last(jax.random.key(0)).values()))
+
+
+def test_it_hears_everything_that_it_is_told(apply):
+    y = apply()
+    assert y.shape == Z.shape
+    changes = {
+        "steps": apply(steps=STEPS.at[0].add(100)),
+        "vector": apply(cond=COND.replace(vector=COND.vector.at[0].add(0.5))),
+        "tokens": apply(cond=COND.replace(tokens=COND.tokens.at[0, 1].add(1.0))),
+        "concat": apply(cond=COND.replace(concat=COND.concat.at[0].add(0.5))),
+    }
+    for i, residual in enumerate(COND.residuals):
+        residuals = (*COND.residuals[:i], residual.at[0].add(0.5), *COND.residuals[i + 1 :])
+        changes[f"residual {i}"] = apply(cond=COND.replace(residuals=residuals))
+    for name, changed in changes.items():
+        assert jnp.max(jnp.abs(changed[0] - y[0])) > 1e-3, name
+        np.testing.assert_array_equal(changed[1], y[1], err_msg=name)  # the other example
+
+
+def test_it_does_not_hear_masked_tokens(apply):
+    tokens = COND.tokens.at[:, 2].add(1.0)
+    np.testing.assert_array_equal(apply(cond=COND.replace(tokens=tokens)), apply())
+
+
+@pytest.mark.parametrize("mults", [(1,), (1, 2), (1, 2, 3)])
+def test_the_answer_has_the_shape_of_z(mults):
+    config = replace(CONFIG, channel_mults=mults, num_res_blocks=2)
+    for cond in (Cond(), Cond(tokens=jax.ShapeDtypeStruct((2, 3, 5), jnp.float32))):
+        assert shape_of(config, jax.ShapeDtypeStruct((2, 8, 16, 2), jnp.float32), cond)[0] == (
+            2,
+            8,
+            16,
+            2,
+        )
+    assert shape_of(config, Z, Cond(), channels=6)[0] == (2, 4, 4, 6)
+
+
+def test_attention_is_where_it_is_asked_for_and_crosses_where_there_are_tokens():
+    config = replace(CONFIG, attention_factors=(2,))
+    _, plain = shape_of(config, Z, Cond())
+    _, crossing = shape_of(config, Z, Cond(tokens=normal(2, 3, 5)))
+    expected = {"down_1_attn_0", "mid_attn", "up_1_attn_0", "up_1_attn_1"}
+    for params in (plain, crossing):
+        assert {name for name in params if "attn" in name} == expected
+    assert "qkv" in plain["mid_attn"]
+    assert crossing["mid_attn"]["block_0"]["cross"]["k"]["kernel"].shape == (5, 16)
+
+
+def test_heads_are_as_many_or_as_wide_as_asked_for():
+    """Either way the heads share the channels, so the weights have the same shapes."""
+    cond = Cond(tokens=normal(2, 3, 5))
+    by_number = shape_of(replace(CONFIG, num_heads=4), Z, cond)[1]
+    by_width = shape_of(replace(CONFIG, num_heads=3, head_channels=4), Z, cond)[1]
+    assert jax.tree.map(jnp.shape, by_number) == jax.tree.map(jnp.shape, by_width)
+
+
+def test_the_originals_text_to_image_network_has_its_number_of_parameters():
+    """CompVis's txt2img-1p4B-eval announces "DiffusionWrapper has 872.30 M params"."""
+    z = jax.ShapeDtypeStruct((1, 32, 32, 4), jnp.float32)
+    tokens = jax.ShapeDtypeStruct((1, 77, 1280), jnp.float32)
+    _, params = shape_of(Config(), z, Cond(tokens=tokens), channels=4)
+    assert round(sum(x.size for x in jax.tree.leaves(params)) / 1e6, 2) == 872.30

@@ -1,0 +1,302 @@
+"""sample.py: what it refuses, what it writes, and to which seed a picture belongs."""
+
+import importlib.util
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from ldm_jax import build, checkpoint, cli, runs
+from ldm_jax.config import Label
+from ldm_jax.data import pipeline
+from ldm_jax.train.optim import optimizer
+from ldm_jax.train.state import new_state
+
+TOOL = Path(__file__).parents[1] / "sample.py"
+spec = importlib.util.spec_from_file_location("sample_tool", TOOL)
+sample = sys.modules["sample_tool"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sample)
+
+CLASSES = sorted(tiny.COLORS)  # blue, green, grey, red
+LATENT = (4, 4, 2)  # of one picture
+
+
+@pytest.fixture(scope="module")
+def class_run(image_folder, tmp_path_factory):
+    """A run of class labels with random weights: a network's first answers are all zero."""
+    run = tmp_path_factory.mktemp("runs") / "classes"
+    condition = Label(num_classes=len(CLASSES), dim=8)
+    experiment = tiny.experiment(image_folder, condition=condition)
+    source, info = pipeline.open_source(experiment.data)
+    model = build.build_model(experiment, None)
+    rng = np.random.default_rng(0)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    shapes["first_stage"] = jax.eval_shape(model.first_stage.init, jax.random.key(0))
+    params = jax.tree.map(lambda x: rng.normal(0, 0.2, x.shape).astype(np.float32), shapes)
+    params["first_stage"]["scale"] = np.ones((), np.float32)
+    state = new_state(params, optimizer(experiment.optim, 1), ("denoiser", "conditioner"))
+    data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
+    runs._write(run, experiment, None, info)
+    with checkpoint.manager(run) as saves:
+        checkpoint.save(saves, state, data)
+    return run
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, tuple[int, int]]:
+    """Every file and folder within, with its time and size."""
+    paths = sorted(folder.rglob("*"))
+    return {str(p): (p.stat().st_mtime_ns, p.stat().st_size if p.is_file() else 0) for p in paths}
+
+
+# Bad input
+
+
+@pytest.fixture
+def refusal(here, class_run, trained_run, monkeypatch, capsys):
+    """Calls sample.py with words it must refuse; the one line that it says."""
+
+    def call(*words) -> str:
+        monkeypatch.setattr(sys, "argv", ["sample.py", *map(str, words)])
+        places = here, class_run, trained_run
+        before = [contents(place) for place in places]
+        with pytest.raises(SystemExit) as stop:
+            cli.main(sample.main)
+        out, err = capsys.readouterr()
+        assert stop.value.code == 2
+        assert out == ""
+        assert err.startswith("error: ") and err.endswith("\n") and err.count("\n") == 1
+        assert [contents(place) for place in places] == before
+        return err
+
+    return call
+
+
+def says(message: str, fragments: list[str]) -> None:
+    for fragment in fragments:
+        assert fragment in message
+
+
+@pytest.mark.parametrize(
+    ("words", "fragments"),
+    [
+        ("--label 12", ["label '12' is out of range", "0 to 3", "blue, green, grey, red"]),
+        ("--label 4", ["label '4' is out of range", "0 to 3"]),
+        ("--label -1", ["label '-1' is out of range", "0 to 3"]),
+        ("--label red pink", ["label 'pink' is out of range", "blue, green, grey, red"]),
+        ("--prompt cat", ["prompt 'cat'", "class labels", "condition=Text()"]),
+        ("--num 0", ["--num is 0", "at least 1"]),
+        ("--num -3", ["--num is -3", "at least 1"]),
+        ("--num few", ["--num is 'few'", "whole number"]),
+        ("--num 2.5", ["--num is '2.5'", "whole number"]),
+        ("--seed -1", ["--seed is -1", "expected 0 to"]),
+        ("--seed 4294967295", ["--seed is 4294967295", "expected 0 to"]),
+        ("--steps 0", ["--steps is 0", "1 to 20"]),
+        ("--steps -1", ["--steps is -1", "1 to 20"]),
+        ("--steps 21", ["--steps is 21", "1 to 20"]),
+        ("--eta 1.1", ["--eta is 1.1", "0 (DDIM) to 1 (DDPM)"]),
+        ("--eta -0.1", ["--eta is -0.1", "0 (DDIM) to 1 (DDPM)"]),
+        ("--eta nan", ["--eta is nan", "0 (DDIM) to 1 (DDPM)"]),
+        ("--guidance inf", ["--guidance is inf", "a number"]),
+        ("--guidance big", ["--guidance is 'big'", "a number"]),
+        ("--batch-size 0", ["--batch-size is 0", "positive multiple"]),
+        ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
+        ("--grid even", ["--grid", "'even'", "'trailing'"]),
+        ("--stpes 3", ["--stpes is not a setting", "'--steps'"]),
+        ("--temperature 3", ["--temperature is not a setting"]),
+        ("--steps", ["--steps", "Missing value"]),
+        ("surplus", ["'surplus'", "one word too many"]),
+        ("--latents no.npy", ["latents 'no.npy' do not exist", "(4, 4, 4, 2)"]),
+    ],
+)
+def test_a_request_that_cannot_be_met_is_refused_by_name(refusal, class_run, words, fragments):
+    says(refusal(class_run, *words.split()), fragments)
+
+
+@pytest.mark.parametrize(
+    ("array", "fragments"),
+    [
+        (np.zeros((3, *LATENT)), ["(3, 4, 4, 2)", "expected (2, 4, 4, 2) for --num 2"]),
+        (np.zeros((2, 4, 4, 3)), ["(2, 4, 4, 3)", "expected (2, 4, 4, 2) for --num 2"]),
+        (np.zeros(LATENT), ["(4, 4, 2)", "expected (2, 4, 4, 2) for --num 2"]),
+        (np.full((2, *LATENT), "0"), ["not a .npy of real numbers", "<U1"]),
+        (np.zeros((2, *LATENT), complex), ["not a .npy of real numbers", "complex128"]),
+        (np.full((2, *LATENT), None), ["not a .npy of real numbers"]),
+        (None, ["not a .npy of real numbers"]),
+    ],
+    ids=["number", "channels", "one", "text", "complex", "objects", "nothing"],
+)
+def test_latents_that_do_not_fit_are_refused(refusal, class_run, here, array, fragments):
+    (here / "z.npy").write_bytes(b"")
+    if array is not None:
+        np.save(here / "z.npy", array)
+    says(refusal(class_run, "--num", 2, "--latents", "z.npy"), ["latents 'z.npy'", *fragments])
+
+
+def test_a_label_for_a_model_of_captions_is_refused(refusal, trained_run):
+    says(refusal(trained_run, "--label", 0), ["label '0'", "captions", "condition=Label()"])
+
+
+def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, trained_run, here):
+    says(refusal(), ["no run", "sample.py RUN"])
+    says(refusal("--num", 3), ["no run", "sample.py RUN"])
+    says(refusal("nowhere"), ["run 'nowhere' does not exist", "train.py"])
+    says(refusal(TOOL), ["does not exist", "folder that train.py wrote"])
+    says(refusal(here), [f"'{here}' is not a run", "no config.py", "train.py"])
+    first_stage = trained_run / "first_stage"
+    says(refusal(first_stage), [f"run '{first_stage}' is a first stage", "configs/"])
+    shutil.copy(class_run / "config.py", here)
+    says(refusal(here), [f"run '{here}' has no checkpoint", "train.py"])
+    (here / "config.py").write_text("config = Experiment(")
+    says(refusal(here), [f"'{here / 'config.py'}'", "SyntaxError"])
+
+
+@pytest.mark.parametrize("damage", ["cut", "gone"])
+def test_a_damaged_tokenizer_is_named(refusal, trained_run, here, damage):
+    run = Path(shutil.copytree(trained_run, here / "copy"))
+    file = run / "tokenizer.json"
+    file.write_text(file.read_text()[:50]) if damage == "cut" else file.unlink()
+    says(refusal(run), [f"tokenizer '{file}'"])
+
+
+def test_a_checkpoint_that_does_not_fit_the_config_is_refused(refusal, class_run, here):
+    run = Path(shutil.copytree(class_run, here / "copy"))
+    text = (run / "config.py").read_text()
+    (run / "config.py").write_text(text.replace("dim=8", "dim=12"))
+    message = refusal(run)
+    says(message, [f"run '{run}'", "another architecture", "(5, 8) there and (5, 12) here"])
+    shutil.copy(class_run / "config.py", run)
+    shutil.rmtree(run / "checkpoints" / "0" / "params")
+    says(refusal(run), [f"'{run / 'checkpoints' / '0'}' cannot be read", "params"])
+
+
+def test_a_file_in_place_of_the_folder_to_write_to_is_refused(refusal, class_run, here):
+    (here / "file").write_text("")
+    says(refusal(class_run, "--out", "file"), ["--out 'file'", "is a file"])
+
+
+def test_the_exit_status_is_2_and_standard_error_is_one_line(class_run, here):
+    """The tool itself."""
+    before = contents(class_run)
+    words = class_run, "--label", "12"
+    done = subprocess.run([sys.executable, TOOL, *words], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "error: label '12' is out of range: expected 0 to 3, or one of blue, green, grey, red\n"
+    )
+    assert contents(class_run) == before
+    assert not contents(here)
+
+
+# What is right
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["run", "--help"]])
+def test_help_is_no_error(words, capsys):
+    with pytest.raises(SystemExit) as stop:
+        sample.main(words)
+    assert not stop.value.code
+    help_text = capsys.readouterr().out
+    for name in ("--num", "--seed", "--steps", "--prompt", "--label", "--latents", "--out"):
+        assert name in help_text
+
+
+def draw(run: Path, out: Path, *words) -> tuple[np.ndarray, dict]:
+    """What sample.py draws for these words, uint8 [N, H, W, 3], and its report."""
+    sample.main([*map(str, (run, "--out", out, "--batch-size", 4, *words))])
+    with np.load(out / "samples.npz") as file:
+        (images,) = file.values()
+    return images, json.loads((out / "report.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def drawn(class_run, tmp_path_factory):
+    """Six pictures of one class from seed 3 on: where, the pictures, the report."""
+    out = tmp_path_factory.mktemp("drawn") / "deep" / "folder"
+    return out, *draw(class_run, out, "--num", 6, "--seed", 3, "--label", "red", "--eta", 0.5)
+
+
+def test_pictures_a_grid_an_archive_and_a_report_are_written(drawn, capsys):
+    out, images, report = drawn
+    assert {file.name for file in out.iterdir()} == {
+        *(f"{i:06d}.png" for i in range(6)), "grid.png", "samples.npz", "report.json"
+    }  # fmt: skip
+    assert images.shape == (6, tiny.SIZE, tiny.SIZE, 3)
+    assert images.dtype == np.uint8
+    for i, image in enumerate(images):
+        np.testing.assert_array_equal(np.asarray(Image.open(out / f"{i:06d}.png")), image)
+    width, height = Image.open(out / "grid.png").size
+    assert width >= 3 * tiny.SIZE
+    assert height >= 2 * tiny.SIZE
+    assert {name: report[name] for name in ("num", "seed", "labels", "eta")} == {
+        "num": 6, "seed": 3, "labels": [CLASSES.index("red")], "eta": 0.5
+    }  # fmt: skip
+
+
+def test_pictures_differ_from_seed_to_seed(drawn):
+    _, images, _ = drawn
+    assert len({image.tobytes() for image in images}) == 6
+
+
+def test_the_settings_of_a_report_draw_the_same_pictures_again(drawn, here):
+    _, images, report = drawn
+    names = "num", "seed", "steps", "sampler", "grid", "eta", "guidance"
+    words = [word for name in names for word in (f"--{name}", report[name])]
+    again, second = draw(Path(report["run"]), here, *words, "--label", *report["labels"])
+    np.testing.assert_array_equal(again, images)
+    assert second == report
+
+
+def test_a_picture_belongs_to_its_seed_whatever_else_is_drawn(drawn, class_run, here):
+    """Picture i of seed S is picture 0 of seed S + i, in a batch of any size."""
+    _, images, _ = drawn
+    words = "--num", 3, "--seed", 5, "--label", CLASSES.index("red"), "--eta", 0.5
+    part, _ = draw(class_run, here, *words)
+    np.testing.assert_array_equal(part, images[2:5])
+    part, _ = draw(class_run, here, *words, "--batch-size", 1)
+    np.testing.assert_allclose(part.astype(int), images[2:5].astype(int), atol=1)
+
+
+def test_labels_are_names_or_numbers_taken_in_turn(drawn, class_run, here):
+    _, images, _ = drawn
+    words = "--label", 0, "red", "2", "--seed", 3, "--eta", 0.5
+    turns, report = draw(class_run, here, *words, "--num", 4)
+    assert report["labels"] == [0, CLASSES.index("red"), 2]
+    same = [bool(np.all(turn == image)) for turn, image in zip(turns, images, strict=False)]
+    assert same == [False, True, False, False]  # only the second is red
+
+
+def test_the_given_latents_are_where_sampling_starts(class_run, here):
+    z = np.random.default_rng(0).normal(size=LATENT)
+    np.save(here / "z.npy", np.stack([z, z, -z]))
+    words = "--num", 3, "--label", "red", "--eta", 0, "--latents", "z.npy"
+    images, report = draw(class_run, here / "out", *words)
+    np.testing.assert_array_equal(images[0], images[1])
+    assert np.any(images[0] != images[2])
+    assert report["latents"] == "z.npy"
+
+
+def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
+    """From training to pictures; without --out they are in the run, without --num one each."""
+    run = Path(shutil.copytree(trained_run, here / "copy"))
+    prompts = "a red block at the top", "a blue block at the bottom"
+    sample.main([str(run), "--prompt", *prompts, "--seed", "2", "--batch-size", "4"])
+    out = run / "samples-seed2"
+    assert (out / "000001.png").exists()
+    assert not (out / "000002.png").exists()
+    report = json.loads((out / "report.json").read_text())
+    assert report["prompts"] == list(prompts)
+    assert report["checkpoint"] == 4

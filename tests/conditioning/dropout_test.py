@@ -1,0 +1,54 @@
+"""Hiding conditions."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from ldm_jax.conditioning.dropout import drop
+from ldm_jax.conditioning.label import label
+from ldm_jax.conditioning.text import TextTransformer, text
+from ldm_jax.conditioning.unconditional import unconditional
+
+N = 1000
+EMPTY = np.array([2, 3, 0], np.int32)
+CONDITIONERS = {
+    "label": (label(4, 8), {"label": jnp.arange(N) % 4}),
+    "text": (text(TextTransformer(9, 8, 1, 1, 8, 3), EMPTY), {"tokens": jnp.full((N, 3), 7)}),
+    "unconditional": (unconditional(), {}),
+}
+every_conditioner = pytest.mark.parametrize(
+    ("conditioner", "inputs"), CONDITIONERS.values(), ids=CONDITIONERS
+)
+
+
+@every_conditioner
+def test_rate_zero_hides_nothing_and_rate_one_everything(conditioner, inputs):
+    tiny.assert_same(drop(conditioner, inputs, tiny.keys(N), 0.0), inputs)
+    tiny.assert_same(drop(conditioner, inputs, tiny.keys(N), 1.0), conditioner.null(N))
+
+
+def test_examples_are_hidden_whole_and_as_often_as_asked():
+    conditioner, inputs = CONDITIONERS["text"]
+    found = np.asarray(drop(conditioner, inputs, tiny.keys(N), 0.3)["tokens"])
+    hidden = np.all(found == EMPTY, axis=1)
+    assert np.all(found[~hidden] == 7)
+    assert abs(hidden.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / N)
+
+
+def test_an_examples_key_alone_decides():
+    conditioner, inputs = CONDITIONERS["label"]
+    keys = tiny.keys(N)
+    found = drop(conditioner, inputs, keys, 0.5)["label"]
+    order = jax.random.permutation(jax.random.key(1), N)[:100]
+    some = {"label": inputs["label"][order]}
+    np.testing.assert_array_equal(
+        drop(conditioner, some, keys[order], 0.5)["label"], found[order]
+    )
+
+
+def test_entries_that_the_conditioner_does_not_read_are_left_out():
+    conditioner, inputs = CONDITIONERS["label"]
+    batch = {**inputs, "image": jnp.zeros((N, 1))}
+    assert drop(conditioner, batch, tiny.keys(N), 0.5).keys() == {"label"}

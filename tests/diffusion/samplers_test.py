@@ -1,0 +1,210 @@
+"""Samplers, against a Gaussian whose every answer is known.
+
+Where x_0 ~ N(m, s^2), z_t ~ N(alpha m, alpha^2 s^2 + sigma^2) and E[x_0 | z_t] is linear in z_t.
+The probability flow keeps (z_t - alpha m) / std(z_t), so it is known as well.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ldm_jax.diffusion import prediction, process, times
+from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.samplers.ddim import ddim
+from ldm_jax.diffusion.samplers.ddpm import ddpm
+from ldm_jax.diffusion.samplers.loop import normal_like, sample
+from ldm_jax.types import Denoised
+
+M, S = 0.7, 0.4
+T = 1000
+SCHEDULES = {
+    "linear": process.ddpm(process.linear_betas(T)),
+    "scaled_linear": process.ddpm(process.scaled_linear_betas(T)),
+    "cosine": process.ddpm(process.cosine_betas(T)),
+}
+PREDICTIONS = {"eps": prediction.eps, "v": prediction.v}
+SAMPLERS = {"ddim": lambda eta: ddim(eta), "ddpm": lambda eta: ddpm()}
+LINEAR = SCHEDULES["linear"]
+
+
+def std(p, t):
+    alpha, sigma = p.rates(jnp.asarray(t))
+    return jnp.sqrt(jnp.square(alpha * S) + jnp.square(sigma))
+
+
+def expected_x0(p, z, t):
+    """E[x_0 | z_t]."""
+    alpha, sigma = rates_like(p, t, z)
+    variance = jnp.square(alpha * S) + jnp.square(sigma)
+    return M + alpha * S**2 / variance * (z - alpha * M)
+
+
+def keys(count, seed=0):
+    return jax.random.split(jax.random.key(seed), count)
+
+
+@partial(jax.jit, static_argnames=("sampler", "kind"))
+def walk(p, grid, z, keys, eta=0.0, sampler="ddim", kind="v"):
+    """Samples with a network that is right about the Gaussian."""
+    kind = PREDICTIONS[kind]
+
+    def network(z, steps):
+        rates = rates_like(p, steps + 1, z)
+        x0 = expected_x0(p, z, steps + 1)
+        return kind.target(x0, prediction.noise_of(x0, z, *rates), *rates)
+
+    return sample(SAMPLERS[sampler](eta), denoiser(network, p, kind), p, grid, z, keys)
+
+
+def padded(name, K):
+    return times.pad(times.grid(name, T, K), T)
+
+
+def flow(p, z, t, s):
+    """Where the probability flow takes z from time t to time s."""
+    (alpha_t, _), (alpha_s, _) = p.rates(jnp.asarray(t)), p.rates(jnp.asarray(s))
+    return alpha_s * M + std(p, s) / std(p, t) * (z - alpha_t * M)
+
+
+@pytest.mark.parametrize(
+    "betas",
+    [
+        process.linear_betas(8 * T, 1e-4 / 8, 0.02 / 8),
+        process.scaled_linear_betas(8 * T, 0.0015 / 8, 0.0195 / 8),
+        process.cosine_betas(8 * T),
+    ],
+    ids=SCHEDULES,
+)
+def test_ddim_converges_to_the_probability_flow_at_order_one(betas):
+    p = process.ddpm(betas)  # fine, so that the step from time 1 to the data is a short one
+    z = jnp.linspace(-2.0, 2.0, 9).reshape(1, 3, 3, 1)
+    counts = np.array([100, 200, 400, 800])
+    errors = []
+    for K in counts:
+        grid = times.pad(times.grid("leading", p.T, K), p.T)
+        exact = flow(p, z, grid[0], 0)
+        errors.append(float(jnp.max(jnp.abs(walk(p, grid, z, keys(1)) - exact))))
+    slope, _ = np.polyfit(np.log(counts), np.log(errors), 1)
+    assert -1.15 < slope < -0.85, errors
+    assert errors[-1] < 0.01
+
+
+@pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.5), ("ddim", 1.0)])
+def test_random_walks_arrive_at_the_target(sampler, eta):
+    """Mean and variance of 16384 draws, each step of 250 with noise of its own."""
+    z = jax.random.normal(jax.random.key(1), (16, 32, 32, 1))
+    x = walk(LINEAR, padded("trailing", 250), z, keys(16), eta, sampler=sampler)
+    n = x.size
+    assert abs(jnp.mean(x) - M) < 4 * S / np.sqrt(n) + 0.004
+    assert abs(jnp.std(x) / S - 1) < 4 / np.sqrt(2 * n) + 0.02
+
+
+def test_ddim_with_eta_one_is_ddpm():
+    z = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
+    for name, K in (("uniform", 50), ("leading", 20), ("trailing", 10)):
+        grid = padded(name, K)
+        one = walk(LINEAR, grid, z, keys(4), 1.0)
+        other = walk(LINEAR, grid, z, keys(4), sampler="ddpm")
+        np.testing.assert_allclose(one, other, atol=2e-5)
+        assert jnp.max(jnp.abs(one - walk(LINEAR, grid, z, keys(4), 0.9))) > 0.01
+
+
+@pytest.mark.parametrize(("t", "s"), [(1000, 999), (1000, 500), (300, 299), (40, 10), (2, 1)])
+@pytest.mark.parametrize("sampler", [ddpm(), ddim(1.0)], ids=["ddpm", "ddim"])
+def test_a_step_draws_from_the_posterior(sampler, t, s):
+    """q(z_s | z_t, x_0) by Bayes: the prior N(alpha_s x_0, sigma_s^2) times the step's likelihood."""
+    alpha, sigma = (np.asarray(table, np.float64) for table in (LINEAR.alphas, LINEAR.sigmas))
+    a = alpha[t] / alpha[s]
+    b = sigma[t] ** 2 - (a * sigma[s]) ** 2
+    precision = 1 / sigma[s] ** 2 + a**2 / b
+    z = np.asarray(jax.random.normal(jax.random.key(1), (2, 4, 4, 1)), np.float64)
+    mean = (alpha[s] * M / sigma[s] ** 2 + a * z / b) / precision
+
+    def sure(z, t):
+        return Denoised(jnp.full_like(z, M))
+
+    at = (jnp.full(2, t), jnp.full(2, s))
+    drawn, _ = sampler.step(sure, LINEAR, keys(2), jnp.asarray(z, jnp.float32), *at, ())
+    noise = normal_like(keys(2), jnp.asarray(z, jnp.float32))
+    np.testing.assert_allclose(drawn, mean + noise / np.sqrt(precision), atol=2e-5)
+
+
+@pytest.mark.parametrize("sampler", [ddim(0.0), ddim(1.0), ddpm()], ids=["ddim", "eta1", "ddpm"])
+def test_the_step_to_the_data_is_the_clean_data_itself(sampler):
+    z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
+    at = (jnp.array([1, 700]), jnp.array([0, 0]))
+    x, _ = sampler.step(lambda z, t: Denoised(jnp.sin(z)), LINEAR, keys(2), z, *at, ())
+    np.testing.assert_allclose(x, jnp.sin(z), atol=1e-5)
+
+
+@pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
+def test_a_padded_grid_gives_the_same_numbers(sampler, eta):
+    z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
+    grid = times.grid("uniform", T, 10)
+    one = walk(LINEAR, grid, z, keys(2), eta, sampler=sampler)
+    other = walk(LINEAR, times.pad(grid, T), z, keys(2), eta, sampler=sampler)
+    np.testing.assert_array_equal(one, other)
+
+
+def test_the_denoiser_is_asked_once_a_step_at_the_times_of_the_grid():
+    asked = []
+
+    def denoise(z, t):
+        jax.debug.callback(lambda t: asked.append(t.tolist()), t, ordered=True)
+        return Denoised(z)
+
+    grid = times.grid("trailing", T, 5)
+    z = jnp.zeros((2, 1, 1, 1))
+    sample(ddim(), denoise, LINEAR, times.pad(grid, 20), z, keys(2)).block_until_ready()
+    jax.effects_barrier()
+    assert asked == [[t, t] for t in (1000, 800, 600, 400, 200)]
+
+
+@pytest.mark.parametrize("eta", [0.0, 1.0])
+def test_an_example_does_not_depend_on_its_batch(eta):
+    z = jax.random.normal(jax.random.key(1), (4, 4, 4, 1))
+    together = walk(LINEAR, padded("leading", 10), z, keys(4), eta)
+    alone = walk(LINEAR, padded("leading", 10), z[2:3], keys(4)[2:3], eta)
+    np.testing.assert_allclose(together[2:3], alone, atol=1e-6)
+
+
+def test_every_step_has_noise_of_its_own():
+    """A denoiser that answers 0 leaves a sum of independent noises; the same one would add up."""
+    z = jnp.zeros((1, 64, 64, 1))
+    first, second = (
+        ddpm().step(lambda z, t: Denoised(0 * z), LINEAR, k, z, jnp.array([500]), jnp.array([400]), ())
+        for k in (keys(1), keys(1, seed=1))
+    )
+    assert abs(np.corrcoef(first[0].ravel(), second[0].ravel())[0, 1]) < 0.1
+    seen = []
+
+    def denoise(z, t):
+        jax.debug.callback(lambda z: seen.append(z), z, ordered=True)
+        return Denoised(0 * z)
+
+    sample(ddpm(), denoise, LINEAR, jnp.array([1000, 999, 998, 997]), z, keys(1)).block_until_ready()
+    jax.effects_barrier()
+    steps = np.diff([np.ravel(z) for z in seen], axis=0)
+    assert abs(np.corrcoef(steps)[0, 1]) < 0.1
+
+
+@pytest.mark.parametrize("grid", times.GRIDS)
+@pytest.mark.parametrize("p", SCHEDULES.values(), ids=SCHEDULES)
+@pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
+def test_every_combination_walks_to_the_target_whatever_the_network_predicts(
+    sampler, eta, p, grid
+):
+    z = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
+    ends = [
+        walk(p, padded(grid, 25), z, keys(4), eta, sampler=sampler, kind=kind)
+        for kind in PREDICTIONS
+    ]
+    for x in ends:
+        assert np.isfinite(x).all()
+        assert abs(jnp.mean(x) - M) < 0.1
+        assert 0.25 < jnp.std(x) < 0.55
+    np.testing.assert_allclose(*ends, atol=0.02)  # eps divides by alpha, 5e-5 at worst

@@ -1,0 +1,146 @@
+"""Layers that several networks share."""
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from ldm_jax.nn.attention import MultiHeadAttention, SpatialSelfAttention, attention
+from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample
+from ldm_jax.nn.transformer import SpatialTransformer
+
+
+def normal(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def init(module, *inputs):
+    return jax.jit(module.init)(jax.random.key(1), *inputs)
+
+
+def test_attention_is_its_formula():
+    """softmax(q k^T / sqrt(d)) v, head by head."""
+    q, k, v = normal(2, 5, 3, 4), normal(2, 7, 3, 4, seed=1), normal(2, 7, 3, 4, seed=2)
+    found = attention(q, k, v)
+    for b in range(2):
+        for h in range(3):
+            weights = jax.nn.softmax(q[b, :, h] @ k[b, :, h].T / np.sqrt(4), axis=-1)
+            np.testing.assert_allclose(found[b, :, h], weights @ v[b, :, h], atol=1e-5)
+
+
+def test_a_masked_token_is_as_good_as_absent():
+    q, k, v = normal(2, 5, 3, 4), normal(2, 7, 3, 4, seed=1), normal(2, 7, 3, 4, seed=2)
+    mask = jnp.arange(7) < 4
+    found = attention(q, k, v, jnp.tile(mask, (2, 1)))
+    np.testing.assert_allclose(found, attention(q, k[:, :4], v[:, :4]), atol=1e-6)
+
+
+def test_attention_does_not_see_the_order_of_its_context():
+    module = MultiHeadAttention(heads=2, head_dim=4)
+    x, context = normal(2, 5, 6), normal(2, 7, 3, seed=1)
+    params, apply = tiny.drawn(module.init, x, context), jax.jit(module.apply)
+    np.testing.assert_allclose(
+        apply(params, x, context), apply(params, x, context[:, ::-1]), atol=1e-6
+    )
+
+
+def test_attention_without_context_attends_to_itself():
+    module = MultiHeadAttention(heads=2, head_dim=4)
+    x = normal(2, 5, 6)
+    params, apply = tiny.drawn(module.init, x), jax.jit(module.apply)
+    np.testing.assert_array_equal(apply(params, x), apply(params, x, x))
+
+
+def test_step_embedding_is_cosines_then_sines():
+    steps = jnp.array([0, 1, 999])
+    found = step_embedding(steps, 8)
+    w = 10_000.0 ** (-np.arange(4) / 4)
+    angles = np.outer([0, 1, 999], w)
+    np.testing.assert_allclose(found, np.hstack([np.cos(angles), np.sin(angles)]), atol=1e-4)
+    assert found.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+def test_group_norm_whitens_each_group_of_neighbouring_channels(groups):
+    x = 3.0 * normal(2, 4, 4, 8) + jnp.arange(8)
+
+    class Norm(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            return group_norm(x, groups, 1e-6, "norm")
+
+    module = Norm()
+    y = jax.jit(module.init_with_output)(jax.random.key(0), x)[0].reshape(2, 16, groups, 8 // groups)
+    np.testing.assert_allclose(jnp.mean(y, axis=(1, 3)), 0.0, atol=1e-5)
+    np.testing.assert_allclose(jnp.std(y, axis=(1, 3)), 1.0, atol=1e-4)
+
+
+IDENTITIES = {
+    "ResBlock": (ResBlock(8, 4, 1e-5, zero_init=True), (normal(2, 16),)),
+    "SpatialSelfAttention": (SpatialSelfAttention(2, 4, 1e-5, zero_init=True), ()),
+    "SpatialTransformer": (SpatialTransformer(2, 4, 1, 4), (normal(2, 3, 5),)),
+}
+
+
+@pytest.mark.parametrize(("module", "told"), IDENTITIES.values(), ids=IDENTITIES)
+def test_the_unets_blocks_start_as_the_identity_and_do_not_stay_it(module, told):
+    x = normal(2, 4, 4, 8)
+    apply = jax.jit(module.apply)
+    np.testing.assert_array_equal(apply(init(module, x, *told), x, *told), x)
+    moved = apply(tiny.drawn(module.init, x, *told), x, *told)
+    assert moved.shape == x.shape
+    assert jnp.max(jnp.abs(moved - x)) > 0.1
+
+
+def test_a_res_block_changes_the_channels_and_hears_the_step():
+    module = ResBlock(12, 4, 1e-5)
+    x, steps = normal(2, 4, 4, 8), normal(2, 16)
+    params, apply = tiny.drawn(module.init, x, steps), jax.jit(module.apply)
+    y = apply(params, x, steps)
+    assert y.shape == (2, 4, 4, 12)
+    assert jnp.max(jnp.abs(y - apply(params, x, 2 * steps))) > 1e-3
+
+
+def test_dropout_in_a_res_block_is_for_training_alone():
+    module = ResBlock(8, 4, 1e-5, dropout=0.5)
+    x = normal(2, 4, 4, 8)
+    params = tiny.drawn(module.init, x)
+    kept = module.apply(params, x)
+    drop = partial(module.apply, params, x, deterministic=False)
+    first, second = (drop(rngs={"dropout": jax.random.key(i)}) for i in (0, 1))
+    assert jnp.max(jnp.abs(first - kept)) > 0.1
+    assert jnp.max(jnp.abs(first - second)) > 0.1
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (0, 1))])
+def test_downsampling_halves(padding):
+    module, x = Downsample(padding), normal(2, 8, 6, 3)
+    assert jax.eval_shape(module.init_with_output, jax.random.key(0), x)[0].shape == (2, 4, 3, 3)
+    middle = jnp.zeros((3, 3, 3, 3)).at[1, 1].set(jnp.eye(3))  # the tap at the window's middle
+    params = {"params": {"conv": {"kernel": middle, "bias": jnp.zeros(3)}}}
+    offset = 1 - padding[0][0]
+    np.testing.assert_array_equal(module.apply(params, x), x[:, offset::2, offset::2])
+
+
+def test_upsampling_repeats_each_place_four_times():
+    module, x = Upsample(), normal(2, 3, 4, 2)
+    middle = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))
+    y = module.apply({"params": {"conv": {"kernel": middle, "bias": jnp.zeros(2)}}}, x)
+    np.testing.assert_array_equal(y, x.repeat(2, axis=1).repeat(2, axis=2))
+
+
+def test_a_spatial_transformer_hears_its_tokens_but_not_the_masked_ones():
+    module = SpatialTransformer(2, 4, 1, 4)
+    x, tokens = normal(2, 4, 4, 8), normal(2, 3, 5)
+    mask = jnp.array([[True, True, False]] * 2)
+    params = tiny.drawn(module.init, x, tokens)
+    apply = jax.jit(module.apply)
+    y = apply(params, x, tokens, mask)
+    np.testing.assert_array_equal(y, apply(params, x, tokens.at[:, 2].add(1.0), mask))
+    assert jnp.max(jnp.abs(y - apply(params, x, tokens.at[:, 1].add(1.0), mask))) > 1e-3

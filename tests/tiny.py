@@ -1,0 +1,165 @@
+"""The smallest models and data that still have every part; shared by the tests."""
+
+import csv
+import functools
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from PIL import Image
+from tokenizers import Tokenizer
+
+from ldm_jax import build
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import (
+    Data,
+    Diffusion,
+    Experiment,
+    FirstStageExperiment,
+    KLAutoencoder,
+    Optim,
+    Sampling,
+    Text,
+    Train,
+    UNet,
+)
+from ldm_jax.types import LatentDiffusion
+
+SIZE = 8  # pixels a side
+COLORS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 220), "grey": (128,) * 3}
+PLACES = {"top": np.s_[: SIZE // 2], "bottom": np.s_[SIZE // 2 :]}
+
+
+def write_folder(root: Path, count: int = 16) -> Path:
+    """Half-coloured images with captions and labels: `metadata.jsonl` with text and label."""
+    root.mkdir(parents=True)
+    rows = []
+    for i in range(count):
+        color, place = list(COLORS)[i % 4], list(PLACES)[i // 4 % 2]
+        image = np.full((SIZE, SIZE, 3), 255, np.uint8)
+        image[PLACES[place]] = COLORS[color]
+        Image.fromarray(image).save(root / f"{i:02}.png")
+        text = f"a {color} block at the {place}"
+        rows.append({"file_name": f"{i:02}.png", "text": text, "label": color})
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
+def experiment(path: str | Path = "images", **changes) -> Experiment:
+    """Both stages over a folder of `write_folder`, four steps each."""
+    train = Train(steps=4, save_every=2, log_every=1, sample_every=0, num_samples=2)
+    optim = Optim(lr=1e-2, warmup=2, ema_decay=0.9)
+    default = Experiment(
+        first_stage=FirstStageExperiment(
+            model=KLAutoencoder(
+                channels=8,
+                channel_mults=(1, 2),
+                num_res_blocks=1,
+                z_channels=2,
+                norm_groups=4,
+                mid_attention=False,
+            ),
+            data=Data(batch_size=8),
+            optim=optim,
+            train=train,
+        ),
+        model=UNet(
+            channels=8,
+            channel_mults=(1,),
+            num_res_blocks=1,
+            attention_factors=(),  # the middle always attends
+            num_heads=2,
+            norm_groups=4,
+        ),
+        condition=Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=64),
+        diffusion=Diffusion(schedule="cosine", steps=20, prediction="v"),
+        sampling=Sampling(steps=4, grid="trailing", guidance=2.0),
+        data=Data(path=str(path), image_size=SIZE, batch_size=8),
+        optim=optim,
+        train=train,
+    )
+    return replace(default, **changes)
+
+
+def drawn(init, *inputs, seed: int = 0):
+    """Params of the shapes that `init` gives, all of them random and none zero.
+
+    A new network's last layer is zero, which hides mistakes; and `init` takes long to compile.
+    """
+    shapes = jax.eval_shape(init, jax.random.key(0), *inputs)
+    rng = np.random.default_rng(seed)
+
+    def draw(path, x):
+        spread = rng.normal(size=x.shape).astype(np.float32)
+        if path[-1].key == "scale":  # of a norm, or of the latents
+            return jnp.asarray(1.0 + 0.1 * spread)
+        fan_in = np.prod(x.shape[:-1]) if len(x.shape) > 1 else 16
+        return jnp.asarray(spread / np.sqrt(fan_in))
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
+
+
+def model(experiment: Experiment) -> tuple[LatentDiffusion, dict, Tokenizer]:
+    """A model of captions such as `write_folder` writes, with drawn params, and its tokenizer."""
+    captions = [f"a {color} block at the {place}" for color in COLORS for place in PLACES]
+    tokenizer = tokens.learn(captions, experiment.condition.vocab_size, experiment.condition.length)
+    built = build.build_model(experiment, tokenizer)
+    return built, {**drawn(built.init), "first_stage": drawn(built.first_stage.init)}, tokenizer
+
+
+def keys(count: int, seed: int = 0):
+    """One random key an example, [count]."""
+    return jax.random.split(jax.random.key(seed), count)
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """RUN/metrics.csv without the column that depends on the machine."""
+    with (run / "metrics.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in found]
+
+
+@functools.cache
+def saved(run: Path, step: int) -> dict:
+    """All that a checkpoint of a run holds, as it is on the disk; not to be changed."""
+    folder = (run / "checkpoints" / str(step)).absolute()
+    here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
+
+    def target(x):
+        return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=here)
+
+    with ocp.StandardCheckpointer() as reader:
+        items = {
+            name: reader.restore(
+                folder / name, jax.tree.map(target, reader.metadata(folder / name).item_metadata.tree)
+            )
+            for name in ("params", "ema", "optimizer")
+        }
+    (data,) = (folder / "data").glob("*.json")
+    return {**items, "data": np.array(data.read_text())}
+
+
+def arrays(tree) -> dict[str, np.ndarray]:
+    """The leaves of a tree by name, as numpy."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def assert_same(a, b) -> None:
+    """Two trees are equal bit for bit."""
+    a, b = arrays(a), arrays(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name], err_msg=name)
+
+
+def assert_close(a, b, **tolerance) -> None:
+    """Two trees are equal but for rounding."""
+    a, b = arrays(a), arrays(b)
+    assert a.keys() == b.keys()
+    for name in a:
+        np.testing.assert_allclose(a[name], b[name], err_msg=name, **tolerance)

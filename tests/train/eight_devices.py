@@ -1,0 +1,33 @@
+"""Trains the tiny diffusion model on eight simulated devices, in each way of using them.
+
+python eight_devices.py FOLDER FIRST_STAGE_RUN OUT
+"""
+
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import jax
+import tiny
+
+from ldm_jax import runs
+
+jax.config.update("jax_disable_most_optimizations", True)
+
+
+def main(folder: str, first_stage: str, out: str) -> None:
+    assert jax.device_count() == 8
+    experiment = tiny.experiment(folder)
+    given = replace(experiment.first_stage, run=first_stage)
+    for kind in ("jit", "pmap"):
+        train = replace(experiment.train, steps=2, devices=kind)
+        runs.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,160 @@
+"""The loop that all training shares, with a step that costs nothing."""
+
+from dataclasses import replace
+
+import grain
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import tiny
+
+from ldm_jax import checkpoint
+from ldm_jax.config import Train
+from ldm_jax.sharding import devices
+from ldm_jax.train import loop
+from ldm_jax.train.log import Log
+from ldm_jax.train.state import make_train_step, new_state
+
+KEY = jax.random.key(0)
+CONFIG = Train(steps=6, save_every=2, log_every=1, sample_every=0, keep=10)
+ADAM = optax.adam(0.1)
+
+
+def stream():
+    """Endless batches of four images of one pixel: 0 1 2 3, 4 5 6 7, ..."""
+    dataset = grain.MapDataset.range(1000).map(
+        lambda i: {"image": np.full((1, 1, 1), i / 100, np.float32)}
+    )
+    return iter(dataset.batch(4).to_iter_dataset())
+
+
+def loss(params, batch, keys):
+    """Distance of w to noised images."""
+    noise = jax.vmap(jax.random.normal)(keys)
+    error = jnp.mean(jnp.square(params["net"]["w"] - batch["image"][:, 0, 0, 0] - noise))
+    return error, {"loss": error}
+
+
+def fit(run, config=CONFIG, loss=loss, kind="jit", **hooks):
+    state = new_state({"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}, ADAM, ("net",))
+    step = make_train_step(loss, ADAM, ("net",), 0.9)
+    return loop.fit("test", run, config, devices(kind), step, state, stream(), KEY, **hooks)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run of six steps without a pause."""
+    run = tmp_path_factory.mktemp("whole")
+    fit(run)
+    return run
+
+
+def steps(run):
+    return sorted(int(entry.name) for entry in (run / "checkpoints").iterdir())
+
+
+def test_training_saves_at_its_intervals_and_at_the_end(whole, tmp_path):
+    assert steps(whole) == [2, 4, 6]
+    fit(tmp_path, replace(CONFIG, steps=5, save_every=3, keep=1))
+    assert steps(tmp_path) == [5]
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_training_in_parts_is_training_at_once(whole, tmp_path, kind):
+    """N steps, then the same command again for all: state and data bit for bit."""
+    fit(tmp_path, replace(CONFIG, steps=3), kind=kind)
+    fit(tmp_path, kind=kind)
+    for step in (4, 6):
+        tiny.assert_same(tiny.saved(tmp_path, step), tiny.saved(whole, step))
+    assert tiny.rows(tmp_path) == tiny.rows(whole)
+
+
+def test_rows_written_after_the_last_checkpoint_are_written_again(whole, tmp_path, monkeypatch):
+    scalars = Log.scalars
+
+    def write_then_die(self, step, values):
+        scalars(self, step, values)
+        if step == 5:
+            with self.csv.open("a") as file:
+                file.write("6,0.1")  # a row cut short
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Log, "scalars", write_then_die)
+        fit(tmp_path)
+    assert steps(tmp_path) == [2, 4]
+    fit(tmp_path)
+    assert [row["step"] for row in tiny.rows(tmp_path)] == list("123456")
+    assert tiny.rows(tmp_path) == tiny.rows(whole)
+    tiny.assert_same(tiny.saved(tmp_path, 6), tiny.saved(whole, 6))
+
+
+def test_a_finished_run_is_left_alone(tmp_path, capsys):
+    first = fit(tmp_path, replace(CONFIG, steps=2))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    second = fit(tmp_path, replace(CONFIG, steps=2))
+    assert "trained already" in capsys.readouterr().out
+    tiny.assert_same(first, second)
+    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["jit", "pmap"])
+def test_a_step_is_compiled_once(tmp_path, kind):
+    traced = []
+
+    def counted(params, batch, keys):
+        traced.append(1)
+        return loss(params, batch, keys)
+
+    fit(tmp_path, loss=counted, kind=kind)
+    assert len(traced) == 1
+
+
+def test_a_row_is_the_average_since_the_one_before(whole, tmp_path):
+    fit(tmp_path, replace(CONFIG, log_every=3, save_every=100))
+    every = [float(row["loss"]) for row in tiny.rows(whole)]
+    found = {row["step"]: float(row["loss"]) for row in tiny.rows(tmp_path)}
+    assert found == pytest.approx({"3": np.mean(every[:3]), "6": np.mean(every[3:])}, rel=1e-5)
+
+
+def test_pictures_show_the_state_at_their_intervals_and_at_the_end(tmp_path):
+    seen = []
+
+    def picture(state):
+        seen.append(int(state.step))
+        return np.zeros((4, 4, 3), np.uint8)
+
+    fit(tmp_path, replace(CONFIG, steps=5, sample_every=2), picture=picture)
+    assert seen == [2, 4, 5]
+    names = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert names == ["00000002.png", "00000004.png", "00000005.png"]
+
+
+def test_what_finishes_training_is_saved_with_it(tmp_path):
+    def finish(state):
+        return state.replace(params={**state.params, "other": 2 * state.params["other"]})
+
+    state = fit(tmp_path, replace(CONFIG, steps=4), finish=finish)
+    assert state.params["other"].tolist() == [2.0] * 3
+    assert tiny.saved(tmp_path, 4)["params"]["other"].tolist() == [2.0] * 3
+    assert tiny.saved(tmp_path, 2)["params"]["other"].tolist() == [1.0] * 3
+
+
+def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
+    def explodes(params, batch, keys):
+        total, metrics = loss(params, batch, keys)
+        total = jnp.where(batch["image"][0, 0, 0, 0] >= 0.12, jnp.nan, total)  # the fourth batch
+        return total, {**metrics, "loss": total}
+
+    with pytest.raises(FloatingPointError, match="'loss' is nan at step 4: lower optim.lr"):
+        fit(tmp_path, loss=explodes)
+    assert steps(tmp_path) == [2]
+    assert checkpoint.latest_step(tmp_path) == 2
+
+
+def test_examples_know_their_position_in_the_batch():
+    batch = loop.with_positions({"image": np.zeros((3, 1, 1, 1))})
+    assert batch["position"].tolist() == [0, 1, 2]
+    assert batch["position"].dtype == np.int32

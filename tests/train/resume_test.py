@@ -1,0 +1,89 @@
+"""A run that died and was started again is the run that did not; all through `runs.train`."""
+
+from dataclasses import replace
+
+import pytest
+import tiny
+
+from ldm_jax import runs
+from ldm_jax.train.log import Log
+
+
+def train_until(step, experiment, run):
+    """Trains, and dies after the row of `step` is written."""
+    scalars = Log.scalars
+
+    def write_then_die(self, n, values):
+        scalars(self, n, values)
+        if n == step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Log, "scalars", write_then_die)
+        runs.train(experiment, run)
+
+
+@pytest.fixture(scope="module")
+def first_stage(image_folder, tmp_path_factory):
+    """A first stage that died in its third step, and was started again."""
+    run = tmp_path_factory.mktemp("resumed") / "first_stage"
+    whole = tiny.experiment(image_folder)
+    experiment = runs.inherit(whole.first_stage, whole.data)
+    train_until(3, experiment, run)
+    runs.train(experiment, run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def diffusion(first_stage, image_folder):
+    """A diffusion model on that first stage that died in its third step, and was started again."""
+    run = first_stage.with_name("diffusion")
+    experiment = tiny.experiment(image_folder)
+    given = replace(experiment.first_stage, run=str(first_stage))
+    experiment = replace(experiment, first_stage=given)
+    train_until(3, experiment, run)
+    runs.train(experiment, run)
+    return run
+
+
+def test_a_resumed_first_stage_is_the_same_bit_for_bit(first_stage, trained_run):
+    for step in (2, 4):
+        tiny.assert_same(
+            tiny.saved(first_stage, step), tiny.saved(trained_run / "first_stage", step)
+        )
+    assert tiny.rows(first_stage) == tiny.rows(trained_run / "first_stage")
+
+
+def test_a_resumed_diffusion_model_is_the_same_bit_for_bit(diffusion, trained_run):
+    for step in (2, 4):
+        tiny.assert_same(tiny.saved(diffusion, step), tiny.saved(trained_run, step))
+    assert tiny.rows(diffusion) == tiny.rows(trained_run)
+    pictures = [run / "samples" / "00000004.png" for run in (diffusion, trained_run)]
+    assert pictures[0].read_bytes() == pictures[1].read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["first_stage", "."])
+def test_each_step_has_one_row(stage, trained_run):
+    assert [row["step"] for row in tiny.rows(trained_run / stage)] == list("1234")
+
+
+def test_the_scale_is_measured_at_the_end_and_carried_into_the_diffusion_model(trained_run):
+    scale = tiny.saved(trained_run / "first_stage", 4)["params"]["scale"]
+    assert tiny.saved(trained_run / "first_stage", 2)["params"]["scale"] == 1.0
+    assert scale != 1.0
+    for step in (2, 4):
+        assert tiny.saved(trained_run, step)["params"]["first_stage"]["scale"] == scale
+    assert runs.load(trained_run).params["first_stage"]["scale"] == scale
+
+
+def test_the_diffusion_model_stands_on_the_averaged_first_stage_and_leaves_it(trained_run):
+    first = tiny.saved(trained_run / "first_stage", 4)
+    averaged = {**first["params"], **first["ema"]}
+    for step in (2, 4):
+        tiny.assert_same(tiny.saved(trained_run, step)["params"]["first_stage"], averaged)
+
+
+def test_a_loaded_run_has_the_averaged_weights(trained_run):
+    loaded, state = runs.load(trained_run), tiny.saved(trained_run, 4)
+    assert loaded.step == 4
+    tiny.assert_same(loaded.params, {**state["params"], **state["ema"]})
