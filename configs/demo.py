@@ -3,7 +3,7 @@
 from ldm_jax.config import *
 
 config = Experiment(
-    data=Data(path="shapes", image_size=32, batch_size=32, shapes=Shapes(max_objects=2)),
+    data=Data(path="shapes", image_size=32, batch_size=32, shapes=Shapes(max_objects=1)),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
             channels=16,
@@ -22,15 +22,16 @@ config = Experiment(
         channels=64,
         channel_mults=(1, 2),
         num_res_blocks=1,
-        attention_factors=(2,),
+        attention_factors=(1, 2),
         num_heads=4,
+        positions=True,
         norm_groups=16,
     ),
-    condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=40, vocab_size=256),
+    condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
     sampling=Sampling(steps=25, grid="trailing", guidance=2.0),
     optim=Optim(
-        lr=1e-3, schedule="cosine", warmup=100, b2=0.99, weight_decay=0.01, ema_decay=0.995
+        lr=2e-3, schedule="cosine", warmup=100, b2=0.99, weight_decay=0.01, ema_decay=0.995
     ),
-    train=Train(steps=1800, save_every=600, sample_every=0, log_every=100),
+    train=Train(steps=1200, save_every=400, sample_every=0, log_every=100),
 )

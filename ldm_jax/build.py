@@ -189,6 +189,11 @@ def check_diffusion(experiment: c.Experiment) -> None:
     check_first_stage(experiment.first_stage, "first_stage.")
     _check_divides(unet, "head_channels" if unet.head_channels else "num_heads", "model.")
     _check_divides(unet, "norm_groups", "model.")
+    if unet.positions and unet.channels % 4:
+        raise InputError(
+            f"model.channels is {unet.channels}: expected a multiple of 4, since model.positions "
+            "tells attention rows and columns by sines and cosines"
+        )
     if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "

@@ -73,6 +73,7 @@ class UNet:
     num_heads: int = 8
     head_channels: int | None = None  # width of a head; decides the number of heads where set
     transformer_depth: int = 1
+    positions: bool = False  # tell attention each place's position (the original: only by padding)
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
     dropout: float = 0.0
 

@@ -29,5 +29,5 @@ def image_folder(tmp_path_factory):
 def trained_run(image_folder, tmp_path_factory):
     """The run of `tiny.experiment`, both stages trained without a pause; not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    runs.train(tiny.experiment(image_folder), run)
+    runs.train(tiny.with_pictures(tiny.experiment(image_folder)), run)
     return run

@@ -50,7 +50,7 @@ def write_folder(root: Path, count: int = 16) -> Path:
 
 
 def experiment(path: str | Path = "images", **changes) -> Experiment:
-    """Both stages over a folder of `write_folder`, four steps each."""
+    """Both stages over a folder of `write_folder`, four steps each, without pictures."""
     train = Train(steps=4, save_every=2, log_every=1, sample_every=0, num_samples=2)
     optim = Optim(lr=1e-2, warmup=2, ema_decay=0.9)
     default = Experiment(
@@ -83,6 +83,14 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
         train=train,
     )
     return replace(default, **changes)
+
+
+def with_pictures(experiment: Experiment) -> Experiment:
+    """The same, with pictures after the last step of each stage."""
+    first = experiment.first_stage
+    first = replace(first, train=replace(first.train, sample_every=first.train.steps))
+    train = replace(experiment.train, sample_every=experiment.train.steps)
+    return replace(experiment, first_stage=first, train=train)
 
 
 def drawn(init, *inputs, seed: int = 0):
@@ -135,7 +143,8 @@ def saved(run: Path, step: int) -> dict:
     with ocp.StandardCheckpointer() as reader:
         items = {
             name: reader.restore(
-                folder / name, jax.tree.map(target, reader.metadata(folder / name).item_metadata.tree)
+                folder / name,
+                jax.tree.map(target, reader.metadata(folder / name).item_metadata.tree),
             )
             for name in ("params", "ema", "optimizer")
         }

@@ -41,7 +41,12 @@ class UNet(nn.Module):
                     heads, c.norm_groups, EPSILON, zero_init=True, name=name
                 )(x)
             transformer = SpatialTransformer(
-                heads, channels // heads, c.transformer_depth, c.norm_groups, name=name
+                heads,
+                channels // heads,
+                c.transformer_depth,
+                c.norm_groups,
+                c.positions,
+                name=name,
             )
             return transformer(x, cond.tokens, cond.mask)
 

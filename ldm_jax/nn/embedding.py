@@ -1,4 +1,4 @@
-"""Sinusoidal embedding of the diffusion step."""
+"""Sinusoidal embeddings: of the diffusion step, and of places in a picture."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -20,3 +20,17 @@ def step_embedding(steps: Array, dim: int, longest: float = 10_000.0) -> Array:
     frequencies = np.exp(-np.log(longest) * np.arange(half, dtype=np.float32) / half)
     angles = steps.astype(jnp.float32)[:, None] * frequencies
     return jnp.concatenate([jnp.cos(angles), jnp.sin(angles)], axis=-1)
+
+
+def place_embedding(height: int, width: int, dim: int) -> Array:
+    """Sinusoidal embedding of each place's row and column (Dosovitskiy et al. 2021, appendix D.4).
+
+    Args:
+        dim: divisible by 4; half of it tells the row, half the column.
+
+    Returns:
+        [height * width, dim] float32, row by row.
+    """
+    rows = jnp.repeat(step_embedding(jnp.arange(height), dim // 2), width, axis=0)
+    columns = jnp.tile(step_embedding(jnp.arange(width), dim // 2), (height, 1))
+    return jnp.concatenate([rows, columns], axis=-1)

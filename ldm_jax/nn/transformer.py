@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.nn.attention import MultiHeadAttention
+from ldm_jax.nn.embedding import place_embedding
 from ldm_jax.nn.norm import group_norm
 
 
@@ -45,6 +46,7 @@ class SpatialTransformer(nn.Module):
     head_dim: int
     depth: int
     groups: int
+    positions: bool = False
 
     @nn.compact
     def __call__(self, x, context, mask=None):
@@ -52,6 +54,8 @@ class SpatialTransformer(nn.Module):
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, 1e-6, "norm").reshape(B, h * w, C)
         y = nn.Dense(self.heads * self.head_dim, name="in")(y)
+        if self.positions:
+            y += place_embedding(h, w, y.shape[-1])
         for i in range(self.depth):
             y = TransformerBlock(self.heads, self.head_dim, name=f"block_{i}")(y, context, mask)
         y = nn.Dense(C, kernel_init=nn.initializers.zeros, name="out")(y)

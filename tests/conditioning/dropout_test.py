@@ -43,9 +43,7 @@ def test_an_examples_key_alone_decides():
     found = drop(conditioner, inputs, keys, 0.5)["label"]
     order = jax.random.permutation(jax.random.key(1), N)[:100]
     some = {"label": inputs["label"][order]}
-    np.testing.assert_array_equal(
-        drop(conditioner, some, keys[order], 0.5)["label"], found[order]
-    )
+    np.testing.assert_array_equal(drop(conditioner, some, keys[order], 0.5)["label"], found[order])
 
 
 def test_entries_that_the_conditioner_does_not_read_are_left_out():

@@ -6,7 +6,9 @@ import pytest
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.errors import InputError
 
-CAPTIONS = [f"a {color} {shape} at the top" for color in ("red", "blue") for shape in ("box", "disc")]
+CAPTIONS = [
+    f"a {color} {shape} at the top" for color in ("red", "blue") for shape in ("box", "disc")
+]
 LENGTH = 10
 
 
@@ -73,16 +75,14 @@ def test_a_saved_tokenizer_is_the_same(tokenizer, tmp_path):
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     loaded = tokens.load(tmp_path / "tokenizer.json", LENGTH)
     for text in (*CAPTIONS, "", "red " * 50, "a zebra"):
-        np.testing.assert_array_equal(
-            tokens.encode(loaded, text), tokens.encode(tokenizer, text)
-        )
+        np.testing.assert_array_equal(tokens.encode(loaded, text), tokens.encode(tokenizer, text))
     shorter = tokens.load(tmp_path / "tokenizer.json", 4)
     assert tokens.encode(shorter, CAPTIONS[0]).shape == (4,)
 
 
 def test_a_tokenizer_that_cannot_be_loaded_is_refused_by_name(tmp_path):
-    with pytest.raises(InputError, match="absent.json' does not exist"):
+    with pytest.raises(InputError, match=r"absent\.json' does not exist"):
         tokens.load(tmp_path / "absent.json", LENGTH)
     (tmp_path / "broken.json").write_text("{}")
-    with pytest.raises(InputError, match="broken.json' cannot be read"):
+    with pytest.raises(InputError, match=r"broken\.json' cannot be read"):
         tokens.load(tmp_path / "broken.json", LENGTH)

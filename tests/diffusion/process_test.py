@@ -39,7 +39,7 @@ def test_time_runs_from_data_to_noise(betas):
 
 @every_schedule
 def test_step_by_step_is_the_same_as_at_once(betas):
-    """z_t = sqrt(1 - beta) z_{t-1} + sqrt(beta) eps, composed, has the table's mean and variance."""
+    """z_t = sqrt(1 - beta) z_{t-1} + sqrt(beta) eps, composed, has the table's moments."""
     mean, variance = [1.0], [0.0]
     for beta in betas:
         mean.append(np.sqrt(1.0 - beta) * mean[-1])
@@ -64,7 +64,7 @@ def test_scaled_linear_betas_are_linear_under_the_root():
 
 
 def test_cosine_alpha_bar_is_equation_17():
-    """alpha_bar_t = f(t) / f(0), f(t) = cos^2((t / T + s) / (1 + s) pi / 2); the last is clipped."""
+    """f(t) / f(0) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2); the last is clipped."""
 
     def f(t):
         return np.cos((t / T + 0.008) / 1.008 * np.pi / 2) ** 2

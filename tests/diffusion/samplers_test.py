@@ -116,7 +116,7 @@ def test_ddim_with_eta_one_is_ddpm():
 @pytest.mark.parametrize(("t", "s"), [(1000, 999), (1000, 500), (300, 299), (40, 10), (2, 1)])
 @pytest.mark.parametrize("sampler", [ddpm(), ddim(1.0)], ids=["ddpm", "ddim"])
 def test_a_step_draws_from_the_posterior(sampler, t, s):
-    """q(z_s | z_t, x_0) by Bayes: the prior N(alpha_s x_0, sigma_s^2) times the step's likelihood."""
+    """q(z_s | z_t, x_0) by Bayes: the prior N(alpha_s x_0, sigma_s^2) times a likelihood."""
     alpha, sigma = (np.asarray(table, np.float64) for table in (LINEAR.alphas, LINEAR.sigmas))
     a = alpha[t] / alpha[s]
     b = sigma[t] ** 2 - (a * sigma[s]) ** 2
@@ -176,7 +176,9 @@ def test_every_step_has_noise_of_its_own():
     """A denoiser that answers 0 leaves a sum of independent noises; the same one would add up."""
     z = jnp.zeros((1, 64, 64, 1))
     first, second = (
-        ddpm().step(lambda z, t: Denoised(0 * z), LINEAR, k, z, jnp.array([500]), jnp.array([400]), ())
+        ddpm().step(
+            lambda z, t: Denoised(0 * z), LINEAR, k, z, jnp.array([500]), jnp.array([400]), ()
+        )
         for k in (keys(1), keys(1, seed=1))
     )
     assert abs(np.corrcoef(first[0].ravel(), second[0].ravel())[0, 1]) < 0.1
@@ -186,7 +188,9 @@ def test_every_step_has_noise_of_its_own():
         jax.debug.callback(lambda z: seen.append(z), z, ordered=True)
         return Denoised(0 * z)
 
-    sample(ddpm(), denoise, LINEAR, jnp.array([1000, 999, 998, 997]), z, keys(1)).block_until_ready()
+    sample(
+        ddpm(), denoise, LINEAR, jnp.array([1000, 999, 998, 997]), z, keys(1)
+    ).block_until_ready()
     jax.effects_barrier()
     steps = np.diff([np.ravel(z) for z in seen], axis=0)
     assert abs(np.corrcoef(steps)[0, 1]) < 0.1
@@ -195,9 +199,7 @@ def test_every_step_has_noise_of_its_own():
 @pytest.mark.parametrize("grid", times.GRIDS)
 @pytest.mark.parametrize("p", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
-def test_every_combination_walks_to_the_target_whatever_the_network_predicts(
-    sampler, eta, p, grid
-):
+def test_every_combination_walks_to_the_target_whatever_the_network_predicts(sampler, eta, p, grid):
     z = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     ends = [
         walk(p, padded(grid, 25), z, keys(4), eta, sampler=sampler, kind=kind)

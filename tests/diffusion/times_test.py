@@ -46,7 +46,7 @@ def test_impossible_numbers_of_steps_are_refused(K):
 
 
 def test_an_unknown_grid_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="'karras' is unknown: .* uniform, leading, trailing"):
+    with pytest.raises(InputError, match=r"'karras' is unknown: .* uniform, leading, trailing"):
         times.grid("karras", T, 10)
 
 

@@ -10,7 +10,7 @@ import pytest
 import tiny
 
 from ldm_jax.nn.attention import MultiHeadAttention, SpatialSelfAttention, attention
-from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.nn.embedding import place_embedding, step_embedding
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample
 from ldm_jax.nn.transformer import SpatialTransformer
@@ -66,6 +66,14 @@ def test_step_embedding_is_cosines_then_sines():
     assert found.dtype == jnp.float32
 
 
+def test_place_embedding_tells_row_and_column():
+    found = place_embedding(3, 5, 8).reshape(3, 5, 8)
+    rows, columns = step_embedding(jnp.arange(3), 4), step_embedding(jnp.arange(5), 4)
+    for y in range(3):
+        for x in range(5):
+            np.testing.assert_array_equal(found[y, x], jnp.concatenate([rows[y], columns[x]]))
+
+
 @pytest.mark.parametrize("groups", [1, 2, 4])
 def test_group_norm_whitens_each_group_of_neighbouring_channels(groups):
     x = 3.0 * normal(2, 4, 4, 8) + jnp.arange(8)
@@ -76,7 +84,9 @@ def test_group_norm_whitens_each_group_of_neighbouring_channels(groups):
             return group_norm(x, groups, 1e-6, "norm")
 
     module = Norm()
-    y = jax.jit(module.init_with_output)(jax.random.key(0), x)[0].reshape(2, 16, groups, 8 // groups)
+    y = jax.jit(module.init_with_output)(jax.random.key(0), x)[0].reshape(
+        2, 16, groups, 8 // groups
+    )
     np.testing.assert_allclose(jnp.mean(y, axis=(1, 3)), 0.0, atol=1e-5)
     np.testing.assert_allclose(jnp.std(y, axis=(1, 3)), 1.0, atol=1e-4)
 
@@ -144,3 +154,13 @@ def test_a_spatial_transformer_hears_its_tokens_but_not_the_masked_ones():
     y = apply(params, x, tokens, mask)
     np.testing.assert_array_equal(y, apply(params, x, tokens.at[:, 2].add(1.0), mask))
     assert jnp.max(jnp.abs(y - apply(params, x, tokens.at[:, 1].add(1.0), mask))) > 1e-3
+
+
+@pytest.mark.parametrize("positions", [False, True])
+def test_only_with_positions_does_a_spatial_transformer_know_where_it_is(positions):
+    """Without them, mirroring the picture mirrors the answer."""
+    module = SpatialTransformer(2, 4, 1, 4, positions)
+    x, tokens = normal(2, 4, 4, 8), normal(2, 3, 5)
+    params, apply = tiny.drawn(module.init, x, tokens), jax.jit(module.apply)
+    apart = jnp.max(jnp.abs(apply(params, x[:, ::-1], tokens) - apply(params, x, tokens)[:, ::-1]))
+    assert (apart > 0.1) if positions else (apart < 1e-4)

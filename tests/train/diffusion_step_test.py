@@ -37,7 +37,12 @@ def watched(network=lambda params, z: 0 * z):
 
     stage = FirstStage(None, None, encode, None, factor=1, channels=1)
     model = LatentDiffusion(
-        None, denoiser, label(3, dim=1), stage, process.ddpm(process.linear_betas(T)), prediction.eps
+        None,
+        denoiser,
+        label(3, dim=1),
+        stage,
+        process.ddpm(process.linear_betas(T)),
+        prediction.eps,
     )
     return model, told
 

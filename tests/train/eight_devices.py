@@ -24,8 +24,8 @@ def main(folder: str, first_stage: str, out: str) -> None:
     assert jax.device_count() == 8
     experiment = tiny.experiment(folder)
     given = replace(experiment.first_stage, run=first_stage)
-    for kind in ("jit", "pmap"):
-        train = replace(experiment.train, steps=2, devices=kind)
+    for kind, pictures in (("jit", 0), ("pmap", 2)):
+        train = replace(experiment.train, steps=2, devices=kind, sample_every=pictures)
         runs.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
 
 

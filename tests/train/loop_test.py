@@ -97,7 +97,9 @@ def test_a_finished_run_is_left_alone(tmp_path, capsys):
     second = fit(tmp_path, replace(CONFIG, steps=2))
     assert "trained already" in capsys.readouterr().out
     tiny.assert_same(first, second)
-    assert files == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {
+        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()
+    }
 
 
 @pytest.mark.parametrize("kind", ["jit", "pmap"])
@@ -148,7 +150,7 @@ def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
         total = jnp.where(batch["image"][0, 0, 0, 0] >= 0.12, jnp.nan, total)  # the fourth batch
         return total, {**metrics, "loss": total}
 
-    with pytest.raises(FloatingPointError, match="'loss' is nan at step 4: lower optim.lr"):
+    with pytest.raises(FloatingPointError, match=r"'loss' is nan at step 4: lower optim\.lr"):
         fit(tmp_path, loss=explodes)
     assert steps(tmp_path) == [2]
     assert checkpoint.latest_step(tmp_path) == 2

@@ -1,0 +1,125 @@
+"""Every file in configs/ describes a model that can be built, and is saved as it is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import pytest
+import tiny
+
+from ldm_jax import build, cli, runs
+from ldm_jax import config as c
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.diffusion import times
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted((ROOT / "configs").glob("*.py"))
+every_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+
+
+def resolved(path):
+    """The experiment as training sees it, with what its data would say filled in."""
+    experiment = cli.load_config(path)
+    assert isinstance(experiment, c.Experiment), "a kind of config that this test does not know"
+    first_stage = runs.inherit(experiment.first_stage, experiment.data)
+    experiment = replace(experiment, first_stage=first_stage)
+    if isinstance(experiment.condition, c.Label):
+        experiment = replace(experiment, condition=replace(experiment.condition, num_classes=10))
+    return experiment
+
+
+def tokenizer(condition):
+    if isinstance(condition, c.Text):
+        return tokens.learn(["a red circle", "a cat"], condition.vocab_size, condition.length)
+    return None
+
+
+def narrow(network, **changes):
+    groups = 4
+    return replace(network, channels=2 * groups, norm_groups=groups, num_res_blocks=1, **changes)
+
+
+def reduced(experiment):
+    """The same with narrow networks."""
+    unet = experiment.model
+    heads = {"head_channels": 4} if unet.head_channels else {"num_heads": 2}
+    first = experiment.first_stage
+    first = replace(first, model=narrow(first.model))
+    return replace(experiment, model=narrow(unet, **heads), first_stage=first)
+
+
+def test_there_are_configs():
+    assert {"demo", "cifar10", "emoji"} <= {path.stem for path in CONFIGS}
+
+
+@every_config
+def test_it_passes_the_checks_that_training_makes(path):
+    experiment = resolved(path)
+    build.check_ranges(experiment)
+    build.check_diffusion(experiment)
+    build.check_diffusion(reduced(experiment))
+    assert len(build.build_process(experiment.diffusion).alphas) == experiment.diffusion.steps + 1
+    build.build_sampler(experiment.sampling.sampler)
+    times.grid(experiment.sampling.grid, experiment.diffusion.steps, experiment.sampling.steps)
+
+
+@every_config
+@pytest.mark.parametrize(
+    "width", [resolved, lambda path: reduced(resolved(path))], ids=["full", "narrow"]
+)
+def test_its_parts_fit_together(path, width):
+    """By shapes alone: images to latents, denoised under the condition, and back."""
+    experiment = width(path)
+    model = build.build_model(experiment, tokenizer(experiment.condition))
+    size = experiment.data.image_size
+
+    def there_and_back(key):
+        params = {**model.init(key), "first_stage": model.first_stage.init(key)}
+        z = model.first_stage.encode(
+            params["first_stage"], jnp.zeros((2, size, size, 3)), jax.random.split(key)
+        )
+        cond = model.conditioner.apply(params["conditioner"], model.conditioner.null(2))
+        raw = model.denoiser(params["denoiser"], z, jnp.zeros(2, jnp.int32), cond)
+        return z, raw, model.first_stage.decode(params["first_stage"], raw)
+
+    z, raw, images = jax.eval_shape(there_and_back, jax.random.key(0))
+    side = size // model.first_stage.factor
+    assert z.shape == raw.shape == (2, side, side, model.first_stage.channels)
+    assert images.shape == (2, size, size, 3)
+
+
+def assert_saves_as_itself(experiment, folder):
+    (folder / "config.py").write_text(runs.as_python(experiment))
+    assert cli.load_config(folder / "config.py") == experiment
+
+
+@every_config
+def test_it_is_saved_as_runnable_python(path, tmp_path):
+    assert_saves_as_itself(cli.load_config(path), tmp_path)
+    assert_saves_as_itself(resolved(path), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        c.Experiment(),
+        c.FirstStageExperiment(),
+        c.Experiment(condition=c.Label(num_classes=3)),
+        c.Experiment(condition=c.Text(tokenizer='it\'s "here"\\.json')),
+        c.Experiment(data=c.Data(path="a\nb", background=(0, 1, 2)), optim=c.Optim(clip=None)),
+        c.Experiment(optim=c.Optim(lr=1 / 3, weight_decay=1e-30)),
+        tiny.experiment(),
+    ],
+)
+def test_any_experiment_is_saved_as_runnable_python(experiment, tmp_path):
+    assert_saves_as_itself(experiment, tmp_path)
+
+
+def test_a_first_stage_reads_the_second_stages_data_unless_told_otherwise():
+    data = c.Data(path="there", image_size=16, split="test", crop="random", flip=True, batch_size=4)
+    own = c.FirstStageExperiment(data=c.Data(batch_size=7))
+    shared = runs.inherit(own, data).data
+    assert shared == replace(data, batch_size=7, flip=False)
+    other = c.FirstStageExperiment(data=c.Data(path="here"))
+    assert runs.inherit(other, data).data == c.Data(path="here", image_size=16)
