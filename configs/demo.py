@@ -3,7 +3,7 @@
 from ldm_jax.config import *
 
 config = Experiment(
-    data=Data(path="shapes", image_size=32, batch_size=32, shapes=Shapes(max_objects=1)),
+    data=Data(path="shapes", image_size=32, batch_size=8, shapes=Shapes(max_objects=1)),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
             channels=16,
@@ -22,16 +22,14 @@ config = Experiment(
         channels=64,
         channel_mults=(1, 2),
         num_res_blocks=1,
-        attention_factors=(1, 2),
+        attention_factors=(2,),
         num_heads=4,
         positions=True,
         norm_groups=16,
     ),
     condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256),
-    diffusion=Diffusion(schedule="cosine", prediction="v"),
+    diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=25, grid="trailing", guidance=2.0),
-    optim=Optim(
-        lr=2e-3, schedule="cosine", warmup=100, b2=0.99, weight_decay=0.01, ema_decay=0.995
-    ),
-    train=Train(steps=1200, save_every=400, sample_every=0, log_every=100),
+    optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.998),
+    train=Train(steps=5000, save_every=1000, sample_every=0, log_every=100),
 )

@@ -36,11 +36,8 @@ def class_run(image_folder, tmp_path_factory):
     experiment = tiny.experiment(image_folder, condition=condition)
     source, info = pipeline.open_source(experiment.data)
     model = build.build_model(experiment, None)
-    rng = np.random.default_rng(0)
-    shapes = jax.eval_shape(model.init, jax.random.key(0))
-    shapes["first_stage"] = jax.eval_shape(model.first_stage.init, jax.random.key(0))
-    params = jax.tree.map(lambda x: rng.normal(0, 0.2, x.shape).astype(np.float32), shapes)
-    params["first_stage"]["scale"] = np.ones((), np.float32)
+    params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
+    params["conditioner"] = jax.tree.map(lambda x: 5.0 * x, params["conditioner"])  # seen clearly
     state = new_state(params, optimizer(experiment.optim, 1), ("denoiser", "conditioner"))
     data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
     runs._write(run, experiment, None, info)

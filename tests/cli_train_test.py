@@ -181,8 +181,11 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ),
         ("--data.image-size 0", ["data.image_size is 0", "at least 1"]),
         ("--data.image-size -8", ["data.image_size is -8", "at least 1"]),
-        ("--data.image-size 7", ["data.image_size is 7", "multiple of 4", "such as 8"]),
-        ("--data.image-size 6", ["data.image_size is 6", "multiple of 4", "such as 8"]),
+        ("--data.image-size 7", ["data.image_size is 7", "multiple of 2", "such as 8"]),
+        (
+            "--data.image-size 6 --model.channel-mults 1 2",
+            ["data.image_size is 6", "multiple of 4", "such as 8"],
+        ),
         ("--data.background 300 0 0", ["data.background is (300, 0, 0)", "0 to 255"]),
         ("--condition.drop 1.5", ["condition.drop is 1.5", "0 to 1"]),
         ("--condition.drop -0.1", ["condition.drop is -0.1", "0 to 1"]),
@@ -296,9 +299,9 @@ def test_a_first_stage_that_cannot_be_used_is_refused(refusal, config, copied_ru
     shutil.copy(copied_run / "first_stage" / "config.py", bare)
     message = refusal(config(), "--first-stage.run", bare)
     says(message, [f"run '{bare}' has no checkpoint", "train.py"])
-    first = copied_run / "first_stage"
-    message = refusal(config(), "--first-stage.run", first, "--data.image-size", 6)
-    says(message, ["data.image_size is 6", "multiple of 4"])
+    words = "--first-stage.model.channel-mults", 1, "--data.image-size", 7
+    message = refusal(config(), "--first-stage.run", copied_run / "first_stage", *words)
+    says(message, ["data.image_size is 7", "multiple of 2"])  # as that first stage has it
 
 
 @pytest.mark.parametrize("damaged", ["tokenizer.json", "config.py"])
