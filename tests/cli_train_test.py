@@ -179,6 +179,8 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
             "--data.batch-size 17",
             ["16 examples", "fewer than one batch of 17", "--data.batch-size"],
         ),
+        ("--data.path None", ["data.path is not set", "--data.path a folder"]),
+        ("--data.image-size None", ["data.image_size is not set", "pixels"]),
         ("--data.image-size 0", ["data.image_size is 0", "at least 1"]),
         ("--data.image-size -8", ["data.image_size is -8", "at least 1"]),
         ("--data.image-size 7", ["data.image_size is 7", "multiple of 2", "such as 8"]),
