@@ -16,7 +16,7 @@ config = Experiment(
         loss=AutoencoderLoss(reconstruction="l2"),
         data=Data(batch_size=16),
         optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
-        train=Train(steps=1500, save_every=500, sample_every=500, log_every=100),
+        train=Train(steps=1000, save_every=500, sample_every=500, log_every=100),
     ),
     model=UNet(
         channels=64,

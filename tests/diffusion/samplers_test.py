@@ -133,6 +133,27 @@ def test_a_step_draws_from_the_posterior(sampler, t, s):
     np.testing.assert_allclose(drawn, mean + noise / np.sqrt(precision), atol=2e-5)
 
 
+@pytest.mark.parametrize("eta", [0.0, 0.25, 0.5, 1.0])
+def test_eta_scales_the_standard_deviation_of_the_posterior(eta):
+    """And what is left of sigma_s goes along the noise (Song et al. 2021, eq. 12 and 16)."""
+    t, s = jnp.full(2, 500), jnp.full(2, 300)
+    z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
+
+    def sure(z, t):
+        return Denoised(jnp.full_like(z, M))
+
+    noise = normal_like(keys(2), z)
+    still, _ = ddim(0.0).step(sure, LINEAR, keys(2), z, t, s, ())
+    drawn, _ = ddim(eta).step(sure, LINEAR, keys(2), z, t, s, ())
+    alpha, sigma = rates_like(LINEAR, s, z)
+    away = (still - alpha * M) / sigma  # the noise behind z
+    a = LINEAR.alphas[500] / LINEAR.alphas[300]
+    b = LINEAR.sigmas[500] ** 2 - (a * LINEAR.sigmas[300]) ** 2
+    spread = eta / jnp.sqrt(1 / LINEAR.sigmas[300] ** 2 + a**2 / b)
+    expected = alpha * M + jnp.sqrt(sigma**2 - spread**2) * away + spread * noise
+    np.testing.assert_allclose(drawn, expected, atol=2e-5)
+
+
 @pytest.mark.parametrize("sampler", [ddim(0.0), ddim(1.0), ddpm()], ids=["ddim", "eta1", "ddpm"])
 def test_the_step_to_the_data_is_the_clean_data_itself(sampler):
     z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
