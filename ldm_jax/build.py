@@ -126,7 +126,7 @@ RANGES = (
     ),
     ("more than 0", lambda x: 0 < x < math.inf, "lr clip"),
     ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay"),
-    ("0 or more, and less than 1", lambda x: 0 <= x < 1, "dropout b1 b2"),
+    ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2"),
     ("more than 0, and less than 1", lambda x: 0 < x < 1, "beta_start beta_end"),
     ("a finite number", math.isfinite, "guidance"),
     ("0 to 2^32 - 1", lambda x: 0 <= x < 2**32, "seed"),

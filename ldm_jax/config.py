@@ -51,7 +51,6 @@ class KLAutoencoder:
     mid_attention: bool = True
     z_channels: int = 4
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
-    dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -75,7 +74,6 @@ class UNet:
     transformer_depth: int = 1
     positions: bool = False  # tell attention each place's position (the original: only by padding)
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
-    dropout: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ("--condition.length 2", ["condition.length is 2", "at least 3"]),
         ("--condition.vocab-size None", ["condition.vocab_size is None", "condition.tokenizer"]),
         ("--condition.tokenizer no.json", ["'no.json' does not exist", "tokenizer.json"]),
-        ("--model.dropout 1", ["model.dropout is 1.0", "less than 1"]),
+        ("--optim.b1 1", ["optim.b1 is 1.0", "less than 1"]),
         ("--model.channel-mults", ["model.channel_mults is ()", "at least 1"]),
         ("--model.channel-mults 1 0", ["model.channel_mults is (1, 0)", "at least 1"]),
         ("--first-stage.model.channel-mults", ["first_stage.model.channel_mults is ()"]),

@@ -1,5 +1,9 @@
 """What several tests share: data, and one small trained run."""
 
+import os
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # where numbers repeat bit for bit; read on import
+
 import jax
 import pytest
 import tiny

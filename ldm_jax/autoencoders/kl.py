@@ -14,7 +14,7 @@ EPSILON = 1e-6  # of every normalisation in the original autoencoder
 
 
 def _res(config: KLAutoencoder, channels: int, name: str) -> ResBlock:
-    return ResBlock(channels, config.norm_groups, EPSILON, config.dropout, name=name)
+    return ResBlock(channels, config.norm_groups, EPSILON, name=name)
 
 
 def _attention(config: KLAutoencoder, name: str) -> SpatialSelfAttention:

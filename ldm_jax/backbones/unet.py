@@ -25,13 +25,13 @@ class UNet(nn.Module):
     out_channels: int
 
     @nn.compact
-    def __call__(self, z, steps, cond: Cond = Cond(), deterministic: bool = True):  # noqa: B008
+    def __call__(self, z, steps, cond: Cond = Cond()):  # noqa: B008
         """z [B, h, w, c], steps [B] counted from 0 -> [B, h, w, out_channels]."""
         c = self.config
 
         def res(x, channels, name):
-            block = ResBlock(channels, c.norm_groups, EPSILON, c.dropout, zero_init=True, name=name)
-            return block(x, embedding, deterministic)
+            block = ResBlock(channels, c.norm_groups, EPSILON, zero_init=True, name=name)
+            return block(x, embedding)
 
         def attend(x, name):
             channels = x.shape[-1]

@@ -18,11 +18,10 @@ class ResBlock(nn.Module):
     channels: int
     groups: int
     epsilon: float
-    dropout: float = 0.0
     zero_init: bool = False  # starts as the identity
 
     @nn.compact
-    def __call__(self, x, embedding=None, deterministic: bool = True):
+    def __call__(self, x, embedding=None):
         """x [B, h, w, C], embedding [B, E] or None -> [B, h, w, channels]."""
         y = conv3x3(self.channels, "conv1")(
             nn.silu(group_norm(x, self.groups, self.epsilon, "norm1"))
@@ -30,7 +29,6 @@ class ResBlock(nn.Module):
         if embedding is not None:
             y += nn.Dense(self.channels, name="embedding")(nn.silu(embedding))[:, None, None]
         y = nn.silu(group_norm(y, self.groups, self.epsilon, "norm2"))
-        y = nn.Dropout(self.dropout)(y, deterministic=deterministic)
         y = conv3x3(self.channels, "conv2", self.zero_init)(y)
         if x.shape[-1] != self.channels:
             x = nn.Dense(self.channels, name="skip")(x)
