@@ -6,14 +6,16 @@ python train.py configs/cifar10.py --data.path FOLDER
 from ldm_jax.config import *
 
 config = Experiment(
-    data=Data(path="data/cifar10", image_size=32, batch_size=64, flip=True),
+    data=Data(path="data/cifar10", image_size=32, batch_size=32, flip=True),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
             channels=16, channel_mults=(1, 2, 4), num_res_blocks=1, z_channels=8, norm_groups=4
         ),
-        data=Data(batch_size=32, flip=True),
-        optim=Optim(lr=1e-3, schedule="cosine", warmup=100, clip=None, ema_decay=0.999),
-        train=Train(steps=800, save_every=200, sample_every=400),
+        loss=AutoencoderLoss(reconstruction="l2"),
+        latent_scale="channels",
+        data=Data(batch_size=16),
+        optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
+        train=Train(steps=2000, save_every=500, sample_every=1000),
     ),
     model=UNet(
         channels=64,
@@ -27,5 +29,5 @@ config = Experiment(
     diffusion=Diffusion(schedule="cosine", prediction="v"),
     sampling=Sampling(steps=50, grid="trailing", guidance=2.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),
-    train=Train(steps=3500, save_every=250, sample_every=1000),
+    train=Train(steps=8000, save_every=250, sample_every=2000, log_every=100),
 )

@@ -6,14 +6,16 @@ python train.py configs/emoji.py --data.path FOLDER
 from ldm_jax.config import *
 
 config = Experiment(
-    data=Data(path="data/emoji", image_size=64, batch_size=32),
+    data=Data(path="data/emoji", image_size=64, batch_size=16),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
             channels=16, channel_mults=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, norm_groups=4
         ),
+        loss=AutoencoderLoss(reconstruction="l2"),
+        latent_scale="channels",
         data=Data(batch_size=16),
-        optim=Optim(lr=1e-3, schedule="cosine", warmup=100, clip=None, ema_decay=0.999),
-        train=Train(steps=1200, save_every=200, sample_every=200),
+        optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
+        train=Train(steps=1000, save_every=200, sample_every=500),
     ),
     model=UNet(
         channels=96,
@@ -24,8 +26,8 @@ config = Experiment(
         norm_groups=16,
     ),
     condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=24, vocab_size=2048),
-    diffusion=Diffusion(schedule="cosine", prediction="v"),
+    diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=50, grid="trailing", guidance=3.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),
-    train=Train(steps=5000, save_every=250, sample_every=1000),
+    train=Train(steps=9000, save_every=250, sample_every=1500, log_every=100),
 )

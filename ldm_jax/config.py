@@ -1,7 +1,7 @@
 """Every setting, declared once, with its default.
 
 A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`) under the name
-`config`. Fields that are None are filled in from the data or from the enclosing experiment.
+`config`. Fields that are None are filled in from the data.
 """
 
 from dataclasses import dataclass, field
@@ -20,10 +20,13 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Data:
-    """Where images come from and how they become a batch."""
+    """Where images come from and how they become a batch.
 
-    path: str | None = None  # a folder, `tfds:NAME`, or `shapes`; None: as the second stage
-    image_size: int | None = None  # pixels a side; None: as the second stage
+    In the first stage of an `Experiment`, a field left at its default is as in the second stage.
+    """
+
+    path: str | None = None  # a folder, `tfds:NAME`, or `shapes`
+    image_size: int | None = None  # pixels a side
     batch_size: int = 64  # global: over all devices and hosts
     split: str = "train"
     crop: Literal["center", "random"] = "center"
@@ -161,6 +164,7 @@ class FirstStageExperiment:
 
     model: KLAutoencoder = field(default_factory=KLAutoencoder)
     loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)
+    latent_scale: Literal["one", "channels"] = "one"  # one factor, or shift and scale a channel
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))
     train: Train = field(default_factory=Train)

@@ -11,7 +11,7 @@ RUN/first_stage/         the first stage's run, where it was trained on the way
 import pprint
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +20,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, cli, pictures
+from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Data, Experiment, FirstStageExperiment, Label, Text
 from ldm_jax.data import pipeline
@@ -42,13 +43,13 @@ class Source(NamedTuple):
 
 
 def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
-    """The first stage with the second stage's data where its own is not set."""
-    own = first_stage.data
-    shared = {name: getattr(data, name) for name in ("path", "image_size")}
-    filled = {name: value for name, value in shared.items() if getattr(own, name) is None}
-    if own.path is None:  # the same data: read in the same way
-        same = ("split", "crop", "upscale", "background", "shapes", "max_bad_images")
-        filled |= {name: getattr(data, name) for name in same}
+    """The first stage with the second stage's data in every field left at its default.
+
+    Where the first stage names images of its own, it shares the image size alone.
+    """
+    own, default = first_stage.data, Data()
+    names = ("image_size",) if own.path else (field.name for field in fields(Data))
+    filled = {n: getattr(data, n) for n in names if getattr(own, n) == getattr(default, n)}
     return replace(first_stage, data=replace(own, **filled))
 
 
@@ -151,8 +152,10 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
 
     def finish(state: TrainState) -> TrainState:
         batches = _data(experiment.data, source, experiment.seed + 1)
-        scale = measure_scale(first_stage, averaged_params(state), batches, scale_key)
-        return state.replace(params={**state.params, "scale": spread.replicate(scale)})
+        scale = measure_scale(
+            first_stage, averaged_params(state), batches, scale_key, experiment.latent_scale
+        )
+        return state.replace(params={**state.params, **spread.replicate(scale)})
 
     fit(
         "first stage",
@@ -171,9 +174,8 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
 def _reconstructions(first_stage: FirstStage, images: np.ndarray) -> Callable:
     @jax.jit
     def reconstruct(params, images):
-        return first_stage.decode(
-            params, params["scale"] * first_stage.posterior(params, images).mean
-        )
+        mean = first_stage.posterior(params, images).mean
+        return first_stage.decode(params, scaled(params, mean))
 
     def picture(state: TrainState) -> np.ndarray:
         decoded = np.asarray(reconstruct(averaged_params(state), images))

@@ -57,7 +57,7 @@ class Gaussian(NamedTuple):
 class FirstStage(NamedTuple):
     """Images to latents and back.
 
-    init:      key -> params (the scale factor lives inside, as `params["scale"]`)
+    init:      key -> params (with the scale of its latents, as in autoencoders/latents.py)
     posterior: (params, images) -> Gaussian, unscaled
     encode:    (params, images, keys [B]) -> scaled latents drawn from the posterior
     decode:    (params, latents) -> images

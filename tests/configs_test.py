@@ -118,8 +118,9 @@ def test_any_experiment_is_saved_as_runnable_python(experiment, tmp_path):
 
 def test_a_first_stage_reads_the_second_stages_data_unless_told_otherwise():
     data = c.Data(path="there", image_size=16, split="test", crop="random", flip=True, batch_size=4)
-    own = c.FirstStageExperiment(data=c.Data(batch_size=7))
-    shared = runs.inherit(own, data).data
-    assert shared == replace(data, batch_size=7, flip=False)
+    untold = c.FirstStageExperiment()
+    assert runs.inherit(untold, data).data == data
+    own = c.FirstStageExperiment(data=c.Data(batch_size=7, split="validation"))
+    assert runs.inherit(own, data).data == replace(data, batch_size=7, split="validation")
     other = c.FirstStageExperiment(data=c.Data(path="here"))
     assert runs.inherit(other, data).data == c.Data(path="here", image_size=16)

@@ -63,6 +63,7 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
                 norm_groups=4,
                 mid_attention=False,
             ),
+            latent_scale="channels",
             data=Data(batch_size=8),
             optim=optim,
             train=train,

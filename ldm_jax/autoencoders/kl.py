@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.autoencoders.latents import scaled, unit, unscaled
 from ldm_jax.config import KLAutoencoder
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.norm import group_norm
@@ -82,7 +83,7 @@ class Decoder(nn.Module):
 def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
     """The first stage that `config` describes.
 
-    Its params are {"encoder", "decoder", "scale"}; `scale` is 1 until training has measured it.
+    Its params are {"encoder", "decoder"} and those of latents.py, measured after training.
     """
     encoder, decoder = Encoder(config), Decoder(config)
     factor = 2 ** (len(config.channel_mults) - 1)
@@ -94,7 +95,7 @@ def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
         return {
             "encoder": encoder.init(encoder_key, image)["params"],
             "decoder": decoder.init(decoder_key, latent)["params"],
-            "scale": jnp.ones(()),
+            **unit(config.z_channels),
         }
 
     def posterior(params, images: Array) -> Gaussian:
@@ -103,10 +104,10 @@ def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
         return Gaussian(mean, jnp.clip(log_variance, -30.0, 20.0))  # the original's range
 
     def encode(params, images: Array, keys: Array) -> Array:
-        return params["scale"] * draw(posterior(params, images), keys)
+        return scaled(params, draw(posterior(params, images), keys))
 
     def decode(params, latents: Array) -> Array:
-        return decoder.apply({"params": params["decoder"]}, latents / params["scale"])
+        return decoder.apply({"params": params["decoder"]}, unscaled(params, latents))
 
     return FirstStage(init, posterior, encode, decode, factor, config.z_channels)
 

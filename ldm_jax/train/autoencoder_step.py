@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders.kl import draw
+from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import AutoencoderLoss
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.reconstruction import l1, l2
@@ -19,7 +20,7 @@ def autoencoder_loss(first_stage: FirstStage, config: AutoencoderLoss) -> Loss:
     def loss(params, batch, keys):
         image = batch["image"]
         q = first_stage.posterior(params, image)
-        reconstruction = first_stage.decode(params, params["scale"] * draw(q, keys))
+        reconstruction = first_stage.decode(params, scaled(params, draw(q, keys)))
         terms = {  # name: (weight, [B])
             "reconstruction": (1.0, distance(image, reconstruction)),
             "kl": (config.kl_weight, kl_to_standard_normal(q)),

@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 from ldm_jax.autoencoders.kl import draw, kl_autoencoder
+from ldm_jax.autoencoders.latents import unit
 from ldm_jax.config import KLAutoencoder
 from ldm_jax.types import Gaussian
 
@@ -51,8 +52,10 @@ def test_latents_are_smaller_by_the_factor(mults):
 
 
 def test_a_new_stage_has_scale_one(stage):
-    assert jax.eval_shape(stage.init, jax.random.key(0)).keys() == {"encoder", "decoder", "scale"}
-    assert jax.jit(lambda key: stage.init(key)["scale"])(jax.random.key(0)) == 1.0
+    shapes = jax.eval_shape(stage.init, jax.random.key(0))
+    assert shapes.keys() == {"encoder", "decoder", "shift", "scale"}
+    new = jax.jit(lambda key: {name: stage.init(key)[name] for name in ("shift", "scale")})
+    jax.tree.map(np.testing.assert_array_equal, new(jax.random.key(0)), unit(stage.channels))
 
 
 def test_attention_is_where_it_is_asked_for():
@@ -71,13 +74,13 @@ def test_attention_is_where_it_is_asked_for():
 def test_the_originals_kl_f8_has_its_number_of_parameters():
     """83 653 863 in the original kl-f8 with z of 4 (the autoencoder of Stable Diffusion)."""
     params = jax.eval_shape(kl_autoencoder(KLAutoencoder()).init, jax.random.key(0))
-    assert sum(x.size for x in jax.tree.leaves(params)) == 83_653_863 + 1  # and the scale
+    assert sum(x.size for x in jax.tree.leaves(params)) == 83_653_863 + 2 * 4  # and the scale
 
 
-def test_latents_are_scaled_and_images_are_not(jitted, params, images):
+def test_latents_are_scaled_and_images_are_not(stage, jitted, params, images):
     """A scale of 0.5 halves the latents, and decoding undoes it."""
-    halved = {**params, "scale": jnp.array(0.5)}
-    whole = {**params, "scale": jnp.array(1.0)}
+    whole = {**params, **unit(stage.channels)}
+    halved = {**whole, "scale": whole["scale"] / 2}
     z = jitted.encode(whole, images, tiny.keys(3))
     np.testing.assert_allclose(jitted.encode(halved, images, tiny.keys(3)), 0.5 * z, rtol=1e-6)
     np.testing.assert_array_equal(jitted.decode(halved, 0.5 * z), jitted.decode(whole, z))
@@ -85,8 +88,8 @@ def test_latents_are_scaled_and_images_are_not(jitted, params, images):
     np.testing.assert_array_equal(q.mean, p.mean)
 
 
-def test_encoding_draws_from_the_posterior(jitted, params, images):
-    one = {**params, "scale": jnp.array(1.0)}
+def test_encoding_draws_from_the_posterior(stage, jitted, params, images):
+    one = {**params, **unit(stage.channels)}
     q = jitted.posterior(one, images[:1])
     keys = tiny.keys(4000)
     draws = draw(Gaussian(*(jnp.repeat(x, 4000, axis=0) for x in q)), keys)

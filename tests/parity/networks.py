@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.latents import unit
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.types import Cond
@@ -38,7 +39,7 @@ def autoencoder(config) -> Network:
         return {name: params[name] for name in ("encoder", "decoder")}
 
     def call(params, inputs):
-        params = params | {"scale": jnp.ones(())}
+        params = params | unit(config.z_channels)
         q = first_stage.posterior(params, channels_last(inputs["image"]))
         moments = jnp.concatenate([q.mean, q.log_variance], axis=-1)
         recon = first_stage.decode(params, q.mean)

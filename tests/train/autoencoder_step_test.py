@@ -10,6 +10,7 @@ import pytest
 import tiny
 
 from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.latents import unit, unscaled
 from ldm_jax.config import AutoencoderLoss
 from ldm_jax.sharding import devices
 from ldm_jax.train.autoencoder_step import TRAINED, autoencoder_loss
@@ -24,11 +25,12 @@ def posterior(params, images):
 
 
 def decode(params, latents):
-    return params["decoder"] * latents / params["scale"]
+    return params["decoder"] * unscaled(params, latents)
 
 
 DIMMER = FirstStage(None, posterior, None, decode, factor=1, channels=3)  # x -> e d x
-PARAMS = {"encoder": jnp.array(0.5), "decoder": jnp.array(1.5), "scale": jnp.array(4.0)}
+SCALE = {"shift": jnp.array([1.0, 2.0, 3.0]), "scale": jnp.array([4.0, 5.0, 6.0])}
+PARAMS = {"encoder": jnp.array(0.5), "decoder": jnp.array(1.5), **SCALE}
 BATCH = {"image": jax.random.uniform(jax.random.key(0), (3, 4, 4, 3), minval=-1.0)}
 
 
@@ -55,11 +57,9 @@ def test_the_loss_is_the_weighted_sum_of_its_terms(kind, weight):
 
 def test_the_scale_is_measured_and_not_trained():
     loss = autoencoder_loss(DIMMER, AutoencoderLoss())
-    values = [
-        loss({**PARAMS, "scale": jnp.array(scale)}, BATCH, tiny.keys(3))[0] for scale in (1.0, 7.0)
-    ]
+    values = [loss({**PARAMS, **scale}, BATCH, tiny.keys(3))[0] for scale in (SCALE, unit(3))]
     np.testing.assert_allclose(*values, rtol=1e-5)
-    assert "scale" not in TRAINED
+    assert not {"shift", "scale"} & set(TRAINED)
 
 
 def test_a_small_autoencoder_learns_one_batch():

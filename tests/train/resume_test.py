@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import jax
+import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
 from ldm_jax import runs
+from ldm_jax.autoencoders.latents import unit
 from ldm_jax.train.log import Log
 
 
@@ -51,12 +54,20 @@ def test_each_step_has_one_row_and_the_last_a_picture(stage, trained_run):
 
 
 def test_the_scale_is_measured_at_the_end_and_carried_into_the_diffusion_model(trained_run):
-    scale = tiny.saved(trained_run / "first_stage", 4)["params"]["scale"]
-    assert tiny.saved(trained_run / "first_stage", 2)["params"]["scale"] == 1.0
-    assert scale != 1.0
+    def latents(params):
+        return {name: np.asarray(params[name]) for name in ("shift", "scale")}
+
+    before, measured = (
+        latents(tiny.saved(trained_run / "first_stage", step)["params"]) for step in (2, 4)
+    )
+    jax.tree.map(np.testing.assert_array_equal, before, unit(len(before["scale"])))
+    assert np.all(measured["shift"] != 0.0)
+    assert np.unique(measured["scale"]).size == measured["scale"].size
     for step in (2, 4):
-        assert tiny.saved(trained_run, step)["params"]["first_stage"]["scale"] == scale
-    assert runs.load(trained_run).params["first_stage"]["scale"] == scale
+        found = latents(tiny.saved(trained_run, step)["params"]["first_stage"])
+        jax.tree.map(np.testing.assert_array_equal, found, measured)
+    loaded = latents(runs.load(trained_run).params["first_stage"])
+    jax.tree.map(np.testing.assert_array_equal, loaded, measured)
 
 
 def test_the_diffusion_model_stands_on_the_averaged_first_stage_and_leaves_it(trained_run):

@@ -1,0 +1,24 @@
+"""The scale of latents: what the denoiser sees has about zero mean and unit variance.
+
+Rombach et al. 2022 (appendix G) divide by one standard deviation; a shift and a scale a channel do
+better where channels differ, or where their means are large against their spread.
+"""
+
+import jax.numpy as jnp
+
+from ldm_jax.types import Array, Params
+
+
+def unit(channels: int) -> Params:
+    """{"shift", "scale"}, each [channels], that leave latents as they are."""
+    return {"shift": jnp.zeros(channels), "scale": jnp.ones(channels)}
+
+
+def scaled(params: Params, z: Array) -> Array:
+    """(z - shift) * scale, for z [B, h, w, c] as the encoder gives it."""
+    return (z - params["shift"]) * params["scale"]
+
+
+def unscaled(params: Params, z: Array) -> Array:
+    """The inverse of `scaled`: z [B, h, w, c] as the decoder takes it."""
+    return z / params["scale"] + params["shift"]
