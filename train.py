@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ldm_jax import cli, runs
+from ldm_jax import cli, training
 from ldm_jax.errors import InputError
 
 
@@ -28,7 +28,7 @@ def main(words: Sequence[str]) -> None:
     rest = [word for word in rest if word != "--dry-run"]
     experiment = cli.override(config, rest, f"train.py {path}", __doc__)
     run = Path(workdir or Path("runs") / Path(path).stem)
-    runs.train(experiment, run, dry_run)
+    training.train(experiment, run, dry_run)
     if dry_run:
         print(f"dry run: config and data can be used, nothing is written to {run}")
 

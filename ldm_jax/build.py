@@ -1,9 +1,6 @@
 """From a config to functions: the only place that asks which kind a config is."""
 
-import dataclasses
-import math
 from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,94 +105,3 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
         build_process(experiment.diffusion),
         build_prediction(experiment.diffusion),
     )
-
-
-# what a number may be, by the name of its field in whatever section
-RANGES = (
-    (
-        "at least 1",
-        lambda x: x >= 1,
-        "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
-        "z_channels norm_groups num_heads head_channels head_dim transformer_depth dim layers "
-        "num_classes steps save_every keep log_every num_samples",
-    ),
-    (
-        "0 or more",
-        lambda x: 0 <= x < math.inf,
-        "max_bad_images threads warmup sample_every kl_weight weight_decay",
-    ),
-    ("more than 0", lambda x: 0 < x < math.inf, "lr clip"),
-    ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay"),
-    ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2"),
-    ("more than 0, and less than 1", lambda x: 0 < x < 1, "beta_start beta_end"),
-    ("a finite number", math.isfinite, "guidance"),
-    ("0 to 2^32 - 1", lambda x: 0 <= x < 2**32, "seed"),
-    ("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3, "length"),
-    ("more than 4, the special tokens", lambda x: x > 4, "vocab_size"),
-    ("one number a level, each at least 1", lambda x: min(x, default=0) >= 1, "channel_mults"),
-    ("numbers of at least 1", lambda x: min(x, default=1) >= 1, "attention_factors"),
-    ("red, green and blue, 0 to 255", lambda x: 0 <= min(x) <= max(x) <= 255, "background"),
-)
-
-
-def check_ranges(config: Any, prefix: str = "") -> None:
-    """Raises InputError for the first number in a config that its field cannot be."""
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), prefix + field.name
-        if dataclasses.is_dataclass(value):
-            check_ranges(value, f"{name}.")
-            continue
-        for expected, fits, names in RANGES:
-            if field.name in names.split() and value is not None and not fits(value):
-                raise InputError(f"{name} is {value}: expected {expected}")
-
-
-def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> None:
-    """Raises InputError where the parts of the config cannot go together."""
-    factor = 2 ** (len(experiment.model.channel_mults) - 1)
-    size = experiment.data.image_size
-    if size is None:
-        raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
-    if size % factor:
-        raise InputError(
-            f"{prefix}data.image_size is {size}: expected a multiple of {factor}, the factor by "
-            f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
-        )
-    _check_divides(experiment.model, "norm_groups", f"{prefix}model.")
-
-
-def _check_divides(network: c.KLAutoencoder | c.UNet, name: str, prefix: str) -> None:
-    """Raises InputError unless the field `name` divides the channels of every level."""
-    for channels in (mult * network.channels for mult in network.channel_mults):
-        if channels % getattr(network, name):
-            raise InputError(
-                f"{prefix}{name} is {getattr(network, name)}: expected a divisor of {channels}, "
-                f"the channels of a level ({prefix}channels times one of {prefix}channel_mults)"
-            )
-
-
-def check_diffusion(experiment: c.Experiment) -> None:
-    """Raises InputError where the parts of the config cannot go together."""
-    unet, size = experiment.model, experiment.data.image_size
-    halvings = len(experiment.first_stage.model.channel_mults) + len(unet.channel_mults) - 2
-    factor = 2**halvings
-    if size is None:
-        raise InputError("data.image_size is not set: expected a number of pixels")
-    if size % factor:
-        raise InputError(
-            f"data.image_size is {size}: expected a multiple of {factor}, the factor by which "
-            f"first stage and UNet downsample, such as {math.ceil(size / factor) * factor}"
-        )
-    check_first_stage(experiment.first_stage, "first_stage.")
-    _check_divides(unet, "head_channels" if unet.head_channels else "num_heads", "model.")
-    _check_divides(unet, "norm_groups", "model.")
-    if unet.positions and unet.channels % 4:
-        raise InputError(
-            f"model.channels is {unet.channels}: expected a multiple of 4, since model.positions "
-            "tells attention rows and columns by sines and cosines"
-        )
-    if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
-        raise InputError(
-            f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "
-            f"which is {experiment.diffusion.steps}"
-        )

@@ -12,7 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar, get_type_hints
 
 import typeguard
 import tyro
@@ -24,13 +24,24 @@ T = TypeVar("T")
 
 
 def main(tool: Callable[[Sequence[str]], None]) -> None:
-    """Runs a tool on the command line's words; bad input is one line and status 2."""
+    """Runs a tool on the command line's words; what stops it is one line.
+
+    Status 2 for bad input, 1 for numbers that are no longer finite, 130 for Ctrl-C.
+    """
     quiet()
     try:
         tool(sys.argv[1:])
     except InputError as error:
-        print("error:", *str(error).splitlines(), file=sys.stderr)
-        sys.exit(2)
+        _stop(error, 2)
+    except FloatingPointError as error:
+        _stop(error, 1)
+    except KeyboardInterrupt:
+        _stop("interrupted", 130)
+
+
+def _stop(why: object, status: int) -> NoReturn:
+    print("error:", *str(why).splitlines(), file=sys.stderr)
+    sys.exit(status)
 
 
 def quiet() -> None:

@@ -78,6 +78,6 @@ def check_batch(batch_size: int, name: str) -> None:
     count = jax.device_count()
     if batch_size < 1 or batch_size % count:
         raise InputError(
-            f"{name} is {batch_size}: expected a positive multiple of the {count} devices, "
-            f"such as {max(1, round(batch_size / count)) * count}"
+            f"{name} is {batch_size}: expected a positive multiple of {count}, "
+            f"the number of devices, such as {max(1, round(batch_size / count)) * count}"
         )

@@ -40,7 +40,7 @@ def class_run(image_folder, tmp_path_factory):
     params["conditioner"] = jax.tree.map(lambda x: 5.0 * x, params["conditioner"])  # seen clearly
     state = new_state(params, optimizer(experiment.optim, 1), ("denoiser", "conditioner"))
     data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
-    runs._write(run, experiment, None, info)
+    runs.write(run, experiment, None, info)
     with checkpoint.manager(run) as saves:
         checkpoint.save(saves, state, data)
     return run

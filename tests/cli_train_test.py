@@ -13,7 +13,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import checkpoint, cli, runs
+from ldm_jax import checkpoint, cli, runs, training
 from ldm_jax.config import FirstStageExperiment, Label, Train, Unconditional
 
 TOOL = Path(__file__).parents[1] / "train.py"
@@ -218,7 +218,7 @@ def test_a_value_that_cannot_be_is_refused_by_name(refusal, config, words, fragm
 def test_a_batch_that_the_devices_cannot_share_is_refused(refusal, config, monkeypatch):
     monkeypatch.setattr(jax, "device_count", lambda: 3)
     message = refusal(config(), "--first-stage.data.batch-size", 9)
-    says(message, ["data.batch_size is 8", "multiple of the 3 devices", "such as 9"])
+    says(message, ["data.batch_size is 8", "multiple of 3, the number of devices", "such as 9"])
 
 
 @pytest.fixture
@@ -332,7 +332,10 @@ def test_the_exit_status_is_2_and_standard_error_is_one_line(config, here):
     assert done.returncode == 2
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
-    says(done.stderr, ["error: data.batch_size is 7", "multiple of the 2 devices", "such as 8"])
+    says(
+        done.stderr,
+        ["error: data.batch_size is 7", "of 2, the number of devices", "such as 8"],
+    )
     assert not contents(here)
 
 
@@ -375,7 +378,7 @@ def test_a_dry_run_writes_nothing(config, here, capsys):
 )
 def test_a_field_is_overridden_and_nothing_else(config, monkeypatch, words, value):
     calls = []
-    monkeypatch.setattr(runs, "train", lambda *call: calls.append(call))
+    monkeypatch.setattr(training, "train", lambda *call: calls.append(call))
     path = config()
     train.main([str(path)])
     train.main([str(path), *words.split(), "--workdir=somewhere"])
@@ -420,7 +423,7 @@ def test_more_steps_continue_a_finished_run(copied_run, tmp_path, capsys):
 def test_a_first_stage_is_trained_by_itself_with_the_same_command(config, monkeypatch):
     """A config may be a first stage; its fields then have no prefix."""
     calls = []
-    monkeypatch.setattr(runs, "train", lambda *call: calls.append(call))
+    monkeypatch.setattr(training, "train", lambda *call: calls.append(call))
     path = config()
     path.write_text(runs.as_python(FirstStageExperiment(train=Train(steps=9))))
     train.main([str(path), "--train.save-every", "3", "--dry-run"])

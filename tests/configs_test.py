@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from ldm_jax import build, cli, runs
+from ldm_jax import build, checks, cli, runs, training
 from ldm_jax import config as c
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.diffusion import times
@@ -22,7 +22,7 @@ def resolved(path):
     """The experiment as training sees it, with what its data would say filled in."""
     experiment = cli.load_config(path)
     assert isinstance(experiment, c.Experiment), "a kind of config that this test does not know"
-    first_stage = runs.inherit(experiment.first_stage, experiment.data)
+    first_stage = training.inherit(experiment.first_stage, experiment.data)
     experiment = replace(experiment, first_stage=first_stage)
     if isinstance(experiment.condition, c.Label):
         experiment = replace(experiment, condition=replace(experiment.condition, num_classes=10))
@@ -56,9 +56,9 @@ def test_there_are_configs():
 @every_config
 def test_it_passes_the_checks_that_training_makes(path):
     experiment = resolved(path)
-    build.check_ranges(experiment)
-    build.check_diffusion(experiment)
-    build.check_diffusion(reduced(experiment))
+    checks.check_ranges(experiment)
+    checks.check_diffusion(experiment)
+    checks.check_diffusion(reduced(experiment))
     assert len(build.build_process(experiment.diffusion).alphas) == experiment.diffusion.steps + 1
     build.build_sampler(experiment.sampling.sampler)
     times.grid(experiment.sampling.grid, experiment.diffusion.steps, experiment.sampling.steps)
@@ -119,8 +119,8 @@ def test_any_experiment_is_saved_as_runnable_python(experiment, tmp_path):
 def test_a_first_stage_reads_the_second_stages_data_unless_told_otherwise():
     data = c.Data(path="there", image_size=16, split="test", crop="random", flip=True, batch_size=4)
     untold = c.FirstStageExperiment()
-    assert runs.inherit(untold, data).data == data
+    assert training.inherit(untold, data).data == data
     own = c.FirstStageExperiment(data=c.Data(batch_size=7, split="validation"))
-    assert runs.inherit(own, data).data == replace(data, batch_size=7, split="validation")
+    assert training.inherit(own, data).data == replace(data, batch_size=7, split="validation")
     other = c.FirstStageExperiment(data=c.Data(path="here"))
-    assert runs.inherit(other, data).data == c.Data(path="here", image_size=16)
+    assert training.inherit(other, data).data == c.Data(path="here", image_size=16)

@@ -8,7 +8,7 @@ import jax
 import pytest
 import tiny
 
-from ldm_jax import runs
+from ldm_jax import training
 
 # the tests compile far more than they compute
 jax.config.update("jax_disable_most_optimizations", True)
@@ -33,5 +33,5 @@ def image_folder(tmp_path_factory):
 def trained_run(image_folder, tmp_path_factory):
     """The run of `tiny.experiment`, both stages trained without a pause; not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
-    runs.train(tiny.with_pictures(tiny.experiment(image_folder)), run)
+    training.train(tiny.with_pictures(tiny.experiment(image_folder)), run)
     return run

@@ -58,7 +58,7 @@ def test_a_target_is_where_replicating_puts_it(kind):
 def test_a_batch_that_does_not_split_evenly_is_refused(monkeypatch, size, such_as):
     monkeypatch.setattr(jax, "device_count", lambda: 8)
     with pytest.raises(
-        InputError, match=f"data.batch_size is {size}: .* 8 devices, such as {such_as}"
+        InputError, match=f"data.batch_size is {size}: .* of 8, .* such as {such_as}$"
     ):
         check_batch(size, "data.batch_size")
     check_batch(16, "data.batch_size")

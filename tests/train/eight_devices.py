@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 import jax
 import tiny
 
-from ldm_jax import runs
+from ldm_jax import training
 
 jax.config.update("jax_disable_most_optimizations", True)
 
@@ -26,7 +26,7 @@ def main(folder: str, first_stage: str, out: str) -> None:
     given = replace(experiment.first_stage, run=first_stage)
     for kind, pictures in (("jit", 0), ("pmap", 2)):
         train = replace(experiment.train, steps=2, devices=kind, sample_every=pictures)
-        runs.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
+        training.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A run that died and was started again is the run that did not; all through `runs.train`."""
+"""A run that died and was started again is the run that did not; all through `training.train`."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import runs
+from ldm_jax import runs, training
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.train.log import Log
 
@@ -24,7 +24,7 @@ def train_until(step, experiment, run):
 
     with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Log, "scalars", write_then_die)
-        runs.train(experiment, run)
+        training.train(experiment, run)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def resumed(image_folder, trained_run, tmp_path_factory):
     given = replace(experiment.first_stage, run=str(trained_run / "first_stage"))
     experiment = replace(experiment, first_stage=given)
     train_until(3, experiment, run)
-    runs.train(experiment, run)
+    training.train(experiment, run)
     return run
 
 
