@@ -14,11 +14,11 @@ config = Experiment(
             norm_groups=4,
         ),
         loss=AutoencoderLoss(reconstruction="l2"),
-        latent_scale="channels",
         data=Data(batch_size=16, shapes=Shapes(max_objects=9)),
         optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
         train=Train(steps=1000, save_every=500, sample_every=500, log_every=100),
     ),
+    latent_scale="channels",
     model=UNet(
         channels=64,
         channel_mults=(1, 2),

@@ -164,7 +164,6 @@ class FirstStageExperiment:
 
     model: KLAutoencoder = field(default_factory=KLAutoencoder)
     loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)
-    latent_scale: Literal["one", "channels"] = "one"  # one factor, or shift and scale a channel
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))
     train: Train = field(default_factory=Train)
@@ -177,6 +176,7 @@ class Experiment:
     """Trains a latent diffusion model, and its first stage before it where that has no run yet."""
 
     first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
+    latent_scale: Literal["one", "channels"] = "one"  # one factor, or shift and scale a channel
     model: UNet = field(default_factory=UNet)
     condition: Unconditional | Label | Text = field(default_factory=Unconditional)
     diffusion: Diffusion = field(default_factory=Diffusion)

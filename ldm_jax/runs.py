@@ -89,7 +89,7 @@ def load_first_stage_config(run: Path) -> FirstStageExperiment:
 
 
 def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
-    """The averaged weights of a first stage's run, with its measured scale."""
+    """The averaged weights of a first stage's run; its latents are unscaled."""
     return _load_weights(run, first_stage_target(first_stage))
 
 

@@ -130,7 +130,7 @@ def _data(data: Data, source: Source, seed: int, keys: tuple = (), tokenizer=Non
 def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Source) -> None:
     runs.write(run, experiment, None, source.info)
     first_stage = build.build_first_stage(experiment.model)
-    init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
+    init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
     optim = optimizer(experiment.optim, experiment.train.steps)
     state = new_state(jax.jit(first_stage.init)(init_key), optim, autoencoder_step.TRAINED)
     step = make_train_step(
@@ -139,27 +139,18 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
         autoencoder_step.TRAINED,
         experiment.optim.ema_decay,
     )
-    spread = devices(experiment.train.devices)
     example = next(_data(experiment.data, source, experiment.seed + 1))
-
-    def finish(state: TrainState) -> TrainState:
-        batches = _data(experiment.data, source, experiment.seed + 1)
-        scale = measure_scale(
-            first_stage, averaged_params(state), batches, scale_key, experiment.latent_scale
-        )
-        return state.replace(params={**state.params, **spread.replicate(scale)})
 
     fit(
         "first stage",
         run,
         experiment.train,
-        spread,
+        devices(experiment.train.devices),
         step,
         state,
         _data(experiment.data, source, experiment.seed),
         step_key,
         picture=_reconstructions(first_stage, example["image"][: experiment.train.num_samples]),
-        finish=finish,
     )
 
 
@@ -184,9 +175,14 @@ def _train_diffusion(
     model: LatentDiffusion,
     tokenizer: Tokenizer | None,
 ) -> None:
-    init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
+    init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
     params = jax.jit(model.init)(init_key)
     params["first_stage"] = runs.load_first_stage(first_run, model.first_stage)
+    if checkpoint.latest_step(run) is None:  # or else it is in the checkpoint
+        batches = _data(experiment.data, source, experiment.seed + 1)
+        params["first_stage"] |= measure_scale(
+            model.first_stage, params["first_stage"], batches, scale_key, experiment.latent_scale
+        )
     optim = optimizer(experiment.optim, experiment.train.steps)
     drop = getattr(experiment.condition, "drop", 0.0)
     step = make_train_step(

@@ -63,11 +63,11 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
                 norm_groups=4,
                 mid_attention=False,
             ),
-            latent_scale="channels",
             data=Data(batch_size=8),
             optim=optim,
             train=train,
         ),
+        latent_scale="channels",
         model=UNet(
             channels=8,
             channel_mults=(1,),

@@ -83,7 +83,7 @@ class Decoder(nn.Module):
 def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
     """The first stage that `config` describes.
 
-    Its params are {"encoder", "decoder"} and those of latents.py, measured after training.
+    Its params are {"encoder", "decoder"} and those of latents.py, measured before the second stage.
     """
     encoder, decoder = Encoder(config), Decoder(config)
     factor = 2 ** (len(config.channel_mults) - 1)

@@ -25,7 +25,6 @@ def fit(
     data,
     key: Array,
     picture: Callable[[TrainState], np.ndarray] | None = None,
-    finish: Callable[[TrainState], TrainState] | None = None,
 ) -> TrainState:
     """Trains until `config.steps`, from the newest checkpoint of `run` where there is one.
 
@@ -35,7 +34,6 @@ def fit(
         data: iterator over dicts of numpy arrays [b, ...], with a state that Grain can save.
         key: the root of all randomness of the steps.
         picture: a uint8 picture [H, W, 3] that shows what has been learned.
-        finish: what to do with the state after the last update, before it is saved.
 
     Raises:
         FloatingPointError: the loss is no longer finite; the last checkpoint is the one before.
@@ -69,8 +67,6 @@ def fit(
                 log.picture(n, shown)
                 pictures.save(run / "samples" / f"{n:08d}.png", shown)
                 since = time.monotonic()
-            if last and finish:
-                state = finish(state)
             if saves_now:
                 checkpoint.save(saves, state, data)
     return state

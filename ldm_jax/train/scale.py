@@ -1,4 +1,4 @@
-"""The scale of latents, measured once the first stage is trained."""
+"""The scale of latents, measured on the images that the second stage is about to learn."""
 
 import itertools
 from collections.abc import Iterable
@@ -60,5 +60,5 @@ def measure_scale(
     scales = ", ".join(f"{x:.5f}" for x in np.unique(found["scale"]))
     print(f"latent scale factor {scales}; further latents scaled have std {std:.3f}")
     if not 0.9 <= std <= 1.1:
-        print("warning: scaled latents should have a std between 0.9 and 1.1; train longer")
+        print("warning: scaled latents should have a std between 0.9 and 1.1: the data drifts")
     return found

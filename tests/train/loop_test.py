@@ -134,16 +134,6 @@ def test_pictures_show_the_state_at_their_intervals_and_at_the_end(tmp_path):
     assert names == ["00000002.png", "00000004.png", "00000005.png"]
 
 
-def test_what_finishes_training_is_saved_with_it(tmp_path):
-    def finish(state):
-        return state.replace(params={**state.params, "other": 2 * state.params["other"]})
-
-    state = fit(tmp_path, replace(CONFIG, steps=4), finish=finish)
-    assert state.params["other"].tolist() == [2.0] * 3
-    assert tiny.saved(tmp_path, 4)["params"]["other"].tolist() == [2.0] * 3
-    assert tiny.saved(tmp_path, 2)["params"]["other"].tolist() == [1.0] * 3
-
-
 def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
     def explodes(params, batch, keys):
         total, metrics = loss(params, batch, keys)

@@ -53,28 +53,30 @@ def test_each_step_has_one_row_and_the_last_a_picture(stage, trained_run):
         assert min(picture.size) > tiny.SIZE
 
 
-def test_the_scale_is_measured_at_the_end_and_carried_into_the_diffusion_model(trained_run):
+def test_the_scale_is_measured_once_before_the_second_stage(trained_run, resumed):
     def latents(params):
         return {name: np.asarray(params[name]) for name in ("shift", "scale")}
 
-    before, measured = (
-        latents(tiny.saved(trained_run / "first_stage", step)["params"]) for step in (2, 4)
-    )
-    jax.tree.map(np.testing.assert_array_equal, before, unit(len(before["scale"])))
+    def same(a, b):
+        jax.tree.map(np.testing.assert_array_equal, a, b)
+
+    loaded = runs.load(trained_run)
+    measured = latents(loaded.params["first_stage"])
     assert np.all(measured["shift"] != 0.0)
     assert np.unique(measured["scale"]).size == measured["scale"].size
-    for step in (2, 4):
-        found = latents(tiny.saved(trained_run, step)["params"]["first_stage"])
-        jax.tree.map(np.testing.assert_array_equal, found, measured)
-    loaded = latents(runs.load(trained_run).params["first_stage"])
-    jax.tree.map(np.testing.assert_array_equal, loaded, measured)
+    for run, step in [(trained_run, 2), (trained_run, 4), (resumed, 2), (resumed, 4)]:
+        same(latents(tiny.saved(run, step)["params"]["first_stage"]), measured)
+    before = latents(tiny.saved(trained_run / "first_stage", 4)["params"])
+    same(before, unit(loaded.model.first_stage.channels))
 
 
 def test_the_diffusion_model_stands_on_the_averaged_first_stage_and_leaves_it(trained_run):
     first = tiny.saved(trained_run / "first_stage", 4)
     averaged = {**first["params"], **first["ema"]}
     for step in (2, 4):
-        tiny.assert_same(tiny.saved(trained_run, step)["params"]["first_stage"], averaged)
+        found = tiny.saved(trained_run, step)["params"]["first_stage"]
+        for part in ("encoder", "decoder"):
+            tiny.assert_same(found[part], averaged[part])
 
 
 def test_a_loaded_run_has_the_averaged_weights(trained_run):
