@@ -179,8 +179,14 @@ def draw(trained: runs.Trained, request: Request) -> np.ndarray:
 
 
 def write(out: Path, images: np.ndarray, trained: runs.Trained, request: Request) -> None:
-    """Writes OUT/000000.png ..., grid.png, samples.npz and report.json."""
+    """Writes OUT/000000.png ..., grid.png, samples.npz and report.json.
+
+    Pictures that an earlier command left beyond the last of these are removed.
+    """
     out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("[0-9]" * 6 + ".png"):
+        if int(old.stem) >= len(images):
+            old.unlink()
     for i, image in enumerate(images):
         pictures.save(out / f"{i:06d}.png", image)
     pictures.save(out / "grid.png", pictures.grid(images))

@@ -248,6 +248,16 @@ def test_pictures_differ_from_seed_to_seed(drawn):
     assert len({image.tobytes() for image in images}) == 6
 
 
+def test_a_folder_holds_the_pictures_of_the_last_command_alone(drawn, class_run, here):
+    out = here / "again"
+    shutil.copytree(drawn[0], out)
+    (out / "notes.png").touch()
+    images, _ = draw(class_run, out, "--num", 2, "--label", "red")
+    names = {"000000.png", "000001.png", "grid.png", "samples.npz", "report.json", "notes.png"}
+    assert {file.name for file in out.iterdir()} == names
+    np.testing.assert_array_equal(np.asarray(Image.open(out / "000001.png")), images[1])
+
+
 def test_the_settings_of_a_report_draw_the_same_pictures_again(drawn, here):
     _, images, report = drawn
     names = "num", "seed", "steps", "sampler", "grid", "eta", "guidance"
