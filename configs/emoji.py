@@ -12,7 +12,6 @@ config = Experiment(
             channels=16, channel_mults=(1, 2, 4, 8), num_res_blocks=1, z_channels=8, norm_groups=4
         ),
         loss=AutoencoderLoss(reconstruction="l2"),
-        data=Data(batch_size=16),
         optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
         train=Train(steps=1000, save_every=200, sample_every=500),
     ),

@@ -9,7 +9,7 @@ config = Experiment(
     data=Data(path="data/images", image_size=64, batch_size=64, crop="random", flip=True),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(channels=64, channel_mults=(1, 2, 4), num_res_blocks=1, z_channels=4),
-        data=Data(batch_size=32, crop="random", flip=True),
+        data=Data(batch_size=32),
         optim=Optim(lr=3e-4, schedule="cosine", warmup=500, clip=None, ema_decay=0.999),
         train=Train(steps=20_000),
     ),
