@@ -140,7 +140,6 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
         experiment.optim.ema_decay,
     )
     example = next(_data(experiment.data, source, experiment.seed + 1))
-
     fit(
         "first stage",
         run,

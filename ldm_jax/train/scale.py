@@ -28,6 +28,9 @@ def measure_scale(
     Args:
         kind: "one": no shift, and 1 / std of all latents about their mean (Rombach et al. 2022,
             appendix G); "channels": each channel's mean, and 1 / its std.
+
+    Raises:
+        FloatingPointError: latents that do not vary, or are not numbers.
     """
 
     @jax.jit
@@ -49,6 +52,11 @@ def measure_scale(
     batches = iter(batches)
     params = {**params, **unit(first_stage.channels)}
     mean, variance = statistics(params, itertools.islice(batches, count), key)
+    if not np.all(variance > 1e-6):  # false where it is not a number, too
+        raise FloatingPointError(
+            f"the latents' variance is {variance}: expected more than 1e-6 everywhere; "
+            "the first stage has collapsed, train it anew with a lower learning rate or fewer z_channels"
+        )
     shape = (first_stage.channels,)
     found = {
         "shift": jnp.broadcast_to(jnp.float32(mean if kind == "channels" else 0.0), shape),

@@ -76,3 +76,10 @@ def test_only_the_batches_asked_for_are_measured():
     np.testing.assert_allclose(few["scale"], 1.0, atol=0.01)
     both = measure_scale(STAGE, unit(3), batches(1.0, 3.0, 3.0), KEY, count=16)
     np.testing.assert_allclose(1 / both["scale"] ** 2, (1.0 + 9.0) / 2, rtol=0.02)
+
+
+@pytest.mark.parametrize("broken", [0.0, np.nan])
+def test_latents_that_do_not_vary_have_no_scale(broken):
+    spread = np.array([1.0, broken, 1.0])
+    with pytest.raises(FloatingPointError, match="the first stage has collapsed"):
+        measure_scale(STAGE, unit(3), batches(spread), KEY, "channels", count=2)
