@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import drawn
 import numpy as np
-import original_names as names
 
 from ldm_jax import config as c
+from ldm_jax.convert import autoencoder, table, text, unet
 
 CONTEXT = 24  # width of the tokens that the UNet attends to
 
@@ -23,7 +23,7 @@ class Case(NamedTuple):
     """One small network."""
 
     config: object
-    table: names.Table
+    table: table.Table
     inputs: dict[str, np.ndarray]
     outputs: dict[str, tuple[int, ...]]  # name -> shape
     gradients: tuple[str, ...]  # inputs and keys by which the loss is differentiated
@@ -37,7 +37,7 @@ def cotangents(case: Case) -> dict[str, np.ndarray]:
 
 def weights(case: Case) -> dict[str, np.ndarray]:
     """The weights under the original's names."""
-    state = drawn.state(names.shapes(case.table))
+    state = drawn.state(table.shapes(case.table))
     return {
         key: w * np.float32(0.03) if key.startswith(case.faint) else w for key, w in state.items()
     }
@@ -48,7 +48,7 @@ _kl = c.KLAutoencoder(
 )
 KL = Case(
     _kl,
-    names.kl_autoencoder(_kl),
+    autoencoder.kl_autoencoder(_kl),
     {"image": np.tanh(drawn.normal("image", (2, 3, 16, 16)))},
     {"moments": (2, 8, 8, 8), "recon": (2, 3, 16, 16)},
     (
@@ -80,7 +80,7 @@ _unet_tokens = c.UNet(
 )
 UNET_TOKENS = Case(
     _unet_tokens,
-    names.unet(_unet_tokens, 4, 4, CONTEXT),
+    unet.unet(_unet_tokens, 4, 4, CONTEXT),
     {
         "x": drawn.normal("x", (2, 4, 8, 8)),
         "t": _steps,
@@ -113,7 +113,7 @@ _unet_attention = c.UNet(
 )
 UNET_ATTENTION = Case(
     _unet_attention,
-    names.unet(_unet_attention, 3, 3, None),
+    unet.unet(_unet_attention, 3, 3, None),
     {"x": drawn.normal("x", (2, 3, 8, 8)), "t": _steps},
     {"y": (2, 3, 8, 8)},
     (
@@ -133,7 +133,7 @@ UNET_ATTENTION = Case(
 _text = c.Text(dim=24, layers=2, num_heads=2, head_dim=16, length=7, vocab_size=11)
 TEXT = Case(
     _text,
-    names.text_transformer(_text),
+    text.text_transformer(_text),
     {"ids": np.asarray([[1, 5, 9, 2, 0, 0, 0], [1, 10, 3, 3, 7, 4, 2]])},
     {"tokens": (2, 7, 24)},
     (

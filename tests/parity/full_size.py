@@ -19,9 +19,12 @@ import drawn
 import jax
 import networks
 import numpy as np
-import original_names as names
 
 from ldm_jax import config as c
+from ldm_jax.convert import autoencoder as autoencoder_names
+from ldm_jax.convert import table as tables
+from ldm_jax.convert import text as text_names
+from ldm_jax.convert import unet as unet_names
 
 TOLERANCE = 1e-4  # of the largest reference
 
@@ -31,7 +34,7 @@ class Part(NamedTuple):
 
     prefix: str
     network: networks.Network
-    table: names.Table
+    table: tables.Table
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     unused: tuple[str, ...] = ()
@@ -39,13 +42,13 @@ class Part(NamedTuple):
 
 def first_stage(config: c.KLAutoencoder, prefix: str = "first_stage_model.") -> Part:
     """A KL autoencoder."""
-    network, table = networks.autoencoder(config), names.kl_autoencoder(config)
+    network, table = networks.autoencoder(config), autoencoder_names.kl_autoencoder(config)
     return Part(prefix, network, table, ("image",), ("moments", "recon"))
 
 
 def unet(config: c.UNet, i: int, o: int, context: int | None = None) -> Part:
     """A denoiser from i to o channels that attends to tokens of width `context`."""
-    network, table = networks.denoiser(config, o), names.unet(config, i, o, context)
+    network, table = networks.denoiser(config, o), unet_names.unet(config, i, o, context)
     inputs = ("x", "t") if context is None else ("x", "t", "context")
     return Part("model.diffusion_model.", network, table, inputs, ("y",))
 
@@ -53,8 +56,8 @@ def unet(config: c.UNet, i: int, o: int, context: int | None = None) -> Part:
 def text(dim: int) -> Part:
     """A BERT-style encoder of the original's depth and vocabulary."""
     config = c.Text(dim=dim, layers=32, num_heads=8, head_dim=64, length=77, vocab_size=30522)
-    network, table = networks.text_transformer(config), names.text_transformer(config)
-    return Part("cond_stage_model.", network, table, ("ids",), ("tokens",), names.TEXT_UNUSED)
+    network, table = networks.text_transformer(config), text_names.text_transformer(config)
+    return Part("cond_stage_model.", network, table, ("ids",), ("tokens",), text_names.TEXT_UNUSED)
 
 
 _f4 = c.KLAutoencoder(channel_mults=(1, 2, 4), z_channels=3)
@@ -97,7 +100,7 @@ def pairs(part: Part, shapes: Mapping[str, list[int]], golden: Mapping) -> compa
     """
     keys = [key.removeprefix(part.prefix) for key in shapes if key.startswith(part.prefix)]
     drawable = {key: shapes[part.prefix + key] for key in keys if key not in part.unused}
-    params = names.to_here(part.table, drawn.state(drawable, part.prefix))
+    params = tables.to_here(part.table, drawn.state(drawable, part.prefix))
     inputs = {name: golden[name] for name in part.inputs}
     with jax.default_matmul_precision("highest"):
         outputs = jax.jit(part.network.call)(params, inputs)

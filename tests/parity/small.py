@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import networks
 import numpy as np
-import original_names as names
+
+from ldm_jax.convert import table
 
 HERE = Path(__file__).parent
 NETWORKS = {
@@ -26,7 +27,7 @@ def ours(name: str) -> dict[str, np.ndarray]:
     """Outputs, and gradients of the loss under `grad:NAME`, all laid out as the original's."""
     case = cases.CASES[name]
     cotangents = cases.cotangents(case)
-    params = names.to_here(case.table, cases.weights(case))
+    params = table.to_here(case.table, cases.weights(case))
     moving = {k: x for k, x in case.inputs.items() if x.dtype.kind == "f"}
 
     @jax.jit
@@ -39,7 +40,7 @@ def ours(name: str) -> dict[str, np.ndarray]:
 
     with jax.default_matmul_precision("highest"):
         (by_params, by_inputs), outputs = run(params, moving)
-    gradients = by_inputs | names.to_original(case.table, by_params)
+    gradients = by_inputs | table.to_original(case.table, by_params)
     return outputs | {f"grad:{key}": gradients[key] for key in case.gradients}
 
 
