@@ -1,0 +1,79 @@
+"""Weights in files of either kind."""
+
+import ml_dtypes
+import numpy as np
+import pytest
+from torch_files import WRITERS
+
+from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.errors import InputError
+
+WEIGHTS = {
+    "a": np.arange(6, dtype="f").reshape(2, 3),
+    "half": np.asarray([0.5, -2], np.float16),
+    "brain": np.asarray([0.5, 3], ml_dtypes.bfloat16),
+    "scalar": np.asarray(7, "i8"),
+    "empty": np.zeros((0, 2), "f"),
+}
+
+
+def assert_equal(read, expected):
+    assert set(read) == set(expected)
+    for name, w in expected.items():
+        assert (read[name].dtype, read[name].shape) == (w.dtype, w.shape)
+        np.testing.assert_array_equal(read[name], w)
+
+
+def test_what_is_written_is_read(tmp_path):
+    write_weights(tmp_path / "w.safetensors", WEIGHTS)
+    assert_equal(read_weights(tmp_path / "w.safetensors"), WEIGHTS)
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_the_kind_of_file_is_told_from_its_content(tmp_path, write):
+    weights = {name: w for name, w in WEIGHTS.items() if w.size}
+    assert_equal(read_weights(write(tmp_path / "w.safetensors", {"state_dict": weights})), weights)
+    write_weights(tmp_path / "w.pth", weights)
+    assert_equal(read_weights(tmp_path / "w.pth"), weights)
+
+
+def test_a_view_is_written_in_its_own_order(tmp_path):
+    a = WEIGHTS["a"]
+    views = {"transposed": a.T, "part": a[:, 1:], "backwards": a[::-1], "big": a.astype(">f4")}
+    write_weights(tmp_path / "w.safetensors", views)
+    read = read_weights(tmp_path / "w.safetensors")
+    for name, view in views.items():
+        np.testing.assert_array_equal(read[name], view)
+
+
+def test_a_name_that_is_not_there(tmp_path):
+    write_weights(tmp_path / "w.safetensors", WEIGHTS)
+    read = read_weights(tmp_path / "w.safetensors")
+    assert len(read) == len(WEIGHTS)
+    assert "b" not in read
+    with pytest.raises(KeyError):
+        read["b"]
+
+
+def test_a_failed_writing_leaves_the_old_file(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, WEIGHTS)
+    with pytest.raises(Exception, match="object"):
+        write_weights(path, {"a": np.asarray(["text", None])})
+    assert_equal(read_weights(path), WEIGHTS)
+    assert [entry.name for entry in tmp_path.iterdir()] == ["w.safetensors"]
+
+
+def test_a_file_cut_short(tmp_path):
+    path = tmp_path / "w.safetensors"
+    write_weights(path, WEIGHTS)
+    content = path.read_bytes()
+    for size in range(0, len(content), 17):
+        path.write_bytes(content[:size])
+        with pytest.raises(InputError, match=r"w\.safetensors"):
+            read_weights(path)
+
+
+def test_a_missing_file():
+    with pytest.raises(InputError, match=r"w\.pth is no file: expected weights"):
+        read_weights("w.pth")
