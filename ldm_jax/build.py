@@ -13,9 +13,13 @@ from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
-from ldm_jax.diffusion import prediction, process
+from ldm_jax.diffusion import prediction
+from ldm_jax.diffusion.processes import betas, flow
+from ldm_jax.diffusion.processes.ddpm import ddpm
+from ldm_jax.diffusion.processes.edm import EDM
+from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.diffusion.samplers.ddim import ddim
-from ldm_jax.diffusion.samplers.ddpm import ddpm
+from ldm_jax.diffusion.samplers.ddpm import ddpm as ddpm_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.types import Array, Cond, Conditioner, FirstStage, LatentDiffusion, Process, Sampler
 
@@ -31,12 +35,20 @@ def build_process(config: c.Diffusion) -> Process:
     """The noising process of a config."""
     match config.schedule:
         case "linear":
-            betas = process.linear_betas(config.steps, config.beta_start, config.beta_end)
+            table = betas.linear(config.steps, config.beta_start, config.beta_end)
         case "scaled_linear":
-            betas = process.scaled_linear_betas(config.steps, config.beta_start, config.beta_end)
+            table = betas.scaled_linear(config.steps, config.beta_start, config.beta_end)
+        case "sqrt":
+            table = betas.sqrt(config.steps, config.beta_start, config.beta_end)
         case "cosine":
-            betas = process.cosine_betas(config.steps)
-    return process.ddpm(betas)
+            table = betas.cosine(config.steps)
+        case "edm":
+            return EDM(config.steps, config.sigma_min, config.sigma_max, config.rho)
+        case "flow":
+            return flow.Flow(flow.rectified, config.steps, config.shift)
+        case "cosine_flow":
+            return flow.Flow(flow.cosine, config.steps, config.shift)
+    return ddpm(zero_terminal_snr(table) if config.zero_terminal_snr else table)
 
 
 def build_prediction(config: c.Diffusion) -> prediction.Prediction:
@@ -44,8 +56,14 @@ def build_prediction(config: c.Diffusion) -> prediction.Prediction:
     match config.prediction:
         case "eps":
             return prediction.eps
+        case "x0":
+            return prediction.x0
         case "v":
             return prediction.v
+        case "velocity":
+            return prediction.velocity
+        case "edm":
+            return prediction.edm(config.data_std)
 
 
 def build_sampler(name: str) -> Callable[[Array], Sampler]:
@@ -54,7 +72,7 @@ def build_sampler(name: str) -> Callable[[Array], Sampler]:
         case "ddim":
             return ddim
         case "ddpm":
-            return lambda eta: ddpm()
+            return lambda eta: ddpm_sampler()
     raise InputError(f"sampler '{name}' is unknown: choose ddim or ddpm")
 
 

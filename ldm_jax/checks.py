@@ -21,7 +21,7 @@ RANGES = (
         lambda x: 0 <= x < math.inf,
         "max_bad_images threads warmup sample_every kl_weight weight_decay",
     ),
-    ("more than 0", lambda x: 0 < x < math.inf, "lr clip"),
+    ("more than 0", lambda x: 0 < x < math.inf, "lr clip sigma_min sigma_max rho shift data_std"),
     ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay"),
     ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2"),
     ("more than 0, and less than 1", lambda x: 0 < x < 1, "beta_start beta_end"),
@@ -91,8 +91,31 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"model.channels is {unet.channels}: expected a multiple of 4, since model.positions "
             "tells attention rows and columns by sines and cosines"
         )
+    _check_process(experiment.diffusion)
     if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "
             f"which is {experiment.diffusion.steps}"
+        )
+
+
+def _check_process(diffusion: c.Diffusion) -> None:
+    """Raises InputError where the noising process cannot be, or a network cannot learn it."""
+    flows, tables = ("flow", "cosine_flow"), ("linear", "scaled_linear", "cosine", "sqrt")
+    if diffusion.zero_terminal_snr and diffusion.schedule not in tables:
+        raise InputError(
+            f"diffusion.zero_terminal_snr is True: expected False with the {diffusion.schedule} "
+            f"schedule, since it rescales {', '.join(tables)}"
+        )
+    if diffusion.prediction == "eps" and (
+        diffusion.zero_terminal_snr or diffusion.schedule in flows
+    ):
+        raise InputError(
+            "diffusion.prediction is eps: expected x0, v, velocity or edm, since the noise at T "
+            "says nothing of the data where nothing is left of them"
+        )
+    if diffusion.schedule == "edm" and diffusion.sigma_min >= diffusion.sigma_max:
+        raise InputError(
+            f"diffusion.sigma_min is {diffusion.sigma_min}: expected less than "
+            f"diffusion.sigma_max, which is {diffusion.sigma_max}"
         )

@@ -113,11 +113,19 @@ class Text:
 class Diffusion:
     """The noising process and what the network predicts."""
 
-    schedule: Literal["linear", "scaled_linear", "cosine"] = "scaled_linear"
-    steps: int = 1000
-    beta_start: float = 0.0015  # not used by the cosine schedule
+    schedule: Literal["linear", "scaled_linear", "cosine", "sqrt", "edm", "flow", "cosine_flow"] = (
+        "scaled_linear"
+    )
+    steps: int = 1000  # T; continuous processes have times between, too
+    beta_start: float = 0.0015  # of the linear, scaled-linear and sqrt schedules
     beta_end: float = 0.0195
-    prediction: Literal["eps", "v"] = "eps"
+    zero_terminal_snr: bool = False  # leave nothing of the data at T; not with eps
+    sigma_min: float = 0.002  # of edm, as the next two
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    shift: float = 1.0  # of the flows: more time in noise, for larger images
+    prediction: Literal["eps", "x0", "v", "velocity", "edm"] = "eps"
+    data_std: float = 1.0  # that the edm prediction expects of latents
 
 
 @dataclass(frozen=True)

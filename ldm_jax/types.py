@@ -18,19 +18,38 @@ Metrics = dict[str, Array]
 
 
 class Process(Protocol):
-    """A Gaussian noising process z_t = alpha_t x + sigma_t eps, t = 0 (data) ... T (noise)."""
+    """A Gaussian noising process z_t = alpha_t x + sigma_t eps, t = 0 (data) ... T (noise).
+
+    Times are numbers, whole or not. sigma / alpha increases from 0; alpha_T may be 0.
+    """
 
     T: int
+    discrete: bool  # whether training is at t = 1 ... T only
 
     def rates(self, t: Array) -> tuple[Array, Array]:
         """alpha_t and sigma_t, each of the shape of `t`."""
 
+    def time_at(self, log_snr: Array) -> Array:
+        """The time at which log(alpha^2 / sigma^2) is as asked; T where it never falls so low."""
+
+    def network_time(self, t: Array) -> Array:
+        """What a network is told at time `t`."""
+
+    def prior_std(self, t: Array) -> Array:
+        """Standard deviation of the noise from which sampling starts at time `t`."""
+
 
 class Denoised(NamedTuple):
-    """What a denoiser answers: the clean latents it expects behind z_t."""
+    """What a denoiser answers about z_t.
+
+    x0:                the clean latents that it expects behind z_t
+    variance_fraction: where the network learns the variance of its steps: 0 is the posterior's
+                       variance, 1 that of the noise which the step undoes, and log-variance is
+                       linear between them
+    """
 
     x0: Array  # [B, h, w, c]
-    log_variance: Array | None = None  # [B, h, w, c], where the network learns it
+    variance_fraction: Array | None = None  # [B, h, w, c]
 
 
 Denoise = Callable[[Array, Array], Denoised]  # (z [B, h, w, c], t [B]) -> Denoised
@@ -113,7 +132,7 @@ class LatentDiffusion(NamedTuple):
     """A whole model, as functions over params = {"first_stage", "denoiser", "conditioner"}.
 
     init:     key -> params of "denoiser" and "conditioner"
-    denoiser: (params, z [B, h, w, c], steps [B] counted from 0, cond) -> raw output [B, h, w, c]
+    denoiser: (params, z [B, h, w, c], network time [B], cond) -> raw output [B, h, w, c]
     """
 
     init: Callable[[Array], Params]

@@ -204,6 +204,23 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ("--model.norm-groups 3", ["model.norm_groups is 3", "divisor of 8"]),
         ("--diffusion.steps 0", ["diffusion.steps is 0", "at least 1"]),
         ("--diffusion.beta-end 1.5", ["diffusion.beta_end is 1.5", "less than 1"]),
+        (
+            "--diffusion.schedule edm --diffusion.zero-terminal-snr True",
+            ["diffusion.zero_terminal_snr is True", "False with the edm schedule"],
+        ),
+        (
+            "--diffusion.prediction eps --diffusion.zero-terminal-snr True",
+            ["diffusion.prediction is eps", "x0, v, velocity or edm"],
+        ),
+        (
+            "--diffusion.prediction eps --diffusion.schedule flow",
+            ["diffusion.prediction is eps", "x0, v, velocity or edm"],
+        ),
+        (
+            "--diffusion.schedule edm --diffusion.sigma-min 80",
+            ["diffusion.sigma_min is 80", "less than diffusion.sigma_max, which is 80"],
+        ),
+        ("--diffusion.shift 0", ["diffusion.shift is 0", "more than 0"]),
         ("--sampling.steps 21", ["sampling.steps is 21", "diffusion.steps, which is 20"]),
         ("--sampling.eta 2", ["sampling.eta is 2.0", "0 to 1"]),
         ("--seed -1", ["seed is -1", "0 to 2^32 - 1"]),

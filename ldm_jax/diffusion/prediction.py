@@ -1,11 +1,14 @@
 """What a network predicts, and how clean data follows from it.
 
-Each prediction is a pair of functions of alpha and sigma: the target that the loss compares with,
-and the x0 that a raw output stands for.
+Each prediction is three functions of alpha and sigma: the target that the loss compares with, the
+x0 that a raw output stands for, and what the network's input is multiplied with. Each is affine in
+x0 at fixed z, and holds for every process, variance-preserving or not.
 """
 
 from collections.abc import Callable
 from typing import NamedTuple
+
+import jax.numpy as jnp
 
 from ldm_jax.types import Array
 
@@ -15,23 +18,73 @@ class Prediction(NamedTuple):
 
     target: (x0, noise, alpha, sigma) -> what the network should answer
     x0:     (raw output, z, alpha, sigma) -> clean data
+    scale:  (alpha, sigma) -> c_in, with which the network's input z is multiplied
     """
 
     target: Callable[[Array, Array, Array, Array], Array]
     x0: Callable[[Array, Array, Array, Array], Array]
+    scale: Callable[[Array, Array], Array]
 
 
-# Ho et al. 2020, eq. 9 and 14: the noise itself.
+def _norm(alpha: Array, sigma: Array) -> Array:
+    """The standard deviation of z where data have unit variance."""
+    return jnp.sqrt(jnp.square(alpha) + jnp.square(sigma))
+
+
+# Ho et al. 2020, eq. 9 and 14: the noise itself. Not where alpha = 0.
 eps = Prediction(
     target=lambda x0, noise, alpha, sigma: noise,
     x0=lambda raw, z, alpha, sigma: (z - sigma * raw) / alpha,
+    scale=lambda alpha, sigma: 1.0 / _norm(alpha, sigma),
 )
 
-# Salimans and Ho 2022, appendix D: v = alpha eps - sigma x.
-v = Prediction(
-    target=lambda x0, noise, alpha, sigma: alpha * noise - sigma * x0,
-    x0=lambda raw, z, alpha, sigma: alpha * z - sigma * raw,
+# The clean data.
+x0 = Prediction(
+    target=lambda x0, noise, alpha, sigma: x0,
+    x0=lambda raw, z, alpha, sigma: raw,
+    scale=lambda alpha, sigma: 1.0 / _norm(alpha, sigma),
 )
+
+# Salimans and Ho 2022, appendix D: v = alpha eps - sigma x, with both rates divided by their norm,
+# which is 1 where variance is preserved.
+v = Prediction(
+    target=lambda x0, noise, alpha, sigma: (alpha * noise - sigma * x0) / _norm(alpha, sigma),
+    x0=lambda raw, z, alpha, sigma: (
+        (alpha * z / _norm(alpha, sigma) - sigma * raw) / _norm(alpha, sigma)
+    ),
+    scale=lambda alpha, sigma: 1.0 / _norm(alpha, sigma),
+)
+
+# Liu, Gong and Liu 2023, eq. 1: eps - x, the velocity of the straight path from data to noise,
+# on which z / (alpha + sigma) lies for any process.
+velocity = Prediction(
+    target=lambda x0, noise, alpha, sigma: noise - x0,
+    x0=lambda raw, z, alpha, sigma: (z - sigma * raw) / (alpha + sigma),
+    scale=lambda alpha, sigma: 1.0 / (alpha + sigma),
+)
+
+
+def edm(data_std: float) -> Prediction:
+    """The preconditioned network F of Karras et al. 2022, eq. 7 and table 1.
+
+    x0 = c_skip z + c_out F(c_in z), with their formulas for z / alpha, whose noise has the
+    standard deviation sigma / alpha. With data of unit variance, F is -v.
+
+    Args:
+        data_std: standard deviation of the data.
+    """
+
+    def norm(alpha, sigma):
+        return jnp.sqrt(jnp.square(sigma) + jnp.square(alpha * data_std))
+
+    def target(x0, noise, alpha, sigma):  # (x0 - c_skip z) / c_out, without dividing by sigma
+        return (sigma / data_std * x0 - alpha * data_std * noise) / norm(alpha, sigma)
+
+    def clean(raw, z, alpha, sigma):
+        skip = alpha * jnp.square(data_std / norm(alpha, sigma)) * z
+        return skip + sigma * data_std / norm(alpha, sigma) * raw
+
+    return Prediction(target, clean, scale=lambda alpha, sigma: 1.0 / norm(alpha, sigma))
 
 
 def noise_of(x0: Array, z: Array, alpha: Array, sigma: Array) -> Array:

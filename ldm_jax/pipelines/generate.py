@@ -62,7 +62,8 @@ def make_generate(
         guided = denoise(inputs)
         if model.conditioner.keys:
             guided = classifier_free(guided, denoise(model.conditioner.null(len(seeds))), guidance)
-        z = sample(sampler(eta), guided, model.process, grid, noise, walk_keys)
+        z = model.process.prior_std(grid[0]) * noise
+        z = sample(sampler(eta), guided, model.process, grid, z, walk_keys)
         return jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)
 
     return jax.jit(generate)

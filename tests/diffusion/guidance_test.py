@@ -8,9 +8,11 @@ import pytest
 from ldm_jax.diffusion import process
 from ldm_jax.diffusion.guidance import classifier_free
 from ldm_jax.diffusion.prediction import noise_of
+from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.types import Denoised
 
-PROCESS = process.ddpm(process.linear_betas(1000))
+PROCESS = ddpm(betas.linear(1000))
 Z = jax.random.normal(jax.random.key(0), (3, 2, 2, 1))
 TIMES = jnp.array([10, 400, 1000])
 

@@ -11,9 +11,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion import prediction, process, times
+from ldm_jax.diffusion import prediction, times
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.ddpm import ddpm as discrete
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.diffusion.samplers.ddpm import ddpm
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
@@ -22,9 +24,9 @@ from ldm_jax.types import Denoised
 M, S = 0.7, 0.4
 T = 1000
 SCHEDULES = {
-    "linear": process.ddpm(process.linear_betas(T)),
-    "scaled_linear": process.ddpm(process.scaled_linear_betas(T)),
-    "cosine": process.ddpm(process.cosine_betas(T)),
+    "linear": discrete(betas.linear(T)),
+    "scaled_linear": discrete(betas.scaled_linear(T)),
+    "cosine": discrete(betas.cosine(T)),
 }
 PREDICTIONS = {"eps": prediction.eps, "v": prediction.v}
 SAMPLERS = {"ddim": lambda eta: ddim(eta), "ddpm": lambda eta: ddpm()}
@@ -71,16 +73,16 @@ def flow(p, z, t, s):
 
 
 @pytest.mark.parametrize(
-    "betas",
+    "table",
     [
-        process.linear_betas(8 * T, 1e-4 / 8, 0.02 / 8),
-        process.scaled_linear_betas(8 * T, 0.0015 / 8, 0.0195 / 8),
-        process.cosine_betas(8 * T),
+        betas.linear(8 * T, 1e-4 / 8, 0.02 / 8),
+        betas.scaled_linear(8 * T, 0.0015 / 8, 0.0195 / 8),
+        betas.cosine(8 * T),
     ],
     ids=SCHEDULES,
 )
-def test_ddim_converges_to_the_probability_flow_at_order_one(betas):
-    p = process.ddpm(betas)  # fine, so that the step from time 1 to the data is a short one
+def test_ddim_converges_to_the_probability_flow_at_order_one(table):
+    p = discrete(table)  # fine, so that the step from time 1 to the data is a short one
     z = jnp.linspace(-2.0, 2.0, 9).reshape(1, 3, 3, 1)
     counts = np.array([100, 200, 400, 800])
     errors = []

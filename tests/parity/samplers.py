@@ -12,27 +12,29 @@ import jax.numpy as jnp
 import numpy as np
 import walks
 
-from ldm_jax.diffusion import prediction, process, times
+from ldm_jax.diffusion import prediction, times
 from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.ddpm import ddpm as discrete
 from ldm_jax.diffusion.samplers import ddim, ddpm
 
 HERE = Path(__file__).parent
 
 
-def betas(schedule: str) -> np.ndarray:
+def table(schedule: str) -> np.ndarray:
     """Ours: beta_1 ... beta_T."""
     match schedule:
         case "linear":
-            return process.linear_betas(walks.T, *walks.SCHEDULES[schedule])
+            return betas.linear(walks.T, *walks.SCHEDULES[schedule])
         case "scaled_linear":
-            return process.scaled_linear_betas(walks.T, *walks.SCHEDULES[schedule])
+            return betas.scaled_linear(walks.T, *walks.SCHEDULES[schedule])
         case "cosine":
-            return process.cosine_betas(walks.T)
+            return betas.cosine(walks.T)
 
 
 def trajectory(walk: walks.Walk) -> np.ndarray:
     """z after each step, [K, ...]."""
-    steps = process.ddpm(betas(walk.schedule))
+    steps = discrete(table(walk.schedule))
     module, sampler = {
         "ddim": (ddim, ddim.ddim(walk.eta)),
         "ddpm": (ddpm, ddpm.ddpm()),
@@ -58,12 +60,13 @@ def trajectory(walk: walks.Walk) -> np.ndarray:
 
 def pairs() -> compare.Pairs:
     """Ours and the reference: alpha_bar, the network's steps, and every walk."""
+    steps = discrete(table("linear"))
     tables = {
-        f"alpha_bar {schedule}": np.square(process.ddpm(betas(schedule)).alphas[1:])
+        f"alpha_bar {schedule}": np.square(discrete(table(schedule)).alphas[1:])
         for schedule in walks.SCHEDULES
     }
     grids = {
-        f"steps {name}": process.network_time(times.grid(name, walks.T, walks.K)[:-1])
+        f"steps {name}": steps.network_time(times.grid(name, walks.T, walks.K)[:-1])
         for name in times.GRIDS
     }
     found = tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}

@@ -8,7 +8,9 @@ import pytest
 import tiny
 
 from ldm_jax.conditioning.label import label
-from ldm_jax.diffusion import prediction, process
+from ldm_jax.diffusion import prediction
+from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.sharding import devices
 from ldm_jax.train.diffusion_step import TRAINED, diffusion_loss
 from ldm_jax.train.state import make_train_step, new_state
@@ -41,7 +43,7 @@ def watched(network=lambda params, z: 0 * z):
         denoiser,
         label(3, dim=1),
         stage,
-        process.ddpm(process.linear_betas(T)),
+        ddpm(betas.linear(T)),
         prediction.eps,
     )
     return model, told
