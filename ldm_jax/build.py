@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax import config as c
 from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.label import label
@@ -21,14 +22,32 @@ from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.diffusion.samplers.ddpm import ddpm as ddpm_sampler
 from ldm_jax.errors import InputError
+from ldm_jax.losses.perceptual import Perceptual
+from ldm_jax.train.autoencoder_step import autoencoder_objective
+from ldm_jax.train.state import Objective
 from ldm_jax.types import Array, Cond, Conditioner, FirstStage, LatentDiffusion, Process, Sampler
 
 
-def build_first_stage(config: c.KLAutoencoder) -> FirstStage:
+def build_first_stage(config: c.KLAutoencoder | c.VQAutoencoder) -> FirstStage:
     """The first stage of a config."""
     match config:
         case c.KLAutoencoder():
             return kl_autoencoder(config)
+        case c.VQAutoencoder():
+            return vq_autoencoder(config)
+
+
+def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:
+    """The perceptual distance of a loss."""
+    raise InputError(
+        f"loss.perceptual_weight is {config.perceptual_weight}: expected 0, LPIPS is not here yet"
+    )
+
+
+def build_autoencoder_objective(first_stage: FirstStage, config: c.AutoencoderLoss) -> Objective:
+    """What trains a first stage."""
+    perceptual = build_perceptual(config) if config.perceptual_weight else None
+    return autoencoder_objective(first_stage, config, perceptual)
 
 
 def build_process(config: c.Diffusion) -> Process:

@@ -14,7 +14,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from ldm_jax.errors import InputError
-from ldm_jax.types import TrainState
+from ldm_jax.types import Params, TrainState
 
 
 def manager(run: Path, keep: int = 2) -> ocp.CheckpointManager:
@@ -58,7 +58,12 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
         InputError: the checkpoint holds another architecture; names a shape that differs.
     """
     check_architecture(run, parts(target))
-    items = {name: ocp.args.StandardRestore(tree) for name, tree in parts(target).items()}
+    items = {
+        name: ocp.args.PyTreeRestore(
+            tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree)
+        )
+        for name, tree in parts(target).items()
+    }
     with _newest(run) as (checkpoints, step):
         read = checkpoints.restore(
             step, args=ocp.args.Composite(**items, data=grain.checkpoint.CheckpointRestore(data))
@@ -66,29 +71,61 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     return TrainState(params=read.params, ema=read.ema, **read.optimizer)
 
 
-def restore_weights(run: Path, target: dict) -> dict:
-    """The newest weights of a run, {"params", "ema"}.
+def restore_weights(run: Path, target: Params) -> Params:
+    """The newest weights of a run: averaged where an average is kept. Reads nothing else.
 
     Args:
-        target: {"params", "ema"}: shapes, dtypes and shardings.
+        target: the parts of params that are wanted: shapes, dtypes and shardings.
 
     Raises:
         InputError: the run has no checkpoint, or one of another architecture.
     """
-    check_architecture(run, target)
-    items = {name: ocp.args.StandardRestore(tree) for name, tree in target.items()}
     with _newest(run) as (checkpoints, step):
-        read = checkpoints.restore(step, args=ocp.args.Composite(**items))
-    return {name: read[name] for name in target}
+        items = _items(checkpoints.item_metadata(step), target)
+        _check_shapes(run, step, checkpoints, items)
+        wanted = {
+            name: ocp.args.PyTreeRestore(
+                tree,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(tree),
+                partial_restore=True,
+            )
+            for name, tree in items.items()
+        }
+        read = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
+    return {part: weights for name in items for part, weights in read[name].items()}
+
+
+def check_weights(run: Path, target: Params) -> None:
+    """Raises InputError unless `restore_weights` finds the shapes of `target`."""
+    with _newest(run) as (checkpoints, step):
+        _check_shapes(run, step, checkpoints, _items(checkpoints.item_metadata(step), target))
+
+
+def _items(metadata, target: Params) -> dict[str, Params]:
+    """The parts of `target` by the item of the checkpoint they are best read from."""
+    averaged = set(metadata["ema"] or {})
+    items = {
+        "ema": {name: tree for name, tree in target.items() if name in averaged},
+        "params": {name: tree for name, tree in target.items() if name not in averaged},
+    }
+    return {name: tree for name, tree in items.items() if tree}
 
 
 def check_architecture(run: Path, target: dict) -> None:
-    """Raises InputError unless the newest checkpoint has the shapes of `target`."""
+    """Raises InputError unless the newest checkpoint has the shapes of `target`, and no others."""
     with _newest(run) as (checkpoints, step):
-        metadata = checkpoints.item_metadata(step)
-        shapes = {item: _shapes(metadata[item]) for item in target}
+        _check_shapes(run, step, checkpoints, target, whole=True)
+
+
+def _check_shapes(
+    run: Path, step: int, checkpoints: ocp.CheckpointManager, target: dict, whole: bool = False
+) -> None:
+    """Compares the shapes of items; parts that `target` does not name count where `whole`."""
+    metadata = checkpoints.item_metadata(step)
     for item, tree in target.items():
-        found, expected = shapes[item], _shapes(tree)
+        there = metadata[item]
+        found = _shapes(there if whole else {part: there[part] for part in tree if part in there})
+        expected = _shapes(tree)
         for name in sorted(found.keys() | expected.keys()):
             if found.get(name) != expected.get(name):
                 raise InputError(
@@ -116,7 +153,7 @@ def _newest(run: Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
     if step is None:
         raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
     # which items there are must be said, or Orbax guesses (and warns)
-    handlers = {name: ocp.StandardCheckpointHandler() for name in ("params", "ema", "optimizer")}
+    handlers = {name: ocp.PyTreeCheckpointHandler() for name in ("params", "ema", "optimizer")}
     try:
         with ocp.CheckpointManager(
             (run / "checkpoints").absolute(),
@@ -124,6 +161,8 @@ def _newest(run: Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
             item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
         ) as checkpoints:
             yield checkpoints, step
+    except InputError:
+        raise
     except Exception as error:  # Orbax raises anything for files that are missing or damaged
         raise InputError(
             f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read "

@@ -61,7 +61,7 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
     _check_divides(experiment.model, "norm_groups", f"{prefix}model.")
 
 
-def _check_divides(network: c.KLAutoencoder | c.UNet, name: str, prefix: str) -> None:
+def _check_divides(network: c.ConvolutionalAutoencoder | c.UNet, name: str, prefix: str) -> None:
     """Raises InputError unless the field `name` divides the channels of every level."""
     for channels in (mult * network.channels for mult in network.channel_mults):
         if channels % getattr(network, name):

@@ -41,8 +41,8 @@ class Data:
 
 
 @dataclass(frozen=True)
-class KLAutoencoder:
-    """The KL autoencoder (Rombach et al. 2022, appendix G); defaults are the original's kl-f8.
+class ConvolutionalAutoencoder:
+    """What the KL and the VQ first stage have in common (Rombach et al. 2022, appendix G).
 
     The downsampling factor is 2^(len(channel_mults) - 1).
     """
@@ -54,14 +54,67 @@ class KLAutoencoder:
     mid_attention: bool = True
     z_channels: int = 4
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for norms and last convolutions
+
+
+@dataclass(frozen=True)
+class KLAutoencoder(ConvolutionalAutoencoder):
+    """Latents drawn from a Gaussian near the standard one; defaults are the original's kl-f8."""
+
+
+@dataclass(frozen=True)
+class VQAutoencoder(ConvolutionalAutoencoder):
+    """Latents are rounded to a codebook; defaults are the original's vq-f4."""
+
+    channel_mults: tuple[int, ...] = (1, 2, 4)
+    z_channels: int = 3  # of a code
+    codebook_size: int = 8192
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """A patch discriminator that learns to tell reconstructions from images (Isola et al. 2017)."""
+
+    weight: float = 0.0  # 0: none
+    start: int = 50_001  # the step from which on it takes part
+    loss: Literal["hinge", "vanilla", "non_saturating"] = "hinge"
+    adaptive: bool = True  # times |gradient of the rest| / |its gradient| at the last layer
+    channels: int = 64
+    layers: int = 3
+    r1_weight: float = 0.0  # of the gradient penalty on images (Mescheder et al. 2018)
+    lecam_weight: float = 0.0  # of the regularisation by Tseng et al. 2021
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """How the codes of a VQ first stage learn."""
+
+    update: Literal["gradient", "ema"] = "gradient"  # ema: moving means of what rounds to a code
+    decay: float = 0.99  # of the moving averages of means and of use
+    weight: float = 1.0  # of |code - sg[latent]|^2, with gradient
+    commitment: float = 0.25  # weight of |latent - sg[code]|^2
+    revive_below: float = 0.0  # share of equal use below which a code moves to a latent; 0: never
 
 
 @dataclass(frozen=True)
 class AutoencoderLoss:
-    """Weights of the terms that train a first stage."""
+    """Weights of the terms that train a first stage.
+
+    Distance to the image: (reconstruction + perceptual) / exp(s) + s for each number of the image,
+    with log-variance s, summed over the image or averaged.
+    """
 
     reconstruction: Literal["l1", "l2"] = "l1"
+    reduction: Literal["sum", "mean"] = "sum"  # the original's KL and VQ stages, in this order
+    perceptual_weight: float = 0.0  # of LPIPS; 0: none
+    perceptual: Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"] = (
+        "vgg"
+    )
+    perceptual_weights: str | None = None  # file or folder; None: found or fetched
+    learn_log_variance: bool = False  # the original keeps s = 0: it is in no optimizer there
     kl_weight: float = 1e-6
+    codebook: Codebook = field(default_factory=Codebook)
+    adversary: Adversary = field(default_factory=Adversary)
 
 
 @dataclass(frozen=True)
@@ -170,7 +223,7 @@ class Train:
 class FirstStageExperiment:
     """Trains an autoencoder."""
 
-    model: KLAutoencoder = field(default_factory=KLAutoencoder)
+    model: KLAutoencoder | VQAutoencoder = field(default_factory=KLAutoencoder)
     loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))

@@ -23,7 +23,6 @@ from ldm_jax.config import Experiment, FirstStageExperiment, Text
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.sharding import devices
-from ldm_jax.train import autoencoder_step, diffusion_step
 from ldm_jax.types import FirstStage, LatentDiffusion, Params
 
 
@@ -55,22 +54,19 @@ def as_python(experiment: Experiment | FirstStageExperiment) -> str:
     return f"from ldm_jax.config import *  # noqa: F403\n\nconfig = {body}\n"
 
 
-def first_stage_target(first_stage: FirstStage) -> dict:
-    """The shapes of {"params", "ema"} in a first stage's checkpoints."""
-    params = jax.eval_shape(first_stage.init, jax.random.key(0))
-    return {"params": params, "ema": {name: params[name] for name in autoencoder_step.TRAINED}}
+def first_stage_shapes(first_stage: FirstStage) -> Params:
+    """The shapes of a first stage's params."""
+    return jax.eval_shape(first_stage.init, jax.random.key(0))
 
 
-def weights_target(model: LatentDiffusion) -> dict:
-    """The shapes of {"params", "ema"} in a diffusion model's checkpoints."""
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    params["first_stage"] = jax.eval_shape(model.first_stage.init, jax.random.key(0))
-    return {"params": params, "ema": {name: params[name] for name in diffusion_step.TRAINED}}
+def model_shapes(model: LatentDiffusion) -> Params:
+    """The shapes of a diffusion model's params."""
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    return {**shapes, "first_stage": first_stage_shapes(model.first_stage)}
 
 
-def _load_weights(run: Path, target: dict) -> Params:
-    weights = checkpoint.restore_weights(run, devices("jit").target(target))
-    return {**weights["params"], **weights["ema"]}
+def _load_weights(run: Path, shapes: Params) -> Params:
+    return checkpoint.restore_weights(run, devices("jit").target(shapes))
 
 
 def load_first_stage_config(run: Path) -> FirstStageExperiment:
@@ -82,7 +78,7 @@ def load_first_stage_config(run: Path) -> FirstStageExperiment:
     config = _load_config(run)
     if not isinstance(config, FirstStageExperiment):
         raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
-    checkpoint.check_architecture(run, first_stage_target(build.build_first_stage(config.model)))
+    checkpoint.check_weights(run, first_stage_shapes(build.build_first_stage(config.model)))
     if checkpoint.latest_step(run) < config.train.steps:
         print(f"warning: first stage '{run}' has not finished its training", file=sys.stderr)
     return replace(config, run=str(run))
@@ -90,7 +86,7 @@ def load_first_stage_config(run: Path) -> FirstStageExperiment:
 
 def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
     """The averaged weights of a first stage's run; its latents are unscaled."""
-    return _load_weights(run, first_stage_target(first_stage))
+    return _load_weights(run, first_stage_shapes(first_stage))
 
 
 class Trained(NamedTuple):
@@ -112,7 +108,7 @@ def load(run: Path) -> Trained:
         InputError: not a run, a run of a first stage, or one without a checkpoint that fits it.
     """
     described = describe(run)
-    return described._replace(params=_load_weights(run, weights_target(described.model)))
+    return described._replace(params=_load_weights(run, model_shapes(described.model)))
 
 
 def describe(run: Path) -> Trained:

@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 from ldm_jax import build, checkpoint, checks, cli, pictures, runs
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import Data, Experiment, FirstStageExperiment, Label, Text
+from ldm_jax.config import AutoencoderLoss, Data, Experiment, FirstStageExperiment, Label, Text
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.generate import make_generate, padded_grid
@@ -21,8 +21,8 @@ from ldm_jax.train import autoencoder_step, diffusion_step
 from ldm_jax.train.loop import fit
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.scale import measure_scale
-from ldm_jax.train.state import averaged_params, make_train_step, new_state
-from ldm_jax.types import FirstStage, LatentDiffusion, Params, TrainState
+from ldm_jax.train.state import Objective, averaged_params, make_train_step, new_state
+from ldm_jax.types import Array, FirstStage, LatentDiffusion, Params, TrainState
 
 
 class Source(NamedTuple):
@@ -69,10 +69,8 @@ def train(experiment: Experiment | FirstStageExperiment, run: Path, dry_run: boo
     tokenizer = _tokenizer(experiment, run, source)
     model = build.build_model(experiment, tokenizer)
     if checkpoint.latest_step(run) is not None:
-        optim = optimizer(experiment.optim, experiment.train.steps)
-        _check_architecture(
-            run, runs.weights_target(model)["params"], optim, diffusion_step.TRAINED
-        )
+        objective = diffusion_step.diffusion_objective(model, _drop(experiment))
+        _check_architecture(run, runs.model_shapes(model), experiment, objective)
     _look(experiment.data, source, model.conditioner.keys, tokenizer)
     if dry_run:
         return
@@ -88,16 +86,35 @@ def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: st
     check_batch(experiment.data.batch_size, f"{prefix}data.batch_size")
     source = Source(*pipeline.open_source(experiment.data))
     if checkpoint.latest_step(run) is not None:
-        params = runs.first_stage_target(build.build_first_stage(experiment.model))["params"]
-        optim = optimizer(experiment.optim, experiment.train.steps)
-        _check_architecture(run, params, optim, autoencoder_step.TRAINED)
+        first_stage = build.build_first_stage(experiment.model)
+        objective = build.build_autoencoder_objective(first_stage, experiment.loss)
+        params = jax.eval_shape(
+            lambda key: _init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
+        )
+        _check_architecture(run, params, experiment, objective)
     _look(experiment.data, source)
     return source
 
 
-def _check_architecture(run: Path, params: Params, optim, trained: tuple[str, ...]) -> None:
+def _init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array) -> Params:
+    """All params of a first stage that is to be trained, the perceptual network's drawn too."""
+    stage_key, helper_key, perceptual_key = jax.random.split(key, 3)
+    params = first_stage.init(stage_key)
+    params |= autoencoder_step.init_helpers(first_stage, loss, helper_key, params)
+    if loss.perceptual_weight:
+        params["perceptual"] = build.build_perceptual(loss).init(perceptual_key)
+    return params
+
+
+def _check_architecture(
+    run: Path,
+    params: Params,
+    experiment: Experiment | FirstStageExperiment,
+    objective: Objective,
+) -> None:
     """Raises InputError unless training could go on from the newest checkpoint."""
-    state = jax.eval_shape(lambda params: new_state(params, optim, trained), params)
+    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    state = jax.eval_shape(lambda params: new_state(params, optim, objective), params)
     checkpoint.check_architecture(run, checkpoint.parts(state))
 
 
@@ -131,14 +148,10 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
     runs.write(run, experiment, None, source.info)
     first_stage = build.build_first_stage(experiment.model)
     init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
-    optim = optimizer(experiment.optim, experiment.train.steps)
-    state = new_state(jax.jit(first_stage.init)(init_key), optim, autoencoder_step.TRAINED)
-    step = make_train_step(
-        autoencoder_step.autoencoder_loss(first_stage, experiment.loss),
-        optim,
-        autoencoder_step.TRAINED,
-        experiment.optim.ema_decay,
-    )
+    objective = build.build_autoencoder_objective(first_stage, experiment.loss)
+    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    params = jax.jit(lambda key: _init_first_stage(first_stage, experiment.loss, key))(init_key)
+    step = make_train_step(objective, optim, experiment.optim.ema_decay)
     example = next(_data(experiment.data, source, experiment.seed + 1))
     fit(
         "first stage",
@@ -146,7 +159,7 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
         experiment.train,
         devices(experiment.train.devices),
         step,
-        state,
+        new_state(params, optim, objective),
         _data(experiment.data, source, experiment.seed),
         step_key,
         picture=_reconstructions(first_stage, example["image"][: experiment.train.num_samples]),
@@ -182,14 +195,9 @@ def _train_diffusion(
         params["first_stage"] |= measure_scale(
             model.first_stage, params["first_stage"], batches, scale_key, experiment.latent_scale
         )
-    optim = optimizer(experiment.optim, experiment.train.steps)
-    drop = getattr(experiment.condition, "drop", 0.0)
-    step = make_train_step(
-        diffusion_step.diffusion_loss(model, drop),
-        optim,
-        diffusion_step.TRAINED,
-        experiment.optim.ema_decay,
-    )
+    objective = diffusion_step.diffusion_objective(model, _drop(experiment))
+    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    step = make_train_step(objective, optim, experiment.optim.ema_decay)
     keys = model.conditioner.keys
     example = next(_data(experiment.data, source, experiment.seed + 1, keys, tokenizer))
     n = min(experiment.train.num_samples, len(example["image"]))
@@ -199,11 +207,15 @@ def _train_diffusion(
         experiment.train,
         devices(experiment.train.devices),
         step,
-        new_state(params, optim, diffusion_step.TRAINED),
+        new_state(params, optim, objective),
         _data(experiment.data, source, experiment.seed, keys, tokenizer),
         step_key,
         picture=_samples(experiment, model, {key: example[key][:n] for key in keys}, n),
     )
+
+
+def _drop(experiment: Experiment) -> float:
+    return getattr(experiment.condition, "drop", 0.0)
 
 
 def _samples(experiment: Experiment, model: LatentDiffusion, inputs: dict, n: int) -> Callable:

@@ -73,23 +73,44 @@ class Gaussian(NamedTuple):
     log_variance: Array  # [B, h, w, c]
 
 
+class Reconstruction(NamedTuple):
+    """What a first stage makes of images while it learns.
+
+    image:   [B, H, W, 3]
+    terms:   what regularises the latents, by name, each [B]: "kl", or "commitment" and "codebook"
+    latents: [B, h, w, c] unscaled, as the encoder gives them: drawn, or before they are rounded
+    codes:   [B, h, w] int32, which code each was rounded to; None where there is no codebook
+    """
+
+    image: Array
+    terms: dict[str, Array]
+    latents: Array
+    codes: Array | None = None
+
+
 class FirstStage(NamedTuple):
     """Images to latents and back.
 
-    init:      key -> params (with the scale of its latents, as in autoencoders/latents.py)
-    posterior: (params, images) -> Gaussian, unscaled
-    encode:    (params, images, keys [B]) -> scaled latents drawn from the posterior
-    decode:    (params, latents) -> images
-    factor:    pixels per latent in each direction
-    channels:  c
+    init:        key -> params (with the scale of its latents, as in autoencoders/latents.py)
+    posterior:   (params, images) -> Gaussian, unscaled; of log-variance -inf where nothing is drawn
+    encode:      (params, images, keys [B]) -> scaled latents drawn from the posterior
+    decode:      (params, latents) -> images
+    reconstruct: (params, images, keys [B]) -> Reconstruction
+    factor:      pixels per latent in each direction
+    channels:    c
+    parts:       the names in params of what training changes
+    last_layer:  the path in params of the kernel nearest to the image
     """
 
     init: Callable[[Array], Params]
     posterior: Callable[[Params, Array], Gaussian]
     encode: Callable[[Params, Array, Array], Array]
     decode: Callable[[Params, Array], Array]
+    reconstruct: Callable[[Params, Array, Array], Reconstruction]
     factor: int
     channels: int
+    parts: tuple[str, ...]
+    last_layer: tuple[str, ...]
 
 
 class Cond(flax.struct.PyTreeNode):

@@ -11,7 +11,7 @@ import tiny
 from ldm_jax import checkpoint
 from ldm_jax.errors import InputError
 from ldm_jax.sharding import devices
-from ldm_jax.train.state import new_state
+from ldm_jax.train.state import minimise, new_state
 
 ADAM = optax.adam(0.1)
 
@@ -23,7 +23,7 @@ def stream():
 def make(step, width=3):
     """A state whose every number is different."""
     params = {"net": {"w": jnp.linspace(0.0, 1.0, width) * step}, "other": jnp.array(7.0)}
-    state = new_state(params, ADAM, ("net",))
+    state = new_state(params, ADAM, minimise(None, ("net",)))
     _, opt_state = ADAM.update({"net": {"w": params["net"]["w"] ** 2}}, state.opt_state)
     ema = jax.tree.map(lambda w: w + 0.5, state.ema)
     return state.replace(step=jnp.array(step, jnp.int32), ema=ema, opt_state=opt_state)
@@ -55,8 +55,11 @@ def test_what_is_saved_comes_back_bit_for_bit_with_the_place_in_the_data(tmp_pat
 def test_weights_are_read_alone(tmp_path):
     write(tmp_path, [3, 6])
     state = make(6)
-    weights = {"params": state.params, "ema": state.ema}
+    weights = {**state.params, **state.ema}  # the averages, where they are kept
     tiny.assert_same(checkpoint.restore_weights(tmp_path, target(weights)), weights)
+    for part in ("net", "other"):
+        alone = {part: weights[part]}
+        tiny.assert_same(checkpoint.restore_weights(tmp_path, target(alone)), alone)
 
 
 def test_the_newest_checkpoints_are_kept(tmp_path):
@@ -92,11 +95,16 @@ def test_another_architecture_is_refused_with_both_shapes(tmp_path):
     with pytest.raises(InputError, match=r"params other is \(\) there and absent here"):
         checkpoint.check_architecture(tmp_path, less)
     checkpoint.check_architecture(tmp_path, {"params": state.params, "ema": state.ema})
+    checkpoint.check_weights(tmp_path, {"other": state.params["other"]})
+    with pytest.raises(InputError, match=r"ema net/w is \(3,\) there and \(4,\) here"):
+        checkpoint.check_weights(tmp_path, {"net": {"w": jnp.ones(4)}})
+    with pytest.raises(InputError, match=r"params new is absent there and \(2,\) here"):
+        checkpoint.check_weights(tmp_path, {"new": jnp.ones(2)})
 
 
 def test_a_run_without_a_checkpoint_is_refused(tmp_path):
     with pytest.raises(InputError, match="has no checkpoint: train it first"):
-        checkpoint.restore_weights(tmp_path, {"params": {}})
+        checkpoint.restore_weights(tmp_path, {})
 
 
 def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
@@ -106,4 +114,4 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
             file.write_bytes(b"")
     state = make(3)
     with pytest.raises(InputError, match="checkpoints/3' cannot be read"):
-        checkpoint.restore_weights(tmp_path, target({"params": state.params, "ema": state.ema}))
+        checkpoint.restore_weights(tmp_path, target(state.params))

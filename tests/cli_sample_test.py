@@ -17,7 +17,7 @@ from ldm_jax import build, checkpoint, cli, runs
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline
 from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import new_state
+from ldm_jax.train.state import minimise, new_state
 
 TOOL = Path(__file__).parents[1] / "sample.py"
 spec = importlib.util.spec_from_file_location("sample_tool", TOOL)
@@ -38,7 +38,9 @@ def class_run(image_folder, tmp_path_factory):
     model = build.build_model(experiment, None)
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     params["conditioner"] = jax.tree.map(lambda x: 5.0 * x, params["conditioner"])  # seen clearly
-    state = new_state(params, optimizer(experiment.optim, 1), ("denoiser", "conditioner"))
+    state = new_state(
+        params, optimizer(experiment.optim, 1), minimise(None, ("denoiser", "conditioner"))
+    )
     data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
     runs.write(run, experiment, None, info)
     with checkpoint.manager(run) as saves:

@@ -27,7 +27,7 @@ from ldm_jax.config import (
     Train,
     UNet,
 )
-from ldm_jax.types import LatentDiffusion
+from ldm_jax.types import FirstStage, LatentDiffusion
 
 SIZE = 8  # pixels a side
 COLORS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 220), "grey": (128,) * 3}
@@ -84,6 +84,11 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
         train=train,
     )
     return replace(default, **changes)
+
+
+def first_stage(**functions) -> FirstStage:
+    """A first stage with these functions and numbers, and no others."""
+    return FirstStage(**{**dict.fromkeys(FirstStage._fields), "factor": 1, **functions})
 
 
 def with_pictures(experiment: Experiment) -> Experiment:

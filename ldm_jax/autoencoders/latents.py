@@ -1,12 +1,13 @@
-"""The scale of latents: what the denoiser sees has about zero mean and unit variance.
+"""Latents: drawn from a posterior, and scaled to about zero mean and unit variance.
 
 Rombach et al. 2022 (appendix G) divide by one standard deviation; a shift and a scale a channel do
 better where channels differ, or where their means are large against their spread.
 """
 
+import jax
 import jax.numpy as jnp
 
-from ldm_jax.types import Array, Params
+from ldm_jax.types import Array, Gaussian, Params
 
 
 def unit(channels: int) -> Params:
@@ -22,3 +23,13 @@ def scaled(params: Params, z: Array) -> Array:
 def unscaled(params: Params, z: Array) -> Array:
     """The inverse of `scaled`: z [B, h, w, c] as the decoder takes it."""
     return z / params["scale"] + params["shift"]
+
+
+def draw(q: Gaussian, keys: Array) -> Array:
+    """One draw an example from q, by reparametrisation (Kingma and Welling 2014, section 2.4).
+
+    Args:
+        keys: [B], one key an example.
+    """
+    noise = jax.vmap(lambda key: jax.random.normal(key, q.mean.shape[1:]))(keys)
+    return q.mean + jnp.exp(0.5 * q.log_variance) * noise

@@ -1,5 +1,7 @@
 """How far a reconstruction is from its image."""
 
+from typing import Literal
+
 import jax.numpy as jnp
 
 from ldm_jax.types import Array
@@ -13,3 +15,23 @@ def l1(image: Array, reconstruction: Array) -> Array:
 def l2(image: Array, reconstruction: Array) -> Array:
     """Squared error summed over each image: [B, H, W, C] twice -> [B]."""
     return jnp.sum(jnp.square(image - reconstruction), axis=(1, 2, 3))
+
+
+def negative_log_likelihood(
+    error: Array,
+    perceptual: Array | float,
+    log_variance: Array,
+    numbers: int,
+    reduction: Literal["sum", "mean"],
+) -> Array:
+    """(|x - y| + p) / exp(s) + s for each number of an image, [B] (the original's nll_loss).
+
+    Args:
+        error: [B], summed over each image's numbers.
+        perceptual: [B], a distance of images, counted once for each number; or 0.
+        log_variance: s, a scalar.
+        numbers: H W C.
+        reduction: over each image's numbers.
+    """
+    total = (error + numbers * perceptual) * jnp.exp(-log_variance) + numbers * log_variance
+    return total if reduction == "sum" else total / numbers

@@ -54,15 +54,17 @@ class SpatialSelfAttention(nn.Module):
     groups: int
     epsilon: float
     zero_init: bool
+    dtype: str = "float32"  # of all but the norm and the scores
 
     @nn.compact
     def __call__(self, x):
         """Returns [B, h, w, C]."""
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, self.epsilon, "norm").reshape(B, h * w, C)
-        qkv = nn.Dense(3 * C, name="qkv")(y)
+        qkv = nn.Dense(3 * C, dtype=self.dtype, name="qkv")(y)
         # head-major: the channels are laid out [heads, (q, k, v), d]
         q, k, v = jnp.moveaxis(qkv.reshape(B, h * w, self.heads, 3, C // self.heads), 3, 0)
         y = attention(q, k, v).reshape(B, h * w, C)
         init = nn.initializers.zeros if self.zero_init else nn.linear.default_kernel_init
-        return x + nn.Dense(C, kernel_init=init, name="out")(y).reshape(B, h, w, C)
+        out = nn.Dense(C, kernel_init=init, dtype=self.dtype, name="out")
+        return x + out(y).reshape(B, h, w, C)

@@ -6,10 +6,10 @@ import jax
 from ldm_jax.nn.norm import group_norm
 
 
-def conv3x3(channels: int, name: str, zero_init: bool = False) -> nn.Conv:
-    """A 3x3 convolution that keeps the size."""
+def conv3x3(channels: int, name: str, zero_init: bool = False, dtype: str = "float32") -> nn.Conv:
+    """A 3x3 convolution that keeps the size and computes in `dtype`; its weights are float32."""
     init = nn.initializers.zeros if zero_init else nn.linear.default_kernel_init
-    return nn.Conv(channels, (3, 3), padding=1, kernel_init=init, name=name)
+    return nn.Conv(channels, (3, 3), padding=1, kernel_init=init, dtype=dtype, name=name)
 
 
 class ResBlock(nn.Module):
@@ -19,19 +19,21 @@ class ResBlock(nn.Module):
     groups: int
     epsilon: float
     zero_init: bool = False  # starts as the identity
+    dtype: str = "float32"  # of all but the norms
 
     @nn.compact
     def __call__(self, x, embedding=None):
         """x [B, h, w, C], embedding [B, E] or None -> [B, h, w, channels]."""
-        y = conv3x3(self.channels, "conv1")(
-            nn.silu(group_norm(x, self.groups, self.epsilon, "norm1"))
-        )
+        y = nn.silu(group_norm(x, self.groups, self.epsilon, "norm1"))
+        y = conv3x3(self.channels, "conv1", dtype=self.dtype)(y)
         if embedding is not None:
-            y += nn.Dense(self.channels, name="embedding")(nn.silu(embedding))[:, None, None]
+            y += nn.Dense(self.channels, dtype=self.dtype, name="embedding")(nn.silu(embedding))[
+                :, None, None
+            ]
         y = nn.silu(group_norm(y, self.groups, self.epsilon, "norm2"))
-        y = conv3x3(self.channels, "conv2", self.zero_init)(y)
+        y = conv3x3(self.channels, "conv2", self.zero_init, self.dtype)(y)
         if x.shape[-1] != self.channels:
-            x = nn.Dense(self.channels, name="skip")(x)
+            x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
         return x + y
 
 
@@ -42,18 +44,24 @@ class Downsample(nn.Module):
     """
 
     padding: tuple[tuple[int, int], tuple[int, int]]
+    dtype: str = "float32"
 
     @nn.compact
     def __call__(self, x):
         """x [B, h, w, C] -> [B, h / 2, w / 2, C]."""
-        return nn.Conv(x.shape[-1], (3, 3), 2, padding=self.padding, name="conv")(x)
+        conv = nn.Conv(x.shape[-1], (3, 3), 2, padding=self.padding, dtype=self.dtype, name="conv")
+        return conv(x)
 
 
 class Upsample(nn.Module):
     """Doubles the resolution by nearest neighbours and a convolution."""
 
+    dtype: str = "float32"
+
     @nn.compact
     def __call__(self, x):
         """x [B, h, w, C] -> [B, 2 h, 2 w, C]."""
         B, h, w, C = x.shape
-        return conv3x3(C, "conv")(jax.image.resize(x, (B, 2 * h, 2 * w, C), "nearest"))
+        return conv3x3(C, "conv", dtype=self.dtype)(
+            jax.image.resize(x, (B, 2 * h, 2 * w, C), "nearest")
+        )

@@ -1,33 +1,132 @@
-"""The objective of the first stage (Rombach et al. 2022, eq. 25, without its adversary)."""
+"""The objective of the first stage (Rombach et al. 2022, eq. 25).
 
+Both sides of the game, encoder and decoder on the one and the discriminator on the other, learn
+from one reconstruction: the decoder runs once forward and once backward. How much the discriminator
+is heeded follows from gradients at the decoder's last layer.
+"""
+
+import jax
 import jax.numpy as jnp
 
-from ldm_jax.autoencoders.kl import draw
-from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import AutoencoderLoss
-from ldm_jax.losses.kl import kl_to_standard_normal
-from ldm_jax.losses.reconstruction import l1, l2
-from ldm_jax.train.state import Loss
-from ldm_jax.types import FirstStage
+from ldm_jax.losses.adversarial import adaptive_weight
+from ldm_jax.losses.perceptual import Perceptual
+from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
+from ldm_jax.train.adversary import init_adversary, play
+from ldm_jax.train.codebook import init_statistics, learn_codes
+from ldm_jax.train.state import Objective, Outcome, example_keys, unchanged
+from ldm_jax.types import Array, FirstStage, Params
 
-TRAINED = ("encoder", "decoder")
+
+def init_helpers(
+    first_stage: FirstStage, config: AutoencoderLoss, key: Array, params: Params
+) -> Params:
+    """The parts of params that only training needs, but for the perceptual network's weights.
+
+    {"log_variance"} where it is learned, those of the adversary, and those that count codes.
+
+    Args:
+        params: of the first stage.
+    """
+    helpers = init_adversary(config.adversary, key)
+    if config.learn_log_variance:
+        helpers["log_variance"] = jnp.zeros(())
+    if "quantizer" in first_stage.parts:
+        helpers |= init_statistics(config.codebook, params)
+    return helpers
 
 
-def autoencoder_loss(first_stage: FirstStage, config: AutoencoderLoss) -> Loss:
-    """Sum of weighted terms, each a number an image: a further term is a further entry."""
-    distance = {"l1": l1, "l2": l2}[config.reconstruction]
+def autoencoder_objective(
+    first_stage: FirstStage, config: AutoencoderLoss, perceptual: Perceptual | None = None
+) -> Objective:
+    """The objective over params = the first stage's, those of `init_helpers`, and "perceptual".
 
-    def loss(params, batch, keys):
+    Args:
+        perceptual: the distance whose weights are params["perceptual"]; needed where
+            `config.perceptual_weight` is not 0.
+    """
+    by_gradient = config.codebook.update == "gradient"
+    stage = tuple(n for n in first_stage.parts if by_gradient or n != "quantizer")
+    trained = stage
+    if config.learn_log_variance:
+        trained += ("log_variance",)
+    if config.adversary.weight:
+        trained += ("discriminator",)
+    weights = {
+        "kl": config.kl_weight,
+        "commitment": config.codebook.commitment,
+        "codebook": config.codebook.weight if by_gradient else 0.0,
+    }
+
+    def distance(params, image, fake, log_variance):
+        """How far reconstructions are from their images, and of what it consists."""
+        error = {"l1": l1, "l2": l2}[config.reconstruction](image, fake)
+        metrics, seen = {"reconstruction": jnp.mean(error)}, 0.0
+        if config.perceptual_weight:
+            seen = perceptual.distance(params["perceptual"], fake, image)
+            metrics["perceptual"] = jnp.mean(seen)
+        numbers = image[0].size
+        nll = negative_log_likelihood(
+            error, config.perceptual_weight * seen, log_variance, numbers, config.reduction
+        )
+        mse = jnp.mean(jnp.square((image - fake) / 2.0))
+        return jnp.mean(nll), {**metrics, "psnr": -10.0 * jnp.log10(mse)}
+
+    def outcome(params, batch, key, step, average):
         image = batch["image"]
-        q = first_stage.posterior(params, image)
-        reconstruction = first_stage.decode(params, scaled(params, draw(q, keys)))
-        terms = {  # name: (weight, [B])
-            "reconstruction": (1.0, distance(image, reconstruction)),
-            "kl": (config.kl_weight, kl_to_standard_normal(q)),
-        }
-        total = jnp.mean(sum(weight * term for weight, term in terms.values()))
-        metrics = {name: jnp.mean(term) for name, (_, term) in terms.items()}
-        error = jnp.mean(jnp.square((image - reconstruction) / 2.0))
-        return total, {"loss": total, **metrics, "psnr": -10.0 * jnp.log10(error)}
 
-    return loss
+        def reconstruct(chosen):
+            made = first_stage.reconstruct({**params, **chosen}, image, example_keys(key, batch))
+            return (made.image, made.terms), made
+
+        (fake, terms), pull_back, made = jax.vjp(
+            reconstruct, {name: params[name] for name in stage}, has_aux=True
+        )
+        log_variance = params.get("log_variance", jnp.zeros(()))
+        (loss, metrics), (by_fake, by_log_variance) = jax.value_and_grad(
+            lambda *x: distance(params, image, *x), (0, 1), has_aux=True
+        )(fake, log_variance)
+        gradients = {"log_variance": by_log_variance} if config.learn_log_variance else {}
+        changes = {}
+
+        if config.adversary.weight:
+            played = play(config.adversary, params, image, fake, step, average)
+            nothing = jax.tree.map(jnp.zeros_like, terms)
+
+            def at_last_layer(by_fake):  # the compiler drops the rest of this way back
+                (gradient,) = pull_back((by_fake, nothing))
+                for name in first_stage.last_layer:
+                    gradient = gradient[name]
+                return average(gradient)
+
+            balance = jnp.where(step >= config.adversary.start, config.adversary.weight, 0.0)
+            if config.adversary.adaptive:
+                balance *= adaptive_weight(at_last_layer(by_fake), at_last_layer(played.by_fake))
+            by_fake += balance * played.by_fake
+            loss += balance * played.metrics["generator"]
+            metrics |= {**played.metrics, "adversary_weight": balance}
+            gradients["discriminator"] = played.gradient
+            changes = played.changes
+
+        by_terms = {name: jnp.full_like(x, weights[name] / len(x)) for name, x in terms.items()}
+        gradients |= pull_back((by_fake, by_terms))[0]
+        for name, term in terms.items():
+            metrics[name] = jnp.mean(term)
+            loss += weights[name] * metrics[name]
+        if config.learn_log_variance:
+            metrics["log_variance"] = log_variance
+        gradients, metrics = average((gradients, {**metrics, "loss": loss}))
+
+        change_codes = unchanged
+        if made.codes is not None:
+            found, change_codes = learn_codes(
+                config.codebook, params, made.latents, made.codes, batch["position"], key, average
+            )
+            metrics |= found
+
+        def change(parts):
+            return change_codes(parts | {n: x for n, x in changes.items() if n in parts})
+
+        return Outcome(gradients, metrics, change)
+
+    return Objective(trained, stage, outcome)

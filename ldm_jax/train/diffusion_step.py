@@ -7,10 +7,15 @@ from ldm_jax.conditioning.dropout import drop
 from ldm_jax.diffusion.loss import simple_loss
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.diffusion.times import random_times
-from ldm_jax.train.state import Loss
+from ldm_jax.train.state import Loss, Objective, minimise
 from ldm_jax.types import LatentDiffusion
 
 TRAINED = ("denoiser", "conditioner")
+
+
+def diffusion_objective(model: LatentDiffusion, drop_rate: float) -> Objective:
+    """The noise-matching loss as an objective of denoiser and conditioner."""
+    return minimise(diffusion_loss(model, drop_rate), TRAINED)
 
 
 def diffusion_loss(model: LatentDiffusion, drop_rate: float) -> Loss:

@@ -17,11 +17,25 @@ def learning_rate(config: Optim, steps: int) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [config.warmup])
 
 
-def optimizer(config: Optim, steps: int) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019), gradients clipped by global norm where asked."""
+def optimizer(
+    config: Optim, steps: int, trained: tuple[str, ...] = ()
+) -> optax.GradientTransformation:
+    """AdamW (Loshchilov and Hutter 2019), gradients clipped by global norm where asked.
+
+    Args:
+        trained: the parts that train; a "discriminator" among them is clipped on its own.
+    """
     adamw = optax.adamw(
         learning_rate(config, steps), config.b1, config.b2, weight_decay=config.weight_decay
     )
     if config.clip is None:
         return adamw
-    return optax.chain(optax.clip_by_global_norm(config.clip), adamw)
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip), adamw)
+
+    if "discriminator" not in trained:
+        return clipped
+
+    def side(parts):
+        return {name: "adversary" if name == "discriminator" else "others" for name in parts}
+
+    return optax.partition({"adversary": clipped, "others": clipped}, side)

@@ -1,6 +1,7 @@
 """The state of training and the one update that every objective shares."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,28 +11,78 @@ from ldm_jax.types import Array, Batch, Metrics, Params, TrainState
 
 # (params, batch, keys [B]) -> (scalar loss, metrics), both averaged over the batch
 Loss = Callable[[Params, Batch, Array], tuple[Array, Metrics]]
+Average = Callable  # tree of arrays -> their averages over the devices
+
+
+def unchanged(parts: Params) -> Params:
+    """Leaves parts of params as the optimizer made them."""
+    return parts
+
+
+class Outcome(NamedTuple):
+    """What an objective says of one batch, the same on every device.
+
+    gradients: of the trained parts
+    changes:   any parts of params -> the same parts with what changes otherwise than by gradients,
+               such as moving means; applied after the update, to params and to their average
+    """
+
+    gradients: Params
+    metrics: Metrics
+    changes: Callable[[Params], Params] = unchanged
+
+
+class Objective(NamedTuple):
+    """What training makes smaller, and by changing what.
+
+    trained:  the parts of params that gradients change; the others are carried along as they are
+    averaged: those among them of which a moving average is kept
+    outcome:  (params, batch, key of the step, step, average) -> Outcome
+    """
+
+    trained: tuple[str, ...]
+    averaged: tuple[str, ...]
+    outcome: Callable[[Params, Batch, Array, Array, Average], Outcome]
+
+
+def example_keys(key: Array, batch: Batch) -> Array:
+    """A key an example, [B], that follows from its place in the global batch alone."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, batch["position"])
+
+
+def minimise(loss: Loss, trained: tuple[str, ...]) -> Objective:
+    """One loss, made smaller by all the trained parts together."""
+
+    def outcome(params, batch, key, step, average):
+        def of_trained(chosen):
+            return loss({**params, **chosen}, batch, example_keys(key, batch))
+
+        chosen = {name: params[name] for name in trained}
+        (_, metrics), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
+        return Outcome(*average((gradients, metrics)))
+
+    return Objective(trained, trained, outcome)
 
 
 def new_state(
-    params: Params, optimizer: optax.GradientTransformation, trained: tuple[str, ...]
+    params: Params, optimizer: optax.GradientTransformation, objective: Objective
 ) -> TrainState:
     """The state before the first update.
 
     Args:
         params: a dict of named parts, such as {"denoiser", "conditioner", "first_stage"}.
-        trained: the parts that training changes; the others are carried along as they are.
     """
-    chosen = {name: params[name] for name in trained}
+    averaged = {name: params[name] for name in objective.averaged}
     return TrainState(
         step=jnp.zeros((), jnp.int32),
         params=params,
-        ema=jax.tree.map(jnp.copy, chosen),  # a copy: both are donated to the next step
-        opt_state=optimizer.init(chosen),
+        ema=jax.tree.map(jnp.copy, averaged),  # a copy: both are donated to the next step
+        opt_state=optimizer.init({name: params[name] for name in objective.trained}),
     )
 
 
 def averaged_params(state: TrainState) -> Params:
-    """The weights to use: the moving average of what was trained, the rest as it is."""
+    """The weights to use: the moving averages where they are kept, the rest as it is."""
     return {**state.params, **state.ema}
 
 
@@ -42,7 +93,7 @@ def ema_decay(decay: float, step: Array) -> Array:
 
 
 def make_train_step(
-    loss: Loss, optimizer: optax.GradientTransformation, trained: tuple[str, ...], decay: float
+    objective: Objective, optimizer: optax.GradientTransformation, decay: float
 ) -> Callable:
     """A pure function (state, batch, key, average) -> (state, metrics).
 
@@ -51,25 +102,21 @@ def make_train_step(
     (key, step, position) alone: no way of spreading the batch changes what an example draws.
     """
 
-    def train_step(state: TrainState, batch: Batch, key: Array, average: Callable):
+    def train_step(state: TrainState, batch: Batch, key: Array, average: Average):
         step_key = jax.random.fold_in(key, state.step)
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(step_key, batch["position"])
-        chosen = {name: state.params[name] for name in trained}
-
-        def objective(chosen):
-            return loss({**state.params, **chosen}, batch, keys)
-
-        (_, metrics), gradients = jax.value_and_grad(objective, has_aux=True)(chosen)
-        gradients, metrics = average((gradients, metrics))
-        updates, opt_state = optimizer.update(gradients, state.opt_state, chosen)
-        chosen = optax.apply_updates(chosen, updates)
+        found = objective.outcome(state.params, batch, step_key, state.step, average)
+        chosen = {name: state.params[name] for name in objective.trained}
+        updates, opt_state = optimizer.update(found.gradients, state.opt_state, chosen)
+        params = {**state.params, **optax.apply_updates(chosen, updates)}
         d = ema_decay(decay, state.step + 1)
+        new = {name: params[name] for name in state.ema}
+        ema = jax.tree.map(lambda mean, new: d * mean + (1.0 - d) * new, state.ema, new)
         state = TrainState(
             step=state.step + 1,
-            params={**state.params, **chosen},
-            ema=jax.tree.map(lambda mean, new: d * mean + (1.0 - d) * new, state.ema, chosen),
+            params=found.changes(params),
+            ema=found.changes(ema),
             opt_state=opt_state,
         )
-        return state, {**metrics, "gradient_norm": optax.tree.norm(gradients)}
+        return state, {**found.metrics, "gradient_norm": optax.tree.norm(found.gradients)}
 
     return train_step

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax.autoencoders.kl import draw, kl_autoencoder
-from ldm_jax.autoencoders.latents import unit
+from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.latents import draw, unit
 from ldm_jax.config import KLAutoencoder
 from ldm_jax.types import Gaussian
 

@@ -13,8 +13,8 @@ from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.sharding import devices
 from ldm_jax.train.diffusion_step import TRAINED, diffusion_loss
-from ldm_jax.train.state import make_train_step, new_state
-from ldm_jax.types import FirstStage, LatentDiffusion
+from ldm_jax.train.state import make_train_step, minimise, new_state
+from ldm_jax.types import LatentDiffusion
 
 N, T = 400, 50
 PARAMS = {
@@ -37,7 +37,7 @@ def watched(network=lambda params, z: 0 * z):
         told.update(z=z, steps=steps, cond=cond)
         return network(params, z)
 
-    stage = FirstStage(None, None, encode, None, factor=1, channels=1)
+    stage = tiny.first_stage(encode=encode, channels=1)
     model = LatentDiffusion(
         None,
         denoiser,
@@ -105,14 +105,15 @@ def test_a_small_model_learns_one_batch_behind_a_frozen_conditioner():
     model, params, _ = tiny.model(tiny.experiment())
     adam, trained = optax.adam(1e-2), ("denoiser",)
     assert set(trained) < set(TRAINED)
-    step = devices("jit").lift(make_train_step(diffusion_loss(model, 0.1), adam, trained, 0.9))
+    objective = minimise(diffusion_loss(model, 0.1), trained)
+    step = devices("jit").lift(make_train_step(objective, adam, 0.9))
     batch = {
         "image": np.asarray(jax.random.uniform(jax.random.key(1), (4, 8, 8, 3), minval=-1.0)),
         "tokens": np.tile(np.arange(8, dtype=np.int32), (4, 1)),
         "position": np.arange(4, dtype=np.int32),
     }
     before = tiny.arrays(params)
-    state, losses = new_state(params, adam, trained), []
+    state, losses = new_state(params, adam, objective), []
     for _ in range(40):
         # always the first step's noise
         state, metrics = step(state.replace(step=jnp.array(0)), batch, jax.random.key(0))

@@ -15,7 +15,7 @@ from ldm_jax.config import Train
 from ldm_jax.sharding import devices
 from ldm_jax.train import loop
 from ldm_jax.train.log import Log
-from ldm_jax.train.state import make_train_step, new_state
+from ldm_jax.train.state import make_train_step, minimise, new_state
 
 KEY = jax.random.key(0)
 CONFIG = Train(steps=6, save_every=2, log_every=1, sample_every=0, keep=10)
@@ -38,8 +38,9 @@ def loss(params, batch, keys):
 
 
 def fit(run, config=CONFIG, loss=loss, kind="jit", **hooks):
-    state = new_state({"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}, ADAM, ("net",))
-    step = make_train_step(loss, ADAM, ("net",), 0.9)
+    objective = minimise(loss, ("net",))
+    state = new_state({"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}, ADAM, objective)
+    step = make_train_step(objective, ADAM, 0.9)
     return loop.fit("test", run, config, devices(kind), step, state, stream(), KEY, **hooks)
 
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tiny
 
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
 from ldm_jax.train.scale import measure_scale
-from ldm_jax.types import FirstStage
 
 KEY = jax.random.key(0)
 MEAN = np.array([2.0, -1.0, 0.0])
@@ -18,7 +18,7 @@ def encode(params, images, keys):
     return scaled(params, images)
 
 
-STAGE = FirstStage(None, None, encode, None, factor=1, channels=3)
+STAGE = tiny.first_stage(encode=encode, channels=3)
 
 
 def batches(*stds, mean=2.0, each=8):

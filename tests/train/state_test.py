@@ -7,7 +7,7 @@ import optax
 import pytest
 import tiny
 
-from ldm_jax.train.state import averaged_params, ema_decay, make_train_step, new_state
+from ldm_jax.train.state import averaged_params, ema_decay, make_train_step, minimise, new_state
 
 LR, DECAY = 0.1, 0.5
 KEY = jax.random.key(7)
@@ -30,7 +30,8 @@ def one(tree):
 
 def make(trained=("a", "b"), loss=loss, decay=DECAY):
     sgd = optax.sgd(LR)
-    return new_state(params(), sgd, trained), make_train_step(loss, sgd, trained, decay)
+    objective = minimise(loss, trained)
+    return new_state(params(), sgd, objective), make_train_step(objective, sgd, decay)
 
 
 def test_a_step_goes_down_the_gradient():

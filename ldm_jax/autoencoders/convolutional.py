@@ -1,0 +1,103 @@
+"""The convolutional encoder and decoder that the KL and the VQ first stage share.
+
+Rombach et al. 2022, appendix G; the network is that of Esser et al. 2021 (VQGAN).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.config import ConvolutionalAutoencoder as Config
+from ldm_jax.nn.attention import SpatialSelfAttention
+from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3
+from ldm_jax.types import Array, Params
+
+EPSILON = 1e-6  # of every normalisation in the original autoencoder
+
+
+def _res(config: Config, channels: int, name: str) -> ResBlock:
+    return ResBlock(channels, config.norm_groups, EPSILON, dtype=config.compute, name=name)
+
+
+def _attention(config: Config, name: str) -> SpatialSelfAttention:
+    return SpatialSelfAttention(
+        1, config.norm_groups, EPSILON, zero_init=False, dtype=config.compute, name=name
+    )
+
+
+def _middle(config: Config, x):
+    x = _res(config, x.shape[-1], "mid_res_0")(x)
+    if config.mid_attention:
+        x = _attention(config, "mid_attn")(x)
+    return _res(config, x.shape[-1], "mid_res_1")(x)
+
+
+class Encoder(nn.Module):
+    """Images to what the latents are drawn from, or rounded from."""
+
+    config: Config
+    outputs: int  # channels
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, H, W, 3] -> [B, H / f, W / f, outputs], float32."""
+        c = self.config
+        h = conv3x3(c.channels, "conv_in", dtype=c.compute)(x)
+        last = len(c.channel_mults) - 1
+        for level, mult in enumerate(c.channel_mults):
+            for i in range(c.num_res_blocks):
+                name = f"down_{level}_res_{i}"
+                h = _res(c, mult * c.channels, name)(h)
+                if 2**level in c.attention_factors:
+                    name = f"down_{level}_attn_{i}"
+                    h = _attention(c, name)(h)
+            if level < last:
+                h = Downsample(((0, 1), (0, 1)), c.compute, name=f"down_{level}_downsample")(h)
+        h = _middle(c, h)
+        h = nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out"))
+        h = conv3x3(self.outputs, "conv_out")(h)
+        return nn.Dense(self.outputs, name="quant_conv")(h)
+
+
+class Decoder(nn.Module):
+    """Latents to images; the last convolution, like every norm, is float32 whatever computes."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, z):
+        """z [B, h, w, z_channels], unscaled -> [B, f h, f w, 3]."""
+        c = self.config
+        h = nn.Dense(c.z_channels, name="post_quant_conv")(z)
+        h = conv3x3(c.channels * c.channel_mults[-1], "conv_in", dtype=c.compute)(h)
+        h = _middle(c, h)
+        for level, mult in reversed(list(enumerate(c.channel_mults))):
+            for i in range(c.num_res_blocks + 1):
+                name = f"up_{level}_res_{i}"
+                h = _res(c, mult * c.channels, name)(h)
+                if 2**level in c.attention_factors:
+                    name = f"up_{level}_attn_{i}"
+                    h = _attention(c, name)(h)
+            if level > 0:
+                h = Upsample(c.compute, name=f"up_{level}_upsample")(h)
+        return conv3x3(3, "conv_out")(nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out")))
+
+
+LAST_LAYER = ("decoder", "conv_out", "kernel")
+
+
+def downsampling(config: Config) -> int:
+    """Pixels per latent in each direction."""
+    return 2 ** (len(config.channel_mults) - 1)
+
+
+def init(config: Config, outputs: int, key: Array) -> Params:
+    """{"encoder", "decoder"} for an encoder of `outputs` channels."""
+    encoder_key, decoder_key = jax.random.split(key)
+    image = jnp.zeros((1, downsampling(config), downsampling(config), 3))
+    latent = jnp.zeros((1, 1, 1, config.z_channels))
+    return {
+        "encoder": Encoder(config, outputs).init(encoder_key, image)["params"],
+        "decoder": Decoder(config).init(decoder_key, latent)["params"],
+    }
