@@ -12,7 +12,7 @@ LAYERS = (
     {"autoencoders", "backbones", "conditioning", "adapters", "losses", "data", "metrics"},
     {"checkpoint", "train", "pipelines", "convert"},
 )
-NETWORKS = {"nn", "autoencoders", "backbones", "conditioning"}
+NETWORKS = {"nn", "autoencoders", "backbones", "conditioning", "losses"}
 
 
 def module_name(path: Path) -> str:

@@ -1,11 +1,12 @@
 """The patch discriminator: real or not, patch by patch (Isola et al. 2017, section 3.2.2)."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ldm_jax.types import Array
+from ldm_jax.types import Array, Params
 
 
 def alone(x: Array) -> Array:
@@ -63,6 +64,27 @@ class PatchGAN(nn.Module):
             x = conv(x, self.channels * min(2**n, 8), stride, False, f"conv_{n}")
             x = leaky(BatchNorm(self.average, name=f"norm_{n}")(x))
         return conv(x, 1, 1, True, "conv_out")
+
+
+class Discriminator(NamedTuple):
+    """init: key -> params;  logits: (params, images [B, H, W, 3]) -> [B, h, w, 1]."""
+
+    init: Callable[[Array], Params]
+    logits: Callable[[Params, Array], Array]
+
+
+def patchgan(channels: int, layers: int, average: Callable = alone) -> Discriminator:
+    """The discriminator as functions.
+
+    Args:
+        average: of a value over the devices, for the statistics of the batch.
+    """
+    network = PatchGAN(channels, layers, average)
+    image = jnp.zeros((1, smallest(layers), smallest(layers), 3))
+    return Discriminator(
+        lambda key: network.init(key, image)["params"],
+        lambda params, x: network.apply({"params": params}, x),
+    )
 
 
 def smallest(layers: int) -> int:

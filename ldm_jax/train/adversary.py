@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from ldm_jax.config import Adversary
 from ldm_jax.losses import adversarial
-from ldm_jax.losses.patchgan import PatchGAN
+from ldm_jax.losses.patchgan import patchgan
 from ldm_jax.train.state import Average
 from ldm_jax.types import Array, Metrics, Params
 
@@ -23,8 +23,7 @@ def init_adversary(config: Adversary, key: Array) -> Params:
     """{"discriminator"}, and {"lecam"} where it is used; {} where there is no adversary."""
     if not config.weight:
         return {}
-    image = jnp.zeros((1, 64, 64, 3))  # the weights do not depend on its size
-    params = {"discriminator": PatchGAN(config.channels, config.layers).init(key, image)["params"]}
+    params = {"discriminator": patchgan(config.channels, config.layers).init(key)}
     if config.lecam_weight:
         params["lecam"] = {"real": jnp.zeros(()), "fake": jnp.zeros(())}
     return params
@@ -46,13 +45,10 @@ def play(
     config: Adversary, params: Params, image: Array, fake: Array, step: Array, average: Average
 ) -> Played:
     """What both sides of the game learn from images and reconstructions [B, H, W, 3]."""
-    network = PatchGAN(config.channels, config.layers, average)
+    logits = patchgan(config.channels, config.layers, average).logits
     game = GAMES[config.loss]
     fake = jax.lax.stop_gradient(fake)
     takes_part = step >= config.start
-
-    def logits(weights, x):
-        return network.apply({"params": weights}, x)
 
     def generator(fake):
         return game.generator(logits(params["discriminator"], fake))
