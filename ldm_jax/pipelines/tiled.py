@@ -4,7 +4,7 @@ Both map a first stage to a first stage, so whatever encodes or decodes can have
 memory follows the tile instead of the image. Neighbouring tiles overlap, and where they do, their
 answers are blended linearly, as diffusers' `enable_tiling` does. The result is not quite that of
 the whole image: group normalisation and attention see one tile at a time. `scripts/evaluate.py
-tiling` measures by how much for a run; docs/parity.md says what was found.
+first-stage RUN DATA --tile N --compare` measures by how much; docs/parity.md says what was found.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.autoencoders.kl import draw
-from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.types import Array, FirstStage, Gaussian
+from ldm_jax.autoencoders.latents import draw, scaled
+from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
 
-SMALLEST = 2  # latents a side of a tile, so that neighbours can share one
+SMALLEST = 2  # latents a side of a tile: one to share
 
 
 def tiled(stage: FirstStage, tile: int, overlap: int | None = None) -> FirstStage:
@@ -27,6 +26,7 @@ def tiled(stage: FirstStage, tile: int, overlap: int | None = None) -> FirstStag
     Every tile of an image has one shape, so the network is compiled once; the tiles of an image
     are taken one after another, with those of the whole batch side by side. Latents of `tile` a
     side or less are left whole. A posterior's mean and log-variance are blended, not draws from it.
+    There are no terms and no codes of a reconstruction: nothing is trained by tiles.
 
     Args:
         overlap: latents that neighbours share at least, less than `tile`; None:
@@ -44,7 +44,13 @@ def tiled(stage: FirstStage, tile: int, overlap: int | None = None) -> FirstStag
     def decode(params, latents: Array) -> Array:
         return blend(partial(stage.decode, params), latents, 1, stage.factor)
 
-    return stage._replace(posterior=posterior, encode=encode, decode=decode)
+    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+        z = draw(posterior(params, images), keys)
+        return Reconstruction(decode(params, scaled(params, z)), {}, z)
+
+    return stage._replace(
+        posterior=posterior, encode=encode, decode=decode, reconstruct=reconstruct
+    )
 
 
 def default_overlap(tile: int) -> int:
@@ -97,7 +103,7 @@ def weights(size: int, tile: int, overlap: int, unit: int) -> np.ndarray:
     found[:-1] *= rise[1:, ::-1]
     total = np.zeros(size * unit)
     np.add.at(total, covers, found)
-    return found / total[covers]
+    return np.float32(found / total[covers])
 
 
 def _blended(
@@ -136,7 +142,7 @@ def _blended(
         return jax.tree.map(put, total, one(row, column)), None
 
     def empty(part):
-        return jnp.zeros((len(x), out_units * h, out_units * w, part.shape[-1]), part.dtype)
+        return jnp.zeros((len(x), out_units * h, out_units * w, part.shape[-1]))
 
     total = jax.tree.map(empty, jax.eval_shape(one, 0, 0))
     return jax.lax.scan(add, total, jax.tree.map(jnp.asarray, places))[0]
@@ -154,7 +160,11 @@ def padded(stage: FirstStage) -> FirstStage:
     def encode(params, images: Array, keys: Array) -> Array:
         return stage.encode(params, pad(images, stage.factor), keys)
 
-    return stage._replace(posterior=posterior, encode=encode)
+    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+        found = stage.reconstruct(params, pad(images, stage.factor), keys)
+        return found._replace(image=crop(found.image, *images.shape[1:3]))
+
+    return stage._replace(posterior=posterior, encode=encode, reconstruct=reconstruct)
 
 
 def pad(images: Array, factor: int) -> Array:
