@@ -40,6 +40,8 @@ class Options:
     """classes, by number or by name"""
     latents: str | None = None
     """a .npy of standard normal noise [N, h, w, c] to start from"""
+    tile: int | None = None
+    """decode by tiles of so many latents a side, which needs less memory"""
 
 
 def main(words: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Label, Text
 from ldm_jax.diffusion import times
 from ldm_jax.errors import InputError
+from ldm_jax.pipelines import tiled
 from ldm_jax.pipelines.generate import in_batches, make_generate, padded_grid
 from ldm_jax.sharding import check_batch, devices
 from ldm_jax.types import Array, Batch
@@ -36,6 +37,7 @@ class Request:
     prompts: tuple[str, ...] = ()  # taken in turn
     labels: tuple[int, ...] = ()  # taken in turn
     latents: str | None = None  # .npy of the noise to start from
+    tile: int | None = None  # latents a side of the tiles that are decoded one by one
 
 
 def resolve(
@@ -52,6 +54,7 @@ def resolve(
     prompt: Sequence[str] = (),
     label: Sequence[str] = (),
     latents: str | None = None,
+    tile: int | None = None,
 ) -> Request:
     """The request with the run's own settings where None is given.
 
@@ -87,6 +90,7 @@ def resolve(
         prompts=tuple(prompt),
         labels=labels,
         latents=latents,
+        tile=tile,
     )
     if num < 1:
         raise InputError(f"--num is {num}: expected at least 1")
@@ -102,6 +106,7 @@ def resolve(
             f"--steps is {request.steps}: expected 1 to {trained.model.process.T}, the steps of "
             "the process"
         )
+    tiled.check(tile)
     times.grid(request.grid, trained.model.process.T, request.steps)
     build.build_sampler(request.sampler)
     if latents:
@@ -159,10 +164,11 @@ def inputs(trained: runs.Trained, request: Request) -> Batch:
 
 def draw(trained: runs.Trained, request: Request) -> np.ndarray:
     """The pictures of a request, uint8 [num, H, W, 3]."""
-    experiment, model = trained.experiment, trained.model
-    generate = make_generate(
-        model, build.build_sampler(request.sampler), experiment.data.image_size
-    )
+    model, size = trained.model, trained.experiment.data.image_size
+    if request.tile:
+        print(tiled.describe(model.first_stage, size, size, request.tile))
+        model = model._replace(first_stage=tiled.tiled(model.first_stage, request.tile))
+    generate = make_generate(model, build.build_sampler(request.sampler), size)
     times = padded_grid(request.grid, model.process.T, request.steps)
     spread = devices("jit")
     given = inputs(trained, request)

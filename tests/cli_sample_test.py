@@ -114,6 +114,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--batch-size 0", ["--batch-size is 0", "positive multiple"]),
         ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
         ("--grid even", ["--grid", "'even'", "'trailing'"]),
+        ("--tile 1", ["--tile is 1", "at least 2"]),
         ("--stpes 3", ["--stpes is not a setting", "'--steps'"]),
         ("--temperature 3", ["--temperature is not a setting"]),
         ("--steps", ["--steps", "Missing value"]),
@@ -209,7 +210,16 @@ def test_help_is_no_error(words, capsys):
         sample.main(words)
     assert not stop.value.code
     help_text = capsys.readouterr().out
-    for name in ("--num", "--seed", "--steps", "--prompt", "--label", "--latents", "--out"):
+    for name in (
+        "--num",
+        "--seed",
+        "--steps",
+        "--prompt",
+        "--label",
+        "--latents",
+        "--tile",
+        "--out",
+    ):
         assert name in help_text
 
 
@@ -296,6 +306,18 @@ def test_the_given_latents_are_where_sampling_starts(class_run, here):
     np.testing.assert_array_equal(images[0], images[1])
     assert np.any(images[0] != images[2])
     assert report["latents"] == "z.npy"
+
+
+def test_decoding_by_tiles_is_told_and_changes_pictures_a_little(drawn, class_run, here, capsys):
+    _, images, _ = drawn
+    words = "--num", 2, "--seed", 3, "--label", "red", "--eta", 0.5, "--tile", 3
+    found, report = draw(class_run, here, *words)
+    assert "tiles: 4 of 3x3 latents (6x6 pixels) an image of 4x4" in capsys.readouterr().out
+    assert report["tile"] == 3
+    assert found.shape == images[:2].shape
+    apart = np.abs(found.astype(int) - images[:2]).mean()
+    unlike = np.abs(images[1].astype(int) - images[0]).mean()
+    assert 0.0 < apart < unlike
 
 
 def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.autoencoders.latents import draw, scaled
+from ldm_jax.errors import InputError
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
 
 SMALLEST = 2  # latents a side of a tile: one to share
@@ -58,8 +59,21 @@ def default_overlap(tile: int) -> int:
     return max(1, tile // 4)
 
 
-def describe(stage: FirstStage, height: int, width: int, tile: int, overlap: int) -> str:
+def check(tile: int | None, overlap: int | None = None) -> None:
+    """Raises InputError for tiles, given as --tile and --overlap, that cannot be."""
+    if tile is None and overlap is not None:
+        raise InputError(f"--overlap is {overlap}: expected --tile beside it, or neither")
+    if tile is not None and tile < SMALLEST:
+        raise InputError(f"--tile is {tile}: expected at least {SMALLEST} latents, better 32")
+    if overlap is not None and not 0 <= overlap < tile:
+        raise InputError(f"--overlap is {overlap}: expected 0 to {tile - 1}, less than --tile")
+
+
+def describe(
+    stage: FirstStage, height: int, width: int, tile: int, overlap: int | None = None
+) -> str:
     """What `tiled` makes of height x width pixels, in one line."""
+    overlap = default_overlap(tile) if overlap is None else overlap
     h, w = (-(-side // stage.factor) for side in (height, width))
     count = len(windows(h, tile, overlap)) * len(windows(w, tile, overlap))
     if count == 1:
