@@ -120,7 +120,8 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
     """The whole model of an experiment."""
     first_stage = build_first_stage(experiment.first_stage.model)
     conditioner = build_conditioner(experiment.condition, tokenizer)
-    unet = UNet(experiment.model, first_stage.channels)
+    answers = 2 if experiment.diffusion.learned_variance else 1
+    unet = UNet(experiment.model, answers * first_stage.channels)
 
     def denoiser(params, z, steps, cond):
         return unet.apply({"params": params}, z, steps, cond)

@@ -19,14 +19,20 @@ RANGES = (
     (
         "0 or more",
         lambda x: 0 <= x < math.inf,
-        "max_bad_images threads warmup sample_every kl_weight weight_decay",
+        "max_bad_images threads warmup sample_every kl_weight weight_decay p2_gamma vlb_weight "
+        "offset_noise input_perturbation",
     ),
-    ("more than 0", lambda x: 0 < x < math.inf, "lr clip sigma_min sigma_max rho shift data_std"),
+    (
+        "more than 0",
+        lambda x: 0 < x < math.inf,
+        "lr clip sigma_min sigma_max rho shift data_std huber_delta min_snr_gamma p2_k times_std",
+    ),
     ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay"),
     ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2"),
     ("more than 0, and less than 1", lambda x: 0 < x < 1, "beta_start beta_end"),
-    ("a finite number", math.isfinite, "guidance"),
+    ("a finite number", math.isfinite, "guidance times_mean"),
     ("0 to 2^32 - 1", lambda x: 0 <= x < 2**32, "seed"),
+    ("at least 2", lambda x: x >= 2, "levels"),
     ("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3, "length"),
     ("more than 4, the special tokens", lambda x: x > 4, "vocab_size"),
     ("one number a level, each at least 1", lambda x: min(x, default=0) >= 1, "channel_mults"),
@@ -92,6 +98,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
             "tells attention rows and columns by sines and cosines"
         )
     _check_process(experiment.diffusion)
+    _check_loss(experiment.loss, experiment.diffusion)
     if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "
@@ -107,6 +114,11 @@ def _check_process(diffusion: c.Diffusion) -> None:
             f"diffusion.zero_terminal_snr is True: expected False with the {diffusion.schedule} "
             f"schedule, since it rescales {', '.join(tables)}"
         )
+    if diffusion.zero_terminal_snr and diffusion.steps < 2:
+        raise InputError(
+            f"diffusion.steps is {diffusion.steps}: expected at least 2 with "
+            "diffusion.zero_terminal_snr, which keeps the first and empties the last"
+        )
     if diffusion.prediction == "eps" and (
         diffusion.zero_terminal_snr or diffusion.schedule in flows
     ):
@@ -118,4 +130,36 @@ def _check_process(diffusion: c.Diffusion) -> None:
         raise InputError(
             f"diffusion.sigma_min is {diffusion.sigma_min}: expected less than "
             f"diffusion.sigma_max, which is {diffusion.sigma_max}"
+        )
+
+
+def _check_loss(loss: c.DiffusionLoss, diffusion: c.Diffusion) -> None:
+    """Raises InputError where a loss does not train what the network answers, or is asked in vain
+    for what it has not."""
+    if diffusion.learned_variance and loss.kind == "simple":
+        raise InputError(
+            "loss.kind is simple: expected hybrid or vlb with diffusion.learned_variance, since "
+            "the simple loss does not see the variance"
+        )
+    if loss.kind == "hybrid" and not diffusion.learned_variance:
+        raise InputError(
+            "loss.kind is hybrid: expected simple or vlb without diffusion.learned_variance, since "
+            "the bound in it trains the variance alone"
+        )
+    if loss.kind == "vlb":
+        for name, none in (("distance", "l2"), ("weight", "none")):
+            if getattr(loss, name) != none:
+                raise InputError(
+                    f"loss.{name} is {getattr(loss, name)}: expected {none} with a loss.kind of "
+                    "vlb, which has neither distance nor weight"
+                )
+    if loss.levels and loss.kind == "simple":
+        raise InputError(
+            f"loss.levels is {loss.levels}: expected None with a loss.kind of simple, since only "
+            "the bound asks for the probability of a level"
+        )
+    if loss.kind != "simple" and diffusion.steps < 2:
+        raise InputError(
+            f"diffusion.steps is {diffusion.steps}: expected at least 2 with a loss.kind of "
+            f"{loss.kind}, whose first step has the variance of the second"
         )

@@ -179,6 +179,29 @@ class Diffusion:
     shift: float = 1.0  # of the flows: more time in noise, for larger images
     prediction: Literal["eps", "x0", "v", "velocity", "edm"] = "eps"
     data_std: float = 1.0  # that the edm prediction expects of latents
+    learned_variance: bool = False  # of the reverse steps; needs a loss of kind hybrid or vlb
+
+
+@dataclass(frozen=True)
+class DiffusionLoss:
+    """What the denoiser is trained for, and at which times."""
+
+    # the simple loss, the variational bound, or the first with the second for the variance alone
+    kind: Literal["simple", "vlb", "hybrid"] = "simple"
+    distance: Literal["l2", "l1", "huber"] = "l2"  # of the simple loss, as the weights
+    huber_delta: float = 1.0
+    weight: Literal["none", "min_snr", "p2"] = "none"
+    min_snr_gamma: float = 5.0
+    p2_k: float = 1.0
+    p2_gamma: float = 1.0
+    vlb_weight: float = 0.001  # of the bound in the hybrid
+    levels: int | None = None  # of a pixel, in the bound's first term; None: data are continuous
+    times: Literal["uniform", "loss_aware", "log_normal", "logit_normal"] = "uniform"
+    times_mean: float = 0.0  # of the normal, as the next (EDM: log_normal, -1.2, 1.2)
+    times_std: float = 1.0
+    learned_weight: bool = False  # learn a log-variance of the loss at every time
+    offset_noise: float = 0.0  # standard deviation of further noise, one number a channel
+    input_perturbation: float = 0.0  # standard deviation of further noise, not in the target
 
 
 @dataclass(frozen=True)
@@ -241,6 +264,7 @@ class Experiment:
     model: UNet = field(default_factory=UNet)
     condition: Unconditional | Label | Text = field(default_factory=Unconditional)
     diffusion: Diffusion = field(default_factory=Diffusion)
+    loss: DiffusionLoss = field(default_factory=DiffusionLoss)
     sampling: Sampling = field(default_factory=Sampling)
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)

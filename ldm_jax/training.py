@@ -69,8 +69,9 @@ def train(experiment: Experiment | FirstStageExperiment, run: Path, dry_run: boo
     tokenizer = _tokenizer(experiment, run, source)
     model = build.build_model(experiment, tokenizer)
     if checkpoint.latest_step(run) is not None:
-        objective = diffusion_step.diffusion_objective(model, _drop(experiment))
-        _check_architecture(run, runs.model_shapes(model), experiment, objective)
+        helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
+        params = {**runs.model_shapes(model), **helpers}
+        _check_architecture(run, params, experiment, _objective(experiment, model))
     _look(experiment.data, source, model.conditioner.keys, tokenizer)
     if dry_run:
         return
@@ -195,7 +196,8 @@ def _train_diffusion(
         params["first_stage"] |= measure_scale(
             model.first_stage, params["first_stage"], batches, scale_key, experiment.latent_scale
         )
-    objective = diffusion_step.diffusion_objective(model, _drop(experiment))
+    params |= _init_helpers(experiment, model)
+    objective = _objective(experiment, model)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
     step = make_train_step(objective, optim, experiment.optim.ema_decay)
     keys = model.conditioner.keys
@@ -214,8 +216,14 @@ def _train_diffusion(
     )
 
 
-def _drop(experiment: Experiment) -> float:
-    return getattr(experiment.condition, "drop", 0.0)
+def _objective(experiment: Experiment, model: LatentDiffusion) -> Objective:
+    drop = getattr(experiment.condition, "drop", 0.0)
+    batch_size = experiment.data.batch_size
+    return diffusion_step.diffusion_objective(model, experiment.loss, drop, batch_size)
+
+
+def _init_helpers(experiment: Experiment, model: LatentDiffusion) -> Params:
+    return diffusion_step.init_helpers(model.process, experiment.loss)
 
 
 def _samples(experiment: Experiment, model: LatentDiffusion, inputs: dict, n: int) -> Callable:

@@ -153,7 +153,8 @@ class LatentDiffusion(NamedTuple):
     """A whole model, as functions over params = {"first_stage", "denoiser", "conditioner"}.
 
     init:     key -> params of "denoiser" and "conditioner"
-    denoiser: (params, z [B, h, w, c], network time [B], cond) -> raw output [B, h, w, c]
+    denoiser: (params, z [B, h, w, c], network time [B], cond) -> raw output [B, h, w, c],
+              or [B, h, w, 2c] where the variance is learned
     """
 
     init: Callable[[Array], Params]

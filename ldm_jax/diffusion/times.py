@@ -7,7 +7,6 @@ Time 0 is data.
 import numpy as np
 
 from ldm_jax.errors import InputError
-from ldm_jax.types import Array
 
 
 def uniform(T: int, K: int) -> np.ndarray:
@@ -55,8 +54,3 @@ def pad(times: np.ndarray, length: int) -> np.ndarray:
     Every grid then has one shape, and one compiled sampler serves any number of steps.
     """
     return np.pad(times, (0, length + 1 - len(times)), mode="edge")
-
-
-def random_times(uniforms: Array, T: int) -> Array:
-    """Training times 1 ... T, each equally likely, from uniforms in [0, 1); int32."""
-    return 1 + (uniforms * T).astype("int32").clip(0, T - 1)

@@ -1,6 +1,5 @@
 """Sampling grids and training times."""
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -58,15 +57,3 @@ def test_padding_keeps_the_grid_and_then_stays(name):
     assert padded.dtype == grid.dtype
     assert padded[:8].tolist() == grid.tolist()
     assert set(padded[8:].tolist()) == {int(grid[-1])}
-
-
-def test_training_times_are_uniform_over_1_to_T():
-    uniforms = jnp.arange(10 * T) / (10 * T) + 1e-4
-    drawn = np.asarray(times.random_times(uniforms, T))
-    assert drawn.dtype == np.int32
-    assert np.bincount(drawn).tolist() == [0] + [10] * T
-
-
-def test_the_largest_uniform_stays_within_the_times():
-    largest = np.nextafter(np.float32(1), np.float32(0))
-    assert times.random_times(jnp.array([0.0, largest]), 1000).tolist() == [1, 1000]
