@@ -6,6 +6,7 @@ from typing import Any
 
 from ldm_jax import config as c
 from ldm_jax.errors import InputError
+from ldm_jax.losses.patchgan import smallest
 
 # what a number may be, by the name of its field in whatever section
 RANGES = (
@@ -14,21 +15,22 @@ RANGES = (
         lambda x: x >= 1,
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
         "z_channels norm_groups num_heads head_channels head_dim transformer_depth dim layers "
-        "num_classes steps save_every keep log_every num_samples",
+        "num_classes steps save_every keep log_every num_samples codebook_size",
     ),
     (
         "0 or more",
         lambda x: 0 <= x < math.inf,
         "max_bad_images threads warmup sample_every kl_weight weight_decay p2_gamma vlb_weight "
-        "offset_noise input_perturbation",
+        "offset_noise input_perturbation perceptual_weight weight commitment start r1_weight "
+        "lecam_weight",
     ),
     (
         "more than 0",
         lambda x: 0 < x < math.inf,
         "lr clip sigma_min sigma_max rho shift data_std huber_delta min_snr_gamma p2_k times_std",
     ),
-    ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay"),
-    ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2"),
+    ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay revive_below"),
+    ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2 decay"),
     ("more than 0, and less than 1", lambda x: 0 < x < 1, "beta_start beta_end"),
     ("a finite number", math.isfinite, "guidance times_mean"),
     ("0 to 2^32 - 1", lambda x: 0 <= x < 2**32, "seed"),
@@ -65,6 +67,29 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
             f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
         )
     _check_divides(experiment.model, "norm_groups", f"{prefix}model.")
+    _check_loss(experiment, prefix)
+
+
+def _check_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
+    """Raises InputError for a setting that this kind of first stage has no use for."""
+    loss, size = experiment.loss, experiment.data.image_size
+    kind = type(experiment.model).__name__
+    if kind != "VQAutoencoder" and loss.codebook != c.Codebook():
+        raise InputError(
+            f"{prefix}loss.codebook is {loss.codebook}: expected its default, since a {kind} has "
+            "no codebook; use model=VQAutoencoder()"
+        )
+    if kind == "VQAutoencoder" and loss.kl_weight != c.AutoencoderLoss().kl_weight:
+        raise InputError(
+            f"{prefix}loss.kl_weight is {loss.kl_weight}: expected its default, since a "
+            "VQAutoencoder has no posterior; see loss.codebook"
+        )
+    if loss.adversary.weight and size < smallest(loss.adversary.layers):
+        raise InputError(
+            f"{prefix}data.image_size is {size}: expected at least "
+            f"{smallest(loss.adversary.layers)}, one patch of a discriminator of "
+            f"{loss.adversary.layers} layers; lower {prefix}loss.adversary.layers"
+        )
 
 
 def _check_divides(network: c.ConvolutionalAutoencoder | c.UNet, name: str, prefix: str) -> None:

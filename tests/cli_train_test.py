@@ -230,6 +230,16 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ("--sampling.steps 21", ["sampling.steps is 21", "diffusion.steps, which is 20"]),
         ("--sampling.eta 2", ["sampling.eta is 2.0", "0 to 1"]),
         ("--seed -1", ["seed is -1", "0 to 2^32 - 1"]),
+        (
+            "--first-stage.loss.adversary.weight 1",
+            ["first_stage.data.image_size is 8", "at least 70", "loss.adversary.layers"],
+        ),
+        ("--first-stage.loss.adversary.start -1", ["adversary.start is -1", "0 or more"]),
+        ("--first-stage.loss.perceptual-weight nan", ["perceptual_weight is nan", "0 or more"]),
+        (
+            "--first-stage.loss.codebook.commitment 1",
+            ["first_stage.loss.codebook is", "KLAutoencoder has no codebook", "VQAutoencoder()"],
+        ),
         ("--first-stage.run nowhere", ["run 'nowhere' does not exist", "train.py"]),
         ("--first-stage.run .", ["'.' is not a run", "train.py"]),
     ],

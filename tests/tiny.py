@@ -16,6 +16,9 @@ from tokenizers import Tokenizer
 from ldm_jax import build
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import (
+    Adversary,
+    AutoencoderLoss,
+    Codebook,
     Data,
     Diffusion,
     Experiment,
@@ -26,6 +29,7 @@ from ldm_jax.config import (
     Text,
     Train,
     UNet,
+    VQAutoencoder,
 )
 from ldm_jax.types import FirstStage, LatentDiffusion
 
@@ -82,6 +86,30 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
         data=Data(path=str(path), image_size=SIZE, batch_size=8),
         optim=optim,
         train=train,
+    )
+    return replace(default, **changes)
+
+
+def vq_experiment(path: str | Path, **changes) -> FirstStageExperiment:
+    """A VQ first stage with a discriminator and moving codes, over the images of `write_folder`."""
+    base = experiment(path)
+    default = replace(
+        base.first_stage,
+        model=VQAutoencoder(
+            channels=8,
+            channel_mults=(1, 2),
+            num_res_blocks=1,
+            z_channels=2,
+            norm_groups=4,
+            mid_attention=False,
+            codebook_size=6,
+        ),
+        loss=AutoencoderLoss(
+            reduction="mean",
+            codebook=Codebook(update="ema", revive_below=0.2),
+            adversary=Adversary(weight=0.5, start=1, channels=4, layers=1, lecam_weight=0.1),
+        ),
+        data=replace(base.data, image_size=16, upscale=True),
     )
     return replace(default, **changes)
 

@@ -69,8 +69,8 @@ def autoencoder_objective(
         nll = negative_log_likelihood(
             error, config.perceptual_weight * seen, log_variance, numbers, config.reduction
         )
-        mse = jnp.mean(jnp.square((image - fake) / 2.0))
-        return jnp.mean(nll), {**metrics, "psnr": -10.0 * jnp.log10(mse)}
+        mse = jnp.mean(jnp.square((image - fake) / 2.0), axis=(1, 2, 3))
+        return jnp.mean(nll), {**metrics, "psnr": jnp.mean(-10.0 * jnp.log10(mse))}
 
     def outcome(params, batch, key, step, average):
         image = batch["image"]
