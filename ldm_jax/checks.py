@@ -69,10 +69,10 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
             f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
         )
     _check_divides(experiment.model, "norm_groups", f"{prefix}model.")
-    _check_loss(experiment, prefix)
+    _check_first_stage_loss(experiment, prefix)
 
 
-def _check_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
+def _check_first_stage_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
     """Raises InputError for a setting that this kind of first stage has no use for."""
     loss, size = experiment.loss, experiment.data.image_size
     kind = type(experiment.model).__name__
