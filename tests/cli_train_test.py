@@ -232,7 +232,7 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ("--seed -1", ["seed is -1", "0 to 2^32 - 1"]),
         (
             "--first-stage.loss.adversary.weight 1",
-            ["first_stage.data.image_size is 8", "at least 70", "loss.adversary.layers"],
+            ["first_stage.data.image_size is 8", "at least 24", "loss.adversary.layers"],
         ),
         ("--first-stage.loss.adversary.start -1", ["adversary.start is -1", "0 or more"]),
         ("--first-stage.loss.perceptual-weight nan", ["perceptual_weight is nan", "0 or more"]),
