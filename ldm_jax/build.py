@@ -1,6 +1,7 @@
 """From a config to functions: the only place that asks which kind a config is."""
 
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +15,8 @@ from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
+from ldm_jax.convert import autoencoder, diffusers
+from ldm_jax.convert.table import Table
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
@@ -48,6 +51,24 @@ def build_autoencoder_objective(first_stage: FirstStage, config: c.AutoencoderLo
     """What trains a first stage."""
     perceptual = build_perceptual(config) if config.perceptual_weight else None
     return autoencoder_objective(first_stage, config, perceptual)
+
+
+def build_original_names(config: c.KLAutoencoder | c.VQAutoencoder) -> Table:
+    """What the original code calls the weights of a first stage."""
+    match config:
+        case c.KLAutoencoder():
+            return autoencoder.kl_autoencoder(config)
+        case c.VQAutoencoder():
+            return autoencoder.vq_autoencoder(config)
+
+
+def build_diffusers_config(description: diffusers.Description) -> dict[str, Any]:
+    """The config.json by which diffusers describes a first stage."""
+    match description.model:
+        case c.KLAutoencoder():
+            return diffusers.kl_config(description)
+        case c.VQAutoencoder():
+            return diffusers.vq_config(description)
 
 
 def build_process(config: c.Diffusion) -> Process:

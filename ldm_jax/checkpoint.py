@@ -48,6 +48,12 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState, data: Any, force
     )
 
 
+def save_weights(run: Path, params: Params) -> None:
+    """Saves weights from elsewhere as checkpoint 0 of a run, since no update was made."""
+    with manager(run) as checkpoints:
+        checkpoints.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+
+
 def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     """The newest state of a run; sets the data iterator to where it was.
 
@@ -103,7 +109,7 @@ def check_weights(run: Path, target: Params) -> None:
 
 def _items(metadata, target: Params) -> dict[str, Params]:
     """The parts of `target` by the item of the checkpoint they are best read from."""
-    averaged = set(metadata["ema"] or {})
+    averaged = set(metadata.get("ema") or {})
     items = {
         "ema": {name: tree for name, tree in target.items() if name in averaged},
         "params": {name: tree for name, tree in target.items() if name not in averaged},

@@ -41,6 +41,13 @@ def write(
     _write_whole(run / "config.py", as_python(experiment))
 
 
+def write_imported(run: Path, experiment: FirstStageExperiment, params: Params) -> None:
+    """Writes the run of a first stage that was trained elsewhere."""
+    run.mkdir(parents=True, exist_ok=True)
+    checkpoint.save_weights(run, params)
+    _write_whole(run / "config.py", as_python(experiment))
+
+
 def _write_whole(path: Path, text: str) -> None:
     """Writes a file that is never seen half-written."""
     unfinished = path.with_name(f".{path.name}")
@@ -79,7 +86,7 @@ def load_first_stage_config(run: Path) -> FirstStageExperiment:
     if not isinstance(config, FirstStageExperiment):
         raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
     checkpoint.check_weights(run, first_stage_shapes(build.build_first_stage(config.model)))
-    if checkpoint.latest_step(run) < config.train.steps:
+    if 0 < checkpoint.latest_step(run) < config.train.steps:  # 0: trained elsewhere
         print(f"warning: first stage '{run}' has not finished its training", file=sys.stderr)
     return replace(config, run=str(run))
 

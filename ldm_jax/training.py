@@ -114,6 +114,11 @@ def _check_architecture(
     objective: Objective,
 ) -> None:
     """Raises InputError unless training could go on from the newest checkpoint."""
+    if checkpoint.latest_step(run) == 0:
+        raise InputError(
+            f"run '{run}' holds weights from elsewhere and no state of training: expected another "
+            f"--workdir, where --first-stage.run {run} trains a diffusion model on its latents"
+        )
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
     state = jax.eval_shape(lambda params: new_state(params, optim, objective), params)
     checkpoint.check_architecture(run, checkpoint.parts(state))

@@ -1,8 +1,15 @@
-"""The original names of the KL autoencoder's weights (CompVis/latent-diffusion)."""
+"""The original names of the weights of KL and VQ autoencoders (CompVis/latent-diffusion)."""
 
-from ldm_jax.config import KLAutoencoder
-from ldm_jax.convert.layers import conv, dense, norm
-from ldm_jax.convert.table import Table, under
+from collections import ChainMap
+from typing import NamedTuple
+
+import numpy as np
+
+from ldm_jax.config import KLAutoencoder, VQAutoencoder
+from ldm_jax.convert.layers import conv, dense, embedding, norm
+from ldm_jax.convert.table import State, Table, shapes, under
+
+Autoencoder = KLAutoencoder | VQAutoencoder
 
 
 def _res(here: str, there: str, i: int, o: int) -> Table:
@@ -26,7 +33,7 @@ def _attention(here: str, there: str, channels: int) -> Table:
     ]
 
 
-def _middle(config: KLAutoencoder, channels: int) -> Table:
+def _middle(config: Autoencoder, channels: int) -> Table:
     attention = _attention("mid_attn", "mid.attn_1", channels)
     return [
         *_res("mid_res_0", "mid.block_1", channels, channels),
@@ -35,7 +42,7 @@ def _middle(config: KLAutoencoder, channels: int) -> Table:
     ]
 
 
-def _level(config, way: str, level: int, blocks: int, i: int, o: int) -> Table:
+def _level(config: Autoencoder, way: str, level: int, blocks: int, i: int, o: int) -> Table:
     """The residual blocks and attentions of one level, `way` being down or up."""
     table = []
     for n in range(blocks):
@@ -46,7 +53,7 @@ def _level(config, way: str, level: int, blocks: int, i: int, o: int) -> Table:
     return table
 
 
-def _encoder(config: KLAutoencoder) -> Table:
+def _encoder(config: Autoencoder, moments: int) -> Table:
     channels = config.channels
     table = conv("conv_in", "conv_in", 3, channels)
     last = len(config.channel_mults) - 1
@@ -58,10 +65,10 @@ def _encoder(config: KLAutoencoder) -> Table:
         channels = o
     table += _middle(config, channels)
     table += norm("norm_out", "norm_out", channels)
-    return table + conv("conv_out", "conv_out", channels, 2 * config.z_channels)
+    return table + conv("conv_out", "conv_out", channels, moments)
 
 
-def _decoder(config: KLAutoencoder) -> Table:
+def _decoder(config: Autoencoder) -> Table:
     channels = config.channels * config.channel_mults[-1]
     table = conv("conv_in", "conv_in", config.z_channels, channels)
     table += _middle(config, channels)
@@ -75,12 +82,69 @@ def _decoder(config: KLAutoencoder) -> Table:
     return table + conv("conv_out", "conv_out", channels, 3)
 
 
-def kl_autoencoder(config: KLAutoencoder) -> Table:
-    """Rows of the first stage that `config` describes (its "scale" belongs to no weight there)."""
+def _autoencoder(config: Autoencoder, moments: int) -> Table:
+    """Rows of an encoder that answers with so many channels, and of the decoder."""
     z = config.z_channels
     return [
-        *under(_encoder(config), "encoder/", "encoder."),
-        *dense("encoder/quant_conv", "quant_conv", 2 * z, 2 * z, ones=2),
+        *under(_encoder(config, moments), "encoder/", "encoder."),
+        *dense("encoder/quant_conv", "quant_conv", moments, moments, ones=2),
         *under(_decoder(config), "decoder/", "decoder."),
         *dense("decoder/post_quant_conv", "post_quant_conv", z, z, ones=2),
     ]
+
+
+def kl_autoencoder(config: KLAutoencoder) -> Table:
+    """Rows of the first stage that `config` describes (its "scale" belongs to no weight there)."""
+    return _autoencoder(config, 2 * config.z_channels)
+
+
+def vq_autoencoder(config: VQAutoencoder) -> Table:
+    """Rows of the first stage that `config` describes, its codebook among them."""
+    z = config.z_channels
+    codebook = embedding("quantizer/embedding", "quantize.embedding", config.codebook_size, z)
+    return [*_autoencoder(config, z), *codebook]
+
+
+class Description(NamedTuple):
+    """What is known of an autoencoder elsewhere, besides its weights."""
+
+    model: Autoencoder
+    image_size: int
+    shift: tuple[float, ...]  # of its latents, (z - shift) * scale: a number a channel
+    scale: tuple[float, ...]
+    left_out: tuple[str, ...] = ()  # of QUANT_CONVS
+
+
+# Stable Diffusion 3 and FLUX do without these, which is as if they were the identity.
+QUANT_CONVS = ("quant_conv", "post_quant_conv")
+
+
+def with_identities(names: Table, state: State, left_out: tuple[str, ...]) -> State:
+    """The state dict with the identity for the 1x1 convolutions that it leaves out."""
+    added = {}
+    for name in left_out:
+        weight, bias = f"{name}.weight", f"{name}.bias"
+        shape = shapes(names)[weight]
+        added[weight] = np.eye(shape[0], dtype=np.float32).reshape(shape)
+        added[bias] = np.zeros(shape[0], np.float32)
+    return ChainMap(added, state)
+
+
+def without_identities(state: State) -> dict[str, np.ndarray]:
+    """The state dict without those of these convolutions that are the identity.
+
+    With a codebook they stay: no published network with one does without them.
+    """
+    identities = (
+        ()
+        if "quantize.embedding.weight" in state
+        else filter(
+            lambda name: _is_identity(state[f"{name}.weight"], state[f"{name}.bias"]), QUANT_CONVS
+        )
+    )
+    left_out = {f"{name}.{part}" for name in identities for part in ("weight", "bias")}
+    return {key: weight for key, weight in state.items() if key not in left_out}
+
+
+def _is_identity(weight: np.ndarray, bias: np.ndarray) -> bool:
+    return not bias.any() and np.array_equal(weight[:, :, 0, 0], np.eye(len(weight)))

@@ -33,6 +33,23 @@ DENSE = Layout(  # [O, I], or [O, I, 1 ...] where the original wrote a 1x1 convo
 )
 
 
+class Renamed(Mapping[str, np.ndarray]):
+    """Some of the weights of a state dict under other names, read when asked for."""
+
+    def __init__(self, state: State, names: Mapping[str, str]):
+        """names: a weight's name here -> its key in `state`."""
+        self._state, self._names = state, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._state[self._names[name]]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class Row(NamedTuple):
     """One parameter here; several keys there are laid side by side along its last axis."""
 

@@ -62,8 +62,11 @@ def write_weights(path: str | Path, weights: Mapping[str, np.ndarray]) -> None:
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     try:
+        partial.touch()
+        mode = partial.stat().st_mode  # the package's own file is for its owner alone
         # the package writes an array's memory as it lies, whatever its strides
         save_file({name: np.asarray(w, order="C") for name, w in weights.items()}, partial)
+        partial.chmod(mode)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

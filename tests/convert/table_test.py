@@ -10,6 +10,7 @@ import pytest
 
 from ldm_jax import config as c
 from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.convert import autoencoder, layers, table, text, unet
@@ -32,6 +33,16 @@ def kl(**changes) -> Network:
         return {name: params[name] for name in ("encoder", "decoder")}
 
     return Network(autoencoder.kl_autoencoder(config), init)
+
+
+def vq(**changes) -> Network:
+    config = c.VQAutoencoder(8, (1, 2), 1, z_channels=3, norm_groups=4, codebook_size=5, **changes)
+
+    def init(key):
+        params = vq_autoencoder(config).init(key)
+        return {name: params[name] for name in ("encoder", "decoder", "quantizer")}
+
+    return Network(autoencoder.vq_autoencoder(config), init)
 
 
 def denoiser(context: int | None, **changes) -> Network:
@@ -58,6 +69,8 @@ NETWORKS = {
     "kl": kl(),
     "kl with attention in its levels": kl(attention_factors=(2, 4)),
     "kl without attention": kl(mid_attention=False),
+    "vq": vq(attention_factors=(2,)),
+    "vq without attention": vq(mid_attention=False),
     "unet": denoiser(None),
     "unet with tokens": denoiser(7, transformer_depth=2),
     "text": text_transformer(),

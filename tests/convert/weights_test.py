@@ -37,6 +37,13 @@ def test_the_kind_of_file_is_told_from_its_content(tmp_path, write):
     assert_equal(read_weights(tmp_path / "w.pth"), weights)
 
 
+def test_who_may_read_other_files_may_read_it(tmp_path):
+    (tmp_path / "other").touch()
+    write_weights(tmp_path / "w.safetensors", WEIGHTS)
+    modes = [(tmp_path / name).stat().st_mode for name in ("other", "w.safetensors")]
+    assert modes[0] == modes[1]
+
+
 def test_a_view_is_written_in_its_own_order(tmp_path):
     a = WEIGHTS["a"]
     views = {"transposed": a.T, "part": a[:, 1:], "backwards": a[::-1], "big": a.astype(">f4")}

@@ -46,6 +46,12 @@ def first_stage(config: c.KLAutoencoder, prefix: str = "first_stage_model.") -> 
     return Part(prefix, network, table, ("image",), ("moments", "recon"))
 
 
+def quantised(config: c.VQAutoencoder, prefix: str = "first_stage_model.") -> Part:
+    """A VQ autoencoder."""
+    network, table = networks.quantised(config), autoencoder_names.vq_autoencoder(config)
+    return Part(prefix, network, table, ("image",), ("h", "indices", "recon"))
+
+
 def unet(config: c.UNet, i: int, o: int, context: int | None = None) -> Part:
     """A denoiser from i to o channels that attends to tokens of width `context`."""
     network, table = networks.denoiser(config, o), unet_names.unet(config, i, o, context)
@@ -63,6 +69,14 @@ def text(dim: int) -> Part:
 _f4 = c.KLAutoencoder(channel_mults=(1, 2, 4), z_channels=3)
 _f8 = c.KLAutoencoder(channel_mults=(1, 2, 4, 4), z_channels=4)
 _f16 = c.KLAutoencoder(channel_mults=(1, 1, 2, 2, 4), z_channels=16, attention_factors=(16,))
+_vq4 = c.VQAutoencoder()
+_vq4_noattn = c.VQAutoencoder(mid_attention=False)
+_vq8 = c.VQAutoencoder(
+    channel_mults=(1, 2, 2, 4), z_channels=4, codebook_size=16384, attention_factors=(8,)
+)
+_vq16 = c.VQAutoencoder(
+    channel_mults=(1, 1, 2, 2, 4), z_channels=8, codebook_size=16384, attention_factors=(16,)
+)
 _celebahq = c.UNet(224, (1, 2, 3, 4), attention_factors=(8, 4, 2), head_channels=32)
 _cin_v2 = c.UNet(192, (1, 2, 3, 5), attention_factors=(8, 4, 2), num_heads=1)
 _cin = c.UNet(256, (1, 2, 4), attention_factors=(4, 2, 1), head_channels=32)
@@ -71,19 +85,23 @@ _txt2img = c.UNet(320, (1, 2, 4, 4), attention_factors=(4, 2, 1), num_heads=8)
 _semantic = c.UNet(128, (1, 4, 8), attention_factors=(32, 16, 8), num_heads=8)
 _rdm = c.UNet(448, (1, 2, 3, 4), attention_factors=(4, 2, 1), head_channels=32)
 
-# The parts of each configuration that this project has; quantised first stages are not among them.
+# The parts of each configuration that this project has.
 ZOO = {
     "first-stage-kl-f4": (first_stage(_f4, prefix=""),),
     "first-stage-kl-f8": (first_stage(_f8, prefix=""),),
     "first-stage-kl-f16": (first_stage(_f16, prefix=""),),
-    "ldm-celebahq-ldm-vq-4": (unet(_celebahq, 3, 3),),
-    "ldm-cin256-v2": (unet(_cin_v2, 3, 3, 512),),
-    "ldm-cin256": (unet(_cin, 4, 4, 512),),
-    "ldm-cin-ldm-vq-f8": (unet(_cin, 4, 4, 512),),
-    "ldm-text2img256": (unet(_text2img, 3, 3, 640), text(640)),
+    "first-stage-vq-f4": (quantised(_vq4, prefix=""),),
+    "first-stage-vq-f4-noattn": (quantised(_vq4_noattn, prefix=""),),
+    "first-stage-vq-f8": (quantised(_vq8, prefix=""),),
+    "first-stage-vq-f16": (quantised(_vq16, prefix=""),),
+    "ldm-celebahq-ldm-vq-4": (unet(_celebahq, 3, 3), quantised(_vq4)),
+    "ldm-cin256-v2": (unet(_cin_v2, 3, 3, 512), quantised(_vq4)),
+    "ldm-cin256": (unet(_cin, 4, 4, 512), quantised(_vq8)),
+    "ldm-cin-ldm-vq-f8": (unet(_cin, 4, 4, 512), quantised(_vq8)),
+    "ldm-text2img256": (unet(_text2img, 3, 3, 640), text(640), quantised(_vq4)),
     "ldm-txt2img-1p4B-eval": (unet(_txt2img, 4, 4, 1280), text(1280), first_stage(_f8)),
     "ldm-lsun_churches-ldm-kl-8": (first_stage(_f8),),
-    "ldm-semantic_synthesis256": (unet(_semantic, 6, 3),),
+    "ldm-semantic_synthesis256": (unet(_semantic, 6, 3), quantised(_vq4)),
     "sd-v1-inference": (unet(_txt2img, 4, 4, 768), first_stage(_f8)),
     "rdm-768x768": (unet(_rdm, 16, 16, 768), first_stage(_f16)),
 }

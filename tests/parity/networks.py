@@ -8,6 +8,8 @@ import jax.numpy as jnp
 
 from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import unit
+from ldm_jax.autoencoders.quantizer import codes_of
+from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.types import Cond
@@ -44,6 +46,24 @@ def autoencoder(config) -> Network:
         moments = jnp.concatenate([q.mean, q.log_variance], axis=-1)
         recon = first_stage.decode(params, q.mean)
         return {"moments": channels_first(moments), "recon": channels_first(recon)}
+
+    return Network(init, call)
+
+
+def quantised(config) -> Network:
+    """image -> latents before they are rounded, their codes, and the decoding of these."""
+    first_stage = vq_autoencoder(config)
+
+    def init(inputs):
+        params = first_stage.init(jax.random.key(0))
+        return {name: params[name] for name in first_stage.parts}
+
+    def call(params, inputs):
+        params = params | unit(config.z_channels)
+        h = first_stage.posterior(params, channels_last(inputs["image"])).mean
+        indices = codes_of(h, params["quantizer"]["embedding"]).reshape(-1)
+        recon = channels_first(first_stage.decode(params, h))
+        return {"h": channels_first(h), "indices": indices, "recon": recon}
 
     return Network(init, call)
 

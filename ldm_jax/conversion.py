@@ -1,0 +1,249 @@
+"""First stages from elsewhere as runs, and runs as files that others read."""
+
+import math
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ldm_jax import build, cli, runs, training
+from ldm_jax.config import Experiment, FirstStageExperiment
+from ldm_jax.convert import autoencoder, diffusers, diffusers_folder, original, recognise, table
+from ldm_jax.convert.autoencoder import Description
+from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.errors import InputError
+from ldm_jax.types import Params
+
+IMAGE_SIZE = 256  # pixels a side, on which the original's first stages were trained
+
+
+class FirstStage(NamedTuple):
+    """A first stage elsewhere: what it is, and its weights, which are read when asked for."""
+
+    description: Description
+    names: table.Table
+    state: table.State
+    notes: tuple[str, ...] = ()  # where the weights are from, and what is left out
+
+
+def convert(source: Path, destination: Path, config: Path | None = None) -> None:
+    """Imports a checkpoint file or a diffusers folder as a run, or exports a run.
+
+    Raises:
+        InputError: `source` is none of these or does not fit; nothing is written then.
+    """
+    if destination.exists():
+        raise InputError(f"'{destination}' exists: expected the name of something new")
+    cli.check_folder(destination.parent, "DESTINATION")
+    if not source.exists():
+        raise InputError(
+            f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
+        )
+    experiment = None if config is None else _first_stage_config(config)
+    if (source / "config.py").is_file():
+        if experiment:
+            raise InputError("--config is for imports: a run has a config.py of its own")
+        _export(source, destination)
+    else:
+        _import(source, destination, experiment)
+
+
+def _first_stage_config(path: Path) -> FirstStageExperiment:
+    experiment = cli.load_config(path)
+    if isinstance(experiment, Experiment):
+        return training.inherit(experiment.first_stage, experiment.data)
+    return experiment
+
+
+# Into a run
+
+
+def _import(source: Path, run: Path, experiment: FirstStageExperiment | None) -> None:
+    if run.suffix in (".safetensors", ".ckpt", ".pth", ".pt", ".bin"):
+        raise InputError(f"'{run}' is named as a file: expected the name of a folder, for a run")
+    with _naming(source):
+        found = open_first_stage(source, experiment)
+        params = read_params(found)
+    print(f"{source}: {recognise.described(found.description.model)}")
+    for note in (*found.notes, *_scaling(found.description)):
+        print(note)
+    experiment = experiment or FirstStageExperiment()
+    size = experiment.data.image_size or found.description.image_size
+    experiment = replace(
+        experiment,
+        model=found.description.model,
+        data=replace(experiment.data, image_size=size),
+    )
+    with _whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, params)
+    count = sum(len(row.keys) * math.prod(row.shape) for row in found.names)
+    print(f"{run}: {count:,} parameters; use them with --first-stage.run {run}")
+
+
+@contextmanager
+def _naming(source: Path) -> Iterator[None]:
+    """Puts the name of what is read before what is wrong with it."""
+    try:
+        yield
+    except InputError as error:
+        named = str(error).startswith(str(source))
+        raise InputError(str(error) if named else f"{source}: {error}") from error
+
+
+def open_first_stage(source: Path, experiment: FirstStageExperiment | None = None) -> FirstStage:
+    """The first stage in a checkpoint file or a diffusers folder.
+
+    Args:
+        experiment: says what it is; None: its config.json does, or else its keys and shapes.
+
+    Raises:
+        InputError: it is neither, or not this first stage.
+    """
+    if diffusers_folder.find(source):
+        return _open_diffusers(source, experiment)
+    if source.is_dir():
+        raise InputError(
+            "there is no config.py as in a run, and no config.json as in a diffusers folder: "
+            "expected one of these, or a checkpoint file"
+        )
+    return _open_original(source, experiment)
+
+
+def _open_original(source: Path, experiment: FirstStageExperiment | None) -> FirstStage:
+    found = original.first_stage(read_weights(source))
+    shapes = {key: np.shape(found.state[key]) for key in found.state}
+    model = experiment.model if experiment else recognise.autoencoder(shapes)
+    without = not any(key.startswith(autoencoder.QUANT_CONVS) for key in shapes)
+    description = Description(
+        model,
+        IMAGE_SIZE,
+        shift=(0.0,) * model.z_channels,
+        scale=(found.scale,) * model.z_channels,
+        left_out=autoencoder.QUANT_CONVS if without else (),
+    )
+    names = build.build_original_names(model)
+    return FirstStage(description, names, found.state, found.notes)
+
+
+def _open_diffusers(source: Path, experiment: FirstStageExperiment | None) -> FirstStage:
+    folder = diffusers_folder.read(source)
+    description = diffusers.read_config(folder.settings)
+    told = description._replace(model=experiment.model) if experiment else description
+    if build.build_diffusers_config(told) != build.build_diffusers_config(description):
+        raise InputError(f"config.json has {description.model} and --config {told.model}")
+    file = folder.files[0].relative_to(source)
+    more = f" and {len(folder.files) - 1} more" if len(folder.files) > 1 else ""
+    notes = (f"weights of diffusers from {file}{more}",)
+    return FirstStage(told, diffusers_names(told), folder.state, notes)
+
+
+def diffusers_names(description: Description) -> table.Table:
+    """The rows of a first stage in diffusers' names."""
+    model = description.model
+    return diffusers.names(build.build_original_names(model), len(model.channel_mults))
+
+
+def read_params(found: FirstStage) -> Params:
+    """The parameters of a first stage, float32.
+
+    Raises:
+        InputError: a key is missing, unexpected or misshapen; the message names all of them.
+    """
+    description = found.description
+    state = autoencoder.with_identities(found.names, found.state, description.left_out)
+    params = jax.tree.map(lambda w: np.asarray(w, np.float32), table.to_here(found.names, state))
+    numbers = {"shift": description.shift, "scale": description.scale}
+    return params | {name: np.asarray(number, np.float32) for name, number in numbers.items()}
+
+
+# Out of a run
+
+
+def _export(run: Path, destination: Path) -> None:
+    if destination.suffix in (".ckpt", ".pth", ".pt", ".bin"):
+        raise InputError(
+            f"'{destination}' is named as a PyTorch file: expected NAME.safetensors for the "
+            "original layout, or a folder's name for that of diffusers"
+        )
+    experiment = runs.load_first_stage_config(run)
+    params = runs.load_first_stage(run, build.build_first_stage(experiment.model))
+    description = describe(experiment, params)
+    print(f"{run}: {recognise.described(description.model)}")
+    if destination.suffix == ".safetensors":
+        state = to_original(description, params)
+        write_weights(destination, state)
+        for note in _lost_in_original(description):
+            print(note)
+        print(f"{destination}: {len(state)} weights in the original layout")
+    else:
+        settings, state = to_diffusers(description, params)
+        with _whole(destination) as unfinished:
+            diffusers_folder.write(unfinished, settings, state)
+        print(f"{destination}: {len(state)} weights in the layout of diffusers")
+
+
+def describe(experiment: FirstStageExperiment, params: Params) -> Description:
+    """What there is to know of a first stage of this project."""
+    shift, scale = (tuple(np.asarray(params[name]).tolist()) for name in ("shift", "scale"))
+    return Description(experiment.model, experiment.data.image_size, shift, scale)
+
+
+def to_original(description: Description, params: Params) -> dict[str, np.ndarray]:
+    """The state dict of the original."""
+    names = build.build_original_names(description.model)
+    return autoencoder.without_identities(table.to_original(names, params))
+
+
+def _scaling(description: Description) -> list[str]:
+    """How latents are scaled, where they are."""
+    shift, scale = (sorted(set(numbers)) for numbers in (description.shift, description.scale))
+    if (shift, scale) == ([0.0], [1.0]):
+        return []
+    words = (", ".join(f"{number:g}" for number in numbers) for numbers in (shift, scale))
+    return ["latents are shifted by {} and scaled by {}".format(*words)]
+
+
+def _lost_in_original(description: Description) -> list[str]:
+    """What the weights alone do not say."""
+    notes = [
+        f"{scaling}, which the file does not hold: the original's config does (scale_factor)"
+        for scaling in _scaling(description)
+    ]
+    if description.model.norm_groups != recognise.GROUPS:
+        notes.append(
+            f"the file does not hold norm_groups, {description.model.norm_groups} here and "
+            f"{recognise.GROUPS} in the original: import it with --config RUN/config.py"
+        )
+    return notes
+
+
+def to_diffusers(
+    description: Description, params: Params
+) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """config.json and the weights of diffusers.
+
+    Raises:
+        InputError: diffusers has no such autoencoder.
+    """
+    state = table.to_original(diffusers_names(description), params)
+    kept = autoencoder.without_identities(state)
+    left_out = tuple(n for n in autoencoder.QUANT_CONVS if f"{n}.weight" not in kept)
+    return build.build_diffusers_config(description._replace(left_out=left_out)), kept
+
+
+@contextmanager
+def _whole(place: Path) -> Iterator[Path]:
+    """A folder that appears as `place` once it is filled, or not at all."""
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(place)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

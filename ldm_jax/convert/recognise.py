@@ -1,0 +1,103 @@
+"""What a first stage is, read from the keys and shapes of its original state dict.
+
+Each number is what most of the weights that show it say, so that one that is missing or misshapen
+is named as such afterwards, and does not make another network of the rest.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from ldm_jax.config import KLAutoencoder, VQAutoencoder
+from ldm_jax.convert.autoencoder import Autoencoder
+from ldm_jax.convert.table import Shape
+from ldm_jax.errors import InputError
+
+GROUPS = 32  # of every normalisation in the original; no shape shows them
+
+
+def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
+    """The KL or VQ autoencoder whose state dict has these shapes.
+
+    Raises:
+        InputError: they are of neither, or of one that a config cannot describe.
+    """
+    levels = _numbers(r"encoder\.down\.(\d+)\.", shapes)
+    channels = _size(shapes, (r"encoder\.(conv_in|down\.0\.block\.0\.norm1)\.(weight|bias)", 0))
+    z_channels = _size(
+        shapes, (r"decoder\.conv_in\.weight", 1), (r"post_quant_conv\.(weight|bias)", 0)
+    )
+    widths = [
+        _size(shapes, (rf"encoder\.down\.{n}\.block\.\d+\.(norm2|conv1|conv2)\.(weight|bias)", 0))
+        for n in levels
+    ]
+    if not (channels and z_channels and widths and all(widths)):
+        raise InputError(
+            "these weights are of no KL or VQ autoencoder in the original layout: expected keys "
+            f"such as encoder.conv_in.weight and decoder.conv_in.weight; found {_some(shapes)}"
+        )
+    listed = ", ".join(map(str, widths))
+    if any(width % channels for width in widths):
+        raise InputError(
+            f"the levels of the encoder have {listed} channels: expected multiples of {channels}, "
+            "those of encoder.conv_in"
+        )
+    if any(width % GROUPS for width in widths):
+        raise InputError(
+            f"the levels of the encoder have {listed} channels, which the original's {GROUPS} "
+            "groups do not divide: expected --config CONFIG.py, whose model says norm_groups"
+        )
+    settings = {
+        "channels": channels,
+        "channel_mults": tuple(width // channels for width in widths),
+        "num_res_blocks": len(_numbers(r"encoder\.down\.\d+\.block\.(\d+)\.", shapes)),
+        "attention_factors": tuple(2**n for n in _numbers(r"encoder\.down\.(\d+)\.attn\.", shapes)),
+        "mid_attention": any(key.startswith("encoder.mid.attn_1.") for key in shapes),
+        "z_channels": z_channels,
+        "norm_groups": GROUPS,
+    }
+    entries = _size(shapes, (r"quantize\.embedding\.weight", 0))
+    if entries is None:
+        return KLAutoencoder(**settings)
+    return VQAutoencoder(**settings, codebook_size=entries)
+
+
+def described(config: Autoencoder) -> str:
+    """A config in words."""
+    mults, factors = config.channel_mults, config.attention_factors
+    entries = getattr(config, "codebook_size", None)
+    places = [f"factor {factor}" for factor in factors] + ["the middle"] * config.mid_attention
+    return ", ".join(
+        [
+            "KL autoencoder" if entries is None else f"VQ autoencoder with {entries} codes",
+            f"downsampling factor {2 ** (len(mults) - 1)}",
+            f"{config.channels} channels times {' '.join(map(str, mults))}",
+            f"{config.num_res_blocks} residual blocks a level",
+            f"attention at {' and '.join(places)}" if places else "no attention",
+            f"{config.z_channels} latent channels",
+            f"{config.norm_groups} groups",
+        ]
+    )
+
+
+def _numbers(pattern: str, shapes: Mapping[str, Shape]) -> list[int]:
+    """The different numbers in the keys that begin with a pattern, in order."""
+    return sorted({int(found[1]) for found in map(re.compile(pattern).match, shapes) if found})
+
+
+def _size(shapes: Mapping[str, Shape], *places: tuple[str, int]) -> int | None:
+    """What most weights have, by patterns of keys and an axis each; None where none is there."""
+    sizes = Counter(
+        shape[axis]
+        for pattern, axis in places
+        for key, shape in shapes.items()
+        if re.fullmatch(pattern, key) and len(shape) > axis
+    )
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _some(shapes: Mapping[str, Shape], count: int = 5) -> str:
+    """A few of the keys, to show what was found instead."""
+    keys = list(shapes)
+    rest = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return f"{', '.join(keys[:count]) or 'no weights'}{rest}"

@@ -1,0 +1,45 @@
+"""Brings the weights of a first stage in or out.
+
+python scripts/convert.py CHECKPOINT RUN [--config CONFIG.py]
+    a file of the original code (.ckpt, .pth, .pt, .bin, .safetensors), a Stable Diffusion
+    checkpoint, whose first stage is taken, or a folder of diffusers becomes a run; what it is, is
+    read from its keys and shapes or its config.json, or said by CONFIG.py
+python scripts/convert.py RUN NAME.safetensors
+    writes the weights as the original code names them
+python scripts/convert.py RUN FOLDER
+    writes config.json and the weights as diffusers reads them
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ldm_jax import cli, conversion
+from ldm_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of convert.py."""
+
+    config: str | None = None
+    """an experiment whose first stage the checkpoint is"""
+
+
+def main(words: Sequence[str]) -> None:
+    """Parse, call."""
+    if "--help" in words or "-h" in words:
+        print(__doc__)
+        return
+    if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
+        raise InputError(
+            "expected python scripts/convert.py SOURCE DESTINATION [--config CONFIG.py], see --help"
+        )
+    source, destination, *rest = words
+    options = cli.override(Options(), rest, "convert.py SOURCE DESTINATION", __doc__)
+    config = Path(options.config) if options.config else None
+    conversion.convert(Path(source), Path(destination), config)
+
+
+if __name__ == "__main__":
+    cli.main(main)
