@@ -113,6 +113,17 @@ class FirstStage(NamedTuple):
     last_layer: tuple[str, ...]
 
 
+class Perceptual(NamedTuple):
+    """How far two images are apart for someone who looks at them.
+
+    init:     key -> params
+    distance: (params, x, y [B, H, W, 3]) -> [B]
+    """
+
+    init: Callable[[Array], Params]
+    distance: Callable[[Params, Array, Array], Array]
+
+
 class Cond(flax.struct.PyTreeNode):
     """What a denoiser may be told. A slot that is None is not used."""
 

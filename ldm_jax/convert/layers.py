@@ -11,10 +11,10 @@ def norm(here: str, there: str, channels: int) -> Table:
     ]
 
 
-def conv(here: str, there: str, i: int, o: int) -> Table:
-    """A 3x3 convolution from i to o channels."""
+def conv(here: str, there: str, i: int, o: int, size: int = 3) -> Table:
+    """A convolution from i to o channels."""
     return [
-        Row(f"{here}/kernel", (f"{there}.weight",), (o, i, 3, 3), CONV),
+        Row(f"{here}/kernel", (f"{there}.weight",), (o, i, size, size), CONV),
         Row(f"{here}/bias", (f"{there}.bias",), (o,), SAME),
     ]
 

@@ -1,0 +1,60 @@
+"""Files from the net, kept in a cache."""
+
+import hashlib
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ldm_jax.errors import InputError
+
+
+def cache_folder() -> Path:
+    """$LDM_JAX_CACHE, or ~/.cache/ldm_jax."""
+    return Path(os.environ.get("LDM_JAX_CACHE") or "~/.cache/ldm_jax").expanduser()
+
+
+def download(url: str, sha256: str, name: str) -> Path:
+    """The file behind a URL, from the cache or fetched into it.
+
+    Args:
+        sha256: what the content hashes to, in hexadecimal; the first digits suffice.
+        name: of the file in the cache.
+
+    Raises:
+        InputError: it cannot be fetched, or is not what was expected; says where to put it.
+    """
+    path = cache_folder() / name
+    if path.is_file():
+        return path
+    remedy = f"fetch {url} by other means and save it as {path}"
+    partial = path.with_name(f"{name}.{os.getpid()}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        found = _fetch(url, partial)
+        if not found.startswith(sha256):
+            raise InputError(
+                f"{url} has sha256 {found[: len(sha256)]}: expected {sha256}; {remedy}"
+            )
+        os.replace(partial, path)
+    except OSError as error:  # URLError is one
+        reason = getattr(error, "reason", None) or error
+        raise InputError(f"{url} cannot be fetched ({reason}): {remedy}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _fetch(url: str, path: Path) -> str:
+    """Writes what is behind a URL; returns its sha256."""
+    digest = hashlib.sha256()
+    with urllib.request.urlopen(url, timeout=30) as response, path.open("wb") as file:
+        size = int(response.headers.get("Content-Length") or 0) or None
+        with tqdm(total=size, desc=path.name, unit="B", unit_scale=True, disable=None) as bar:
+            while block := response.read(1 << 20):
+                file.write(block)
+                digest.update(block)
+                bar.update(len(block))
+    return digest.hexdigest()

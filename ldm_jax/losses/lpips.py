@@ -1,0 +1,87 @@
+"""LPIPS, the distance of images that a trained network sees (Zhang et al. 2018)."""
+
+from typing import Literal, NamedTuple, get_args
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.errors import InputError
+from ldm_jax.losses.trunks.alexnet import AlexNet
+from ldm_jax.losses.trunks.squeezenet import SqueezeNet
+from ldm_jax.losses.trunks.vgg import VGG16
+from ldm_jax.types import Array, Perceptual
+
+Network = Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"]
+
+# Images in [-1, 1] to those that the trunks were trained on: ImageNet's mean and deviation.
+SHIFT = np.asarray([-0.030, -0.088, -0.188], np.float32)
+SCALE = np.asarray([0.458, 0.448, 0.450], np.float32)
+EPSILON = 1e-10
+
+
+class Trunk(NamedTuple):
+    """A classifier without its last layers: images [B, H, W, 3] -> features."""
+
+    module: nn.Module
+    smallest: int  # height and width that leave a pixel of the last features, borders to reflect
+
+
+TRUNKS = {
+    "vgg": Trunk(VGG16(), 16),
+    "alex": Trunk(AlexNet(), 31),
+    "squeeze": Trunk(SqueezeNet(), 17),
+    "vgg_shift_tolerant": Trunk(VGG16(shift_tolerant=True), 18),
+    "alex_shift_tolerant": Trunk(AlexNet(shift_tolerant=True), 21),
+}
+
+
+def lpips(network: Network) -> Perceptual:
+    """The perceptual distance by the features of `network`.
+
+    d(x, y) = sum_l mean_hw sum_c w_lc (u_lhwc(x) - u_lhwc(y))^2, where u_l are the features of
+    layer l, of unit length over the channels (Zhang et al. 2018, equation 1). Version 0.1 of the
+    published weights, and the shift-tolerant trunks of Ghildyal and Liu (2022).
+
+    Its params are {"trunk", "heads": {"lin0", ...}}: w_l [C_l]. `init` draws the trunk and gives
+    every channel the same weight; trained ones come from ldm_jax.convert.lpips.
+
+    Raises:
+        InputError: no network has this name; `distance` raises it for images that are too small.
+    """
+    if network not in TRUNKS:
+        raise InputError(f"network is {network!r}: expected one of {', '.join(get_args(Network))}")
+    trunk, smallest = TRUNKS[network]
+
+    def init(key: Array):
+        features, variables = trunk.init_with_output(key, jnp.zeros((1, smallest, smallest, 3)))
+        channels = [f.shape[-1] for f in features]
+        heads = {f"lin{layer}": jnp.full(C, 1 / C) for layer, C in enumerate(channels)}
+        return {"trunk": variables["params"], "heads": heads}
+
+    def features(params, images: Array) -> list[Array]:
+        return trunk.apply({"params": params["trunk"]}, (images - SHIFT) / SCALE)
+
+    def distance(params, x: Array, y: Array) -> Array:
+        if min(x.shape[1:3]) < smallest:
+            raise InputError(
+                f"images of {x.shape[1]} x {x.shape[2]} are too small for LPIPS with {network}: "
+                f"expected at least {smallest} x {smallest}"
+            )
+        # two passes rather than one of both: where y is constant, nothing is differentiated by it
+        pairs = zip(features(params, x), features(params, y), strict=True)
+        squares = (jnp.square(_unit(a) - _unit(b)) for a, b in pairs)
+        return sum(
+            jnp.mean(jnp.sum(params["heads"][f"lin{layer}"] * square, axis=-1), axis=(1, 2))
+            for layer, square in enumerate(squares)
+        )
+
+    return Perceptual(init, distance)
+
+
+def _unit(f: Array) -> Array:
+    """f [B, h, w, C] at unit length over its channels, or at zero where it is zero."""
+    # sqrt has no derivative at zero, so it sees a one there
+    square = jnp.sum(jnp.square(f), axis=-1, keepdims=True)
+    length = jnp.sqrt(jnp.where(square > 0, square, 1.0))
+    return f / jnp.where(square > 0, length + EPSILON, 1.0)
