@@ -25,10 +25,19 @@ from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.diffusion.samplers.ddpm import ddpm as ddpm_sampler
 from ldm_jax.errors import InputError
-from ldm_jax.losses.perceptual import Perceptual
+from ldm_jax.losses.lpips import lpips
 from ldm_jax.train.autoencoder_step import autoencoder_objective
 from ldm_jax.train.state import Objective
-from ldm_jax.types import Array, Cond, Conditioner, FirstStage, LatentDiffusion, Process, Sampler
+from ldm_jax.types import (
+    Array,
+    Cond,
+    Conditioner,
+    FirstStage,
+    LatentDiffusion,
+    Perceptual,
+    Process,
+    Sampler,
+)
 
 
 def build_first_stage(config: c.KLAutoencoder | c.VQAutoencoder) -> FirstStage:
@@ -42,9 +51,7 @@ def build_first_stage(config: c.KLAutoencoder | c.VQAutoencoder) -> FirstStage:
 
 def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:
     """The perceptual distance of a loss."""
-    raise InputError(
-        f"loss.perceptual_weight is {config.perceptual_weight}: expected 0, LPIPS is not here yet"
-    )
+    return lpips(config.perceptual)
 
 
 def build_autoencoder_objective(first_stage: FirstStage, config: c.AutoencoderLoss) -> Objective:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ldm_jax import config as c
 from ldm_jax.errors import InputError
+from ldm_jax.losses.lpips import TRUNKS
 from ldm_jax.losses.patchgan import smallest
 
 # what a number may be, by the name of its field in whatever section
@@ -85,6 +86,12 @@ def _check_first_stage_loss(experiment: c.FirstStageExperiment, prefix: str) -> 
         raise InputError(
             f"{prefix}loss.kl_weight is {loss.kl_weight}: expected its default, since a "
             "VQAutoencoder has no posterior; see loss.codebook"
+        )
+    if loss.perceptual_weight and size < TRUNKS[loss.perceptual].smallest:
+        raise InputError(
+            f"{prefix}data.image_size is {size}: expected at least "
+            f"{TRUNKS[loss.perceptual].smallest}, which {prefix}loss.perceptual "
+            f"{loss.perceptual} can see; or set {prefix}loss.perceptual_weight to 0"
         )
     if loss.adversary.weight and size < smallest(loss.adversary.layers):
         raise InputError(

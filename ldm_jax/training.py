@@ -13,6 +13,7 @@ from ldm_jax import build, checkpoint, checks, cli, pictures, runs
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import AutoencoderLoss, Data, Experiment, FirstStageExperiment, Label, Text
+from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.generate import make_generate, padded_grid
@@ -26,10 +27,14 @@ from ldm_jax.types import Array, FirstStage, LatentDiffusion, Params, TrainState
 
 
 class Source(NamedTuple):
-    """Opened data: records, and what is known of them."""
+    """Opened data: records, and what is known of them.
+
+    perceptual: the weights of LPIPS for a first stage that is to begin with them
+    """
 
     records: object
     info: pipeline.DataInfo
+    perceptual: Params | None = None
 
 
 def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
@@ -93,6 +98,9 @@ def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: st
             lambda key: _init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
         )
         _check_architecture(run, params, experiment, objective)
+    elif experiment.loss.perceptual_weight:
+        weights = load_lpips(experiment.loss.perceptual, experiment.loss.perceptual_weights)
+        source = source._replace(perceptual=weights)
     _look(experiment.data, source)
     return source
 
@@ -157,6 +165,8 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
     objective = build.build_autoencoder_objective(first_stage, experiment.loss)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
     params = jax.jit(lambda key: _init_first_stage(first_stage, experiment.loss, key))(init_key)
+    if source.perceptual is not None:
+        params["perceptual"] = source.perceptual
     step = make_train_step(objective, optim, experiment.optim.ema_decay)
     example = next(_data(experiment.data, source, experiment.seed + 1))
     fit(

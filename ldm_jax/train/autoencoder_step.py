@@ -10,12 +10,11 @@ import jax.numpy as jnp
 
 from ldm_jax.config import AutoencoderLoss
 from ldm_jax.losses.adversarial import adaptive_weight
-from ldm_jax.losses.perceptual import Perceptual
 from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
 from ldm_jax.train.adversary import init_adversary, play
 from ldm_jax.train.codebook import init_statistics, learn_codes
 from ldm_jax.train.state import Objective, Outcome, example_keys, unchanged
-from ldm_jax.types import Array, FirstStage, Params
+from ldm_jax.types import Array, FirstStage, Params, Perceptual
 
 
 def init_helpers(
