@@ -224,7 +224,10 @@ def _check(network: str, state: State, parts: Iterable[str], paths: list[Path]) 
     if wrong:
         names, more = " and ".join(map(str, paths)), len(wrong) - MOST_NAMED
         shown = "; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
-        raise InputError(f"{names}: not the weights of LPIPS with {network}: {shown}")
+        published = " and ".join(file.name for file in FILES[network])
+        raise InputError(
+            f"{names}: not the weights of LPIPS with {network}: {shown}; take {published}"
+        )
     return rows
 
 

@@ -48,13 +48,13 @@ def compiled(network: str):
     return jax.jit(jax.grad(loss, has_aux=True))
 
 
-def ours(name: str, size: tuple[int, int], dtype=np.float32) -> dict[str, np.ndarray]:
-    """Distances, and the gradient of the loss by x, of which every second pixel is kept."""
+def ours(name: str, size: tuple[int, int], dtype: str) -> dict[str, np.ndarray]:
+    """Distances, and the gradient of the loss by x, of which every third pixel is kept."""
     run = compiled(name.partition(" ")[0])
     arguments = jax.tree.map(lambda w: w.astype(dtype), (*cases.pictures(size), params(name)))
-    with jax.default_matmul_precision("highest"), jax.enable_x64(dtype == np.float64):
+    with jax.default_matmul_precision("highest"), jax.enable_x64(dtype == "float64"):
         gradient, found = run(*arguments)
-    return {"distance": found, "gradient": gradient[..., ::2, ::2]}
+    return {"distance": found, "gradient": gradient[..., ::3, ::3]}
 
 
 def names(file: Path = FILE) -> list[str]:
@@ -63,17 +63,18 @@ def names(file: Path = FILE) -> list[str]:
         return sorted({key.partition(":")[0] for key in reference if ":" in key})
 
 
-def pairs(name: str, file: Path = FILE) -> compare.Pairs:
-    """Ours and the reference, by the name of the array."""
+def pairs(name: str, dtype: str, file: Path = FILE) -> compare.Pairs:
+    """Ours, computed in `dtype`, and the reference, in float64, by the name of the array."""
     with np.load(file) as reference:
-        found = ours(name, tuple(reference["size"]), reference[f"{name}:distance"].dtype)
+        found = ours(name, tuple(reference["size"]), dtype)
         return {key: (np.asarray(w), reference[f"{name}:{key}"]) for key, w in found.items()}
 
 
 if __name__ == "__main__":
     chosen = Path(sys.argv[1]) if len(sys.argv) > 1 else FILE
     for name in names(chosen):
-        if available(name):
-            print(compare.table(name, pairs(name, chosen)))
-        else:
-            print(f"{name}: skipped; needs pip install --no-deps stlpips-pytorch==0.0.2")
+        for dtype in ("float32", "float64"):
+            if available(name):
+                print(compare.table(f"{name} | {dtype}", pairs(name, dtype, chosen)))
+            else:
+                print(f"{name}: skipped; needs pip install --no-deps stlpips-pytorch==0.0.2")
