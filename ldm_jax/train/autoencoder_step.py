@@ -69,7 +69,10 @@ def autoencoder_objective(
             error, config.perceptual_weight * seen, log_variance, numbers, config.reduction
         )
         mse = jnp.mean(jnp.square((image - fake) / 2.0), axis=(1, 2, 3))
-        return jnp.mean(nll), {**metrics, "psnr": jnp.mean(-10.0 * jnp.log10(mse))}
+        return jnp.mean(nll), {
+            **metrics,
+            "psnr": jnp.mean(-10.0 * jnp.log10(jnp.maximum(mse, 1e-10))),
+        }
 
     def outcome(params, batch, key, step, average):
         image = batch["image"]

@@ -87,14 +87,17 @@ def averages(metrics: list[dict], step: int) -> dict[str, float]:
     """Each metric averaged over the steps since the last time.
 
     Raises:
-        FloatingPointError: one of them is not finite.
+        FloatingPointError: some are not finite; names them, and sums of terms only if alone.
     """
     rows = jax.device_get(metrics)
     values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-    for name, value in values.items():
-        if not math.isfinite(value):
-            raise FloatingPointError(
-                f"'{name}' is {value} at step {step}: lower optim.lr or raise optim.warmup, "
-                "and run the same command to resume from the last checkpoint"
-            )
+    sums = ("loss", "gradient_norm")  # which say nothing of where it began
+    bad = [name for name, value in values.items() if not math.isfinite(value)]
+    if bad:
+        terms = [name for name in bad if name not in sums] or bad
+        named = ", ".join(f"'{name}' is {values[name]}" for name in terms)
+        raise FloatingPointError(
+            f"{named} at step {step}: lower optim.lr or raise optim.warmup, "
+            "and run the same command to resume from the last checkpoint"
+        )
     return values

@@ -147,6 +147,12 @@ def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
     assert checkpoint.latest_step(tmp_path) == 2
 
 
+def test_the_terms_that_are_not_finite_are_named_and_not_their_sum():
+    row = {"adversary_weight": 0.0, "kl": np.inf, "loss": np.nan, "psnr": np.nan, "step": 1.0}
+    with pytest.raises(FloatingPointError, match="'kl' is inf, 'psnr' is nan at step 7: lower"):
+        loop.averages([row], 7)
+
+
 def test_examples_know_their_position_in_the_batch():
     batch = loop.with_positions({"image": np.zeros((3, 1, 1, 1))})
     assert batch["position"].tolist() == [0, 1, 2]
