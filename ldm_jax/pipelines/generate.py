@@ -8,7 +8,8 @@ import numpy as np
 
 from ldm_jax.diffusion import times
 from ldm_jax.diffusion.denoiser import denoiser
-from ldm_jax.diffusion.guidance import classifier_free
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
 from ldm_jax.types import Array, Batch, LatentDiffusion, Params, Sampler
 
@@ -61,7 +62,8 @@ def make_generate(
 
         guided = denoise(inputs)
         if model.conditioner.keys:
-            guided = classifier_free(guided, denoise(model.conditioner.null(len(seeds))), guidance)
+            untold = denoise(model.conditioner.null(len(seeds)))
+            guided = classifier_free(guided, untold, constant(guidance))
         z = model.process.prior_std(grid[0]) * noise
         z = sample(sampler(eta), guided, model.process, grid, z, walk_keys)
         return jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)

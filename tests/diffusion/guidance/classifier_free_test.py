@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion import process
-from ldm_jax.diffusion.guidance import classifier_free
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.scale import constant, interval, linear
 from ldm_jax.diffusion.prediction import noise_of
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
@@ -26,7 +27,7 @@ def unconditional(z, t):
 
 
 def guided(scale):
-    return classifier_free(conditional, unconditional, jnp.float32(scale))(Z, TIMES).x0
+    return classifier_free(conditional, unconditional, constant(jnp.float32(scale)))(Z, TIMES).x0
 
 
 def test_scale_one_is_the_conditional_model():
@@ -63,6 +64,39 @@ def test_no_guidance_does_not_pay_for_the_other_model(scale, calls):
         jax.debug.callback(lambda: counted.append(1))
         return unconditional(z, t)
 
-    jax.block_until_ready(classifier_free(conditional, costly, jnp.float32(scale))(Z, TIMES))
+    jax.block_until_ready(
+        classifier_free(conditional, costly, constant(jnp.float32(scale)))(Z, TIMES)
+    )
     jax.effects_barrier()
     assert len(counted) == calls
+
+
+def test_the_variance_stays_the_conditional_ones():
+    def learned(z, t):
+        return conditional(z, t)._replace(variance_fraction=jnp.full_like(z, 0.3))
+
+    answer = classifier_free(learned, unconditional, constant(3.0))(Z, TIMES)
+    np.testing.assert_allclose(answer.variance_fraction, 0.3)
+
+
+def test_examples_at_scale_one_are_left_as_they_are_beside_others():
+    scales = jnp.array([1.0, 2.0, 1.0])
+    found = classifier_free(conditional, unconditional, lambda t: scales)(Z, TIMES).x0
+    told, untold = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0
+    np.testing.assert_array_equal(found[::2], told[::2])
+    np.testing.assert_allclose(found[1], 2 * told[1] - untold[1], rtol=1e-6)
+
+
+def test_a_linear_scale_goes_from_noise_to_data():
+    scale = linear(9.0, 1.0, PROCESS)
+    np.testing.assert_allclose(scale(jnp.array([1000, 500, 0])), [9.0, 5.0, 1.0])
+
+
+def test_an_interval_of_noise_levels_is_guided_and_the_rest_is_not():
+    alpha, sigma = PROCESS.rates(jnp.arange(0, 1001))
+    scale = interval(constant(4.0), PROCESS, 0.28, 2.9)(jnp.arange(0, 1001))
+    within = (sigma / alpha > 0.28) & (sigma / alpha <= 2.9)
+    assert 0 < within.sum() < 1000
+    np.testing.assert_array_equal(scale, jnp.where(within, 4.0, 1.0))
+    everywhere = interval(constant(4.0), PROCESS, 0.0, jnp.inf)(jnp.arange(1, 1001))
+    np.testing.assert_array_equal(everywhere, 4.0)

@@ -1,0 +1,42 @@
+"""Guidance by a classifier of noised data (Dhariwal and Nichol 2021, section 4)."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.diffusion.process import rates_like
+from ldm_jax.types import Array, Denoise, Denoised, Process
+
+
+def classifier(
+    denoise: Denoise,
+    process: Process,
+    log_probability: Callable[[Array, Array], Array],
+    scale: Array | float,
+) -> Denoise:
+    """Towards data of which log p(y | z_t) is higher.
+
+    Args:
+        log_probability: (z [B, h, w, c], t [B]) -> log p(y | z_t) [B], each of its own example
+            alone; differentiable.
+        scale: 1 samples from p(z) p(y | z).
+    """
+
+    def guided(z: Array, t: Array) -> Denoised:
+        answer = denoise(z, t)
+        gradient = jax.grad(lambda z: jnp.sum(log_probability(z, t)))(z)
+        return answer._replace(x0=answer.x0 + scale * x0_of_score(process, gradient, t))
+
+    return guided
+
+
+def x0_of_score(process: Process, score: Array, t: Array) -> Array:
+    """By how much x0 differs where the score of z_t does by `score`: sigma^2 / alpha times it.
+
+    Algorithm 2 subtracts sigma times the gradient from eps, and x0 = (z - sigma eps) / alpha. Where
+    alpha is 0, z tells nothing of the data, nor of y: no difference.
+    """
+    alpha, sigma = rates_like(process, t, score)
+    safe = jnp.where(alpha > 0.0, alpha, 1.0)
+    return jnp.where(alpha > 0.0, jnp.square(sigma) / safe * score, 0.0)

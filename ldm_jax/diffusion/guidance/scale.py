@@ -1,0 +1,30 @@
+"""How strong guidance is, over time: functions of t [B] -> scale [B]; 1 is no guidance."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+
+from ldm_jax.diffusion.process import log_snr
+from ldm_jax.types import Array, Process
+
+Scale = Callable[[Array], Array]
+
+
+def constant(scale: Array | float) -> Scale:
+    """The same at all times."""
+    return lambda t: jnp.broadcast_to(scale, t.shape)
+
+
+def linear(start: Array | float, end: Array | float, process: Process) -> Scale:
+    """From `start` in noise, at T, to `end` in data, at 0 (Wang et al. 2024, table 1)."""
+    return lambda t: end + (start - end) * t / process.T
+
+
+def interval(scale: Scale, process: Process, low: Array | float, high: Array | float) -> Scale:
+    """Guidance at noise levels sigma / alpha in (low, high] alone (Kynkaanniemi et al. 2024)."""
+
+    def limited(t):
+        level = jnp.exp(-log_snr(process, t) / 2.0)
+        return jnp.where((low < level) & (level <= high), scale(t), 1.0)
+
+    return limited

@@ -1,0 +1,26 @@
+"""Dynamic thresholding (Saharia et al. 2022, section 2.3)."""
+
+import jax.numpy as jnp
+
+from ldm_jax.types import Array, Denoise, Denoised
+
+
+def threshold(denoise: Denoise, limit: Array | float, percentile: float = 0.995) -> Denoise:
+    """Scales x0 down where more than a few of its numbers leave -limit ... limit.
+
+    With s the percentile of an example's |x0|: where s > limit, x0 is clipped to -s ... s and
+    multiplied with limit / s.
+
+    Args:
+        limit: 1 for pixels; some standard deviations for latents; inf changes nothing.
+        percentile: as a fraction.
+    """
+
+    def thresholded(z: Array, t: Array) -> Denoised:
+        answer = denoise(z, t)
+        axes = tuple(range(1, z.ndim))
+        s = jnp.quantile(jnp.abs(answer.x0), percentile, axis=axes, keepdims=True)
+        clipped = jnp.clip(answer.x0, -s, s) * (limit / s)
+        return answer._replace(x0=jnp.where(s > limit, clipped, answer.x0))
+
+    return thresholded
