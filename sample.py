@@ -1,6 +1,7 @@
-"""Draws pictures from a trained latent diffusion model.
+"""Draws pictures from a trained latent diffusion model, or from a variational autoencoder's prior.
 
 python sample.py RUN --num 16 --prompt "a large red circle at the center"
+python sample.py RUN --interpolate 8
 
 Writes DIR/000000.png ..., DIR/grid.png, DIR/samples.npz and DIR/report.json. Picture i belongs to
 seed S + i alone, whatever the batch size; prompts (or labels) are taken in turn.
@@ -13,7 +14,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from ldm_jax import cli, request, runs
+from ldm_jax import cli, prior_request, request, runs
 from ldm_jax.errors import InputError
 
 
@@ -42,6 +43,8 @@ class Options:
     """a .npy of standard normal noise [N, h, w, c] to start from"""
     tile: int | None = None
     """decode by tiles of so many latents a side, which needs less memory"""
+    interpolate: int | None = None
+    """of a variational autoencoder: so many pictures a row, between the draws of two seeds"""
 
 
 def main(words: Sequence[str]) -> None:
@@ -54,12 +57,14 @@ def main(words: Sequence[str]) -> None:
         run, *rest = words
     options = cli.override(Options(), rest, "sample.py RUN", __doc__)
     settings = {name: value for name, value in vars(options).items() if name != "out"}
-    wanted = request.resolve(runs.describe(Path(run)), **settings)
+    described = runs.describe_any(Path(run))
+    kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
+    wanted = kind.resolve(described, **settings)
     out = Path(options.out or Path(run) / f"samples-seed{options.seed}")
     cli.check_folder(out, "--out")
-    trained = runs.load(Path(run))
-    images = request.draw(trained, wanted)
-    request.write(out, images, trained, wanted)
+    trained = runs.with_weights(described)
+    images = kind.draw(trained, wanted)
+    kind.write(out, images, trained, wanted)
     print(f"{len(images)} pictures in {out}, together in {out / 'grid.png'}")
 
 

@@ -9,6 +9,8 @@ from tokenizers import Tokenizer
 
 from ldm_jax import config as c
 from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.mlp import mlp_autoencoder
+from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import tokenizer as tokens
@@ -40,13 +42,17 @@ from ldm_jax.types import (
 )
 
 
-def build_first_stage(config: c.KLAutoencoder | c.VQAutoencoder) -> FirstStage:
+def build_first_stage(config: c.FirstStageModel) -> FirstStage:
     """The first stage of a config."""
     match config:
         case c.KLAutoencoder():
             return kl_autoencoder(config)
         case c.VQAutoencoder():
             return vq_autoencoder(config)
+        case c.TinyAutoencoder():
+            return tiny_autoencoder(config)
+        case c.MLPAutoencoder():
+            return mlp_autoencoder(config)
 
 
 def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:

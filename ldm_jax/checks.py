@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from ldm_jax import config as c
+from ldm_jax.build import build_first_stage
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import TRUNKS
 from ldm_jax.losses.patchgan import smallest
@@ -16,7 +17,7 @@ RANGES = (
         lambda x: x >= 1,
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
         "z_channels norm_groups num_heads head_channels head_dim transformer_depth dim layers "
-        "num_classes steps save_every keep log_every num_samples codebook_size",
+        "hidden num_classes steps save_every keep log_every num_samples codebook_size",
     ),
     (
         "0 or more",
@@ -38,7 +39,11 @@ RANGES = (
     ("at least 2", lambda x: x >= 2, "levels"),
     ("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3, "length"),
     ("more than 4, the special tokens", lambda x: x > 4, "vocab_size"),
-    ("one number a level, each at least 1", lambda x: min(x, default=0) >= 1, "channel_mults"),
+    (
+        "one number a level, each at least 1",
+        lambda x: min(x, default=0) >= 1,
+        "channel_mults blocks",
+    ),
     ("numbers of at least 1", lambda x: min(x, default=1) >= 1, "attention_factors"),
     ("red, green and blue, 0 to 255", lambda x: 0 <= min(x) <= max(x) <= 255, "background"),
 )
@@ -60,16 +65,22 @@ def check_ranges(config: Any, prefix: str = "") -> None:
 
 def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> None:
     """Raises InputError where the parts of the config cannot go together."""
-    factor = 2 ** (len(experiment.model.channel_mults) - 1)
-    size = experiment.data.image_size
+    model, size = experiment.model, experiment.data.image_size
+    factor = build_first_stage(model).factor
     if size is None:
         raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
+    if isinstance(model, c.MLPAutoencoder) and size != model.image_size:
+        raise InputError(
+            f"{prefix}data.image_size is {size} and {prefix}model.image_size {model.image_size}: "
+            "expected the same, since an MLP sees images of one size"
+        )
     if size % factor:
         raise InputError(
             f"{prefix}data.image_size is {size}: expected a multiple of {factor}, the factor by "
             f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
         )
-    _check_divides(experiment.model, "norm_groups", f"{prefix}model.")
+    if isinstance(model, c.ConvolutionalAutoencoder):
+        _check_divides(model, "norm_groups", f"{prefix}model.")
     _check_first_stage_loss(experiment, prefix)
 
 
@@ -82,10 +93,11 @@ def _check_first_stage_loss(experiment: c.FirstStageExperiment, prefix: str) -> 
             f"{prefix}loss.codebook is {loss.codebook}: expected its default, since a {kind} has "
             "no codebook; use model=VQAutoencoder()"
         )
-    if kind == "VQAutoencoder" and loss.kl_weight != c.AutoencoderLoss().kl_weight:
+    drawn = ("KLAutoencoder", "MLPAutoencoder")  # their latents
+    if kind not in drawn and loss.kl_weight != c.AutoencoderLoss().kl_weight:
         raise InputError(
             f"{prefix}loss.kl_weight is {loss.kl_weight}: expected its default, since a "
-            "VQAutoencoder has no posterior; see loss.codebook"
+            f"{kind} has no posterior" + "; see loss.codebook" * (kind == "VQAutoencoder")
         )
     if loss.perceptual_weight and size < TRUNKS[loss.perceptual].smallest:
         raise InputError(
@@ -98,6 +110,16 @@ def _check_first_stage_loss(experiment: c.FirstStageExperiment, prefix: str) -> 
             f"{prefix}data.image_size is {size}: expected at least "
             f"{smallest(loss.adversary.layers)}, one patch of a discriminator of "
             f"{loss.adversary.layers} layers; lower {prefix}loss.adversary.layers"
+        )
+    if kind != "MLPAutoencoder" and loss.reconstruction == "likelihood":
+        raise InputError(
+            f"{prefix}loss.reconstruction is likelihood: expected l1 or l2, since a {kind} has no "
+            "likelihood of its own; use model=MLPAutoencoder()"
+        )
+    if loss.reconstruction == "likelihood" and loss.learn_log_variance:
+        raise InputError(
+            f"{prefix}loss.learn_log_variance is True: expected False, since with "
+            f"{prefix}loss.reconstruction likelihood nothing would keep it from falling"
         )
 
 
@@ -114,8 +136,8 @@ def _check_divides(network: c.ConvolutionalAutoencoder | c.UNet, name: str, pref
 def check_diffusion(experiment: c.Experiment) -> None:
     """Raises InputError where the parts of the config cannot go together."""
     unet, size = experiment.model, experiment.data.image_size
-    halvings = len(experiment.first_stage.model.channel_mults) + len(unet.channel_mults) - 2
-    factor = 2**halvings
+    factor = build_first_stage(experiment.first_stage.model).factor
+    factor *= 2 ** (len(unet.channel_mults) - 1)
     if size is None:
         raise InputError("data.image_size is not set: expected a number of pixels")
     if size % factor:

@@ -97,6 +97,37 @@ class Codebook:
 
 
 @dataclass(frozen=True)
+class TinyAutoencoder:
+    """The tiny autoencoder (TAESD); defaults are those of the published taesd and taesdxl.
+
+    taesd3 and taef1 have 16 z_channels, taef2 has 32 and mid_norm. The downsampling factor is
+    2^(len(blocks) - 1).
+    """
+
+    channels: int = 64
+    blocks: tuple[int, ...] = (1, 3, 3, 3)  # a level, from the images down, each way
+    z_channels: int = 4
+    mid_norm: bool = False  # blocks of the last level begin with a normalised branch
+
+
+@dataclass(frozen=True)
+class MLPAutoencoder:
+    """The first variational autoencoder (Kingma and Welling 2014, appendix C); theirs for MNIST.
+
+    The loss that goes with it is AutoencoderLoss(reconstruction="likelihood", kl_weight=1.0).
+    """
+
+    image_size: int = 28  # pixels a side, as data.image_size
+    image_channels: Literal[1, 3] = 1  # 1: grey, the mean of red, green and blue
+    hidden: int = 500  # units of the one hidden layer, each way
+    z_channels: int = 20
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"  # of binary pixels; of 8-bit values
+
+
+FirstStageModel = KLAutoencoder | VQAutoencoder | TinyAutoencoder | MLPAutoencoder
+
+
+@dataclass(frozen=True)
 class AutoencoderLoss:
     """Weights of the terms that train a first stage.
 
@@ -104,7 +135,7 @@ class AutoencoderLoss:
     with log-variance s, summed over the image or averaged.
     """
 
-    reconstruction: Literal["l1", "l2"] = "l1"
+    reconstruction: Literal["l1", "l2", "likelihood"] = "l1"  # likelihood: an MLPAutoencoder's own
     reduction: Literal["sum", "mean"] = "sum"  # the original's KL and VQ stages, in this order
     perceptual_weight: float = 0.0  # of LPIPS; 0: none
     perceptual: Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"] = (
@@ -246,7 +277,7 @@ class Train:
 class FirstStageExperiment:
     """Trains an autoencoder."""
 
-    model: KLAutoencoder | VQAutoencoder = field(default_factory=KLAutoencoder)
+    model: FirstStageModel = field(default_factory=KLAutoencoder)
     loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))

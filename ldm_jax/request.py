@@ -55,6 +55,7 @@ def resolve(
     label: Sequence[str] = (),
     latents: str | None = None,
     tile: int | None = None,
+    interpolate: int | None = None,
 ) -> Request:
     """The request with the run's own settings where None is given.
 
@@ -62,6 +63,11 @@ def resolve(
         InputError: what the model cannot be asked for.
     """
     experiment = trained.experiment
+    if interpolate is not None:
+        raise InputError(
+            f"--interpolate {interpolate} given to a diffusion model: expected the run of a first "
+            "stage that is a model by itself, trained with a config such as configs/vae.py"
+        )
     if prompt and not isinstance(experiment.condition, Text):
         raise InputError(
             f"prompt '{prompt[0]}' given to a model of {_kind(trained)}: leave out --prompt, "
@@ -92,10 +98,7 @@ def resolve(
         latents=latents,
         tile=tile,
     )
-    if num < 1:
-        raise InputError(f"--num is {num}: expected at least 1")
-    if not 0 <= seed < 2**32 - num:
-        raise InputError(f"--seed is {seed}: expected 0 to {2**32 - num - 1}")
+    check_count(num, seed)
     if not 0.0 <= request.eta <= 1.0:
         raise InputError(f"--eta is {request.eta}: expected 0 (DDIM) to 1 (DDPM)")
     check_batch(batch_size, "--batch-size")
@@ -110,8 +113,16 @@ def resolve(
     times.grid(request.grid, trained.model.process.T, request.steps)
     build.build_sampler(request.sampler)
     if latents:
-        _load_latents(latents, trained, num)
+        load_latents(latents, _shape(trained, num))
     return request
+
+
+def check_count(num: int, seed: int) -> None:
+    """Raises InputError unless there are pictures to draw, and a seed for each."""
+    if num < 1:
+        raise InputError(f"--num is {num}: expected at least 1")
+    if not 0 <= seed < 2**32 - num:
+        raise InputError(f"--seed is {seed}: expected 0 to {2**32 - num - 1}")
 
 
 def _kind(trained: runs.Trained) -> str:
@@ -130,10 +141,14 @@ def _label(word: str, trained: runs.Trained) -> int:
     raise InputError(f"label '{word}' is out of range: expected 0 to {count - 1}{names}")
 
 
-def _load_latents(path: str, trained: runs.Trained, num: int) -> np.ndarray:
+def _shape(trained: runs.Trained, num: int) -> tuple[int, ...]:
     stage = trained.model.first_stage
     side = trained.experiment.data.image_size // stage.factor
-    expected = (num, side, side, stage.channels)
+    return num, side, side, stage.channels
+
+
+def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
+    """The latents in a .npy, of shape `expected` = [num, h, w, c]; anything else: InputError."""
     if not Path(path).is_file():
         raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
     try:
@@ -145,7 +160,8 @@ def _load_latents(path: str, trained: runs.Trained, num: int) -> np.ndarray:
         raise InputError(f"latents '{path}' are not a .npy of real numbers: {error}") from error
     if latents.shape != expected:
         raise InputError(
-            f"latents '{path}' have shape {latents.shape}: expected {expected} for --num {num}"
+            f"latents '{path}' have shape {latents.shape}: expected {expected} "
+            f"for --num {expected[0]}"
         )
     return latents.astype(np.float32)
 
@@ -173,7 +189,7 @@ def draw(trained: runs.Trained, request: Request) -> np.ndarray:
     spread = devices("jit")
     given = inputs(trained, request)
     if request.latents:
-        given["noise"] = _load_latents(request.latents, trained, request.num)
+        given["noise"] = load_latents(request.latents, _shape(trained, request.num))
 
     def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
         chosen, seeds = spread.split((chosen, seeds))
@@ -184,8 +200,14 @@ def draw(trained: runs.Trained, request: Request) -> np.ndarray:
     return pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))
 
 
-def write(out: Path, images: np.ndarray, trained: runs.Trained, request: Request) -> None:
-    """Writes OUT/000000.png ..., grid.png, samples.npz and report.json.
+def write(
+    out: Path,
+    images: np.ndarray,
+    trained: runs.Trained | runs.TrainedFirstStage,
+    request: Any,
+    columns: int | None = None,
+) -> None:
+    """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
 
     Pictures that an earlier command left beyond the last of these are removed.
     """
@@ -195,12 +217,12 @@ def write(out: Path, images: np.ndarray, trained: runs.Trained, request: Request
             old.unlink()
     for i, image in enumerate(images):
         pictures.save(out / f"{i:06d}.png", image)
-    pictures.save(out / "grid.png", pictures.grid(images))
+    pictures.save(out / "grid.png", pictures.grid(images, columns))
     np.savez(out / "samples.npz", images)
     (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
 
 
-def report(trained: runs.Trained, request: Request) -> dict[str, Any]:
+def report(trained: runs.Trained | runs.TrainedFirstStage, request: Any) -> dict[str, Any]:
     """All that is needed to draw the same pictures again."""
     return {
         "run": str(trained.run),

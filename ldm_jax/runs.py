@@ -82,18 +82,45 @@ def load_first_stage_config(run: Path) -> FirstStageExperiment:
     Raises:
         InputError: not such a run, or one without a checkpoint that fits it.
     """
-    config = _load_config(run)
-    if not isinstance(config, FirstStageExperiment):
-        raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
+    config = _load_first_stage_experiment(run)
     checkpoint.check_weights(run, first_stage_shapes(build.build_first_stage(config.model)))
     if 0 < checkpoint.latest_step(run) < config.train.steps:  # 0: trained elsewhere
         print(f"warning: first stage '{run}' has not finished its training", file=sys.stderr)
     return replace(config, run=str(run))
 
 
+def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
+    config = _load_config(run)
+    if not isinstance(config, FirstStageExperiment):
+        raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
+    return config
+
+
 def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
     """The averaged weights of a first stage's run; its latents are unscaled."""
     return _load_weights(run, first_stage_shapes(first_stage))
+
+
+class TrainedFirstStage(NamedTuple):
+    """A trained first stage."""
+
+    run: Path
+    experiment: FirstStageExperiment
+    model: FirstStage
+    params: Params
+    class_names: tuple[str, ...]
+    step: int
+
+
+def describe_first_stage(run: Path) -> TrainedFirstStage:
+    """The first stage of a run without its weights.
+
+    Raises:
+        InputError: not a run, a run of a diffusion model, or one without a checkpoint.
+    """
+    experiment = _load_first_stage_experiment(run)
+    model = build.build_first_stage(experiment.model)
+    return TrainedFirstStage(run, experiment, model, {}, _class_names(run), _latest_step(run))
 
 
 class Trained(NamedTuple):
@@ -114,8 +141,20 @@ def load(run: Path) -> Trained:
     Raises:
         InputError: not a run, a run of a first stage, or one without a checkpoint that fits it.
     """
-    described = describe(run)
-    return described._replace(params=_load_weights(run, model_shapes(described.model)))
+    return with_weights(describe(run))
+
+
+def with_weights(described: Trained | TrainedFirstStage) -> Trained | TrainedFirstStage:
+    """What `describe` or `describe_first_stage` gave, with its averaged weights."""
+    of_first_stage = isinstance(described, TrainedFirstStage)
+    shapes = (first_stage_shapes if of_first_stage else model_shapes)(described.model)
+    return described._replace(params=_load_weights(described.run, shapes))
+
+
+def describe_any(run: Path) -> Trained | TrainedFirstStage:
+    """The model of a run of either kind, without its weights."""
+    of_first_stage = isinstance(_load_config(run), FirstStageExperiment)
+    return (describe_first_stage if of_first_stage else describe)(run)
 
 
 def describe(run: Path) -> Trained:
@@ -130,16 +169,24 @@ def describe(run: Path) -> Trained:
             f"run '{run}' is a first stage: expected the run of a diffusion model, "
             "trained with a config such as configs/demo.py"
         )
-    step = checkpoint.latest_step(run)
-    if step is None:
-        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    step = _latest_step(run)
     tokenizer = None
     if isinstance(experiment.condition, Text):
         tokenizer = tokens.load(run / "tokenizer.json", experiment.condition.length)
     model = build.build_model(experiment, tokenizer)
+    return Trained(run, experiment, model, {}, tokenizer, _class_names(run), step)
+
+
+def _latest_step(run: Path) -> int:
+    step = checkpoint.latest_step(run)
+    if step is None:
+        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    return step
+
+
+def _class_names(run: Path) -> tuple[str, ...]:
     classes = run / "classes.txt"
-    names = tuple(classes.read_text().splitlines()) if classes.exists() else ()
-    return Trained(run, experiment, model, {}, tokenizer, names, step)
+    return tuple(classes.read_text().splitlines()) if classes.exists() else ()
 
 
 def _load_config(run: Path):

@@ -120,6 +120,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--steps", ["--steps", "Missing value"]),
         ("surplus", ["'surplus'", "one word too many"]),
         ("--latents no.npy", ["latents 'no.npy' do not exist", "(4, 4, 4, 2)"]),
+        ("--interpolate 3", ["--interpolate 3", "diffusion model", "configs/vae.py"]),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_by_name(refusal, class_run, words, fragments):
@@ -157,7 +158,7 @@ def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, traine
     says(refusal(TOOL), ["does not exist", "folder that train.py wrote"])
     says(refusal(here), [f"'{here}' is not a run", "no config.py", "train.py"])
     first_stage = trained_run / "first_stage"
-    says(refusal(first_stage), [f"run '{first_stage}' is a first stage", "configs/"])
+    says(refusal(first_stage), [f"run '{first_stage}' is a first stage", "configs/demo.py"])
     shutil.copy(class_run / "config.py", here)
     says(refusal(here), [f"run '{here}' has no checkpoint", "train.py"])
     (here / "config.py").write_text("config = Experiment(")

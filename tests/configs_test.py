@@ -18,10 +18,20 @@ CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 every_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 
 
+def of_kind(kind):
+    paths = [path for path in CONFIGS if isinstance(cli.load_config(path), kind)]
+    return pytest.mark.parametrize("path", paths, ids=lambda path: path.stem)
+
+
+every_model = of_kind(c.Experiment)
+every_first_stage = of_kind(c.FirstStageExperiment)
+
+
 def resolved(path):
     """The experiment as training sees it, with what its data would say filled in."""
     experiment = cli.load_config(path)
-    assert isinstance(experiment, c.Experiment), "a kind of config that this test does not know"
+    if isinstance(experiment, c.FirstStageExperiment):
+        return experiment
     first_stage = training.inherit(experiment.first_stage, experiment.data)
     experiment = replace(experiment, first_stage=first_stage)
     if isinstance(experiment.condition, c.Label):
@@ -50,10 +60,27 @@ def reduced(experiment):
 
 
 def test_there_are_configs():
-    assert {"demo", "cifar10", "emoji"} <= {path.stem for path in CONFIGS}
+    assert {"demo", "cifar10", "emoji", "vae"} <= {path.stem for path in CONFIGS}
 
 
-@every_config
+@every_first_stage
+def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
+    experiment = resolved(path)
+    checks.check_ranges(experiment)
+    checks.check_first_stage(experiment)
+    stage, size = build.build_first_stage(experiment.model), experiment.data.image_size
+
+    def there_and_back(key):
+        params = stage.init(key)
+        z = stage.encode(params, jnp.zeros((2, size, size, 3)), jax.random.split(key))
+        return z, stage.decode(params, z)
+
+    z, images = jax.eval_shape(there_and_back, jax.random.key(0))
+    assert z.shape == (2, size // stage.factor, size // stage.factor, stage.channels)
+    assert images.shape == (2, size, size, 3)
+
+
+@every_model
 def test_it_passes_the_checks_that_training_makes(path):
     experiment = resolved(path)
     checks.check_ranges(experiment)
@@ -64,7 +91,7 @@ def test_it_passes_the_checks_that_training_makes(path):
     times.grid(experiment.sampling.grid, experiment.diffusion.steps, experiment.sampling.steps)
 
 
-@every_config
+@every_model
 @pytest.mark.parametrize(
     "width", [resolved, lambda path: reduced(resolved(path))], ids=["full", "narrow"]
 )

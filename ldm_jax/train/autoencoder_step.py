@@ -51,7 +51,9 @@ def autoencoder_objective(
         trained += ("log_variance",)
     if config.adversary.weight:
         trained += ("discriminator",)
+    own = config.reconstruction == "likelihood"  # the distance is among the stage's own terms
     weights = {
+        "negative_log_likelihood": 1.0 if own else 0.0,
         "kl": config.kl_weight,
         "commitment": config.codebook.commitment,
         "codebook": config.codebook.weight if by_gradient else 0.0,
@@ -59,8 +61,10 @@ def autoencoder_objective(
 
     def distance(params, image, fake, log_variance):
         """How far reconstructions are from their images, and of what it consists."""
-        error = {"l1": l1, "l2": l2}[config.reconstruction](image, fake)
-        metrics, seen = {"reconstruction": jnp.mean(error)}, 0.0
+        error, metrics, seen = jnp.zeros(len(image)), {}, 0.0
+        if not own:
+            error = {"l1": l1, "l2": l2}[config.reconstruction](image, fake)
+            metrics["reconstruction"] = jnp.mean(error)
         if config.perceptual_weight:
             seen = perceptual.distance(params["perceptual"], fake, image)
             metrics["perceptual"] = jnp.mean(seen)

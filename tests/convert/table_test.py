@@ -10,10 +10,11 @@ import pytest
 
 from ldm_jax import config as c
 from ldm_jax.autoencoders.kl import kl_autoencoder
+from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
-from ldm_jax.convert import autoencoder, layers, table, text, unet
+from ldm_jax.convert import autoencoder, layers, table, text, tiny, unet
 from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
 
@@ -45,6 +46,17 @@ def vq(**changes) -> Network:
     return Network(autoencoder.vq_autoencoder(config), init)
 
 
+def tiny_one(form: tiny.Form, **changes) -> Network:
+    config = c.TinyAutoencoder(4, (1, 2, 3), z_channels=2, **changes)
+    stage = tiny_autoencoder(config)
+
+    def init(key):
+        params = stage.init(key)
+        return {name: params[name] for name in stage.parts}
+
+    return Network(tiny.tiny_autoencoder(config, form), init)
+
+
 def denoiser(context: int | None, **changes) -> Network:
     config = c.UNet(8, (1, 2), 1, attention_factors=(2,), norm_groups=4, num_heads=2, **changes)
 
@@ -71,6 +83,9 @@ NETWORKS = {
     "kl without attention": kl(mid_attention=False),
     "vq": vq(attention_factors=(2,)),
     "vq without attention": vq(mid_attention=False),
+    "tiny": tiny_one("original"),
+    "tiny with norms": tiny_one("original", mid_norm=True),
+    "tiny as diffusers has it": tiny_one("diffusers"),
     "unet": denoiser(None),
     "unet with tokens": denoiser(7, transformer_depth=2),
     "text": text_transformer(),

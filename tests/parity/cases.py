@@ -14,7 +14,7 @@ import drawn
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, table, text, unet
+from ldm_jax.convert import autoencoder, table, text, tiny, unet
 
 CONTEXT = 24  # width of the tokens that the UNet attends to
 
@@ -28,18 +28,23 @@ class Case(NamedTuple):
     outputs: dict[str, tuple[int, ...]]  # name -> shape
     gradients: tuple[str, ...]  # inputs and keys by which the loss is differentiated
     faint: tuple[str, ...] = ()  # layers with small weights, so that the next epsilon is seen
+    dtype: str = "float32"
 
 
 def cotangents(case: Case) -> dict[str, np.ndarray]:
     """The loss is the sum of outputs times these."""
-    return {name: drawn.normal(f"cotangent.{name}", shape) for name, shape in case.outputs.items()}
+    return {
+        name: drawn.normal(f"cotangent.{name}", shape).astype(case.dtype)
+        for name, shape in case.outputs.items()
+    }
 
 
 def weights(case: Case) -> dict[str, np.ndarray]:
     """The weights under the original's names."""
     state = drawn.state(table.shapes(case.table))
     return {
-        key: w * np.float32(0.03) if key.startswith(case.faint) else w for key, w in state.items()
+        key: (w * np.float32(0.03) if key.startswith(case.faint) else w).astype(case.dtype)
+        for key, w in state.items()
     }
 
 
@@ -148,9 +153,61 @@ TEXT = Case(
     ),
 )
 
+
+def _tiny(config: c.TinyAutoencoder, size: int, dtype: str = "float32") -> Case:
+    """A tiny autoencoder at `size` pixels; some latents are so large that the decoder clamps."""
+    levels, side = len(config.blocks), size // 2 ** (len(config.blocks) - 1)
+    names = tiny.tiny_autoencoder(config)
+    downsample = f"encoder.{1 + config.blocks[0]}"
+    return Case(
+        config,
+        names,
+        {
+            "image": np.tanh(drawn.normal("image", (2, 3, size, size))).astype(dtype),
+            "z": 2 * drawn.normal("z", (2, config.z_channels, side, side)).astype(dtype),
+        },
+        {"latents": (2, config.z_channels, side, side), "decoded": (2, 3, size, size)},
+        (
+            "image",
+            "z",
+            "encoder.0.weight",
+            "encoder.1.conv.2.bias",
+            f"{downsample}.weight",
+            f"encoder.{sum(config.blocks) + levels}.bias",
+            "decoder.1.weight",
+            "decoder.3.conv.0.weight",
+            "decoder.3.conv.4.bias",
+            f"decoder.{4 + config.blocks[-1]}.weight",
+            f"decoder.{sum(config.blocks) + 2 * levels + 1}.weight",
+        ),
+        dtype=dtype,
+    )
+
+
+TINY = _tiny(c.TinyAutoencoder(8, (1, 2, 1), 3), 16)
+
+_norm = _tiny(c.TinyAutoencoder(8, (1, 1), 3, mid_norm=True), 8)
+TINY_NORM = _norm._replace(
+    gradients=(
+        "image",
+        "encoder.3.pool.0.weight",
+        "decoder.3.pool.1.bias",
+        "decoder.3.pool.3.weight",
+    )
+)
+
+# As published; see full_size_tiny.py. Among millions of inputs of a ReLU some are so near zero that
+# float32 rounds them to the other side, and their gradient is another: hence float64.
+FULL_SIZE = {
+    "taesd": _tiny(c.TinyAutoencoder(), 64, "float64"),
+    "taesd3": _tiny(c.TinyAutoencoder(z_channels=16), 64, "float64"),
+}
+
 CASES = {
     "kl": KL,
     "unet_tokens": UNET_TOKENS,
     "unet_attention": UNET_ATTENTION,
     "text": TEXT,
+    "tiny": TINY,
+    "tiny_norm": TINY_NORM,
 }

@@ -1,7 +1,9 @@
 """Makes the reference arrays of this folder from torch and diffusers.
 
     pip install torch==2.13.0 diffusers==0.42.1 transformers==5.23.0
-    PYTHONPATH=. python tests/parity/make_reference.py
+    PYTHONPATH=. python tests/parity/make_reference.py [--full-size FOLDER]
+
+With --full-size it makes those of `cases.FULL_SIZE` instead, in FOLDER.
 
 Weights are drawn from the original's names. The UNet and the autoencoder are renamed by diffusers'
 own converter of original checkpoints; what that does not know (the text transformer, attention
@@ -9,6 +11,7 @@ blocks without context, attention inside the autoencoder's levels) is renamed he
 strict, so no weight can be left over on either side.
 """
 
+import argparse
 import functools
 import re
 from pathlib import Path
@@ -18,8 +21,16 @@ import cases
 import numpy as np
 import torch
 import walks
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, UNet2DConditionModel, UNet2DModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    DDIMScheduler,
+    DDPMScheduler,
+    UNet2DConditionModel,
+    UNet2DModel,
+)
 from diffusers.loaders import single_file_utils as single_file
+from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertConfig,
     LDMBertModel,
@@ -154,6 +165,48 @@ def text_transformer(config, state):
     return model, renamed(state, rules)
 
 
+class NormedBlock(AutoencoderTinyBlock):
+    """The block of taef2, which diffusers does not have: a branch over the whole picture first."""
+
+    def __init__(self, channels):
+        super().__init__(channels, channels, "relu")
+        self.pool = torch.nn.Sequential(
+            torch.nn.Conv2d(channels, 4 * channels, 1, bias=False),
+            torch.nn.GroupNorm(4, 4 * channels),
+            torch.nn.ReLU(),
+            torch.nn.Conv2d(4 * channels, channels, 1, bias=False),
+        )
+
+    def forward(self, x):
+        return super().forward(x + self.pool(x))
+
+
+def tiny_autoencoder(config, state):
+    """diffusers' tiny autoencoder, which gives the decoder's clamp no number."""
+    channels = [config.channels] * len(config.blocks)
+    model = AutoencoderTiny(
+        encoder_block_out_channels=channels,
+        decoder_block_out_channels=channels,
+        num_encoder_blocks=config.blocks,
+        num_decoder_blocks=config.blocks[::-1],
+        latent_channels=config.z_channels,
+    )
+    if config.mid_norm:
+        count = config.blocks[-1]
+        last = len(model.encoder.layers) - 1
+        for layers, numbers in (
+            (model.encoder.layers, range(last - count, last)),
+            (model.decoder.layers, range(2, 2 + count)),
+        ):
+            for n in numbers:
+                layers[n] = NormedBlock(config.channels)
+    rules = [
+        (r"^encoder", "encoder.layers"),
+        (r"^decoder\.(\d+)", lambda m: f"decoder.layers.{int(m[1]) - 1}"),
+    ]
+    return model, renamed(state, rules)
+
+
 # Outputs and gradients
 
 
@@ -172,6 +225,11 @@ def both_ways(model, image):
     """The moments, and the decoding of their mean."""
     moments = model.encode(image).latent_dist.parameters
     return {"moments": moments, "recon": model.decode(moments.chunk(2, dim=1)[0]).sample}
+
+
+def each_way(model, image, z):
+    """The latents of an image, and the image of other latents."""
+    return {"latents": model.encode(image).latents, "decoded": model.decode(z).sample}
 
 
 def denoise(model, x, t, context=None):
@@ -221,6 +279,16 @@ def networks():
             cases.UNET_ATTENTION, functools.partial(unet_without_tokens, channels=3), denoise
         ),
         "text": outputs_and_gradients(cases.TEXT, text_transformer, embed),
+        "tiny": outputs_and_gradients(cases.TINY, tiny_autoencoder, each_way),
+        "tiny_norm": outputs_and_gradients(cases.TINY_NORM, tiny_autoencoder, each_way),
+    }
+
+
+def full_size():
+    """The reference of each of `cases.FULL_SIZE`."""
+    return {
+        name: outputs_and_gradients(case, tiny_autoencoder, each_way)
+        for name, case in cases.FULL_SIZE.items()
     }
 
 
@@ -274,6 +342,10 @@ def samplers():
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--full-size", type=Path, metavar="FOLDER")
+    folder = parser.parse_args().full_size
     torch.set_num_threads(1)
-    for name, arrays in (networks() | {"samplers": samplers()}).items():
-        np.savez_compressed(HERE / f"{name}.npz", **arrays)
+    made = full_size() if folder else networks() | {"samplers": samplers()}
+    for name, arrays in made.items():
+        np.savez_compressed((folder or HERE) / f"{name}.npz", **arrays)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.quantizer import codes_of
+from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
@@ -64,6 +65,23 @@ def quantised(config) -> Network:
         indices = codes_of(h, params["quantizer"]["embedding"]).reshape(-1)
         recon = channels_first(first_stage.decode(params, h))
         return {"h": channels_first(h), "indices": indices, "recon": recon}
+
+    return Network(init, call)
+
+
+def tiny(config) -> Network:
+    """image -> latents, and z -> an image."""
+    first_stage = tiny_autoencoder(config)
+
+    def init(inputs):
+        params = first_stage.init(jax.random.key(0))
+        return {name: params[name] for name in first_stage.parts}
+
+    def call(params, inputs):
+        params = params | unit(config.z_channels)
+        q = first_stage.posterior(params, channels_last(inputs["image"]))
+        decoded = first_stage.decode(params, channels_last(inputs["z"]))
+        return {"latents": channels_first(q.mean), "decoded": channels_first(decoded)}
 
     return Network(init, call)
 

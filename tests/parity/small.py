@@ -20,12 +20,13 @@ NETWORKS = {
     "unet_tokens": networks.denoiser(cases.UNET_TOKENS.config, 4),
     "unet_attention": networks.denoiser(cases.UNET_ATTENTION.config, 3),
     "text": networks.text_transformer(cases.TEXT.config),
+    "tiny": networks.tiny(cases.TINY.config),
+    "tiny_norm": networks.tiny(cases.TINY_NORM.config),
 }
 
 
-def ours(name: str) -> dict[str, np.ndarray]:
+def ours(network: networks.Network, case: cases.Case) -> dict[str, np.ndarray]:
     """Outputs, and gradients of the loss under `grad:NAME`, all laid out as the original's."""
-    case = cases.CASES[name]
     cotangents = cases.cotangents(case)
     params = table.to_here(case.table, cases.weights(case))
     moving = {k: x for k, x in case.inputs.items() if x.dtype.kind == "f"}
@@ -33,7 +34,7 @@ def ours(name: str) -> dict[str, np.ndarray]:
     @jax.jit
     def run(params, moving):
         def loss(params, moving):
-            outputs = NETWORKS[name].call(params, case.inputs | moving)
+            outputs = network.call(params, case.inputs | moving)
             return sum(jnp.sum(outputs[k] * c) for k, c in cotangents.items()), outputs
 
         return jax.grad(loss, argnums=(0, 1), has_aux=True)(params, moving)
@@ -46,8 +47,13 @@ def ours(name: str) -> dict[str, np.ndarray]:
 
 def pairs(name: str) -> compare.Pairs:
     """Ours and the reference, by the name of the array."""
-    found = ours(name)
-    with np.load(HERE / f"{name}.npz") as reference:
+    return beside(NETWORKS[name], cases.CASES[name], HERE / f"{name}.npz")
+
+
+def beside(network: networks.Network, case: cases.Case, file: Path) -> compare.Pairs:
+    """Ours and the reference that `file` holds."""
+    found = ours(network, case)
+    with np.load(file) as reference:
         return {key: (np.asarray(found[key]), reference[key]) for key in reference}
 
 

@@ -88,6 +88,26 @@ def test_the_loss_is_the_originals(kind, reduction, perceptual, s):
         np.testing.assert_allclose(gradients["log_variance"], by_s, rtol=1e-4)
 
 
+def test_a_stage_with_a_likelihood_of_its_own_is_trained_on_the_bound():
+    """-L(x) = -E[log p(x|z)] + KL, and no other distance."""
+
+    def with_likelihood(params, images, keys):
+        made = reconstruct(params, images, keys)
+        nll = jnp.sum(jnp.abs(images - made.image) ** 3, axis=(1, 2, 3))
+        return made._replace(terms={**made.terms, "negative_log_likelihood": nll})
+
+    stage = DIMMER._replace(reconstruct=with_likelihood)
+    config = AutoencoderLoss(reconstruction="likelihood", kl_weight=1.0)
+    outcome = autoencoder_objective(stage, config).outcome(PARAMS, BATCH, KEY, STEP, one)
+
+    def loss(params):
+        return sum(jnp.mean(x) for x in with_likelihood(params, IMAGE, None).terms.values())
+
+    assert_gradient(config, outcome.gradients, loss)
+    np.testing.assert_allclose(outcome.metrics["loss"], loss(PARAMS), rtol=1e-5)
+    assert outcome.metrics.keys() == {"loss", "negative_log_likelihood", "kl", "psnr"}
+
+
 def test_what_is_logged():
     config = AutoencoderLoss(
         perceptual_weight=1.0,

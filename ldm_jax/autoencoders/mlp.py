@@ -1,0 +1,96 @@
+"""The variational autoencoder as it was first written down (Kingma and Welling 2014, appendix C).
+
+One hidden layer of tanh each way. It is a whole generative model, not only a first stage: trained
+on its own bound, it draws images from z ~ N(0, I).
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
+from ldm_jax.config import MLPAutoencoder
+from ldm_jax.losses.kl import kl_to_standard_normal
+from ldm_jax.losses.likelihood import BERNOULLI, GAUSSIAN
+from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+
+class MLP(nn.Module):
+    """y = W_2 tanh(W_1 x + b_1) + b_2."""
+
+    hidden: int
+    outputs: int
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, I] -> [B, outputs]."""
+        return nn.Dense(self.outputs, name="out")(jnp.tanh(nn.Dense(self.hidden, name="in")(x)))
+
+
+def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
+    """The first stage that `config` describes; the latents of an image are [1, 1, z_channels].
+
+    `reconstruct` gives both terms of the bound on log p(x), in nats: "negative_log_likelihood",
+    at one draw from the posterior, and "kl".
+    """
+    side, channels, z_channels = config.image_size, config.image_channels, config.z_channels
+    D = side * side * channels
+    likelihood = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}[config.likelihood]
+    encoder = MLP(config.hidden, 2 * z_channels)
+    decoder = MLP(config.hidden, D * likelihood.parameters)
+
+    def init(key: Array):
+        encoder_key, decoder_key = jax.random.split(key)
+        return {
+            "encoder": encoder.init(encoder_key, jnp.zeros((1, D)))["params"],
+            "decoder": decoder.init(decoder_key, jnp.zeros((1, z_channels)))["params"],
+            **unit(z_channels),
+        }
+
+    def values(images: Array) -> Array:
+        """[B, H, W, 3] in [-1, 1] -> [B, D] in [0, 1]."""
+        x = (images + 1.0) / 2.0
+        if channels == 1:
+            x = jnp.mean(x, axis=-1)
+        return x.reshape(len(x), D)
+
+    def to_images(x: Array) -> Array:
+        """The way back; grey is the same in all three channels."""
+        x = x.reshape(len(x), side, side, channels)
+        return jnp.broadcast_to(2.0 * x - 1.0, (len(x), side, side, 3))
+
+    def posterior(params, images: Array) -> Gaussian:
+        moments = encoder.apply({"params": params["encoder"]}, values(images))
+        return Gaussian(*jnp.split(moments[:, None, None], 2, axis=-1))
+
+    def tell(params, z: Array) -> Array:
+        """z [B, 1, 1, c], unscaled -> what p(x|z) is, [B, D, parameters]."""
+        told = decoder.apply({"params": params["decoder"]}, z[:, 0, 0])
+        return told.reshape(len(z), D, likelihood.parameters)
+
+    def encode(params, images: Array, keys: Array) -> Array:
+        return scaled(params, draw(posterior(params, images), keys))
+
+    def decode(params, latents: Array) -> Array:
+        return to_images(likelihood.mean(tell(params, unscaled(params, latents))))
+
+    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+        draw_keys, likelihood_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        q = posterior(params, images)
+        z = draw(q, draw_keys)
+        told = tell(params, z)
+        log_likelihood = likelihood.log_probability(values(images), told, likelihood_keys)
+        terms = {"negative_log_likelihood": -log_likelihood, "kl": kl_to_standard_normal(q)}
+        return Reconstruction(to_images(likelihood.mean(told)), terms, z)
+
+    return FirstStage(
+        init,
+        posterior,
+        encode,
+        decode,
+        reconstruct,
+        config.image_size,
+        z_channels,
+        parts=("encoder", "decoder"),
+        last_layer=("decoder", "out", "kernel"),
+    )

@@ -1,0 +1,132 @@
+"""The tiny autoencoder: residual blocks of convolutions and ReLUs, and hardly more.
+
+Boer Bohan's TAESD (2023), `AutoencoderTiny` in diffusers.
+
+The published weights were distilled from the first stages of Stable Diffusion and its successors,
+whose scaled latents they read and write: their scale is 1.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.autoencoders.latents import scaled, unit, unscaled
+from ldm_jax.config import TinyAutoencoder
+from ldm_jax.nn.norm import group_norm
+from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+MAGNITUDE = 3.0  # latents beyond this are bent back by the decoder
+
+
+def _conv(channels: int, name: str, strides: int = 1, bias: bool = True) -> nn.Conv:
+    return nn.Conv(channels, (3, 3), strides, padding=1, use_bias=bias, name=name)
+
+
+class _Block(nn.Module):
+    """Three convolutions beside the identity, and a ReLU after their sum."""
+
+    norm: bool  # a branch before them, the only layers that see the whole picture
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, h, w, C] -> the same shape, none negative."""
+        if self.norm:
+            y = nn.Dense(4 * x.shape[-1], use_bias=False, name="norm_in")(x)
+            y = nn.relu(group_norm(y, 4, 1e-5, "norm"))
+            x = x + nn.Dense(x.shape[-1], use_bias=False, name="norm_out")(y)
+        y = nn.relu(_conv(x.shape[-1], "conv1")(x))
+        y = nn.relu(_conv(x.shape[-1], "conv2")(y))
+        return nn.relu(x + _conv(x.shape[-1], "conv3")(y))
+
+
+def _block(config: TinyAutoencoder, level: int, name: str) -> _Block:
+    return _Block(config.mid_norm and level == len(config.blocks) - 1, name=name)
+
+
+class Encoder(nn.Module):
+    """Images to latents."""
+
+    config: TinyAutoencoder
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, H, W, 3] in [-1, 1] -> [B, H / f, W / f, z_channels]."""
+        c = self.config
+        h = _conv(c.channels, "conv_in")((x + 1.0) / 2.0)  # padding with zeros is black
+        for level, count in enumerate(c.blocks):
+            if level > 0:
+                name = f"down_{level}_downsample"
+                h = _conv(c.channels, name, strides=2, bias=False)(h)
+            for i in range(count):
+                h = _block(c, level, f"down_{level}_res_{i}")(h)
+        return _conv(c.z_channels, "conv_out")(h)
+
+
+class Decoder(nn.Module):
+    """Latents to images."""
+
+    config: TinyAutoencoder
+
+    @nn.compact
+    def __call__(self, z):
+        """z [B, h, w, z_channels], unscaled -> [B, f h, f w, 3]."""
+        c = self.config
+        h = jnp.tanh(z / MAGNITUDE) * MAGNITUDE
+        h = nn.relu(_conv(c.channels, "conv_in")(h))
+        for level, count in reversed(list(enumerate(c.blocks))):
+            for i in range(count):
+                h = _block(c, level, f"up_{level}_res_{i}")(h)
+            if level > 0:
+                B, height, width, C = h.shape
+                h = jax.image.resize(h, (B, 2 * height, 2 * width, C), "nearest")
+                name = f"up_{level}_upsample"
+                h = _conv(c.channels, name, bias=False)(h)
+        return 2.0 * _conv(3, "conv_out")(h) - 1.0
+
+
+def tiny_autoencoder(config: TinyAutoencoder) -> FirstStage:
+    """The first stage that `config` describes; its latents are not drawn but computed."""
+    encoder, decoder = Encoder(config), Decoder(config)
+    factor = 2 ** (len(config.blocks) - 1)
+
+    def init(key: Array):
+        encoder_key, decoder_key = jax.random.split(key)
+        image = jnp.zeros((1, factor, factor, 3))
+        latent = jnp.zeros((1, 1, 1, config.z_channels))
+        return {
+            "encoder": encoder.init(encoder_key, image)["params"],
+            "decoder": decoder.init(decoder_key, latent)["params"],
+            **unit(config.z_channels),
+        }
+
+    def mean(params, images: Array) -> Array:
+        return encoder.apply({"params": params["encoder"]}, images)
+
+    def posterior(params, images: Array) -> Gaussian:
+        z = mean(params, images)
+        return Gaussian(z, jnp.full_like(z, -jnp.inf))
+
+    def encode(params, images: Array, keys: Array) -> Array:
+        return scaled(params, mean(params, images))
+
+    def unscaled_decode(params, z: Array) -> Array:
+        return decoder.apply({"params": params["decoder"]}, z)
+
+    def decode(params, latents: Array) -> Array:
+        return unscaled_decode(params, unscaled(params, latents))
+
+    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+        z = mean(params, images)
+        return Reconstruction(unscaled_decode(params, z), {}, z)
+
+    return FirstStage(
+        init,
+        posterior,
+        encode,
+        decode,
+        reconstruct,
+        factor,
+        config.z_channels,
+        parts=("encoder", "decoder"),
+        last_layer=("decoder", "conv_out", "kernel"),
+    )
