@@ -19,6 +19,7 @@ from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
 from ldm_jax.types import Params
 
+SHOWN = 8  # of what is wrong, in the line that stops the tool
 IMAGE_SIZE = 256  # pixels a side, on which the original's first stages were trained
 
 
@@ -87,12 +88,16 @@ def _import(source: Path, run: Path, experiment: FirstStageExperiment | None) ->
 
 @contextmanager
 def _naming(source: Path) -> Iterator[None]:
-    """Puts the name of what is read before what is wrong with it."""
+    """Puts the name of what is read before what is wrong with it, and lists what is much."""
     try:
         yield
     except InputError as error:
-        named = str(error).startswith(str(source))
-        raise InputError(str(error) if named else f"{source}: {error}") from error
+        title, *lines = str(error).splitlines()
+        if len(lines) > SHOWN:
+            print(*lines, sep="\n")
+            lines[SHOWN:] = [f"and {len(lines) - SHOWN} more, all listed above"]
+        title = title if title.startswith(str(source)) else f"{source}: {title}"
+        raise InputError("\n".join([title, *lines])) from error
 
 
 def open_first_stage(source: Path, experiment: FirstStageExperiment | None = None) -> FirstStage:

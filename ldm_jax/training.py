@@ -95,7 +95,7 @@ def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: st
         first_stage = build.build_first_stage(experiment.model)
         objective = build.build_autoencoder_objective(first_stage, experiment.loss)
         params = jax.eval_shape(
-            lambda key: _init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
+            lambda key: init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
         )
         _check_architecture(run, params, experiment, objective)
     elif experiment.loss.perceptual_weight:
@@ -105,7 +105,7 @@ def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: st
     return source
 
 
-def _init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array) -> Params:
+def init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array) -> Params:
     """All params of a first stage that is to be trained, the perceptual network's drawn too."""
     stage_key, helper_key, perceptual_key = jax.random.split(key, 3)
     params = first_stage.init(stage_key)
@@ -164,7 +164,7 @@ def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Sour
     init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
     objective = build.build_autoencoder_objective(first_stage, experiment.loss)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
-    params = jax.jit(lambda key: _init_first_stage(first_stage, experiment.loss, key))(init_key)
+    params = jax.jit(lambda key: init_first_stage(first_stage, experiment.loss, key))(init_key)
     if source.perceptual is not None:
         params["perceptual"] = source.perceptual
     step = make_train_step(objective, optim, experiment.optim.ema_decay)

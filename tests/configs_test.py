@@ -14,15 +14,18 @@ from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.diffusion import times
 
 ROOT = Path(__file__).parents[1]
-CONFIGS = sorted((ROOT / "configs").glob("*.py"))
-every_config = pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+CONFIGS = {
+    str(path.relative_to(ROOT / "configs").with_suffix("")): path
+    for path in sorted((ROOT / "configs").rglob("*.py"))
+}
 
 
-def of_kind(kind):
-    paths = [path for path in CONFIGS if isinstance(cli.load_config(path), kind)]
-    return pytest.mark.parametrize("path", paths, ids=lambda path: path.stem)
+def of_kind(*kinds):
+    paths = {n: path for n, path in CONFIGS.items() if isinstance(cli.load_config(path), kinds)}
+    return pytest.mark.parametrize("path", paths.values(), ids=paths.keys())
 
 
+every_config = of_kind(c.Experiment, c.FirstStageExperiment)
 every_model = of_kind(c.Experiment)
 every_first_stage = of_kind(c.FirstStageExperiment)
 
@@ -60,7 +63,7 @@ def reduced(experiment):
 
 
 def test_there_are_configs():
-    assert {"demo", "cifar10", "emoji", "vae"} <= {path.stem for path in CONFIGS}
+    assert {"demo", "cifar10", "emoji", "vae", "autoencoder/kl-f8"} <= CONFIGS.keys()
 
 
 @every_first_stage
@@ -78,6 +81,25 @@ def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
     z, images = jax.eval_shape(there_and_back, jax.random.key(0))
     assert z.shape == (2, size // stage.factor, size // stage.factor, stage.channels)
     assert images.shape == (2, size, size, 3)
+
+
+@pytest.mark.parametrize("name", ["autoencoder/kl-f4", "autoencoder/vq-f8"])
+def test_a_first_stage_of_the_original_can_be_trained(name):
+    """One step of a narrow one, by shapes alone."""
+    experiment = resolved(CONFIGS[name])
+    first_stage = build.build_first_stage(narrow(experiment.model))
+    objective = build.build_autoencoder_objective(first_stage, experiment.loss)
+    batch = {"image": jnp.zeros((2, 64, 64, 3)), "position": jnp.arange(2)}
+
+    def step(key):
+        params = training.init_first_stage(first_stage, experiment.loss, key)
+        outcome = objective.outcome(params, batch, key, jnp.int32(0), lambda tree: tree)
+        return params, outcome.gradients, outcome.metrics
+
+    params, gradients, metrics = jax.eval_shape(step, jax.random.key(0))
+    assert gradients == {name: params[name] for name in objective.trained}
+    assert {"perceptual", "discriminator"} <= params.keys()
+    assert all(metric.shape == () for metric in metrics.values())
 
 
 @every_model

@@ -226,6 +226,21 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
+def test_many_of_them_are_listed(tmp_path, capsys):
+    state = {f"{key}.module": w for key, w in original(KL).items() if "conv_in" not in key}
+    state |= {key: w for key, w in original(KL).items() if "conv_in" in key or "down" in key}
+    source = write(tmp_path / "a.safetensors", state)
+    with pytest.raises(InputError) as error:
+        conversion.convert(source, tmp_path / "run")
+    listed = capsys.readouterr().out.splitlines()
+    title, *shown, more = str(error.value).splitlines()
+    assert title == f"{source}: these weights are not of this network:"
+    assert shown == listed[: len(shown)]
+    assert more == f"and {len(listed) - len(shown)} more, all listed above"
+    for key in original(KL):
+        assert any(line.startswith(f"{key}.module (") for line in listed) != ("conv_in" in key)
+
+
 def test_keys_are_named_as_diffusers_names_them(tmp_path):
     write_diffusers(tmp_path / "a", KL, num_hidden=3)
     assert_refused("a: num_hidden is 3: expected no such field", tmp_path, tmp_path / "a")
