@@ -291,6 +291,15 @@ def test_more_damaged_images_than_allowed_are_refused(refusal, config, images):
     train.main([*map(str, words), "--dry-run", "--data.max-bad-images", "3"])
 
 
+def test_an_image_with_nan_is_named(refusal, config, images):
+    folder = images()
+    pixels = np.full((8, 8), np.nan, np.float32)
+    Image.fromarray(pixels).save(folder / "class0" / "broken.tif")
+    words = config(condition=Unconditional()), "--data.path", folder
+    message = refusal(*words, "--data.max-bad-images", 0)
+    says(message, ["1 images cannot be read", "broken.tif", "64 of its 64 pixels are NaN"])
+
+
 def test_a_condition_that_the_data_cannot_fill_is_refused(refusal, config, images):
     data = "--data.path", images(classes=3)
     message = refusal(config(condition=Label(num_classes=2, dim=8)), *data)

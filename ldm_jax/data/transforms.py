@@ -46,8 +46,16 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit or float grey to 8 bits, by the smallest usual white that holds the values."""
-    values = np.nan_to_num(np.asarray(image, np.float64), posinf=0).clip(0)
+    """16-bit, 32-bit or float grey to 8 bits, by the smallest usual white that holds the values.
+
+    Raises:
+        ValueError: a pixel is not a finite number.
+    """
+    values = np.asarray(image, np.float64)
+    bad = np.count_nonzero(~np.isfinite(values))
+    if bad:
+        raise ValueError(f"{bad} of its {values.size} pixels are NaN or infinite")
+    values = values.clip(0)
     whites = (1, 255, 65535) if image.mode == "F" else (65535,)
     peak = values.max(initial=0)
     white = next((white for white in whites if peak <= white), peak)

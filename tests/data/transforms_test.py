@@ -50,9 +50,16 @@ def test_16_bit_grey_is_scaled_and_not_clipped():
 
 @pytest.mark.parametrize("white", [1.0, 255.0, 65535.0])
 def test_float_grey_is_scaled_by_its_white(white):
-    pixels = np.array([[0, 0.5 * white, white, -1, np.nan]], np.float32)
+    pixels = np.array([[0, 0.5 * white, white, -1]], np.float32)
     result = decoded(Image.fromarray(pixels), file_format="TIFF")
-    assert result[0, :, 0].tolist() == [0, 128, 255, 0, 0]
+    assert result[0, :, 0].tolist() == [0, 128, 255, 0]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_an_image_with_nan_is_refused(wrong):
+    pixels = np.array([[0.5, wrong, 1.0]], np.float32)
+    with pytest.raises(ValueError, match="1 of its 3 pixels are NaN or infinite"):
+        decoded(Image.fromarray(pixels), file_format="TIFF")
 
 
 def test_transparency_shows_the_background():
