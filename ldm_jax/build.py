@@ -17,7 +17,7 @@ from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
-from ldm_jax.convert import autoencoder, diffusers
+from ldm_jax.convert import autoencoder, diffusers, tiny
 from ldm_jax.convert.table import Table
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas, flow
@@ -66,13 +66,24 @@ def build_autoencoder_objective(first_stage: FirstStage, config: c.AutoencoderLo
     return autoencoder_objective(first_stage, config, perceptual)
 
 
-def build_original_names(config: c.KLAutoencoder | c.VQAutoencoder) -> Table:
+def build_original_names(config: c.FirstStageModel) -> Table:
     """What the original code calls the weights of a first stage."""
     match config:
+        case c.TinyAutoencoder():
+            return tiny.tiny_autoencoder(config)
         case c.KLAutoencoder():
             return autoencoder.kl_autoencoder(config)
         case c.VQAutoencoder():
             return autoencoder.vq_autoencoder(config)
+    raise InputError(f"a {type(config).__name__} is published nowhere: there are no other names")
+
+
+def build_diffusers_names(config: c.FirstStageModel) -> Table:
+    """What diffusers calls them."""
+    match config:
+        case c.TinyAutoencoder():
+            return tiny.tiny_autoencoder(config, "diffusers")
+    return diffusers.names(build_original_names(config), len(config.channel_mults))
 
 
 def build_diffusers_config(description: diffusers.Description) -> dict[str, Any]:
@@ -82,6 +93,8 @@ def build_diffusers_config(description: diffusers.Description) -> dict[str, Any]
             return diffusers.kl_config(description)
         case c.VQAutoencoder():
             return diffusers.vq_config(description)
+        case c.TinyAutoencoder():
+            return tiny.diffusers_config(description)
 
 
 def build_process(config: c.Diffusion) -> Process:

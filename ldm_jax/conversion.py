@@ -13,7 +13,15 @@ import numpy as np
 
 from ldm_jax import build, cli, runs, training
 from ldm_jax.config import Experiment, FirstStageExperiment
-from ldm_jax.convert import autoencoder, diffusers, diffusers_folder, original, recognise, table
+from ldm_jax.convert import (
+    autoencoder,
+    diffusers,
+    diffusers_folder,
+    original,
+    recognise,
+    table,
+    tiny,
+)
 from ldm_jax.convert.autoencoder import Description
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
@@ -116,11 +124,34 @@ def open_first_stage(source: Path, experiment: FirstStageExperiment | None = Non
             "there is no config.py as in a run, and no config.json as in a diffusers folder: "
             "expected one of these, or a checkpoint file"
         )
-    return _open_original(source, experiment)
+    weights = read_weights(source)
+    if tiny.is_half(weights) or tiny.is_whole(weights):
+        return _open_tiny(source, weights, experiment)
+    return _open_original(weights, experiment)
 
 
-def _open_original(source: Path, experiment: FirstStageExperiment | None) -> FirstStage:
-    found = original.first_stage(read_weights(source))
+def _open_tiny(
+    source: Path, weights: table.State, experiment: FirstStageExperiment | None
+) -> FirstStage:
+    """A tiny autoencoder in one file, or in two of which `source` is one."""
+    notes = ()
+    if tiny.is_half(weights):
+        files = tiny.halves(source)
+        weights = tiny.joined(*map(read_weights, files))
+        notes = (f"encoder from {files[0].name}, decoder from {files[1].name}",)
+    shapes = {key: np.shape(weights[key]) for key in weights}
+    model = experiment.model if experiment else tiny.config_of(shapes)
+    z = model.z_channels
+    description = Description(model, IMAGE_SIZE, shift=(0.0,) * z, scale=(1.0,) * z)
+    build_names = {
+        "original": build.build_original_names,
+        "diffusers": build.build_diffusers_names,
+    }[tiny.form_of(shapes)]
+    return FirstStage(description, build_names(model), weights, notes)
+
+
+def _open_original(weights: table.State, experiment: FirstStageExperiment | None) -> FirstStage:
+    found = original.first_stage(weights)
     shapes = {key: np.shape(found.state[key]) for key in found.state}
     model = experiment.model if experiment else recognise.autoencoder(shapes)
     without = not any(key.startswith(autoencoder.QUANT_CONVS) for key in shapes)
@@ -137,20 +168,15 @@ def _open_original(source: Path, experiment: FirstStageExperiment | None) -> Fir
 
 def _open_diffusers(source: Path, experiment: FirstStageExperiment | None) -> FirstStage:
     folder = diffusers_folder.read(source)
-    description = diffusers.read_config(folder.settings)
+    is_tiny = folder.settings.get("_class_name") == tiny.CLASS
+    description = (tiny if is_tiny else diffusers).read_config(folder.settings)
     told = description._replace(model=experiment.model) if experiment else description
     if build.build_diffusers_config(told) != build.build_diffusers_config(description):
         raise InputError(f"config.json has {description.model} and --config {told.model}")
     file = folder.files[0].relative_to(source)
     more = f" and {len(folder.files) - 1} more" if len(folder.files) > 1 else ""
     notes = (f"weights of diffusers from {file}{more}",)
-    return FirstStage(told, diffusers_names(told), folder.state, notes)
-
-
-def diffusers_names(description: Description) -> table.Table:
-    """The rows of a first stage in diffusers' names."""
-    model = description.model
-    return diffusers.names(build.build_original_names(model), len(model.channel_mults))
+    return FirstStage(told, build.build_diffusers_names(told.model), folder.state, notes)
 
 
 def read_params(found: FirstStage) -> Params:
@@ -176,6 +202,7 @@ def _export(run: Path, destination: Path) -> None:
             "original layout, or a folder's name for that of diffusers"
         )
     experiment = runs.load_first_stage_config(run)
+    build.build_original_names(experiment.model)  # or there is nothing to write
     params = runs.load_first_stage(run, build.build_first_stage(experiment.model))
     description = describe(experiment, params)
     print(f"{run}: {recognise.described(description.model)}")
@@ -219,9 +246,10 @@ def _lost_in_original(description: Description) -> list[str]:
         f"{scaling}, which the file does not hold: the original's config does (scale_factor)"
         for scaling in _scaling(description)
     ]
-    if description.model.norm_groups != recognise.GROUPS:
+    groups = getattr(description.model, "norm_groups", recognise.GROUPS)
+    if groups != recognise.GROUPS:
         notes.append(
-            f"the file does not hold norm_groups, {description.model.norm_groups} here and "
+            f"the file does not hold norm_groups, {groups} here and "
             f"{recognise.GROUPS} in the original: import it with --config RUN/config.py"
         )
     return notes
@@ -235,7 +263,7 @@ def to_diffusers(
     Raises:
         InputError: diffusers has no such autoencoder.
     """
-    state = table.to_original(diffusers_names(description), params)
+    state = table.to_original(build.build_diffusers_names(description.model), params)
     kept = autoencoder.without_identities(state)
     left_out = tuple(n for n in autoencoder.QUANT_CONVS if f"{n}.weight" not in kept)
     return build.build_diffusers_config(description._replace(left_out=left_out)), kept

@@ -1,9 +1,10 @@
 """Brings the weights of a first stage in or out.
 
 python scripts/convert.py CHECKPOINT RUN [--config CONFIG.py]
-    a file of the original code (.ckpt, .pth, .pt, .bin, .safetensors), a Stable Diffusion
-    checkpoint, whose first stage is taken, or a folder of diffusers becomes a run; what it is, is
-    read from its keys and shapes or its config.json, or said by CONFIG.py
+    a file of the original code (.ckpt, .pth, .pt, .bin, .safetensors), either of the two files of
+    a tiny autoencoder, a Stable Diffusion checkpoint, whose first stage is taken, or a folder of
+    diffusers becomes a run; what it is, is read from its keys and shapes or its config.json, or
+    said by CONFIG.py
 python scripts/convert.py RUN NAME.safetensors
     writes the weights as the original code names them
 python scripts/convert.py RUN FOLDER

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ldm_jax.config import KLAutoencoder, VQAutoencoder
+from ldm_jax.config import KLAutoencoder, TinyAutoencoder, VQAutoencoder
 from ldm_jax.convert.layers import conv, dense, embedding, norm
 from ldm_jax.convert.table import State, Table, shapes, under
 
@@ -108,7 +108,7 @@ def vq_autoencoder(config: VQAutoencoder) -> Table:
 class Description(NamedTuple):
     """What is known of an autoencoder elsewhere, besides its weights."""
 
-    model: Autoencoder
+    model: Autoencoder | TinyAutoencoder
     image_size: int
     shift: tuple[float, ...]  # of its latents, (z - shift) * scale: a number a channel
     scale: tuple[float, ...]
@@ -139,7 +139,11 @@ def without_identities(state: State) -> dict[str, np.ndarray]:
         ()
         if "quantize.embedding.weight" in state
         else filter(
-            lambda name: _is_identity(state[f"{name}.weight"], state[f"{name}.bias"]), QUANT_CONVS
+            lambda name: (
+                f"{name}.weight" in state
+                and _is_identity(state[f"{name}.weight"], state[f"{name}.bias"])
+            ),
+            QUANT_CONVS,
         )
     )
     left_out = {f"{name}.{part}" for name in identities for part in ("weight", "bias")}

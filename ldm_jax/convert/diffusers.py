@@ -118,7 +118,9 @@ def read_config(settings: Mapping[str, Any]) -> Description:
     """
     kind = settings.get("_class_name")
     if kind not in _DEFAULTS:
-        raise InputError(f"_class_name is {kind!r}: expected {' or '.join(_DEFAULTS)}")
+        raise InputError(
+            f"_class_name is {kind!r}: expected {', '.join(_DEFAULTS)} or AutoencoderTiny"
+        )
     given = {name: value for name, value in settings.items() if not name.startswith("_")}
     unknown = sorted(given.keys() - _DEFAULTS[kind].keys())
     if unknown:

@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from ldm_jax.config import KLAutoencoder, VQAutoencoder
+from ldm_jax.config import KLAutoencoder, TinyAutoencoder, VQAutoencoder
 from ldm_jax.convert.autoencoder import Autoencoder
 from ldm_jax.convert.table import Shape
 from ldm_jax.errors import InputError
@@ -62,8 +62,10 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     return VQAutoencoder(**settings, codebook_size=entries)
 
 
-def described(config: Autoencoder) -> str:
+def described(config: Autoencoder | TinyAutoencoder) -> str:
     """A config in words."""
+    if isinstance(config, TinyAutoencoder):
+        return _described_tiny(config)
     mults, factors = config.channel_mults, config.attention_factors
     entries = getattr(config, "codebook_size", None)
     places = [f"factor {factor}" for factor in factors] + ["the middle"] * config.mid_attention
@@ -76,6 +78,18 @@ def described(config: Autoencoder) -> str:
             f"attention at {' and '.join(places)}" if places else "no attention",
             f"{config.z_channels} latent channels",
             f"{config.norm_groups} groups",
+        ]
+    )
+
+
+def _described_tiny(config: TinyAutoencoder) -> str:
+    return ", ".join(
+        [
+            f"tiny autoencoder, downsampling factor {2 ** (len(config.blocks) - 1)}",
+            f"{config.channels} channels",
+            f"{' '.join(map(str, config.blocks))} residual blocks by level",
+            *["norms in the last level"] * config.mid_norm,
+            f"{config.z_channels} latent channels",
         ]
     )
 

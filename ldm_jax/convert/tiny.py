@@ -8,9 +8,11 @@ layer's number, the decoder's clamp being its layer 0. diffusers (`AutoencoderTi
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from ldm_jax.config import TinyAutoencoder
+from ldm_jax.convert.autoencoder import Description
 from ldm_jax.convert.layers import conv, dense, norm
 from ldm_jax.convert.table import Shape, State, Table, under
 from ldm_jax.errors import InputError
@@ -101,6 +103,40 @@ def config_of(shapes: Mapping[str, Shape]) -> TinyAutoencoder:
     )
 
 
+# Files
+
+
+def is_whole(keys: Iterable[str]) -> bool:
+    """Whether these are the keys of a tiny autoencoder, in either form."""
+    return any(re.match(r"decoder\.(layers\.)?\d+\.", key) for key in keys)
+
+
+def is_half(keys: Iterable[str]) -> bool:
+    """Whether these are the keys of one of the original's two files."""
+    return "0.weight" in keys or "1.weight" in keys
+
+
+def halves(path: Path) -> tuple[Path, Path]:
+    """The files with the encoder and the decoder, of which `path` is one.
+
+    Raises:
+        InputError: the file's name does not say which it is, or the other one is missing.
+    """
+    found = re.fullmatch(r"(.*)(encoder|decoder)(.*)", path.name)
+    if not found:
+        raise InputError(
+            "these weights are of one half of a tiny autoencoder: expected a name such as "
+            "taesd_encoder.pth, beside taesd_decoder.pth"
+        )
+    files = tuple(path.with_name(found[1] + part + found[3]) for part in ("encoder", "decoder"))
+    for file in files:
+        if not file.is_file():
+            raise InputError(
+                f"these weights are of one half of a tiny autoencoder: expected {file.name} beside"
+            )
+    return files
+
+
 def joined(encoder: State, decoder: State) -> State:
     """One state dict of the original's two files."""
     state = {f"encoder.{key}": w for key, w in encoder.items()}
@@ -110,3 +146,83 @@ def joined(encoder: State, decoder: State) -> State:
 def form_of(keys: Iterable[str]) -> Form:
     """In which form a state dict is."""
     return "diffusers" if any(".layers." in key for key in keys) else "original"
+
+
+# config.json of diffusers
+
+CLASS = "AutoencoderTiny"
+IMAGE_SIZE = 256  # pixels a side, of which it says nothing
+
+_DEFAULTS = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "encoder_block_out_channels": (64, 64, 64, 64),
+    "decoder_block_out_channels": (64, 64, 64, 64),
+    "act_fn": "relu",
+    "upsample_fn": "nearest",
+    "latent_channels": 4,
+    "upsampling_scaling_factor": 2,
+    "num_encoder_blocks": (1, 3, 3, 3),
+    "num_decoder_blocks": (3, 3, 3, 1),
+    "latent_magnitude": 3,  # of latents as 8-bit pictures, which there are none of here
+    "latent_shift": 0.5,
+    "force_upcast": False,
+    "scaling_factor": 1.0,
+    "shift_factor": 0.0,
+}
+_ONLY = ("in_channels", "out_channels", "act_fn", "upsample_fn", "upsampling_scaling_factor")
+
+
+def read_config(settings: Mapping[str, Any]) -> Description:
+    """The tiny autoencoder that a config.json describes.
+
+    Raises:
+        InputError: a network that no config here can be.
+    """
+    s = _DEFAULTS | {k: v for k, v in settings.items() if not k.startswith("_")}
+    for name in _ONLY:
+        if s[name] != _DEFAULTS[name]:
+            raise InputError(
+                f"{name} is {s[name]!r}: expected {_DEFAULTS[name]!r}, there is no other here"
+            )
+    blocks = s["num_encoder_blocks"]
+    if list(s["num_decoder_blocks"]) != list(reversed(blocks)):
+        raise InputError(
+            f"num_decoder_blocks is {s['num_decoder_blocks']} and num_encoder_blocks {blocks}: "
+            "expected the same, backwards"
+        )
+    widths = [*s["encoder_block_out_channels"], *s["decoder_block_out_channels"]]
+    if len(set(widths)) != 1:
+        raise InputError(f"block_out_channels are {widths}: expected one number at all levels")
+    z = s["latent_channels"]
+    model = TinyAutoencoder(widths[0], tuple(blocks), z)
+    shift, scale = s["shift_factor"] or 0.0, s["scaling_factor"]
+    return Description(model, IMAGE_SIZE, (shift,) * z, (scale,) * z)
+
+
+def diffusers_config(description: Description) -> dict[str, Any]:
+    """The config.json of an AutoencoderTiny.
+
+    Raises:
+        InputError: diffusers has no such network, or no such scale.
+    """
+    model, shift, scale = description.model, *map(set, (description.shift, description.scale))
+    if model.mid_norm:
+        raise InputError("model.mid_norm is True: expected False, diffusers has no such network")
+    if len(shift) > 1 or len(scale) > 1:
+        raise InputError(
+            "latents have shifts and scales by channel: expected one of each, since an "
+            "AutoencoderTiny of diffusers has one scaling_factor"
+        )
+    widths = [model.channels] * len(model.blocks)
+    return {
+        "_class_name": CLASS,
+        **_DEFAULTS,
+        "encoder_block_out_channels": widths,
+        "decoder_block_out_channels": widths,
+        "num_encoder_blocks": list(model.blocks),
+        "num_decoder_blocks": list(reversed(model.blocks)),
+        "latent_channels": model.z_channels,
+        "shift_factor": shift.pop(),
+        "scaling_factor": scale.pop(),
+    }
