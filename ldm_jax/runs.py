@@ -110,6 +110,7 @@ class TrainedFirstStage(NamedTuple):
     params: Params
     class_names: tuple[str, ...]
     step: int
+    inside: bool = False  # whether the run is of a diffusion model, of which this is a part
 
 
 def describe_first_stage(run: Path) -> TrainedFirstStage:
@@ -121,6 +122,25 @@ def describe_first_stage(run: Path) -> TrainedFirstStage:
     experiment = _load_first_stage_experiment(run)
     model = build.build_first_stage(experiment.model)
     return TrainedFirstStage(run, experiment, model, {}, _class_names(run), _latest_step(run))
+
+
+def find_first_stage(run: Path) -> TrainedFirstStage:
+    """The first stage of a run of either kind, without its weights.
+
+    It is the run itself, or a part of its diffusion model, whose checkpoint has the scale of the
+    latents, too; where there is no such checkpoint yet, it is RUN/first_stage.
+
+    Raises:
+        InputError: not a run, or one without a checkpoint.
+    """
+    if checkpoint.latest_step(run) is None and (run / "first_stage").is_dir():
+        return describe_first_stage(run / "first_stage")
+    config = _load_config(run)
+    if isinstance(config, FirstStageExperiment):
+        return describe_first_stage(run)
+    experiment = config.first_stage
+    model, names = build.build_first_stage(experiment.model), _class_names(run)
+    return TrainedFirstStage(run, experiment, model, {}, names, _latest_step(run), inside=True)
 
 
 class Trained(NamedTuple):
@@ -145,10 +165,15 @@ def load(run: Path) -> Trained:
 
 
 def with_weights(described: Trained | TrainedFirstStage) -> Trained | TrainedFirstStage:
-    """What `describe` or `describe_first_stage` gave, with its averaged weights."""
-    of_first_stage = isinstance(described, TrainedFirstStage)
-    shapes = (first_stage_shapes if of_first_stage else model_shapes)(described.model)
-    return described._replace(params=_load_weights(described.run, shapes))
+    """What one of the functions that describe gave, with its averaged weights."""
+    if isinstance(described, Trained):
+        params = _load_weights(described.run, model_shapes(described.model))
+    elif described.inside:
+        shapes = {"first_stage": first_stage_shapes(described.model)}
+        params = _load_weights(described.run, shapes)["first_stage"]
+    else:
+        params = _load_weights(described.run, first_stage_shapes(described.model))
+    return described._replace(params=params)
 
 
 def describe_any(run: Path) -> Trained | TrainedFirstStage:

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -113,6 +114,22 @@ def batches(
             drop_remainder=True,
             batch_fn=lambda examples: _collate(examples, tokenize),
         )
+    )
+    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
+    return iter(stream.to_iter_dataset(options))
+
+
+def once(data: config.Data, source: Any, count: int) -> grain.DatasetIterator:
+    """Batches of `count` examples spread evenly over the source, each once and in its order.
+
+    Yields {"image"} as `batches` does; the last may be smaller. Images are cropped in the middle
+    and not mirrored. An image that cannot be read is replaced by the next one that can.
+    """
+    read = _Reader(replace(data, crop="center", flip=False), source, ())
+    stream = (
+        grain.MapDataset.source(_spread(len(source), count))
+        .random_map(read, seed=0)
+        .batch(data.batch_size, batch_fn=lambda examples: _collate(examples, None))
     )
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
     return iter(stream.to_iter_dataset(options))

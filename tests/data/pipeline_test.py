@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ldm_jax import config
-from ldm_jax.data import pipeline
+from ldm_jax.data import pipeline, transforms
 from ldm_jax.errors import InputError
 
 COUNT = 20
@@ -109,6 +109,18 @@ def test_every_image_comes_once_an_epoch_in_a_new_order(folder):
     first, second = seen[:COUNT], seen[COUNT:]
     assert sorted(first) == sorted(second) == list(range(COUNT))
     assert first != second
+
+
+@pytest.mark.parametrize("count", [20, 7, 1])
+def test_once_gives_each_of_some_images_once_and_in_order(folder, count):
+    data = settings(folder, flip=True, crop="random")
+    source, _ = pipeline.open_source(data)
+    found = list(pipeline.once(data, source, count))
+    assert [len(batch["image"]) for batch in found[:-1]] == [4] * (len(found) - 1)
+    paths = [source[i * COUNT // count]["image"] for i in range(count)]
+    pixels = np.stack([np.asarray(Image.open(path)) for path in paths])
+    middle = transforms.normalize(pixels[:, :, 1:11])  # of 10 x 12 pixels, not mirrored
+    np.testing.assert_array_equal(np.concatenate([batch["image"] for batch in found]), middle)
 
 
 def test_the_stream_depends_on_the_seed_alone(folder):

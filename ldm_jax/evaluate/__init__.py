@@ -1,0 +1,1 @@
+"""Measurements of trained runs, as scripts/evaluate.py offers them."""

@@ -1,0 +1,72 @@
+"""How well a variational autoencoder compresses the images of its run, or others."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from ldm_jax import cli, runs
+from ldm_jax.config import Data, MLPAutoencoder
+from ldm_jax.data import pipeline
+from ldm_jax.errors import InputError
+from ldm_jax.losses.likelihood import bits_per_dimension
+from ldm_jax.pipelines.bound import negative_bound
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of `bound`."""
+
+    path: str | None = None
+    """images to measure on; those of the run where not given"""
+    split: str = "test"
+    num: int | None = None
+    """images; all where not given"""
+    draws: int = 10
+    """from the posterior, for each image"""
+    batch_size: int = 100
+    seed: int = 0
+
+
+def bound(run: str, words: Sequence[str], description: str) -> None:
+    """-log p(x) at most, in nats an image and bits a dimension."""
+    options = cli.override(Options(), words, "evaluate.py bound RUN", description)
+    described = runs.describe_first_stage(Path(run))
+    model = described.experiment.model
+    if not isinstance(model, MLPAutoencoder):
+        raise InputError(
+            f"run '{run}' is of a {type(model).__name__}: expected an MLPAutoencoder, whose "
+            "decoder says how probable an image is"
+        )
+    for name in ("draws", "batch_size", "num"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {value}: expected at least 1")
+    data = described.experiment.data
+    data = replace(data, path=options.path or data.path, split=options.split, flip=False)
+    source, info = pipeline.open_source(data)
+    num = options.num or info.num_examples
+    if num > info.num_examples:
+        raise InputError(
+            f"--num is {num}: expected at most {info.num_examples}, the images of "
+            f"{data.path} {data.split}"
+        )
+    trained = runs.with_weights(described)
+    images = _images(replace(data, batch_size=min(options.batch_size, num)), source, num)
+    key = jax.random.key(options.seed)
+    terms = negative_bound(trained.model, trained.params, images, key, options.draws)
+    dimensions = model.image_size**2 * model.image_channels
+    for name, nats in terms.items():
+        error = np.std(nats) / np.sqrt(num)
+        print(f"{name.replace('_', ' ')}: {np.mean(nats):.2f} +- {error:.2f} nats")
+    bits = bits_per_dimension(-np.mean(terms["negative_bound"]), dimensions)
+    print(f"bits per dimension: {bits:.4f} ({num} images of {data.path} {data.split})")
+
+
+def _images(data: Data, source, num: int) -> Iterator[np.ndarray]:
+    """`num` different images, in batches."""
+    batches = pipeline.batches(data, source, seed=0, keys=())  # an epoch first, each image once
+    for start in range(0, num, data.batch_size):
+        yield next(batches)["image"][: num - start]

@@ -1,0 +1,56 @@
+"""Whether a model of captions draws what they say, on combinations held out from training."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ldm_jax import cli, pictures, request, runs
+from ldm_jax.data import pipeline
+from ldm_jax.errors import InputError
+from ldm_jax.metrics.caption_accuracy import caption_scores
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of `captions`; what is None is as the run's config has it."""
+
+    out: str | None = None
+    """folder to write to; RUN/captions where not given"""
+    num: int = 200
+    batch_size: int = 50
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+
+
+def captions(run: str, words: Sequence[str], description: str) -> None:
+    """Draws pictures for held-out captions of `shapes`, reads them, prints the scores."""
+    options = cli.override(Options(), words, "evaluate.py captions RUN", description)
+    trained = runs.load(Path(run))
+    data = replace(trained.experiment.data, split="test")
+    if data.path != "shapes":
+        raise InputError(
+            f"run '{run}' was trained on '{data.path}': caption accuracy can only be read from "
+            "pictures of shapes, where every attribute is known"
+        )
+    source, info = pipeline.open_source(data)
+    if options.num > info.num_examples:
+        raise InputError(
+            f"--num is {options.num}: expected at most {info.num_examples}, the held-out captions"
+        )
+    texts = pipeline.captions(source, options.num)
+    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    wanted = request.resolve(trained, **settings, prompt=texts)
+    images = request.draw(trained, wanted)
+    scores = caption_scores(images, texts)
+    out = Path(options.out or Path(run) / "captions")
+    request.write(out, images, trained, wanted)
+    shown = min(len(images), 24)
+    pictures.save(out / "grid.png", pictures.captioned(images[:shown], texts[:shown]))
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    for name, value in scores.items():
+        if name != "caption":
+            print(f"{name + ' accuracy:':18} {value:6.1%}")
+    print(f"grid: {out / 'grid.png'}")
+    print(f"caption accuracy: {scores['caption']:.1%}")
