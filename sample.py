@@ -8,19 +8,26 @@ seed S + i alone, whatever the batch size; prompts (or labels) are taken in turn
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from ldm_jax import cli, prior_request, request, runs
+from ldm_jax import cli, prior_request, request, runs, sampling
+from ldm_jax.config import GridName, SamplerName
+from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
 
 
+def _option(name: str, what: str):
+    """An option of some samplers."""
+    return tyro.conf.arg(help=f"{what}; of {', '.join(sampling.takers_of(name))}")
+
+
 @dataclass(frozen=True)
-class Options:
-    """The settings of sample.py; what is None is as the run's config has it."""
+class Pictures:
+    """What is drawn, and where it is written."""
 
     out: str | None = None
     """folder to write to; RUN/samples-seedS where not given"""
@@ -28,14 +35,6 @@ class Options:
     """pictures; one for each prompt or label, or 16, where not given"""
     batch_size: int = 16
     seed: int = 0
-    steps: int | None = None
-    sampler: Literal["ddim", "ddpm"] | None = None
-    grid: Literal["uniform", "leading", "trailing"] | None = None
-    """which times the sampler visits"""
-    eta: float | None = None
-    """0: deterministic DDIM; 1: as much noise as DDPM"""
-    guidance: float | None = None
-    """scale of classifier-free guidance; 1 is none"""
     prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
     label: Annotated[tuple[str, ...], tyro.conf.arg(metavar="L ...")] = ()
     """classes, by number or by name"""
@@ -47,6 +46,46 @@ class Options:
     """of a variational autoencoder: so many pictures a row, between the draws of two seeds"""
 
 
+@dataclass(frozen=True)
+class Walk:
+    """How it goes from noise to data; where not given, as the run's config has it."""
+
+    sampler: Annotated[
+        SamplerName | None,
+        tyro.conf.arg(
+            metavar="NAME",
+            help="\n".join(f"{name}: {kind.paper}" for name, kind in SAMPLERS.items()),
+        ),
+    ] = None
+    steps: int | None = None
+    grid: GridName | None = None
+    """which times the sampler visits; "uniform" is the original's"""
+    times: Annotated[tuple[float, ...], tyro.conf.arg(metavar="T ...")] = ()
+    """in place of steps and grid: times from noise, at most the steps of the process, to data, 0"""
+    guidance: float | None = None
+    """scale of classifier-free guidance; 1 is none"""
+
+
+@dataclass(frozen=True)
+class Randomness:
+    """Noise on the way; each of these is for some samplers only."""
+
+    eta: Annotated[float | None, _option("eta", "0: none; 1: as much as DDPM")] = None
+    s_churn: Annotated[float | None, _option("s_churn", "churn, over all steps")] = None
+    s_tmin: Annotated[float | None, _option("s_tmin", "lowest sigma / alpha to churn")] = None
+    s_tmax: Annotated[float | None, _option("s_tmax", "highest sigma / alpha to churn")] = None
+    s_noise: Annotated[float | None, _option("s_noise", "size of churn's noise")] = None
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of sample.py."""
+
+    pictures: Pictures = field(default_factory=Pictures)
+    walk: Walk = field(default_factory=Walk)
+    randomness: Randomness = field(default_factory=Randomness)
+
+
 def main(words: Sequence[str]) -> None:
     """Parse, load, draw, write."""
     if not words or words[0].startswith("-"):
@@ -55,12 +94,13 @@ def main(words: Sequence[str]) -> None:
         run, rest = None, words
     else:
         run, *rest = words
-    options = cli.override(Options(), rest, "sample.py RUN", __doc__)
-    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    options = cli.override(Options(), rest, "sample.py RUN", __doc__, sections=False)
+    settings = {name: v for part in vars(options).values() for name, v in vars(part).items()}
+    given = settings.pop("out")
     described = runs.describe_any(Path(run))
     kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
     wanted = kind.resolve(described, **settings)
-    out = Path(options.out or Path(run) / f"samples-seed{options.seed}")
+    out = Path(given or Path(run) / f"samples-seed{wanted.seed}")
     cli.check_folder(out, "--out")
     trained = runs.with_weights(described)
     images = kind.draw(trained, wanted)

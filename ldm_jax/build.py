@@ -24,8 +24,7 @@ from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
 from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
-from ldm_jax.diffusion.samplers.ddim import ddim
-from ldm_jax.diffusion.samplers.ddpm import ddpm as ddpm_sampler
+from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import lpips
 from ldm_jax.train.autoencoder_step import autoencoder_objective
@@ -132,14 +131,11 @@ def build_prediction(config: c.Diffusion) -> prediction.Prediction:
             return prediction.edm(config.data_std)
 
 
-def build_sampler(name: str) -> Callable[[Array], Sampler]:
-    """eta -> the sampler of that name."""
-    match name:
-        case "ddim":
-            return ddim
-        case "ddpm":
-            return lambda eta: ddpm_sampler()
-    raise InputError(f"sampler '{name}' is unknown: choose ddim or ddpm")
+def build_sampler(name: str) -> Callable[..., Sampler]:
+    """What makes the sampler of that name, from what it can be told (`sampling.arguments`)."""
+    if name not in SAMPLERS:
+        raise InputError(f"sampler '{name}' is unknown: choose one of {', '.join(SAMPLERS)}")
+    return SAMPLERS[name].make
 
 
 def build_conditioner(

@@ -5,7 +5,9 @@ import math
 from typing import Any
 
 from ldm_jax import config as c
+from ldm_jax import sampling
 from ldm_jax.build import build_first_stage
+from ldm_jax.diffusion import times
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import TRUNKS
 from ldm_jax.losses.patchgan import smallest
@@ -24,7 +26,7 @@ RANGES = (
         lambda x: 0 <= x < math.inf,
         "max_bad_images threads warmup sample_every kl_weight weight_decay p2_gamma vlb_weight "
         "offset_noise input_perturbation perceptual_weight weight commitment start r1_weight "
-        "lecam_weight",
+        "lecam_weight s_churn s_tmin s_tmax s_noise",
     ),
     (
         "more than 0",
@@ -155,6 +157,11 @@ def check_diffusion(experiment: c.Experiment) -> None:
         )
     _check_process(experiment.diffusion)
     _check_loss(experiment.loss, experiment.diffusion)
+    # an eta of 0 was the default of every sampler once
+    asked = dataclasses.replace(experiment.sampling, eta=experiment.sampling.eta or None)
+    sampling.check_options(asked, lambda name: f"sampling.{name}")
+    if asked.times:
+        times.by_hand(asked.times, experiment.diffusion.steps)
     if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "

@@ -112,13 +112,24 @@ def check_types(config: Any, where: str, prefix: str = "") -> None:
             check_types(value, where, f"{name}.")
 
 
-def override(default: T, words: Sequence[str], prog: str, description: str | None = None) -> T:
+def override(
+    default: T,
+    words: Sequence[str],
+    prog: str,
+    description: str | None = None,
+    sections: bool = True,
+) -> T:
     """A frozen dataclass with fields replaced by `--section.field VALUE`.
+
+    Args:
+        sections: False leaves them out of the options, and has them only in the help.
 
     Raises:
         InputError: an unknown field or a value of the wrong type.
     """
     complaint = io.StringIO()
+    config = [tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff]
+    config += [] if sections else [tyro.conf.OmitArgPrefixes]
     try:
         with contextlib.redirect_stderr(complaint):
             result, unknown = tyro.cli(
@@ -128,7 +139,7 @@ def override(default: T, words: Sequence[str], prog: str, description: str | Non
                 prog=prog,
                 description=description,
                 return_unknown_args=True,
-                config=(tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff),
+                config=config,
             )
     except SystemExit as stop:
         if not stop.code:
@@ -136,9 +147,11 @@ def override(default: T, words: Sequence[str], prog: str, description: str | Non
         raise InputError(_wrong_value(_first_paragraph(complaint.getvalue()))) from None
     if unknown:
         word = unknown[0]
-        flags = [f"--{name}" for name in field_names(default)]
+        names = field_names(default)
+        flags = [f"--{name if sections else name.rpartition('.')[2]}" for name in names]
         if not word.startswith("--"):
-            raise InputError(f"'{word}' is one word too many: expected --section.field VALUE")
+            expected = "--section.field VALUE" if sections else "--option VALUE"
+            raise InputError(f"'{word}' is one word too many: expected {expected}")
         flag = word.split("=")[0].replace("_", "-")
         raise InputError(f"{word} is not a setting{did_you_mean(flag, flags)}")
     return result

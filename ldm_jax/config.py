@@ -235,15 +235,38 @@ class DiffusionLoss:
     input_perturbation: float = 0.0  # standard deviation of further noise, not in the target
 
 
+SamplerName = Literal[
+    "ddpm",
+    "ddim",
+    "plms",
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "lms",
+    "dpmpp_2m",
+    "dpmpp_2s",
+    "dpmpp_3m",
+    "dpmpp_2m_sde",
+    "unipc",
+    "lcm",
+]
+GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "exponential"]
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How pictures are drawn unless the command line says otherwise."""
 
-    sampler: Literal["ddim", "ddpm"] = "ddim"
+    sampler: SamplerName = "ddim"
     steps: int = 50
-    grid: Literal["uniform", "leading", "trailing"] = "uniform"
-    eta: float = 0.0
+    grid: GridName = "uniform"
+    times: tuple[float, ...] = ()  # from noise to data, in place of steps and grid
     guidance: float = 1.0  # 1 is no guidance
+    eta: float | None = None  # of some samplers, as all below; None: the sampler's own
+    s_churn: float | None = None
+    s_tmin: float | None = None
+    s_tmax: float | None = None
+    s_noise: float | None = None
 
 
 @dataclass(frozen=True)

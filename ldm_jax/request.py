@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,29 +11,27 @@ import jax
 import numpy as np
 
 import ldm_jax
-from ldm_jax import build, pictures, runs
+from ldm_jax import build, pictures, runs, sampling
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import Label, Text
-from ldm_jax.diffusion import times
+from ldm_jax.config import Label, Sampling, Text
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines import tiled
-from ldm_jax.pipelines.generate import in_batches, make_generate, padded_grid
+from ldm_jax.pipelines.generate import in_batches, make_generate
 from ldm_jax.sharding import check_batch, devices
 from ldm_jax.types import Array, Batch
 
 
-@dataclass(frozen=True)
-class Request:
-    """Everything that decides which pictures are drawn."""
+@dataclass(frozen=True, kw_only=True)
+class Request(Sampling):
+    """Everything that decides which pictures are drawn.
+
+    Of the sampler's options, those that it does not take are None; so is the grid where times are
+    given.
+    """
 
     num: int
     batch_size: int
     seed: int
-    steps: int
-    sampler: str
-    grid: str
-    eta: float
-    guidance: float
     prompts: tuple[str, ...] = ()  # taken in turn
     labels: tuple[int, ...] = ()  # taken in turn
     latents: str | None = None  # .npy of the noise to start from
@@ -49,8 +47,13 @@ def resolve(
     steps: int | None = None,
     sampler: str | None = None,
     grid: str | None = None,
-    eta: float | None = None,
+    times: Sequence[float] = (),
     guidance: float | None = None,
+    eta: float | None = None,
+    s_churn: float | None = None,
+    s_tmin: float | None = None,
+    s_tmax: float | None = None,
+    s_noise: float | None = None,
     prompt: Sequence[str] = (),
     label: Sequence[str] = (),
     latents: str | None = None,
@@ -83,35 +86,30 @@ def resolve(
     labels = tuple(_label(word, trained) for word in label)
     if num is None:
         num = len(prompt) or len(labels) or 16
-    own = experiment.sampling
+    options = {"eta": eta, "s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax}
+    options |= {"s_noise": s_noise}
+    asked = _sampling(experiment.sampling, sampler, steps, grid, times, guidance, options)
     request = Request(
+        **asdict(asked),
         num=num,
         batch_size=batch_size,
         seed=seed,
-        steps=own.steps if steps is None else steps,
-        sampler=sampler or own.sampler,
-        grid=grid or own.grid,
-        eta=own.eta if eta is None else eta,
-        guidance=own.guidance if guidance is None else guidance,
         prompts=tuple(prompt),
         labels=labels,
         latents=latents,
         tile=tile,
     )
     check_count(num, seed)
-    if not 0.0 <= request.eta <= 1.0:
-        raise InputError(f"--eta is {request.eta}: expected 0 (DDIM) to 1 (DDPM)")
     check_batch(batch_size, "--batch-size")
     if not math.isfinite(request.guidance):
         raise InputError(f"--guidance is {request.guidance}: expected a number, such as 1 for none")
-    if not 1 <= request.steps <= trained.model.process.T:
+    process = trained.model.process
+    if not request.times and not 1 <= request.steps <= process.T:
         raise InputError(
-            f"--steps is {request.steps}: expected 1 to {trained.model.process.T}, the steps of "
-            "the process"
+            f"--steps is {request.steps}: expected 1 to {process.T}, the steps of the process"
         )
     tiled.check(tile)
-    times.grid(request.grid, trained.model.process.T, request.steps)
-    build.build_sampler(request.sampler)
+    sampling.grid(request, process)
     if latents:
         load_latents(latents, _shape(trained, num))
     return request
@@ -123,6 +121,51 @@ def check_count(num: int, seed: int) -> None:
         raise InputError(f"--num is {num}: expected at least 1")
     if not 0 <= seed < 2**32 - num:
         raise InputError(f"--seed is {seed}: expected 0 to {2**32 - num - 1}")
+
+
+def _sampling(
+    own: Sampling,
+    sampler: str | None,
+    steps: int | None,
+    grid: str | None,
+    times: Sequence[float],
+    guidance: float | None,
+    options: dict[str, float | None],
+) -> Sampling:
+    """The run's own sampling with what is asked for in its place.
+
+    Raises:
+        InputError: settings that do not go together, and options out of range.
+    """
+    if times and (steps is not None or grid):
+        given = f"--steps {steps}" if steps is not None else f"--grid {grid}"
+        raise InputError(f"--times and {given} both say which times: leave one of them out")
+    for name, value in options.items():
+        if name == "eta" and value is not None and not 0.0 <= value <= 1.0:
+            raise InputError(f"--eta is {value}: expected 0 (DDIM) to 1 (DDPM)")
+        if value is not None and not 0.0 <= value < math.inf:
+            raise InputError(f"{_flag(name)} is {value}: expected 0 or more")
+    sampler = sampler or own.sampler
+    build.build_sampler(sampler)
+    sampling.check_options(Sampling(sampler=sampler, **options), _flag)
+    if sampler == own.sampler:
+        options = {n: getattr(own, n) if value is None else value for n, value in options.items()}
+    times = tuple(times) or (own.times if steps is None and not grid else ())
+    asked = Sampling(
+        sampler=sampler,
+        steps=own.steps if steps is None else steps,
+        grid=grid or own.grid,
+        times=times,
+        guidance=own.guidance if guidance is None else guidance,
+        **options,
+    )
+    if times:
+        asked = replace(asked, steps=sampling.steps(asked), grid=None)
+    return replace(asked, **sampling.with_defaults(asked))
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def _kind(trained: runs.Trained) -> str:
@@ -181,11 +224,12 @@ def inputs(trained: runs.Trained, request: Request) -> Batch:
 def draw(trained: runs.Trained, request: Request) -> np.ndarray:
     """The pictures of a request, uint8 [num, H, W, 3]."""
     model, size = trained.model, trained.experiment.data.image_size
+    print(sampling.describe(request), flush=True)
     if request.tile:
         print(tiled.describe(model.first_stage, size, size, request.tile))
         model = model._replace(first_stage=tiled.tiled(model.first_stage, request.tile))
     generate = make_generate(model, build.build_sampler(request.sampler), size)
-    times = padded_grid(request.grid, model.process.T, request.steps)
+    times, options = sampling.padded_grid(request, model.process), sampling.arguments(request)
     spread = devices("jit")
     given = inputs(trained, request)
     if request.latents:
@@ -194,7 +238,7 @@ def draw(trained: runs.Trained, request: Request) -> np.ndarray:
     def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
         chosen, seeds = spread.split((chosen, seeds))
         noise = chosen.pop("noise", None)
-        return generate(trained.params, chosen, seeds, times, request.guidance, request.eta, noise)
+        return generate(trained.params, chosen, seeds, times, request.guidance, options, noise)
 
     seeds = request.seed + np.arange(request.num)
     return pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))

@@ -9,14 +9,14 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, cli, pictures, runs
+from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import AutoencoderLoss, Data, Experiment, FirstStageExperiment, Label, Text
 from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
-from ldm_jax.pipelines.generate import make_generate, padded_grid
+from ldm_jax.pipelines.generate import make_generate
 from ldm_jax.sharding import check_batch, devices
 from ldm_jax.train import autoencoder_step, diffusion_step
 from ldm_jax.train.loop import fit
@@ -244,11 +244,11 @@ def _init_helpers(experiment: Experiment, model: LatentDiffusion) -> Params:
 def _samples(experiment: Experiment, model: LatentDiffusion, inputs: dict, n: int) -> Callable:
     s = experiment.sampling
     generate = make_generate(model, build.build_sampler(s.sampler), experiment.data.image_size)
-    times = padded_grid(s.grid, model.process.T, s.steps)
+    times, options = sampling.padded_grid(s, model.process), sampling.arguments(s)
 
     def picture(state: TrainState) -> np.ndarray:
         seeds = np.arange(n, dtype=np.uint32)
-        images = generate(averaged_params(state), inputs, seeds, times, s.guidance, s.eta)
+        images = generate(averaged_params(state), inputs, seeds, times, s.guidance, options)
         return pictures.grid(pictures.to_uint8(images))
 
     return picture

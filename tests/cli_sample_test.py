@@ -13,9 +13,11 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import build, checkpoint, cli, runs
+from ldm_jax import build, checkpoint, cli, request, runs, sampling
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline
+from ldm_jax.diffusion import times
+from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.state import minimise, new_state
 
@@ -112,6 +114,20 @@ def says(message: str, fragments: list[str]) -> None:
         ("--guidance inf", ["--guidance is inf", "a number"]),
         ("--guidance big", ["--guidance is 'big'", "a number"]),
         ("--batch-size 0", ["--batch-size is 0", "positive multiple"]),
+        (
+            "--eta 0 --sampler ddpm",
+            ["--eta is 0", "ddpm does not take", "ddim, euler_anc"],
+        ),
+        ("--eta 0.5 --sampler heun", ["--eta is 0.5, which heun does not take", "dpmpp_2m_sde"]),
+        ("--s-churn 20", ["--s-churn is 20, which ddim does not take", "euler or heun"]),
+        ("--s-noise 1 --sampler unipc", ["--s-noise is 1, which unipc does not take"]),
+        ("--s-churn -1 --sampler heun", ["--s-churn is -1", "0 or more"]),
+        ("--s-tmax inf --sampler heun", ["--s-tmax is inf", "0 or more"]),
+        ("--times 20 10 --steps 3", ["--times and --steps 3 both", "leave one of them out"]),
+        ("--times 20 10 --grid karras", ["--times and --grid karras both"]),
+        ("--times 10 20", ["time 20 follows 10", "decrease"]),
+        ("--times 21 10", ["time 21 is out of range", "to 20 (noise)"]),
+        ("--times late", ["--times", "'late'"]),
         ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
         ("--grid even", ["--grid", "'even'", "'trailing'"]),
         ("--tile 1", ["--tile is 1", "at least 2"]),
@@ -220,8 +236,17 @@ def test_help_is_no_error(words, capsys):
         "--latents",
         "--tile",
         "--out",
+        "--times",
+        "--eta",
+        "--s-churn",
+        "pictures options",
+        "walk options",
+        "randomness options",
+        *times.GRIDS,
     ):
         assert name in help_text
+    for name, kind in SAMPLERS.items():
+        assert f"{name}: {kind.paper[:12]}" in help_text
 
 
 def draw(run: Path, out: Path, *words) -> tuple[np.ndarray, dict]:
@@ -288,6 +313,36 @@ def test_a_picture_belongs_to_its_seed_whatever_else_is_drawn(drawn, class_run, 
     np.testing.assert_array_equal(part, images[2:5])
     part, _ = draw(class_run, here, *words, "--batch-size", 1)
     np.testing.assert_allclose(part.astype(int), images[2:5].astype(int), atol=1)
+
+
+def test_what_is_used_is_printed(class_run, here, capsys):
+    words = "--num", 1, "--sampler", "heun", "--grid", "karras", "--steps", 3, "--s-churn", 6
+    _, report = draw(class_run, here, *words)
+    line = capsys.readouterr().out.splitlines()[0]
+    says(line, ["heun (Karras", "3 steps over the karras grid", "s_churn 6", "guidance 2"])
+    assert "eta" not in line
+    asked = {"sampler": "heun", "grid": "karras", "steps": 3, "s_churn": 6.0, "s_tmin": 0.0}
+    assert {name: report[name] for name in asked} == asked
+    assert report["eta"] is report["s_tmax"] is None
+
+
+def test_times_take_the_place_of_a_grid(class_run, here, capsys):
+    words = "--num", 2, "--label", "red", "--eta", 0
+    by_name, _ = draw(class_run, here / "a", *words, "--grid", "trailing", "--steps", 4)
+    by_hand, report = draw(class_run, here / "b", *words, "--times", 20, 15, 10, 5)
+    np.testing.assert_array_equal(by_hand, by_name)
+    says(capsys.readouterr().out, ["4 steps over the trailing grid", "4 steps over given times"])
+    assert (report["times"], report["steps"], report["grid"]) == ([20, 15, 10, 5], 4, None)
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_a_request_holds_all_that_its_sampler_takes_and_nothing_else(class_run, name):
+    wanted = request.resolve(runs.describe(class_run), sampler=name)
+    taken = {option: getattr(wanted, option) for option in sampling.OPTIONS}
+    own = SAMPLERS[name].options
+    assert taken == {option: own.get(option) for option in sampling.OPTIONS}
+    build.build_sampler(name)(**sampling.arguments(wanted))
+    assert sampling.describe(wanted).startswith(f"{name} ({SAMPLERS[name].paper}): 4 steps over")
 
 
 def test_labels_are_names_or_numbers_taken_in_turn(drawn, class_run, here):

@@ -8,10 +8,9 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from ldm_jax import build, checks, cli, runs, training
+from ldm_jax import build, checks, cli, runs, sampling, training
 from ldm_jax import config as c
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.diffusion import times
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {
@@ -110,7 +109,7 @@ def test_it_passes_the_checks_that_training_makes(path):
     checks.check_diffusion(reduced(experiment))
     assert len(build.build_process(experiment.diffusion).alphas) == experiment.diffusion.steps + 1
     build.build_sampler(experiment.sampling.sampler)
-    times.grid(experiment.sampling.grid, experiment.diffusion.steps, experiment.sampling.steps)
+    sampling.grid(experiment.sampling, build.build_process(experiment.diffusion))
 
 
 @every_model

@@ -1,51 +1,120 @@
 """Sampling grids: which times a sampler visits, from noise to data.
 
-A grid of K steps is [K + 1] decreasing integers: step k goes from grid[k] to grid[k + 1].
-Time 0 is data.
+A grid of K steps is [K + 1] decreasing float32 times of a process: step k goes from grid[k] to
+grid[k + 1]. Time 0 is data. Times are whole numbers but for the grids that are even in the noise
+level, which lie between them.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.types import Process
 
 
-def uniform(T: int, K: int) -> np.ndarray:
+def uniform(process: Process, K: int) -> np.ndarray:
     """The original DDIM grid: a uniform stride plus one, ending at time 1 rather than at 0.
 
     The original counts from 0, visits {1, 1 + c, 1 + 2c, ...} with c = T // K and takes alpha_bar
     of its step 0 as the last one's destination. Where K does not divide T it visits all the
     ceil(T / c) > K times that fit; here the K lowest of them are kept, so K steps are K steps.
     """
-    if K == T:  # the stride plus one would step over the end
-        return np.arange(T, -1, -1)
-    c = T // K
+    if K == process.T:  # the stride plus one would step over the end
+        return np.arange(process.T, -1, -1)
+    c = process.T // K
     return np.append(np.arange(0, c * K, c)[::-1] + 2, 1)
 
 
-def leading(T: int, K: int) -> np.ndarray:
+def leading(process: Process, K: int) -> np.ndarray:
     """Times 1, 1 + c, 1 + 2c, ... with c = T // K, then data (Lin et al. 2024, table 2)."""
-    return np.append(np.arange(0, (T // K) * K, T // K)[::-1] + 1, 0)
+    c = process.T // K
+    return np.append(np.arange(0, c * K, c)[::-1] + 1, 0)
 
 
-def trailing(T: int, K: int) -> np.ndarray:
+def trailing(process: Process, K: int) -> np.ndarray:
     """Times T, T - T/K, ... , then data: starts at pure noise (Lin et al. 2024, table 2)."""
-    return np.append(np.round(np.arange(T, 0, -T / K)).astype(int)[:K], 0)
+    return np.append(np.round(np.arange(process.T, 0, -process.T / K))[:K], 0)
 
 
-GRIDS = {"uniform": uniform, "leading": leading, "trailing": trailing}
+def linspace(process: Process, K: int) -> np.ndarray:
+    """K times from T to 1, both of them, then data (Lin et al. 2024, table 2)."""
+    return np.append(np.round(np.linspace(process.T, 1, K)), 0)
 
 
-def grid(name: str, T: int, K: int) -> np.ndarray:
-    """The grid called `name` with K steps, [K + 1] int32.
+def karras(process: Process, K: int, exponent: float = 7.0) -> np.ndarray:
+    """Even in rho^(1 / 7), rho = sigma / alpha, then data (Karras et al. 2022, eq. 5)."""
+    power = 1 / exponent
+    return _by_level(process, np.linspace(*(rho**power for rho in _levels(process)), K) ** exponent)
+
+
+def exponential(process: Process, K: int) -> np.ndarray:
+    """Even in log rho, and so in lambda, then data (as Lu et al. 2022a recommend)."""
+    return _by_level(process, np.geomspace(*_levels(process), K))
+
+
+def _levels(process: Process) -> tuple[float, float]:
+    """rho at the two ends of the times 1 ... T; at T - 1 in place of a T of pure noise."""
+    alpha, sigma = (np.asarray(x, np.float64) for x in process.rates(np.arange(process.T + 1.0)))
+    noisiest = process.T if alpha[process.T] > 0 else process.T - 1
+    return sigma[noisiest] / alpha[noisiest], sigma[1] / alpha[1]
+
+
+def _by_level(process: Process, rho: np.ndarray) -> np.ndarray:
+    """The times of decreasing levels rho, then data."""
+    return np.append(process.time_at(-2 * np.log(rho).astype(np.float32)), 0)
+
+
+GRIDS = {
+    "uniform": uniform,
+    "leading": leading,
+    "trailing": trailing,
+    "linspace": linspace,
+    "karras": karras,
+    "exponential": exponential,
+}
+
+
+def grid(name: str, process: Process, K: int) -> np.ndarray:
+    """The grid called `name` with K steps, [K + 1] float32.
 
     Raises:
         InputError: no such grid, or K outside 1 ... T.
     """
     if name not in GRIDS:
         raise InputError(f"grid '{name}' is unknown: choose one of {', '.join(GRIDS)}")
-    if not 1 <= K <= T:
-        raise InputError(f"{K} sampling steps: expected 1 to {T}, the steps of the process")
-    return GRIDS[name](T, K).astype(np.int32)
+    if not 1 <= K <= process.T:
+        raise InputError(f"{K} sampling steps: expected 1 to {process.T}, the steps of the process")
+    return GRIDS[name](process, K).astype(np.float32)
+
+
+def by_hand(times: Sequence[float], T: int) -> np.ndarray:
+    """The grid of given times, down to data whether or not that is given, [K + 1] float32.
+
+    Such as the ten that Sabour et al. 2024 (Align Your Steps) give for Stable Diffusion, one more
+    than they count: 1000, 851, 737, 646, 546, 456, 344, 234, 125, 25.
+
+    Raises:
+        InputError: times that do not decrease, or beyond the process; more than T of them.
+    """
+    found = np.asarray(times, np.float32)
+    if len(found) and found[-1] == 0:
+        found = found[:-1]
+    if not 1 <= len(found) <= T:
+        raise InputError(f"{len(found)} sampling times: expected 1 to {T}, the process's steps")
+    inside = (found > 0) & (found <= T)
+    if not inside.all():
+        raise InputError(
+            f"time {found[~inside][0]:g} is out of range: expected above 0 (data), to {T} (noise)"
+        )
+    rising = np.flatnonzero(np.diff(found) >= 0)
+    if len(rising):
+        k = rising[0]
+        raise InputError(
+            f"time {found[k + 1]:g} follows {found[k]:g}: expected times that decrease, from noise "
+            "to data"
+        )
+    return np.append(found, np.float32(0))
 
 
 def pad(times: np.ndarray, length: int) -> np.ndarray:

@@ -1,12 +1,12 @@
 """Pictures from a latent diffusion model: unconditional, by class or by caption."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion import times
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.scale import constant
@@ -15,15 +15,15 @@ from ldm_jax.types import Array, Batch, LatentDiffusion, Params, Sampler
 
 
 def make_generate(
-    model: LatentDiffusion, sampler: Callable[[Array], Sampler], size: int
+    model: LatentDiffusion, sampler: Callable[..., Sampler], size: int
 ) -> Callable[..., Array]:
-    """A compiled function (params, inputs, seeds, grid, guidance, eta, noise) -> images.
+    """A compiled function (params, inputs, seeds, grid, guidance, options, noise) -> images.
 
     Nothing but the number of examples and the form of the grid is compiled in.
 
     Args:
         model: the model whose params the function takes.
-        sampler: eta -> Sampler.
+        sampler: options -> Sampler, such as those of `diffusion.samplers.names`.
         size: pixels a side of the images.
     """
     side = size // model.first_stage.factor
@@ -34,7 +34,7 @@ def make_generate(
         seeds: Array,
         grid: Array,
         guidance: Array,
-        eta: Array,
+        options: dict[str, Any],
         noise: Array | None = None,
     ) -> Array:
         """Images [B, size, size, 3] in [-1, 1].
@@ -43,7 +43,8 @@ def make_generate(
             inputs: what the conditioner reads, each [B, ...].
             seeds: [B] uint32; each image depends on its own seed alone.
             grid: [K + 1] times, see `diffusion.times`.
-            guidance, eta: scalars.
+            guidance: scalar.
+            options: scalars (or tuples of them) by name, for the sampler.
             noise: [B, h, w, c] to start from, standard normal; None: from the seeds.
         """
         keys = jax.vmap(jax.random.key)(seeds)
@@ -65,15 +66,10 @@ def make_generate(
             untold = denoise(model.conditioner.null(len(seeds)))
             guided = classifier_free(guided, untold, constant(guidance))
         z = model.process.prior_std(grid[0]) * noise
-        z = sample(sampler(eta), guided, model.process, grid, z, walk_keys)
+        z = sample(sampler(**options), guided, model.process, grid, z, walk_keys)
         return jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)
 
     return jax.jit(generate)
-
-
-def padded_grid(name: str, T: int, steps: int) -> np.ndarray:
-    """The sampling grid in the one form that serves any number of steps, [T + 1] int32."""
-    return times.pad(times.grid(name, T, steps), T)
 
 
 def in_batches(

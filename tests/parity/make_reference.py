@@ -15,20 +15,11 @@ import argparse
 import functools
 import re
 from pathlib import Path
-from unittest import mock
 
 import cases
 import numpy as np
 import torch
-import walks
-from diffusers import (
-    AutoencoderKL,
-    AutoencoderTiny,
-    DDIMScheduler,
-    DDPMScheduler,
-    UNet2DConditionModel,
-    UNet2DModel,
-)
+from diffusers import AutoencoderKL, AutoencoderTiny, UNet2DConditionModel, UNet2DModel
 from diffusers.loaders import single_file_utils as single_file
 from diffusers.models.unets.unet_2d_blocks import AutoencoderTinyBlock
 from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
@@ -292,60 +283,11 @@ def full_size():
     }
 
 
-# Samplers
-
-
-def scheduler(walk):
-    """diffusers' scheduler for a walk, its grid set."""
-    beta_1, beta_T = walks.SCHEDULES[walk.schedule]
-    settings = {
-        "num_train_timesteps": walks.T,
-        "beta_schedule": "squaredcos_cap_v2" if walk.schedule == "cosine" else walk.schedule,
-        "prediction_type": {"eps": "epsilon", "v": "v_prediction"}[walk.prediction],
-        "clip_sample": False,
-        "timestep_spacing": "leading" if walk.grid == "uniform" else walk.grid,
-    }
-    if walk.schedule != "cosine":
-        settings |= {"beta_start": beta_1, "beta_end": beta_T}
-    if walk.grid == "uniform":  # the original's: a stride plus one, that ends at its step 0
-        settings |= {"steps_offset": 1}
-    if walk.sampler == "ddim":
-        made = DDIMScheduler(**settings, set_alpha_to_one=walk.grid != "uniform")
-    else:
-        made = DDPMScheduler(**settings, variance_type="fixed_small")
-    made.set_timesteps(walks.K)
-    return made
-
-
-def trajectory(walk):
-    """z after each step, [K, ...]."""
-    z, made, found = torch.tensor(walks.START), scheduler(walk), []
-    for step, noise in zip(made.timesteps, torch.tensor(walks.NOISE), strict=True):
-        raw = walks.raw_output(z, step, torch.cos)
-        if walk.sampler == "ddim":
-            z = made.step(raw, step, z, eta=walk.eta, variance_noise=noise).prev_sample
-        else:  # takes no noise from outside
-            drawing = "diffusers.schedulers.scheduling_ddpm.randn_tensor"
-            with mock.patch(drawing, lambda *_, noise=noise, **__: noise):
-                z = made.step(raw, step, z).prev_sample
-        found.append(z.numpy())
-    return np.stack(found)
-
-
-def samplers():
-    """Tables, grids and trajectories."""
-    tables = {
-        f"alpha_bar {walk.schedule}": scheduler(walk).alphas_cumprod.numpy() for walk in walks.WALKS
-    }
-    grids = {f"steps {walk.grid}": scheduler(walk).timesteps.numpy() for walk in walks.WALKS}
-    return tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--full-size", type=Path, metavar="FOLDER")
     folder = parser.parse_args().full_size
     torch.set_num_threads(1)
-    made = full_size() if folder else networks() | {"samplers": samplers()}
+    made = full_size() if folder else networks()
     for name, arrays in made.items():
         np.savez_compressed((folder or HERE) / f"{name}.npz", **arrays)

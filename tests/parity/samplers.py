@@ -3,6 +3,8 @@
 python tests/parity/samplers.py     prints how far they are apart
 """
 
+import contextlib
+import functools
 from pathlib import Path
 from unittest import mock
 
@@ -14,60 +16,98 @@ import walks
 
 from ldm_jax.diffusion import prediction, times
 from ldm_jax.diffusion.denoiser import denoiser
-from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm as discrete
-from ldm_jax.diffusion.samplers import ddim, ddpm
+from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
+from ldm_jax.diffusion.samplers import churn, ddim, ddpm, dpmpp_2m_sde, lcm
+from ldm_jax.diffusion.samplers.ddim_inversion import ddim_inversion
+from ldm_jax.diffusion.samplers.names import SAMPLERS
 
 HERE = Path(__file__).parent
+DRAWING = (churn, ddim, ddpm, dpmpp_2m_sde, lcm)  # modules that draw noise
 
 
-def table(schedule: str) -> np.ndarray:
-    """Ours: beta_1 ... beta_T."""
+@functools.cache
+def process(schedule: str):
+    """Ours."""
+    ends = walks.SCHEDULES.get(schedule)
     match schedule:
         case "linear":
-            return betas.linear(walks.T, *walks.SCHEDULES[schedule])
+            return discrete(betas.linear(walks.T, *ends))
         case "scaled_linear":
-            return betas.scaled_linear(walks.T, *walks.SCHEDULES[schedule])
+            return discrete(betas.scaled_linear(walks.T, *ends))
         case "cosine":
-            return betas.cosine(walks.T)
+            return discrete(betas.cosine(walks.T))
+        case "zero_terminal_snr":
+            return discrete(zero_terminal_snr(betas.scaled_linear(walks.T, *ends)))
+        case walks.FLOW:
+            return flow.Flow(flow.rectified, walks.T)
+
+
+def grid(walk: walks.Walk) -> np.ndarray:
+    """The times of a walk."""
+    p = process(walk.schedule)
+    match walk.grid:
+        case "lcm":
+            return times.by_hand([step + 1 for step in walks.LCM_STEPS], walks.T)
+        case "flow":
+            return times.by_hand(walks.FLOW_TIMES, walks.T)
+        case "pairs":
+            return times.by_hand(times.exponential(p, walks.K + 1)[:-1:2], walks.T)
+        case "from data":
+            return times.grid("leading", p, walks.K)[::-1]
+        case name:
+            return times.grid(name, p, walks.K)
+
+
+def sampler(walk: walks.Walk):
+    """Ours; of third order as it is published, see `dpmpp_3m`."""
+    if walk.sampler == "ddim_inversion":
+        return ddim_inversion()
+    made = SAMPLERS[walk.sampler].make
+    if walk.sampler == "dpmpp_3m":
+        return made(curvature=1.0)
+    return made() if walk.eta is None else made(walk.eta)
 
 
 def trajectory(walk: walks.Walk) -> np.ndarray:
     """z after each step, [K, ...]."""
-    steps = discrete(table(walk.schedule))
-    module, sampler = {
-        "ddim": (ddim, ddim.ddim(walk.eta)),
-        "ddpm": (ddpm, ddpm.ddpm()),
-    }[walk.sampler]
+    p, walking = process(walk.schedule), sampler(walk)
 
     def network(z, step):
         return walks.raw_output(z, step.reshape(-1, 1, 1, 1), jnp.cos)
 
-    denoise = denoiser(network, steps, getattr(prediction, walk.prediction))
-
-    @jax.jit
-    def step(z, t, s, noise):
-        with mock.patch.object(module, "normal_like", lambda keys, x: noise):
-            return sampler.step(denoise, steps, None, z, t, s, sampler.init(z))[0]
-
-    z, found = walks.START, []
-    grid = np.repeat(times.grid(walk.grid, walks.T, walks.K)[:, None], len(z), axis=1)
-    for t, s, noise in zip(grid[:-1], grid[1:], walks.NOISE, strict=True):
-        z = step(z, t, s, noise)
-        found.append(z)
+    denoise = denoiser(network, p, getattr(prediction, walk.prediction)._replace(scale=one))
+    visited, found = grid(walk), []
+    z = jnp.asarray(walks.START)
+    state = walking.init(z)
+    with jax.disable_jit():
+        for t, s, noise in zip(visited[:-1], visited[1:], walks.NOISE, strict=False):
+            with contextlib.ExitStack() as patched:
+                for module in DRAWING:
+                    drawing = mock.patch.object(module, "normal_like", lambda keys, x, n=noise: n)
+                    patched.enter_context(drawing)
+                at = (jnp.full(len(z), t), jnp.full(len(z), s))
+                z, state = walking.step(denoise, p, None, z, *at, state)
+            found.append(z)
     return np.stack(found)
+
+
+def one(alpha, sigma):
+    """The formula takes z as it is."""
+    return 1.0
 
 
 def pairs() -> compare.Pairs:
     """Ours and the reference: alpha_bar, the network's steps, and every walk."""
-    steps = discrete(table("linear"))
     tables = {
-        f"alpha_bar {schedule}": np.square(discrete(table(schedule)).alphas[1:])
+        f"alpha_bar {schedule}": np.square(process(schedule).alphas[1:])
         for schedule in walks.SCHEDULES
     }
+    linear = process("linear")
     grids = {
-        f"steps {name}": steps.network_time(times.grid(name, walks.T, walks.K)[:-1])
-        for name in times.GRIDS
+        f"steps {name}": linear.network_time(times.grid(name, linear, walks.K)[:-1])
+        for name in walks.GRIDS
     }
     found = tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}
     with np.load(HERE / "samplers.npz") as reference:

@@ -9,7 +9,7 @@ import tiny
 from ldm_jax import build, pictures
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.diffusion import times
-from ldm_jax.pipelines.generate import in_batches, make_generate, padded_grid
+from ldm_jax.pipelines.generate import in_batches, make_generate
 
 EXPERIMENT = tiny.experiment()
 T = EXPERIMENT.diffusion.steps
@@ -35,9 +35,9 @@ def generate(model, compiled):
         prompt="a red block at the top", seeds=SEEDS, steps=3, guidance=2.0, eta=0.0, noise=None
     ):
         inputs = {"tokens": np.tile(tokens.encode(tokenizer, prompt), (len(seeds), 1))}
-        grid = padded_grid("trailing", T, steps)
+        grid = times.pad(times.grid("trailing", model[0].process, steps), T)
         extra = () if noise is None else (noise,)
-        return np.asarray(compiled(params, inputs, seeds, grid, guidance, eta, *extra))
+        return np.asarray(compiled(params, inputs, seeds, grid, guidance, {"eta": eta}, *extra))
 
     return call
 
@@ -120,19 +120,10 @@ def test_every_sampler_runs_unconditionally_too():
     model = build.build_model(experiment, None)
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     draw = make_generate(model, build.build_sampler("ddpm"), tiny.SIZE)
-    grid = padded_grid("leading", T, 4)
-    plain, guided = (np.asarray(draw(params, {}, SEEDS, grid, scale, 0.0)) for scale in (1.0, 3.0))
+    grid = times.grid("leading", model.process, 4)
+    plain, guided = (np.asarray(draw(params, {}, SEEDS, grid, scale, {})) for scale in (1.0, 3.0))
     assert plain.shape == (4, tiny.SIZE, tiny.SIZE, 3)
     np.testing.assert_array_equal(plain, guided)  # there is nothing to guide to
-
-
-def test_every_grid_has_one_form():
-    for name in times.GRIDS:
-        for steps in (1, 7, T):
-            padded = padded_grid(name, T, steps)
-            assert padded.shape == (T + 1,)
-            assert padded.dtype == np.int32
-            assert padded[: steps + 1].tolist() == times.grid(name, T, steps).tolist()
 
 
 @pytest.mark.parametrize(("count", "size"), [(5, 2), (4, 2), (1, 3), (3, 3)])

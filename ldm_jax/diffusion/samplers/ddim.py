@@ -21,9 +21,10 @@ def ddim(eta: Array | float = 0.0) -> Sampler:
         x0 = denoise(z, t).x0
         eps = noise_of(x0, z, alpha_t, sigma_t)
         # eq. 16 in alpha and sigma: the posterior's standard deviation times eta
-        beta = jnp.square(sigma_t) - jnp.square(alpha_t / alpha_s * sigma_s)
-        spread = eta * sigma_s / sigma_t * jnp.sqrt(jnp.maximum(beta, 0.0))
-        direction = jnp.sqrt(jnp.maximum(jnp.square(sigma_s) - jnp.square(spread), 0.0))
+        decay = alpha_t * sigma_s / (alpha_s * sigma_t)
+        spread = eta * sigma_s * jnp.sqrt(jnp.maximum(1.0 - jnp.square(decay), 0.0))
+        # sqrt(sigma_s^2 - spread^2), which cancels where eta is 1 and alpha_t is small
+        direction = sigma_s * jnp.sqrt(1.0 - eta**2 + jnp.square(eta * decay))
         # eq. 12
         return alpha_s * x0 + direction * eps + spread * normal_like(keys, z), state
 
