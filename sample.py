@@ -47,6 +47,26 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Guided:
+    """What else guides it."""
+
+    negative_prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
+    """what to stay away from, taken in turn; needs guidance other than 1"""
+    guidance_rescale: float | None = None
+    """0 to 1, how much of the standard deviation that guidance adds is taken back"""
+    guidance_interval: Annotated[tuple[float, ...], tyro.conf.arg(metavar="LOW HIGH")] = ()
+    """levels of noise, sigma / alpha, between which there is guidance"""
+    threshold: float | None = None
+    """dynamic thresholding: largest size of a latent, such as 3"""
+    init_image: str | None = None
+    """a picture to start from, noised in part"""
+    strength: float | None = None
+    """how much it is noised, more than 0 to 1; 0.75 where not given, 1 with a mask"""
+    mask: str | None = None
+    """a picture that is white where the first is to be made anew"""
+
+
+@dataclass(frozen=True)
 class Walk:
     """How it goes from noise to data; where not given, as the run's config has it."""
 
@@ -82,6 +102,7 @@ class Options:
     """The settings of sample.py."""
 
     pictures: Pictures = field(default_factory=Pictures)
+    guided: Guided = field(default_factory=Guided)
     walk: Walk = field(default_factory=Walk)
     randomness: Randomness = field(default_factory=Randomness)
 

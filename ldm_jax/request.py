@@ -14,9 +14,11 @@ import ldm_jax
 from ldm_jax import build, pictures, runs, sampling
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Label, Sampling, Text
+from ldm_jax.data import transforms
+from ldm_jax.diffusion.times import later, pad
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines import tiled
-from ldm_jax.pipelines.generate import in_batches, make_generate
+from ldm_jax.pipelines.generate import Told, in_batches, make_generate
 from ldm_jax.sharding import check_batch, devices
 from ldm_jax.types import Array, Batch
 
@@ -36,6 +38,13 @@ class Request(Sampling):
     labels: tuple[int, ...] = ()  # taken in turn
     latents: str | None = None  # .npy of the noise to start from
     tile: int | None = None  # latents a side of the tiles that are decoded one by one
+    negative_prompts: tuple[str, ...] = ()  # taken in turn; what to stay away from
+    guidance_rescale: float | None = None
+    guidance_interval: tuple[float, ...] = ()  # two noise levels sigma / alpha
+    threshold: float | None = None  # of latents
+    init_image: str | None = None  # to start from
+    strength: float | None = None  # how much of the grid is walked from there
+    mask: str | None = None  # white where the image is made anew
 
 
 def resolve(
@@ -59,6 +68,13 @@ def resolve(
     latents: str | None = None,
     tile: int | None = None,
     interpolate: int | None = None,
+    negative_prompt: Sequence[str] = (),
+    guidance_rescale: float | None = None,
+    guidance_interval: Sequence[float] = (),
+    threshold: float | None = None,
+    init_image: str | None = None,
+    strength: float | None = None,
+    mask: str | None = None,
 ) -> Request:
     """The request with the run's own settings where None is given.
 
@@ -98,6 +114,13 @@ def resolve(
         labels=labels,
         latents=latents,
         tile=tile,
+        negative_prompts=tuple(negative_prompt),
+        guidance_rescale=guidance_rescale,
+        guidance_interval=tuple(guidance_interval),
+        threshold=threshold,
+        init_image=init_image,
+        strength=_strength(strength, init_image, mask),
+        mask=mask,
     )
     check_count(num, seed)
     check_batch(batch_size, "--batch-size")
@@ -109,9 +132,19 @@ def resolve(
             f"--steps is {request.steps}: expected 1 to {process.T}, the steps of the process"
         )
     tiled.check(tile)
-    sampling.grid(request, process)
+    grid = sampling.grid(request, process)
     if latents:
         load_latents(latents, _shape(trained, num))
+    _check_guidance(request, trained)
+    if init_image:
+        if len(later(grid, request.strength)) < 2:
+            raise InputError(
+                f"--strength is {request.strength}: expected at least {1 / (len(grid) - 1):.3g}, "
+                f"one of the {len(grid) - 1} steps"
+            )
+        _load_image(init_image, "--init-image", trained)
+        if mask:
+            _load_image(mask, "--mask", trained)
     return request
 
 
@@ -121,6 +154,55 @@ def check_count(num: int, seed: int) -> None:
         raise InputError(f"--num is {num}: expected at least 1")
     if not 0 <= seed < 2**32 - num:
         raise InputError(f"--seed is {seed}: expected 0 to {2**32 - num - 1}")
+
+
+def _strength(strength: float | None, init_image: str | None, mask: str | None) -> float | None:
+    """How much of the grid to walk: 0.75 from an image, all of it where a part is made anew.
+
+    Raises:
+        InputError: out of range, or no image to be so strong on.
+    """
+    for name, value in (("--strength", strength), ("--mask", mask)):
+        if value is not None and not init_image:
+            raise InputError(f"{name} is {value} without an image: expected --init-image, too")
+    if strength is not None and not 0.0 < strength <= 1.0:
+        raise InputError(f"--strength is {strength}: expected more than 0, at most 1")
+    if not init_image:
+        return None
+    return strength if strength is not None else (1.0 if mask else 0.75)
+
+
+def _check_guidance(request: Request, trained: runs.Trained) -> None:
+    """Raises InputError for guidance that cannot be, or that does nothing."""
+    if request.negative_prompts and not isinstance(trained.experiment.condition, Text):
+        raise InputError(
+            f"--negative-prompt '{request.negative_prompts[0]}' given to a model of "
+            f"{_kind(trained)}: leave it out, or sample from a run whose config has "
+            "condition=Text()"
+        )
+    rescale, levels, limit = (
+        request.guidance_rescale,
+        request.guidance_interval,
+        request.threshold,
+    )
+    if rescale is not None and not 0.0 <= rescale <= 1.0:
+        raise InputError(f"--guidance-rescale is {rescale}: expected 0 to 1")
+    if levels and not (len(levels) == 2 and 0.0 <= levels[0] < levels[1]):
+        given = " ".join(f"{level:g}" for level in levels)
+        raise InputError(
+            f"--guidance-interval is {given}: expected two levels of noise (sigma / alpha), the "
+            "lower first, such as 0.3 3"
+        )
+    if limit is not None and not limit > 0.0:
+        raise InputError(f"--threshold is {limit}: expected more than 0, such as 3 for latents")
+    options = {
+        "--negative-prompt": bool(request.negative_prompts),
+        "--guidance-rescale": rescale is not None,
+        "--guidance-interval": bool(levels),
+    }
+    guided = request.guidance != 1.0 and trained.model.conditioner.keys
+    for name in (name for name, given in options.items() if given and not guided):
+        raise InputError(f"{name} does nothing without guidance: expected --guidance other than 1")
 
 
 def _sampling(
@@ -209,16 +291,61 @@ def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
     return latents.astype(np.float32)
 
 
+def _load_image(path: str, flag: str, trained: runs.Trained) -> np.ndarray:
+    """A picture as training saw its images, its middle square scaled, uint8 [size, size, 3].
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    data = trained.experiment.data
+    if not Path(path).is_file():
+        raise InputError(f"{flag} '{path}' does not exist: expected a picture, such as a PNG")
+    try:
+        image = transforms.decode(path, data.background)
+    except Exception as error:
+        raise InputError(f"{flag} '{path}' is not a picture: {error}") from error
+    resized = np.asarray(transforms.resize(image, data.image_size))
+    return transforms.center_crop(resized, data.image_size)
+
+
 def inputs(trained: runs.Trained, request: Request) -> Batch:
     """What the conditioner reads for the request, each [num, ...]."""
     turn = np.arange(request.num)
     if request.labels:
         return {"label": np.asarray(request.labels, np.int32)[turn % len(request.labels)]}
     if isinstance(trained.experiment.condition, Text):
-        prompts = request.prompts or ("",)
-        rows = np.stack([tokens.encode(trained.tokenizer, prompt) for prompt in prompts])
-        return {"tokens": rows[turn % len(prompts)]}
+        return {"tokens": _in_turn(trained, request.prompts or ("",), request.num)}
     return {}
+
+
+def _in_turn(trained: runs.Trained, prompts: Sequence[str], num: int) -> np.ndarray:
+    rows = np.stack([tokens.encode(trained.tokenizer, prompt) for prompt in prompts])
+    return rows[np.arange(num) % len(prompts)]
+
+
+def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
+    """What a request says beside the condition: what holds for all, and what is each picture's.
+
+    Returns:
+        Told without its arrays of pictures, and these, each [num, ...], under their names.
+    """
+    each = {}
+    if request.negative_prompts:
+        each["negative"] = _in_turn(trained, request.negative_prompts, request.num)
+    for name, path in (("image", request.init_image), ("mask", request.mask)):
+        if path:
+            image = _load_image(path, f"--{name}", trained)
+            if name == "mask":  # 8-bit grey: made anew from middle grey on
+                image = (np.mean(image, axis=-1, keepdims=True) >= 128).astype(np.float32)
+            else:
+                image = transforms.normalize(image)
+            each[name] = np.repeat(image[None], request.num, axis=0)
+    everywhere = Told(
+        rescale=request.guidance_rescale,
+        interval=request.guidance_interval or None,
+        limit=request.threshold,
+    )
+    return everywhere, each
 
 
 def draw(trained: runs.Trained, request: Request) -> np.ndarray:
@@ -229,16 +356,25 @@ def draw(trained: runs.Trained, request: Request) -> np.ndarray:
         print(tiled.describe(model.first_stage, size, size, request.tile))
         model = model._replace(first_stage=tiled.tiled(model.first_stage, request.tile))
     generate = make_generate(model, build.build_sampler(request.sampler), size)
-    times, options = sampling.padded_grid(request, model.process), sampling.arguments(request)
+    times, options = sampling.grid(request, model.process), sampling.arguments(request)
+    if request.init_image:
+        times = later(times, request.strength)
+    times = pad(times, model.process.T)
     spread = devices("jit")
-    given = inputs(trained, request)
+    everywhere, each = told_of(trained, request)
+    given = {**inputs(trained, request), **each}
     if request.latents:
         given["noise"] = load_latents(request.latents, _shape(trained, request.num))
 
     def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
         chosen, seeds = spread.split((chosen, seeds))
         noise = chosen.pop("noise", None)
-        return generate(trained.params, chosen, seeds, times, request.guidance, options, noise)
+        told = everywhere._replace(**{name: chosen.pop(name) for name in each})
+        if told.negative is not None:
+            told = told._replace(negative={"tokens": told.negative})
+        return generate(
+            trained.params, chosen, seeds, times, request.guidance, options, noise, told
+        )
 
     seeds = request.seed + np.arange(request.num)
     return pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))

@@ -131,6 +131,17 @@ def says(message: str, fragments: list[str]) -> None:
         ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
         ("--grid even", ["--grid", "'even'", "'trailing'"]),
         ("--tile 1", ["--tile is 1", "at least 2"]),
+        ("--negative-prompt cat", ["--negative-prompt 'cat'", "class labels", "condition=Text()"]),
+        ("--guidance-rescale 1.5", ["--guidance-rescale is 1.5", "0 to 1"]),
+        ("--guidance-rescale 0.5 --guidance 1", ["does nothing", "--guidance other than 1"]),
+        ("--guidance-interval 3 1", ["--guidance-interval is 3 1", "lower first"]),
+        ("--guidance-interval 3", ["--guidance-interval is 3", "two levels"]),
+        ("--threshold 0", ["--threshold is 0", "more than 0"]),
+        ("--strength 0.5", ["--strength is 0.5", "--init-image"]),
+        ("--mask m.png", ["--mask is m.png", "--init-image"]),
+        ("--init-image no.png", ["--init-image 'no.png' does not exist"]),
+        ("--init-image no.png --strength 2", ["--strength is 2", "at most 1"]),
+        ("--init-image no.png --strength 0.2", ["--strength is 0.2", "0.25", "4 steps"]),
         ("--stpes 3", ["--stpes is not a setting", "'--steps'"]),
         ("--temperature 3", ["--temperature is not a setting"]),
         ("--steps", ["--steps", "Missing value"]),
@@ -239,6 +250,10 @@ def test_help_is_no_error(words, capsys):
         "--times",
         "--eta",
         "--s-churn",
+        "--negative-prompt",
+        "--guidance-interval",
+        "--init-image",
+        "--mask",
         "pictures options",
         "walk options",
         "randomness options",
@@ -387,3 +402,45 @@ def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
     report = json.loads((out / "report.json").read_text())
     assert report["prompts"] == list(prompts)
     assert report["checkpoint"] == 4
+
+
+# From a picture
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """A picture twice as large as the model's, and a mask of its right half."""
+    folder = tmp_path_factory.mktemp("given")
+    pixels = np.zeros((2 * tiny.SIZE, 2 * tiny.SIZE, 3), np.uint8)
+    pixels[..., 0], pixels[tiny.SIZE :, :, 1] = 200, 90
+    mask = np.zeros(pixels.shape[:2], np.uint8)
+    mask[:, tiny.SIZE :] = 255
+    for name, image in (("image", pixels), ("mask", mask)):
+        Image.fromarray(image).save(folder / f"{name}.png")
+    return folder / "image.png", folder / "mask.png"
+
+
+WORDS = "--num", 4, "--label", "red"
+
+
+def test_with_a_mask_the_rest_of_the_picture_stays(class_run, picture, here):
+    image, mask = picture
+    images, report = draw(class_run, here, *WORDS, "--init-image", image, "--mask", mask)
+    half = tiny.SIZE // 2
+    given = np.asarray(Image.open(image).resize((tiny.SIZE, tiny.SIZE), Image.Resampling.LANCZOS))
+    np.testing.assert_array_equal(images[:, :, :half], np.tile(given[:, :half], (4, 1, 1, 1)))
+    assert len({image.tobytes() for image in images[:, :, half:]}) == 4
+    assert (report["strength"], report["mask"]) == (1.0, str(mask))
+
+
+def test_the_less_noise_the_more_remains_of_the_picture(class_run, picture, here):
+    """By how far what becomes of two pictures is apart; at T nearly nothing is left of either."""
+    apart = []
+    for strength in (0.25, 1.0):
+        words = *WORDS, "--grid", "trailing", "--strength", strength
+        one, report = draw(class_run, here, *words, "--init-image", picture[0])
+        other, _ = draw(class_run, here, *words, "--init-image", picture[1])
+        assert report["strength"] == strength
+        apart.append(np.mean(np.abs(one.astype(float) - other)))
+    assert apart[0] > 5.0
+    assert apart[1] < 0.5

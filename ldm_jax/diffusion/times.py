@@ -123,3 +123,12 @@ def pad(times: np.ndarray, length: int) -> np.ndarray:
     Every grid then has one shape, and one compiled sampler serves any number of steps.
     """
     return np.pad(times, (0, length + 1 - len(times)), mode="edge")
+
+
+def later(times: np.ndarray, strength: float) -> np.ndarray:
+    """The last part of a grid, for data that are noised in part: of K steps, int(strength K).
+
+    The original's image-to-image; strength 1 is the whole grid.
+    """
+    kept = int(strength * (len(times) - 1))
+    return times[len(times) - 1 - kept :]

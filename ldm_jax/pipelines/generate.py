@@ -1,25 +1,52 @@
 """Pictures from a latent diffusion model: unconditional, by class or by caption."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.guidance.blend import blend
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
-from ldm_jax.diffusion.guidance.scale import constant
+from ldm_jax.diffusion.guidance.rescale import rescale
+from ldm_jax.diffusion.guidance.scale import constant, interval
+from ldm_jax.diffusion.guidance.threshold import threshold
+from ldm_jax.diffusion.process import add_noise
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
 from ldm_jax.types import Array, Batch, LatentDiffusion, Params, Sampler
+
+
+class Told(NamedTuple):
+    """What else pictures may be made from; None is not used, and costs nothing.
+
+    negative: what the conditioner reads of what to stay away from, each [B, ...]
+    rescale:  scalar, see `guidance.rescale`
+    interval: two scalars, the noise levels between which there is guidance
+    limit:    scalar, of the latents, see `guidance.threshold`
+    image:    [B, size, size, 3] to start from, noised to the first time of the grid
+    mask:     [B, size, size, 1], 1 where `image` is to be made anew, 0 where it stays
+    """
+
+    negative: Batch | None = None
+    rescale: Array | None = None
+    interval: tuple[Array, Array] | None = None
+    limit: Array | None = None
+    image: Array | None = None
+    mask: Array | None = None
+
+
+NOTHING = Told()
 
 
 def make_generate(
     model: LatentDiffusion, sampler: Callable[..., Sampler], size: int
 ) -> Callable[..., Array]:
-    """A compiled function (params, inputs, seeds, grid, guidance, options, noise) -> images.
+    """A compiled function (params, inputs, seeds, grid, guidance, options, noise, told) -> images.
 
-    Nothing but the number of examples and the form of the grid is compiled in.
+    Nothing but the number of examples, the form of the grid and what of `told` is used is compiled
+    in.
 
     Args:
         model: the model whose params the function takes.
@@ -36,6 +63,7 @@ def make_generate(
         guidance: Array,
         options: dict[str, Any],
         noise: Array | None = None,
+        told: Told = NOTHING,
     ) -> Array:
         """Images [B, size, size, 3] in [-1, 1].
 
@@ -46,6 +74,7 @@ def make_generate(
             guidance: scalar.
             options: scalars (or tuples of them) by name, for the sampler.
             noise: [B, h, w, c] to start from, standard normal; None: from the seeds.
+            told: see `Told`.
         """
         keys = jax.vmap(jax.random.key)(seeds)
         start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
@@ -63,13 +92,36 @@ def make_generate(
 
         guided = denoise(inputs)
         if model.conditioner.keys:
-            untold = denoise(model.conditioner.null(len(seeds)))
-            guided = classifier_free(guided, untold, constant(guidance))
+            scale, adjust, untold = constant(guidance), None, model.conditioner.null(len(seeds))
+            if told.interval is not None:
+                scale = interval(scale, model.process, *told.interval)
+            if told.rescale is not None:
+                adjust = rescale(told.rescale, model.process, model.prediction)
+            untold = denoise(untold if told.negative is None else told.negative)
+            guided = classifier_free(guided, untold, scale, adjust)
+        if told.limit is not None:
+            guided = threshold(guided, told.limit)
         z = model.process.prior_std(grid[0]) * noise
+        if told.image is not None:
+            encode_keys = jax.vmap(jax.random.fold_in, (0, None))(start_keys, 1)
+            x0 = model.first_stage.encode(params["first_stage"], told.image, encode_keys)
+            z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
+            if told.mask is not None:
+                guided = blend(guided, x0, for_latents(told.mask, model.first_stage.factor))
         z = sample(sampler(**options), guided, model.process, grid, z, walk_keys)
-        return jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)
+        images = jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)
+        if told.mask is not None:
+            images = told.mask * images + (1.0 - told.mask) * told.image
+        return images
 
     return jax.jit(generate)
+
+
+def for_latents(mask: Array, factor: int) -> Array:
+    """[B, H, W, 1] -> [B, h, w, 1]: a latent is made anew where any of its pixels is."""
+    B, H, W, _ = mask.shape
+    blocks = mask.reshape(B, H // factor, factor, W // factor, factor, 1)
+    return jnp.max(blocks, axis=(2, 4))
 
 
 def in_batches(

@@ -9,7 +9,7 @@ import tiny
 from ldm_jax import build, pictures
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.diffusion import times
-from ldm_jax.pipelines.generate import in_batches, make_generate
+from ldm_jax.pipelines.generate import NOTHING, Told, for_latents, in_batches, make_generate
 
 EXPERIMENT = tiny.experiment()
 T = EXPERIMENT.diffusion.steps
@@ -32,11 +32,17 @@ def generate(model, compiled):
     _, params, tokenizer = model
 
     def call(
-        prompt="a red block at the top", seeds=SEEDS, steps=3, guidance=2.0, eta=0.0, noise=None
+        prompt="a red block at the top",
+        seeds=SEEDS,
+        steps=3,
+        guidance=2.0,
+        eta=0.0,
+        noise=None,
+        told=NOTHING,
     ):
         inputs = {"tokens": np.tile(tokens.encode(tokenizer, prompt), (len(seeds), 1))}
         grid = times.pad(times.grid("trailing", model[0].process, steps), T)
-        extra = () if noise is None else (noise,)
+        extra = () if noise is None and told is NOTHING else (noise, told)
         return np.asarray(compiled(params, inputs, seeds, grid, guidance, {"eta": eta}, *extra))
 
     return call
@@ -141,3 +147,35 @@ def test_any_number_of_pictures_is_drawn_in_batches_of_one_size(count, size):
     assert all(len(rows) == len(seeds) == size for rows, seeds in asked)
     filling = len(asked) * size - count
     assert asked[-1][0][size - filling :] == [count - 1] * filling
+
+
+def guided(rescale=0.0, interval=(0.0, np.inf), limit=np.inf):
+    return Told(rescale=rescale, interval=interval, limit=limit)
+
+
+def test_guidance_may_be_rescaled_limited_in_time_and_in_size_by_one_compiled_function(
+    generate, compiled
+):
+    plain, none = generate(), generate(told=guided())
+    np.testing.assert_allclose(none, plain, atol=1e-5)
+    size = compiled._cache_size()
+    for change in ({"rescale": 0.7}, {"interval": (0.5, 2.0)}, {"limit": 0.5}):
+        assert apart(generate(told=guided(**change)), none) > 1e-3, change
+    never = generate(told=guided(interval=(1e6, 1e7)))
+    np.testing.assert_allclose(never, generate(guidance=1.0), atol=1e-5)
+    assert compiled._cache_size() == size
+
+
+def test_to_stay_away_from_nothing_is_to_be_told_nothing(generate, model):
+    def away_from(text):
+        rows = np.tile(tokens.encode(model[2], text), (4, 1))
+        return generate(told=Told(negative={"tokens": rows}))
+
+    np.testing.assert_allclose(away_from(""), generate(), atol=1e-5)
+    assert apart(away_from("a blue block at the bottom"), generate()) > 0.01
+
+
+def test_a_latent_is_made_anew_where_any_of_its_pixels_is():
+    mask = np.zeros((1, 4, 6, 1), np.float32)
+    mask[0, 1, 2] = 1.0
+    assert np.asarray(for_latents(mask, 2))[0, ..., 0].tolist() == [[0, 1, 0], [0, 0, 0]]
