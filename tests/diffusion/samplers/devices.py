@@ -1,0 +1,52 @@
+"""Walks of a batch that lies on one, two and eight simulated devices.
+
+python devices.py OUT.npz
+"""
+
+import os
+import sys
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parent))
+
+import exact
+import jax
+import numpy as np
+from every import PROCESSES
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from ldm_jax.diffusion import times
+from ldm_jax.diffusion.samplers.churn import Churn
+from ldm_jax.diffusion.samplers.loop import normal_like, sample
+from ldm_jax.diffusion.samplers.names import SAMPLERS
+
+jax.config.update("jax_disable_most_optimizations", True)
+WALKS = {"ddpm": {}, "dpmpp_2m_sde": {}, "heun": {"churn": Churn(0.2)}, "plms": {}, "lcm": {}}
+
+
+def main(out: str) -> None:
+    assert jax.device_count() == 8
+    process = PROCESSES["linear"]
+    grid, seeds, found = times.grid("trailing", process, 6), np.arange(8, dtype=np.uint32), {}
+    for name, told in WALKS.items():
+
+        @jax.jit
+        def walk(seeds, name=name, told=told):
+            keys = jax.vmap(jax.random.key)(seeds)
+            z = normal_like(keys, jax.numpy.zeros((8, 4, 4, 2)))
+            made, denoise = SAMPLERS[name].make(**told), exact.MIXTURE.denoiser(process)
+            return z, sample(made, denoise, process, grid, z, keys)
+
+        for count in (1, 2, 8):
+            rows = NamedSharding(Mesh(jax.devices()[:count], "data"), PartitionSpec("data"))
+            z, x = walk(jax.device_put(seeds, rows))
+            assert len(x.sharding.device_set) == count
+            found |= {f"noise {name} {count}": z, f"{name} {count}": x}
+    np.savez(out, **found)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
