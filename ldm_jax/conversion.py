@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import build, cli, runs, training
@@ -78,9 +79,13 @@ def _import(source: Path, run: Path, experiment: FirstStageExperiment | None) ->
     with _naming(source):
         found = open_first_stage(source, experiment)
         params = read_params(found)
+    kinds = {str(w.dtype) for w in jax.tree.leaves(params)} - {"float32"}
+    params = jax.tree.map(lambda w: np.asarray(w, np.float32), params)
     print(f"{source}: {recognise.described(found.description.model)}")
     for note in (*found.notes, *_scaling(found.description)):
         print(note)
+    if kinds:
+        print(f"weights of {', '.join(sorted(kinds))} become float32")
     experiment = experiment or FirstStageExperiment()
     size = experiment.data.image_size or found.description.image_size
     experiment = replace(
@@ -154,15 +159,14 @@ def _open_original(weights: table.State, experiment: FirstStageExperiment | None
     found = original.first_stage(weights)
     shapes = {key: np.shape(found.state[key]) for key in found.state}
     model = experiment.model if experiment else recognise.autoencoder(shapes)
-    without = not any(key.startswith(autoencoder.QUANT_CONVS) for key in shapes)
+    names = build.build_original_names(model)
     description = Description(
         model,
         IMAGE_SIZE,
         shift=(0.0,) * model.z_channels,
         scale=(found.scale,) * model.z_channels,
-        left_out=autoencoder.QUANT_CONVS if without else (),
+        left_out=autoencoder.left_out(names, shapes),
     )
-    names = build.build_original_names(model)
     return FirstStage(description, names, found.state, found.notes)
 
 
@@ -180,14 +184,18 @@ def _open_diffusers(source: Path, experiment: FirstStageExperiment | None) -> Fi
 
 
 def read_params(found: FirstStage) -> Params:
-    """The parameters of a first stage, float32.
+    """The parameters of a first stage, of the types that they are stored in.
 
     Raises:
-        InputError: a key is missing, unexpected or misshapen; the message names all of them.
+        InputError: a key is missing, unexpected or misshapen, and the message names all of them;
+            or weights are no numbers with fractions.
     """
     description = found.description
     state = autoencoder.with_identities(found.names, found.state, description.left_out)
-    params = jax.tree.map(lambda w: np.asarray(w, np.float32), table.to_here(found.names, state))
+    params = table.to_here(found.names, state)
+    for path, weight in table.flattened(params).items():
+        if not jnp.issubdtype(weight.dtype, jnp.floating):
+            raise InputError(f"{path} is of {weight.dtype}: expected float32, float16 or bfloat16")
     numbers = {"shift": description.shift, "scale": description.scale}
     return params | {name: np.asarray(number, np.float32) for name, number in numbers.items()}
 
@@ -227,8 +235,9 @@ def describe(experiment: FirstStageExperiment, params: Params) -> Description:
 
 def to_original(description: Description, params: Params) -> dict[str, np.ndarray]:
     """The state dict of the original."""
-    names = build.build_original_names(description.model)
-    return autoencoder.without_identities(table.to_original(names, params))
+    state = table.to_original(build.build_original_names(description.model), params)
+    layers = autoencoder.identities(state)
+    return autoencoder.without(state, layers) if layers == autoencoder.QUANT_CONVS else state
 
 
 def _scaling(description: Description) -> list[str]:
@@ -264,9 +273,9 @@ def to_diffusers(
         InputError: diffusers has no such autoencoder.
     """
     state = table.to_original(build.build_diffusers_names(description.model), params)
-    kept = autoencoder.without_identities(state)
-    left_out = tuple(n for n in autoencoder.QUANT_CONVS if f"{n}.weight" not in kept)
-    return build.build_diffusers_config(description._replace(left_out=left_out)), kept
+    layers = autoencoder.identities(state)
+    settings = build.build_diffusers_config(description._replace(left_out=layers))
+    return settings, autoencoder.without(state, layers)
 
 
 @contextmanager

@@ -130,7 +130,7 @@ def test_inside_a_larger_checkpoint_with_its_scale(tmp_path, capsys):
     assert "latents are shifted by 0 and scaled by 0.18215, which the file does not hold" in said
 
 
-def test_half_precision_is_widened(tmp_path):
+def test_half_precision_is_widened(tmp_path, capsys):
     half = {key: w.astype(np.float16) for key, w in original(KL).items()}
     conversion.convert(write(tmp_path / "a.safetensors", half), tmp_path / "run")
     conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
@@ -138,6 +138,13 @@ def test_half_precision_is_widened(tmp_path):
         read_weights(tmp_path / "b.safetensors"),
         {key: w.astype(np.float32) for key, w in half.items()},
     )
+    assert "\nweights of float16 become float32\n" in capsys.readouterr().out
+
+
+def test_whole_numbers_are_no_weights(tmp_path):
+    state = {key: w.astype(np.int8) for key, w in original(KL).items()}
+    source = write(tmp_path / "a.safetensors", state)
+    assert_refused("a.safetensors: encoder/.* is of int8: expected float32", tmp_path, source)
 
 
 def test_without_the_convolutions_that_flux_does_without(tmp_path):
@@ -149,6 +156,12 @@ def test_without_the_convolutions_that_flux_does_without(tmp_path):
     folder = diffusers_folder.read(tmp_path / "folder")
     assert not folder.settings["use_quant_conv"] and not folder.settings["use_post_quant_conv"]
     assert not any("quant_conv" in key for key in folder.state)
+
+
+def test_with_a_codebook_they_are_missing(tmp_path):
+    state = {key: w for key, w in original(VQ).items() if "quant_conv" not in key}
+    source = write(tmp_path / "a.safetensors", state)
+    assert_refused(r"\nquant_conv.weight is missing: expected shape", tmp_path, source)
 
 
 def narrow_config(path):

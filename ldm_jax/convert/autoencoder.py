@@ -1,6 +1,7 @@
 """The original names of the weights of KL and VQ autoencoders (CompVis/latent-diffusion)."""
 
 from collections import ChainMap
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -119,10 +120,21 @@ class Description(NamedTuple):
 QUANT_CONVS = ("quant_conv", "post_quant_conv")
 
 
-def with_identities(names: Table, state: State, left_out: tuple[str, ...]) -> State:
+def left_out(names: Table, keys: Iterable[str]) -> tuple[str, ...]:
+    """Which of these convolutions a state dict does without: both or none, and not with a codebook.
+
+    With a codebook no published network does without them, so there they are missing.
+    """
+    wanted = shapes(names)
+    if "quantize.embedding.weight" in wanted or any(key.startswith(QUANT_CONVS) for key in keys):
+        return ()
+    return tuple(name for name in QUANT_CONVS if f"{name}.weight" in wanted)
+
+
+def with_identities(names: Table, state: State, layers: tuple[str, ...]) -> State:
     """The state dict with the identity for the 1x1 convolutions that it leaves out."""
     added = {}
-    for name in left_out:
+    for name in layers:
         weight, bias = f"{name}.weight", f"{name}.bias"
         shape = shapes(names)[weight]
         added[weight] = np.eye(shape[0], dtype=np.float32).reshape(shape)
@@ -130,24 +142,21 @@ def with_identities(names: Table, state: State, left_out: tuple[str, ...]) -> St
     return ChainMap(added, state)
 
 
-def without_identities(state: State) -> dict[str, np.ndarray]:
-    """The state dict without those of these convolutions that are the identity.
-
-    With a codebook they stay: no published network with one does without them.
-    """
-    identities = (
-        ()
-        if "quantize.embedding.weight" in state
-        else filter(
-            lambda name: (
-                f"{name}.weight" in state
-                and _is_identity(state[f"{name}.weight"], state[f"{name}.bias"])
-            ),
-            QUANT_CONVS,
-        )
+def identities(state: State) -> tuple[str, ...]:
+    """Which of these convolutions a state dict can do without: none where it has a codebook."""
+    if "quantize.embedding.weight" in state:
+        return ()
+    return tuple(
+        name
+        for name in QUANT_CONVS
+        if f"{name}.weight" in state
+        and _is_identity(state[f"{name}.weight"], state[f"{name}.bias"])
     )
-    left_out = {f"{name}.{part}" for name in identities for part in ("weight", "bias")}
-    return {key: weight for key, weight in state.items() if key not in left_out}
+
+
+def without(state: State, layers: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """The state dict without some of its layers."""
+    return {key: w for key, w in state.items() if key.rpartition(".")[0] not in layers}
 
 
 def _is_identity(weight: np.ndarray, bias: np.ndarray) -> bool:

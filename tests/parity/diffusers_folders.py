@@ -34,9 +34,11 @@ NETWORKS = {  # name -> class, its arguments, and those of save_pretrained
         {"use_quant_conv": False, "use_post_quant_conv": False},
         {},
     ),
+    "kl without post_quant_conv": ("AutoencoderKL", {"use_post_quant_conv": False}, {}),
     "kl with old names": ("AutoencoderKL", {}, {}),
     "vq": ("VQModel", {"num_vq_embeddings": 50}, {}),
     "vq without attention": ("VQModel", {"mid_block_add_attention": False}, {}),
+    "tiny": ("AutoencoderTiny", {"latent_channels": 16, "shift_factor": 0.1}, {}),
 }
 OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
@@ -46,12 +48,12 @@ def outputs(model, image):
     import torch
 
     with torch.no_grad():
-        if type(model).__name__ == "VQModel":
-            latents = model.encode(image).latents
-            decoded = latents
-        else:
+        if type(model).__name__ == "AutoencoderKL":
             latents = model.encode(image).latent_dist.parameters
             decoded = latents.chunk(2, dim=1)[0]
+        else:
+            latents = model.encode(image).latents
+            decoded = latents
         return {"latents": latents.numpy(), "recon": model.decode(decoded).sample.numpy()}
 
 
@@ -64,12 +66,13 @@ def make(folder: Path) -> None:
     torch.manual_seed(0)
     image = torch.rand(2, 3, 32, 32) * 2 - 1
     for name, (kind, arguments, saving) in NETWORKS.items():
-        model = getattr(diffusers, kind)(**SMALL | arguments).eval()
+        sizes = arguments if kind == "AutoencoderTiny" else SMALL | arguments
+        model = getattr(diffusers, kind)(**sizes).eval()
         for w in model.parameters():
             w.data += 0.05 * torch.randn_like(w)
         if "fp16" in name:
             model = model.half().float()  # weights that are the same in both
-            half = getattr(diffusers, kind)(**SMALL | arguments)
+            half = getattr(diffusers, kind)(**sizes)
             half.load_state_dict(model.state_dict())
             half.half().save_pretrained(folder / "made" / name, **saving)
         else:
@@ -100,14 +103,18 @@ def convert(folder: Path) -> None:
         conversion.convert(run, back)
         model = runs.load_first_stage_config(run).model
         params = runs.load_first_stage(run, build.build_first_stage(model))
-        network = networks.quantised if kind == "VQModel" else networks.autoencoder
+        network, latents, recon = {
+            "AutoencoderKL": (networks.autoencoder, "moments", "recon"),
+            "VQModel": (networks.quantised, "h", "recon"),
+            "AutoencoderTiny": (networks.tiny, "latents", "decoded"),
+        }[kind]
         with np.load(folder / "made" / f"{name}.npz") as reference:
+            inputs = {"image": reference["image"], "z": reference["latents"]}
             with jax.default_matmul_precision("highest"):
-                found = jax.jit(network(model).call)(params, {"image": reference["image"]})
-            latents = found["h"] if kind == "VQModel" else found["moments"]
+                found = jax.jit(network(model).call)(params, inputs)
             pairs = {
-                "latents": (np.asarray(latents), reference["latents"]),
-                "recon": (np.asarray(found["recon"]), reference["recon"]),
+                "latents": (np.asarray(found[latents]), reference["latents"]),
+                "recon": (np.asarray(found[recon]), reference["recon"]),
             }
         print(compare.table(name, pairs))
         made, returned = (diffusers_folder.read(f).state for f in (folder / "made" / name, back))
