@@ -107,8 +107,8 @@ def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: st
 
 def init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array) -> Params:
     """All params of a first stage that is to be trained, the perceptual network's drawn too."""
-    stage_key, helper_key, perceptual_key = jax.random.split(key, 3)
-    params = first_stage.init(stage_key)
+    helper_key, perceptual_key = (jax.random.fold_in(key, n) for n in (1, 2))
+    params = first_stage.init(key)
     params |= autoencoder_step.init_helpers(first_stage, loss, helper_key, params)
     if loss.perceptual_weight:
         params["perceptual"] = build.build_perceptual(loss).init(perceptual_key)
