@@ -8,7 +8,8 @@ from ldm_jax.types import Array, Process
 
 def uniform(keys: Array, process: Process) -> Array:
     """Equally often at all times in (0, T], [B]."""
-    return process.T * (1.0 - jax.vmap(jax.random.uniform)(keys))  # never 0, which is data
+    u = jax.vmap(jax.random.uniform)(keys)
+    return process.T * jnp.maximum(u, jnp.finfo(u.dtype).eps)  # never 0, which is data
 
 
 def logit_normal(keys: Array, process: Process, mean: float, std: float) -> Array:
