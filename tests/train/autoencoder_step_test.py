@@ -165,8 +165,7 @@ def test_before_its_start_the_adversary_neither_learns_nor_is_heeded():
     assert float(optax.tree.norm(after["discriminator"])) > 0
 
 
-def test_the_discriminator_does_not_teach_through_its_own_loss():
-    """Its loss moves the discriminator alone, the generator's all but the discriminator."""
+def test_the_discriminator_trains_and_is_not_averaged():
     objective = autoencoder_objective(DIMMER, PLAYED)
     assert objective.trained == ("encoder", "decoder", "discriminator")
     assert objective.averaged == ("encoder", "decoder")
