@@ -41,17 +41,19 @@ def learn_codes(
     if "statistics" not in params:
         return metrics, unchanged
     statistics = quantizer.moving(config.decay, params["statistics"], batch)
-    spare = quantizer.candidates(key, latents, position, size, average)
+    spare = None
+    if config.revive_below:
+        spare = quantizer.candidates(key, latents, position, size, average)
 
     def change(parts: Params) -> Params:
-        if "quantizer" in parts:
-            ema = config.update == "ema"
-            codebook = quantizer.means(statistics) if ema else parts["quantizer"]["embedding"]
-            codebook, _ = quantizer.revive(codebook, statistics, spare, config.revive_below)
-            parts = {**parts, "quantizer": {"embedding": codebook}}
-        if "statistics" in parts:
-            _, kept = quantizer.revive(spare, statistics, spare, config.revive_below)
-            parts = {**parts, "statistics": kept}
-        return parts
+        """Run for params, which hold the statistics, and for their average, which does not."""
+        if "quantizer" not in parts:
+            return parts
+        ema, kept = config.update == "ema", statistics
+        codebook = quantizer.means(statistics) if ema else parts["quantizer"]["embedding"]
+        if spare is not None:
+            codebook, kept = quantizer.revive(codebook, statistics, spare, config.revive_below)
+        changed = {"quantizer": {"embedding": codebook}, "statistics": kept}
+        return {**parts, **{name: x for name, x in changed.items() if name in parts}}
 
     return metrics, change
