@@ -334,7 +334,8 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
         each["negative"] = _in_turn(trained, request.negative_prompts, request.num)
     for name, path in (("image", request.init_image), ("mask", request.mask)):
         if path:
-            image = _load_image(path, f"--{name}", trained)
+            flag = "--mask" if name == "mask" else "--init-image"
+            image = _load_image(path, flag, trained)
             if name == "mask":  # 8-bit grey: made anew from middle grey on
                 image = (np.mean(image, axis=-1, keepdims=True) >= 128).astype(np.float32)
             else:
