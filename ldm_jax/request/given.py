@@ -1,0 +1,51 @@
+"""Files that a request names: latents and pictures."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax import runs
+from ldm_jax.data import transforms
+from ldm_jax.errors import InputError
+
+
+def latent_shape(trained: runs.Trained, num: int) -> tuple[int, ...]:
+    stage = trained.model.first_stage
+    side = trained.experiment.data.image_size // stage.factor
+    return num, side, side, stage.channels
+
+
+def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
+    """The latents in a .npy, of shape `expected` = [num, h, w, c]; anything else: InputError."""
+    if not Path(path).is_file():
+        raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
+    try:
+        with open(path, "rb") as file:
+            latents = np.lib.format.read_array(file, allow_pickle=False)
+        if latents.dtype.kind not in "fiu":
+            raise TypeError(f"numbers of type {latents.dtype}")
+    except Exception as error:
+        raise InputError(f"latents '{path}' are not a .npy of real numbers: {error}") from error
+    if latents.shape != expected:
+        raise InputError(
+            f"latents '{path}' have shape {latents.shape}: expected {expected} "
+            f"for --num {expected[0]}"
+        )
+    return latents.astype(np.float32)
+
+
+def load_image(path: str, flag: str, trained: runs.Trained) -> np.ndarray:
+    """A picture as training saw its images, its middle square scaled, uint8 [size, size, 3].
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    data = trained.experiment.data
+    if not Path(path).is_file():
+        raise InputError(f"{flag} '{path}' does not exist: expected a picture, such as a PNG")
+    try:
+        image = transforms.decode(path, data.background)
+    except Exception as error:
+        raise InputError(f"{flag} '{path}' is not a picture: {error}") from error
+    resized = np.asarray(transforms.resize(image, data.image_size))
+    return transforms.center_crop(resized, data.image_size)

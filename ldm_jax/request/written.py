@@ -1,0 +1,50 @@
+"""Pictures in a folder, with a report of what drew them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import ldm_jax
+from ldm_jax import pictures, runs
+
+
+def write(
+    out: Path,
+    images: np.ndarray,
+    trained: runs.Trained | runs.TrainedFirstStage,
+    request: Any,
+    columns: int | None = None,
+) -> None:
+    """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
+
+    Pictures that an earlier command left beyond the last of these are removed.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("[0-9]" * 6 + ".png"):
+        if int(old.stem) >= len(images):
+            old.unlink()
+    for i, image in enumerate(images):
+        pictures.save(out / f"{i:06d}.png", image)
+    pictures.save(out / "grid.png", pictures.grid(images, columns))
+    np.savez(out / "samples.npz", images)
+    (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
+
+
+def report(trained: runs.Trained | runs.TrainedFirstStage, request: Any) -> dict[str, Any]:
+    """All that is needed to draw the same pictures again."""
+    return {
+        "run": str(trained.run),
+        "checkpoint": trained.step,
+        "weights": "ema",
+        **asdict(request),
+        "image_size": trained.experiment.data.image_size,
+        "classes": trained.class_names,
+        "ldm_jax": ldm_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "config": asdict(trained.experiment),
+    }
