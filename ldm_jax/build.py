@@ -14,7 +14,12 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.conditioning.inpainting import inpainting
 from ldm_jax.conditioning.label import label
+from ldm_jax.conditioning.layout import layout
+from ldm_jax.conditioning.low_resolution import low_resolution
+from ldm_jax.conditioning.retrieval import retrieval
+from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.convert import autoencoder, diffusers, tiny
@@ -139,7 +144,7 @@ def build_sampler(name: str) -> Callable[..., Sampler]:
 
 
 def build_conditioner(
-    config: c.Unconditional | c.Label | c.Text, tokenizer: Tokenizer | None
+    config: c.Condition, tokenizer: Tokenizer | None, first_stage: FirstStage
 ) -> Conditioner:
     """The conditioner of a config; captions need their tokenizer."""
     match config:
@@ -148,21 +153,35 @@ def build_conditioner(
         case c.Label():
             return label(config.num_classes, config.dim)
         case c.Text():
-            transformer = TextTransformer(
-                vocab_size=tokenizer.get_vocab_size(),
-                dim=config.dim,
-                layers=config.layers,
-                heads=config.num_heads,
-                head_dim=config.head_dim,
-                length=config.length,
-            )
+            transformer = _transformer(config, tokenizer.get_vocab_size())
             return text(transformer, tokens.encode(tokenizer, ""))
+        case c.Layout():
+            return layout(_transformer(config, config.vocab_size), config.max_objects)
+        case c.SemanticMap():
+            return semantic_map(config.num_classes, config.stages, config.out_channels)
+        case c.LowResolution():
+            return low_resolution()
+        case c.Inpainting():
+            return inpainting(first_stage)
+        case c.Retrieval():
+            return retrieval(config.dim, config.neighbours)
+
+
+def _transformer(config: c.Text | c.Layout, vocab_size: int) -> TextTransformer:
+    return TextTransformer(
+        vocab_size=vocab_size,
+        dim=config.dim,
+        layers=config.layers,
+        heads=config.num_heads,
+        head_dim=config.head_dim,
+        length=config.length,
+    )
 
 
 def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> LatentDiffusion:
     """The whole model of an experiment."""
     first_stage = build_first_stage(experiment.first_stage.model)
-    conditioner = build_conditioner(experiment.condition, tokenizer)
+    conditioner = build_conditioner(experiment.condition, tokenizer, first_stage)
     answers = 2 if experiment.diffusion.learned_variance else 1
     unet = UNet(experiment.model, answers * first_stage.channels)
 
@@ -171,14 +190,18 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
 
     def init(key: Array):
         unet_key, conditioner_key = jax.random.split(key)
-        conditioner_params = conditioner.init(conditioner_key)
         side = 2 ** (len(experiment.model.channel_mults) - 1)
         z = jnp.zeros((1, side, side, first_stage.channels))
-        cond: Cond = conditioner.apply(conditioner_params, conditioner.null(1))
-        unet_params = unet.init(unet_key, z, jnp.zeros(1, jnp.int32), cond)["params"]
-        return {"denoiser": unet_params, "conditioner": conditioner_params}
 
-    return LatentDiffusion(
+        def told() -> Cond:
+            params = {"conditioner": conditioner.init(key), "first_stage": first_stage.init(key)}
+            return model.condition(params, conditioner.null(1, side, side))
+
+        cond = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(told))
+        unet_params = unet.init(unet_key, z, jnp.zeros(1, jnp.int32), cond)["params"]
+        return {"denoiser": unet_params, "conditioner": conditioner.init(conditioner_key)}
+
+    model = LatentDiffusion(
         init,
         denoiser,
         conditioner,
@@ -186,3 +209,4 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
         build_process(experiment.diffusion),
         build_prediction(experiment.diffusion),
     )
+    return model

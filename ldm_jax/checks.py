@@ -19,7 +19,8 @@ RANGES = (
         lambda x: x >= 1,
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
         "z_channels norm_groups num_heads head_channels head_dim transformer_depth dim layers "
-        "hidden num_classes steps save_every keep log_every num_samples codebook_size",
+        "hidden num_classes stages out_channels factor neighbours steps save_every keep log_every "
+        "num_samples codebook_size",
     ),
     (
         "0 or more",

@@ -189,8 +189,72 @@ class Text:
     vocab_size: int | None = (
         4096  # at most, learned from the captions; the tokenizer's own once known
     )
-    tokenizer: str | None = None  # a tokenizer.json to use; None: learned, kept in the run
+    # a tokenizer.json or BERT's vocab.txt to use; None: learned, kept in the run
+    tokenizer: str | None = None
     drop: float = 0.1
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Boxes with classes as tokens, through a transformer; the original's layout2img.
+
+    Three tokens a box, and two that say which part of a picture is seen: 92.
+    """
+
+    num_classes: int | None = None  # None: as many as the boxes of the data have
+    max_objects: int = 30  # boxes of a picture that count
+    vocab_size: int = 8192  # of classes and of corners: as many rows and columns as fit
+    dim: int = 512
+    layers: int = 16
+    num_heads: int = 8
+    head_dim: int = 64
+    drop: float = 0.1
+
+    @property
+    def length(self) -> int:
+        """Tokens."""
+        return 3 * self.max_objects + 2
+
+
+@dataclass(frozen=True)
+class SemanticMap:
+    """A class for each pixel, halved to the size of the latents; the original's rescaler."""
+
+    num_classes: int | None = 182  # None: as many as the data has
+    stages: int = 2  # of halving, as many as the first stage has
+    out_channels: int = 3  # that the denoiser sees
+    drop: float = 0.1
+
+
+@dataclass(frozen=True)
+class LowResolution:
+    """The image itself, made small and perhaps worse; the original's bsr_sr."""
+
+    factor: int = 4  # by which it is smaller, the first stage's
+    degradation: Literal["bicubic", "bsr"] = "bicubic"
+    drop: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inpainting:
+    """The image without what a mask hides, and the mask; the original's inpainting_big."""
+
+    drop: float = 0.0
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Embeddings of the images that are nearest in a collection (Blattmann et al. 2022)."""
+
+    dim: int = 768  # of an embedding, CLIP's
+    neighbours: int = 4  # that training shows
+    embeddings: str | None = None  # .npy [N, dim], a row for each image of the training data
+    drop: float = 0.1
+
+
+Condition = (
+    Unconditional | Label | Text | Layout | SemanticMap | LowResolution | Inpainting | Retrieval
+)
 
 
 @dataclass(frozen=True)
@@ -316,7 +380,7 @@ class Experiment:
     first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
     latent_scale: Literal["one", "channels"] = "one"  # one factor, or shift and scale a channel
     model: UNet = field(default_factory=UNet)
-    condition: Unconditional | Label | Text = field(default_factory=Unconditional)
+    condition: Condition = field(default_factory=Unconditional)
     diffusion: Diffusion = field(default_factory=Diffusion)
     loss: DiffusionLoss = field(default_factory=DiffusionLoss)
     sampling: Sampling = field(default_factory=Sampling)

@@ -137,18 +137,22 @@ class Cond(flax.struct.PyTreeNode):
 class Conditioner(NamedTuple):
     """Turns the part of a batch that it names into a Cond.
 
-    init:  key -> params
-    apply: (params, inputs) -> Cond
-    null:  number of examples -> inputs that stand for "no condition" (for guidance)
-    keys:  names of the entries of a batch that `apply` reads
-    dim:   width of the tokens, 0 where there are none
+    init:   key -> params
+    apply:  (params, inputs) -> Cond
+    null:   (number of examples, h=1, w=1) -> inputs that stand for "no condition" (for guidance)
+            beside latents of h x w
+    keys:   names of the entries of a batch that make inputs
+    dim:    width of the tokens, 0 where there are none
+    encode: (params of the first stage, inputs) -> what `apply` reads in place of the inputs, where
+            they are images for the first stage; None: the inputs as they are
     """
 
     init: Callable[[Array], Params]
     apply: Callable[[Params, Batch], Cond]
-    null: Callable[[int], Batch]
+    null: Callable[..., Batch]
     keys: tuple[str, ...]
     dim: int
+    encode: Callable[[Params, Batch], Batch] | None = None
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -174,3 +178,9 @@ class LatentDiffusion(NamedTuple):
     first_stage: FirstStage
     process: Process
     prediction: Any  # ldm_jax.diffusion.prediction.Prediction
+
+    def condition(self, params: Params, inputs: Batch) -> Cond:
+        """What the denoiser is told of these inputs, each [B, ...]; params of the whole model."""
+        if self.conditioner.encode:
+            inputs = self.conditioner.encode(params["first_stage"], inputs)
+        return self.conditioner.apply(params["conditioner"], inputs)

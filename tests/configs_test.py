@@ -127,7 +127,7 @@ def test_its_parts_fit_together(path, width):
         z = model.first_stage.encode(
             params["first_stage"], jnp.zeros((2, size, size, 3)), jax.random.split(key)
         )
-        cond = model.conditioner.apply(params["conditioner"], model.conditioner.null(2))
+        cond = model.condition(params, model.conditioner.null(*z.shape[:3]))
         raw = model.denoiser(params["denoiser"], z, jnp.zeros(2, jnp.int32), cond)
         return z, raw, model.first_stage.decode(params["first_stage"], raw)
 

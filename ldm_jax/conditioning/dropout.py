@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from ldm_jax.types import Array, Batch, Conditioner
 
 
-def drop(conditioner: Conditioner, inputs: Batch, keys: Array, rate: float) -> Batch:
+def drop(
+    conditioner: Conditioner,
+    inputs: Batch,
+    keys: Array,
+    rate: float,
+    size: tuple[int, int] = (1, 1),
+) -> Batch:
     """Replaces each example's condition by the null with probability `rate`.
 
     Ho and Salimans 2022, algorithm 1.
@@ -14,9 +20,10 @@ def drop(conditioner: Conditioner, inputs: Batch, keys: Array, rate: float) -> B
     Args:
         inputs: the entries that the conditioner reads, each [B, ...].
         keys: [B], one key an example.
+        size: (h, w) of the latents beside which the condition stands.
     """
     hidden = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
-    null = conditioner.null(len(hidden))
+    null = conditioner.null(len(hidden), *size)
 
     def choose(with_condition, without):
         return jnp.where(hidden.reshape(-1, *[1] * (without.ndim - 1)), without, with_condition)

@@ -15,7 +15,7 @@ def label(num_classes: int, dim: int) -> Conditioner:
     def apply(params, inputs):
         return Cond(tokens=params["embedding"][inputs["label"]][:, None])
 
-    def null(n):
+    def null(n, h=1, w=1):
         return {"label": jnp.full((n,), num_classes, jnp.int32)}
 
     return Conditioner(init, apply, null, keys=("label",), dim=dim)

@@ -53,7 +53,7 @@ def text(transformer: TextTransformer, empty: np.ndarray) -> Conditioner:
     def apply(params, inputs):
         return Cond(tokens=transformer.apply({"params": params}, inputs["tokens"]))
 
-    def null(n):
+    def null(n, h=1, w=1):
         return {"tokens": jnp.tile(jnp.asarray(empty, jnp.int32), (n, 1))}
 
     return Conditioner(init, apply, null, keys=("tokens",), dim=transformer.dim)

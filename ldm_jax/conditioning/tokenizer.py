@@ -28,11 +28,15 @@ def learn(captions: Iterable[str], vocab_size: int, length: int) -> Tokenizer:
         vocab_size=vocab_size, special_tokens=SPECIAL + inside, show_progress=False
     )
     tokenizer.train_from_iterator(captions, trainer)
-    tokenizer = _word_pieces(tokenizer.get_vocab())
+    return fit(_with_ends(_word_pieces(tokenizer.get_vocab())), length)
+
+
+def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
+    """The same with the special tokens, between two of which it places every caption."""
     tokenizer.add_special_tokens(SPECIAL)
     ends = [(word, tokenizer.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
-    return fit(tokenizer, length)
+    return tokenizer
 
 
 def _word_pieces(vocab: dict[str, int]) -> Tokenizer:
@@ -48,17 +52,39 @@ def _words(tokenizer: Tokenizer, caption: str) -> list[str]:
 
 
 def load(path: str | Path, length: int) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json`.
+    """The tokenizer in a `tokenizer.json`, or of the word pieces in BERT's `vocab.txt`.
 
     Raises:
         InputError: no such file, or not a tokenizer.
     """
     if not Path(path).is_file():
-        raise InputError(f"tokenizer '{path}' does not exist: expected a tokenizer.json")
+        raise InputError(
+            f"tokenizer '{path}' does not exist: expected a tokenizer.json or BERT's vocab.txt"
+        )
+    if Path(path).suffix == ".txt":
+        return fit(_with_ends(_word_pieces(_read_vocabulary(path))), length)
     try:
         return fit(Tokenizer.from_file(str(path)), length)
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"tokenizer '{path}' cannot be read: {error}") from error
+
+
+def _read_vocabulary(path: str | Path) -> dict[str, int]:
+    """The pieces of a file that has one a line, numbered from 0."""
+    try:
+        lines = Path(path).read_text("utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise InputError(f"tokenizer '{path}' is not UTF-8 text: {error}") from error
+    pieces = [line.rstrip("\r") for line in lines]
+    if pieces[-1] == "":
+        pieces.pop()
+    absent = [word for word in SPECIAL if word not in pieces]
+    if absent:
+        raise InputError(
+            f"tokenizer '{path}' has no {absent[0]}: expected one word piece a line, as in the "
+            "vocab.txt of bert-base-uncased"
+        )
+    return {piece: number for number, piece in enumerate(pieces)}
 
 
 def fit(tokenizer: Tokenizer, length: int) -> Tokenizer:

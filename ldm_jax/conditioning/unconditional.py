@@ -8,7 +8,7 @@ def unconditional() -> Conditioner:
     return Conditioner(
         init=lambda key: {},
         apply=lambda params, inputs: Cond(),
-        null=lambda n: {},
+        null=lambda n, h=1, w=1: {},
         keys=(),
         dim=0,
     )

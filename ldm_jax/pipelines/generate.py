@@ -83,7 +83,7 @@ def make_generate(
             noise = normal_like(start_keys, jnp.zeros(shape))
 
         def denoise(inputs):
-            cond = model.conditioner.apply(params["conditioner"], inputs)
+            cond = model.condition(params, inputs)
 
             def network(z, steps):
                 return model.denoiser(params["denoiser"], z, steps, cond)
@@ -92,7 +92,8 @@ def make_generate(
 
         guided = denoise(inputs)
         if model.conditioner.keys:
-            scale, adjust, untold = constant(guidance), None, model.conditioner.null(len(seeds))
+            scale, adjust = constant(guidance), None
+            untold = model.conditioner.null(*shape[:3])
             if told.interval is not None:
                 scale = interval(scale, model.process, *told.interval)
             if told.rescale is not None:

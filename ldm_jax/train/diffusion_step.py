@@ -94,8 +94,8 @@ def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: flo
         z0 = model.first_stage.encode(params["first_stage"], batch["image"], latent_keys)
         z0 = jax.lax.stop_gradient(z0)
         inputs = {name: batch[name] for name in model.conditioner.keys}
-        inputs = drop(model.conditioner, inputs, drop_keys, drop_rate)
-        cond = model.conditioner.apply(params["conditioner"], inputs)
+        inputs = drop(model.conditioner, inputs, drop_keys, drop_rate, z0.shape[1:3])
+        cond = model.condition(params, inputs)
 
         def network(z, time):
             return model.denoiser(params["denoiser"], z, time, cond)

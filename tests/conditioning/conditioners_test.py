@@ -6,16 +6,31 @@ import numpy as np
 import pytest
 import tiny
 
+from ldm_jax import build
+from ldm_jax.conditioning.inpainting import hide, inpainting
 from ldm_jax.conditioning.label import label
+from ldm_jax.conditioning.layout import layout, tokens_of
+from ldm_jax.conditioning.low_resolution import low_resolution
+from ldm_jax.conditioning.retrieval import retrieval
+from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 
 EMPTY = np.array([2, 3, 0, 0], np.int32)
 TRANSFORMER = TextTransformer(vocab_size=11, dim=8, layers=1, heads=2, head_dim=4, length=4)
+BOXES = TextTransformer(vocab_size=27, dim=8, layers=1, heads=2, head_dim=4, length=8)
+PLACED = jnp.array([[[0, 0, 0.5, 1, 3], [-1] * 5], [[0.25, 0.5, 0.5, 0.25, 0], [0, 0, 1, 1, 1]]])
+CLASSES = jnp.arange(2 * 8 * 8, dtype=jnp.int32).reshape(2, 8, 8) % 5
+NOISE = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
+STAGE = build.build_first_stage(tiny.experiment().first_stage.model)
 CONDITIONERS = {
     "label": (label(3, dim=8), {"label": jnp.array([0, 2], jnp.int32)}),
     "text": (text(TRANSFORMER, EMPTY), {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])}),
     "unconditional": (unconditional(), {}),
+    "layout": (layout(BOXES, 2), {"boxes": PLACED}),
+    "semantic map": (semantic_map(5, stages=1, out_channels=3), {"segmentation": CLASSES}),
+    "low resolution": (low_resolution(), {"low_resolution": NOISE}),
+    "retrieval": (retrieval(dim=3, neighbours=4), {"neighbours": NOISE[:, 0]}),
 }
 
 
@@ -37,7 +52,7 @@ def test_a_conditioner_names_its_inputs_and_the_width_of_its_tokens(case):
 
 def test_the_null_looks_like_any_input(case):
     conditioner, inputs, params, apply = case
-    null = conditioner.null(2)
+    null = conditioner.null(2, 4, 4)
     form = jax.tree.map(lambda x: (x.shape, x.dtype), inputs)
     assert jax.tree.map(lambda x: (x.shape, x.dtype), null) == form
     for name, rows in null.items():
@@ -69,3 +84,59 @@ def test_a_text_token_hears_every_other_and_its_place():
     assert jnp.min(jnp.max(jnp.abs(y - apply(params, tokens.at[0, 3].set(4))), axis=2)) > 1e-4
     swapped = apply(params, tokens[:, jnp.array([0, 2, 1, 3])])
     assert jnp.max(jnp.abs(swapped[:, jnp.array([0, 2, 1, 3])] - y)) > 1e-3
+
+
+def test_a_box_is_its_class_and_two_corners_on_a_grid_and_the_last_token_means_none():
+    boxes = jnp.array([[[0.0, 0.0, 1.0, 1.0, 7], [0.5, 0.26, 0.125, 0.5, 2], [0, 0, 0, 0, -1]]])
+    found = tokens_of(boxes, 100)  # 10 x 10 places, from 0 to 9
+    row, column = 10, 1
+    second = [2, 2 * row + 4 * column, 7 * row + 6 * column]  # 4.5 and 5.625; 2.34 and 6.84
+    assert found.tolist() == [[7, 0, 99, *second, 99, 99, 99, 0, 99]]
+    assert found.dtype == jnp.int32
+
+
+def test_the_originals_layouts_have_92_tokens_of_90_rows():
+    boxes = jnp.full((1, 30, 5), -1.0).at[0, 0].set(jnp.array([0.0, 0.0, 1.0, 1.0, 0]))
+    tokens = tokens_of(boxes, 8192)
+    assert tokens.shape == (1, 92)
+    assert tokens[0, :4].tolist() == [0, 0, 90 * 90 - 1, 8191]
+
+
+def test_a_box_that_leaves_the_picture_ends_at_its_border():
+    inside, outside = ([[[0.5, 0.0, 0.5, 1.0, 1]]], [[[0.5, -0.5, 2.0, 2.0, 1]]])
+    np.testing.assert_array_equal(
+        *(tokens_of(jnp.array(b, jnp.float32), 100) for b in (inside, outside))
+    )
+
+
+def test_a_semantic_map_is_the_originals_halved_one_hot_planes():
+    conditioner, inputs = CONDITIONERS["semantic map"]
+    params = tiny.drawn(conditioner.init)
+    planes = jax.nn.one_hot(CLASSES, 5)  # [2, 8, 8, 5]
+    halved = jax.image.resize(planes, (2, 4, 4, 5), "linear", antialias=False)
+    expected = halved @ params["classes"]["kernel"]
+    np.testing.assert_allclose(conditioner.apply(params, inputs).concat, expected, atol=1e-6)
+    np.testing.assert_array_equal(conditioner.apply(params, conditioner.null(2, 4, 4)).concat, 0.0)
+
+
+def test_inpainting_shows_latents_of_what_is_left_and_where_something_is_missing():
+    conditioner, params = inpainting(STAGE), tiny.drawn(STAGE.init)
+    image = jax.random.uniform(jax.random.key(1), (2, 8, 8, 3), minval=-1.0)
+    mask = jnp.zeros((2, 8, 8, 1)).at[0, 2:5, 4:].set(1.0)
+    tell = jax.jit(lambda inputs: conditioner.apply({}, conditioner.encode(params, inputs)))
+    cond = tell({"image": image, "mask": mask}).concat
+    assert cond.shape == (2, 4, 4, STAGE.channels + 1)
+    np.testing.assert_array_equal(
+        cond[0, :, :, -1], [[-1] * 4, [-1, -1, 1, 1], [-1, -1, 1, 1], [-1] * 4]
+    )
+    np.testing.assert_array_equal(cond[1, :, :, -1], -1.0)
+    # whatever the mask hides cannot be seen
+    other = image.at[0, 2:5, 4:].set(0.3)
+    np.testing.assert_array_equal(tell({"image": other, "mask": mask}).concat, cond)
+    assert jnp.all(hide(image, mask)[0, 2:5, 4:] == -1.0)
+    seen = tell({"image": image.at[0, 0, 0].set(1.0), "mask": mask}).concat
+    assert jnp.max(jnp.abs(seen - cond)) > 1e-3
+    hidden = tell(conditioner.null(2, 4, 4)).concat
+    np.testing.assert_array_equal(
+        hidden, tell({"image": image, "mask": jnp.ones_like(mask)}).concat
+    )

@@ -8,6 +8,7 @@ import tiny
 
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.conditioning.label import label
+from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 
@@ -35,6 +36,13 @@ def test_examples_are_hidden_whole_and_as_often_as_asked():
     hidden = np.all(found == EMPTY, axis=1)
     assert np.all(found[~hidden] == 7)
     assert abs(hidden.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / N)
+
+
+def test_a_hidden_picture_has_the_size_of_the_latents():
+    conditioner = low_resolution()
+    inputs = {"low_resolution": jnp.ones((N, 2, 3, 3))}
+    found = drop(conditioner, inputs, tiny.keys(N), 0.3, (2, 3))["low_resolution"]
+    assert sorted(np.unique(jnp.mean(found, (1, 2, 3)))) == [0.0, 1.0]
 
 
 def test_an_examples_key_alone_decides():

@@ -86,3 +86,18 @@ def test_a_tokenizer_that_cannot_be_loaded_is_refused_by_name(tmp_path):
     (tmp_path / "broken.json").write_text("{}")
     with pytest.raises(InputError, match=r"broken\.json' cannot be read"):
         tokens.load(tmp_path / "broken.json", LENGTH)
+
+
+def test_a_vocabulary_of_berts_numbers_its_pieces_by_line(tmp_path):
+    pieces = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "cat", "##s", "!"]
+    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    tokenizer = tokens.load(tmp_path / "vocab.txt", 8)
+    assert tokenizer.get_vocab_size() == len(pieces)
+    assert tokens.encode(tokenizer, "Red cats, dog!").tolist() == [3, 6, 7, 8, 2, 2, 9, 4]
+    assert tokens.encode(tokenizer, "").tolist() == [3, 4] + [0] * 6
+
+
+def test_a_text_file_that_is_no_vocabulary_is_refused(tmp_path):
+    (tmp_path / "words.txt").write_text("red\ncat\n")
+    with pytest.raises(InputError, match=r"words.txt' has no \[PAD\]"):
+        tokens.load(tmp_path / "words.txt", 8)
