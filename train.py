@@ -1,9 +1,11 @@
-"""Trains a first stage or a latent diffusion model.
+"""Trains a first stage, a latent diffusion model, or a classifier that guides one.
 
 python train.py CONFIG.py [--workdir RUN] [--section.field VALUE ...] [--dry-run]
 
 The same command again resumes. A diffusion model whose first stage has no run yet trains it first,
-in RUN/first_stage. RUN is runs/NAME for configs/NAME.py unless given.
+in RUN/first_stage; a classifier (configs/small-classifier.py) takes first stage, scale and noise
+from the model that it is to guide, --diffusion-run RUN. RUN is runs/NAME for configs/NAME.py unless
+given.
 """
 
 import sys

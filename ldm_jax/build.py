@@ -12,6 +12,7 @@ from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.mlp import mlp_autoencoder
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
+from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.inpainting import inpainting
@@ -39,6 +40,7 @@ from ldm_jax.types import (
     Cond,
     Conditioner,
     FirstStage,
+    LatentClassifier,
     LatentDiffusion,
     Perceptual,
     Process,
@@ -210,3 +212,19 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
         build_prediction(experiment.diffusion),
     )
     return model
+
+
+def build_classifier(experiment: c.ClassifierExperiment) -> LatentClassifier:
+    """The classifier of an experiment of which nothing is None."""
+    first_stage = build_first_stage(experiment.first_stage.model)
+    classifier = Classifier(experiment.model, experiment.num_classes)
+    side = experiment.data.image_size // first_stage.factor
+
+    def network(params, z, steps):
+        return classifier.apply({"params": params}, z, steps)
+
+    def init(key: Array):
+        z = jnp.zeros((1, side, side, first_stage.channels))
+        return {"classifier": classifier.init(key, z, jnp.zeros(1, jnp.int32))["params"]}
+
+    return LatentClassifier(init, network, first_stage, build_process(experiment.diffusion))

@@ -126,7 +126,9 @@ def _check_first_stage_loss(experiment: c.FirstStageExperiment, prefix: str) -> 
         )
 
 
-def _check_divides(network: c.ConvolutionalAutoencoder | c.UNet, name: str, prefix: str) -> None:
+def _check_divides(
+    network: c.ConvolutionalAutoencoder | c.UNet | c.Classifier, name: str, prefix: str
+) -> None:
     """Raises InputError unless the field `name` divides the channels of every level."""
     for channels in (mult * network.channels for mult in network.channel_mults):
         if channels % getattr(network, name):
@@ -227,3 +229,17 @@ def _check_loss(loss: c.DiffusionLoss, diffusion: c.Diffusion) -> None:
             f"diffusion.steps is {diffusion.steps}: expected at least 2 with a loss.kind of "
             f"{loss.kind}, whose first step has the variance of the second"
         )
+
+
+def check_classifier(experiment: c.ClassifierExperiment) -> None:
+    """Raises InputError where the classifier cannot see the latents that it is to tell apart."""
+    model, size = experiment.model, experiment.data.image_size
+    factor = build_first_stage(experiment.first_stage.model).factor
+    side, least = size // factor, 2 ** (len(model.channel_mults) - 1)
+    if side % least:
+        raise InputError(
+            f"model.channel_mults has {len(model.channel_mults)} levels, for latents of a multiple "
+            f"of {least} a side: expected fewer, since those of the diffusion model have {side}"
+        )
+    for name in ("head_channels", "norm_groups"):
+        _check_divides(model, name, "model.")

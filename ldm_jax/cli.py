@@ -66,11 +66,11 @@ def load_config(path: str | Path) -> Any:
         raise InputError(f"config '{path}': {_explain(error)}") from error
     except Exception as error:
         raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
-    kinds = (configs.Experiment, configs.FirstStageExperiment)
+    kinds = (configs.Experiment, configs.FirstStageExperiment, configs.ClassifierExperiment)
     if not isinstance(config, kinds):
         raise InputError(
-            f"config '{path}' has no experiment: expected `config = Experiment(...)` "
-            "or `config = FirstStageExperiment(...)`"
+            f"config '{path}' has no experiment: expected `config = Experiment(...)`, "
+            "`config = FirstStageExperiment(...)` or `config = ClassifierExperiment(...)`"
         )
     check_types(config, str(path))
     return config

@@ -1,7 +1,7 @@
 """Every setting, declared once, with its default.
 
-A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`) under the name
-`config`. Fields that are None are filled in from the data.
+A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`, or one
+`ClassifierExperiment`) under the name `config`. Fields that are None are filled in from the data.
 """
 
 from dataclasses import dataclass, field
@@ -160,6 +160,19 @@ class UNet:
     head_channels: int | None = None  # width of a head; decides the number of heads where set
     transformer_depth: int = 1
     positions: bool = False  # tell attention each place's position (the original: only by padding)
+    norm_groups: int = 32  # of group normalisation; fewer where channels are few
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The UNet's way down, which tells classes (Dhariwal and Nichol 2021); defaults are those of
+    theirs for 64 pixels, but that blocks neither scale by the time nor change the resolution."""
+
+    channels: int = 128
+    channel_mults: tuple[int, ...] = (1, 2, 3, 4)
+    num_res_blocks: int = 4
+    attention_factors: tuple[int, ...] = (2, 4, 8)  # downsampling factors with attention
+    head_channels: int = 64
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
 
 
@@ -386,5 +399,24 @@ class Experiment:
     sampling: Sampling = field(default_factory=Sampling)
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)
+    train: Train = field(default_factory=Train)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class ClassifierExperiment:
+    """Trains a classifier of noised latents, which guides diffusion models (`sample.py`).
+
+    A field of the data left at its default is as in the diffusion model's run.
+    """
+
+    diffusion_run: str | None = None  # a diffusion model whose latents and noise it is to see
+    model: Classifier = field(default_factory=Classifier)
+    num_classes: int | None = None  # None: as many as the data has
+    first_stage: FirstStageExperiment | None = None  # that run's, as the next
+    diffusion: Diffusion | None = None
+    data: Data = field(default_factory=Data)
+    # their learning rate and weight decay
+    optim: Optim = field(default_factory=lambda: Optim(lr=3e-4, weight_decay=0.05))
     train: Train = field(default_factory=Train)
     seed: int = 0

@@ -19,16 +19,18 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, cli
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import Experiment, FirstStageExperiment, Text
+from ldm_jax.config import ClassifierExperiment, Experiment, FirstStageExperiment, Text
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.sharding import devices
-from ldm_jax.types import FirstStage, LatentDiffusion, Params
+from ldm_jax.types import FirstStage, LatentClassifier, LatentDiffusion, Params
+
+AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment
 
 
 def write(
     run: Path,
-    experiment: Experiment | FirstStageExperiment,
+    experiment: AnyExperiment,
     tokenizer: Tokenizer | None,
     info: pipeline.DataInfo,
 ) -> None:
@@ -55,7 +57,7 @@ def _write_whole(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def as_python(experiment: Experiment | FirstStageExperiment) -> str:
+def as_python(experiment: AnyExperiment) -> str:
     """The experiment as a config file."""
     body = pprint.pformat(experiment, indent=4, width=96, sort_dicts=False)
     return f"from ldm_jax.config import *  # noqa: F403\n\nconfig = {body}\n"
@@ -66,8 +68,8 @@ def first_stage_shapes(first_stage: FirstStage) -> Params:
     return jax.eval_shape(first_stage.init, jax.random.key(0))
 
 
-def model_shapes(model: LatentDiffusion) -> Params:
-    """The shapes of a diffusion model's params."""
+def model_shapes(model: LatentDiffusion | LatentClassifier) -> Params:
+    """The shapes of the params of a diffusion model or of a classifier."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return {**shapes, "first_stage": first_stage_shapes(model.first_stage)}
 
@@ -92,7 +94,8 @@ def load_first_stage_config(run: Path) -> FirstStageExperiment:
 def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
     config = _load_config(run)
     if not isinstance(config, FirstStageExperiment):
-        raise InputError(f"run '{run}' is a diffusion model: expected the run of a first stage")
+        kind = "a diffusion model" if isinstance(config, Experiment) else "a classifier"
+        raise InputError(f"run '{run}' is {kind}: expected the run of a first stage")
     return config
 
 
@@ -155,6 +158,39 @@ class Trained(NamedTuple):
     step: int
 
 
+def load_scaled_first_stage(run: Path, first_stage: FirstStage) -> Params:
+    """The weights of a diffusion model's first stage, with the scale that was measured for it."""
+    return _load_weights(run, {"first_stage": first_stage_shapes(first_stage)})["first_stage"]
+
+
+class TrainedClassifier(NamedTuple):
+    """A trained classifier of noised latents."""
+
+    run: Path
+    experiment: ClassifierExperiment
+    model: LatentClassifier
+    params: Params
+    class_names: tuple[str, ...]
+    step: int
+
+
+def describe_classifier(run: Path) -> TrainedClassifier:
+    """The classifier of a run without its weights.
+
+    Raises:
+        InputError: not a run, a run of something else, or one without a checkpoint.
+    """
+    experiment = _load_config(run)
+    if not isinstance(experiment, ClassifierExperiment):
+        raise InputError(
+            f"run '{run}' is no classifier: expected the run of one, trained with a config such as "
+            "configs/small-classifier.py"
+        )
+    step = _latest_step(run)
+    model = build.build_classifier(experiment)
+    return TrainedClassifier(run, experiment, model, {}, _class_names(run), step)
+
+
 def load(run: Path) -> Trained:
     """The model of a run, with the averaged weights of its newest checkpoint.
 
@@ -164,13 +200,14 @@ def load(run: Path) -> Trained:
     return with_weights(describe(run))
 
 
-def with_weights(described: Trained | TrainedFirstStage) -> Trained | TrainedFirstStage:
+def with_weights(
+    described: Trained | TrainedFirstStage | TrainedClassifier,
+) -> Trained | TrainedFirstStage | TrainedClassifier:
     """What one of the functions that describe gave, with its averaged weights."""
-    if isinstance(described, Trained):
+    if isinstance(described, Trained | TrainedClassifier):
         params = _load_weights(described.run, model_shapes(described.model))
     elif described.inside:
-        shapes = {"first_stage": first_stage_shapes(described.model)}
-        params = _load_weights(described.run, shapes)["first_stage"]
+        params = load_scaled_first_stage(described.run, described.model)
     else:
         params = _load_weights(described.run, first_stage_shapes(described.model))
     return described._replace(params=params)
@@ -190,8 +227,9 @@ def describe(run: Path) -> Trained:
     """
     experiment = _load_config(run)
     if not isinstance(experiment, Experiment):
+        kind = "a first stage" if isinstance(experiment, FirstStageExperiment) else "a classifier"
         raise InputError(
-            f"run '{run}' is a first stage: expected the run of a diffusion model, "
+            f"run '{run}' is {kind}: expected the run of a diffusion model, "
             "trained with a config such as configs/demo.py"
         )
     step = _latest_step(run)

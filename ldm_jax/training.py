@@ -12,13 +12,22 @@ from tokenizers import Tokenizer
 from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import AutoencoderLoss, Data, Experiment, FirstStageExperiment, Label, Text
+from ldm_jax.config import (
+    AutoencoderLoss,
+    ClassifierExperiment,
+    Data,
+    Experiment,
+    FirstStageExperiment,
+    Label,
+    Text,
+)
 from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.generate import make_generate
 from ldm_jax.sharding import check_batch, devices
 from ldm_jax.train import autoencoder_step, diffusion_step
+from ldm_jax.train.classifier_step import classifier_objective
 from ldm_jax.train.loop import fit
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.scale import measure_scale
@@ -42,13 +51,17 @@ def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperime
 
     Where the first stage names images of its own, it shares the image size alone.
     """
-    own, default = first_stage.data, Data()
+    return replace(first_stage, data=_inherited(first_stage.data, data))
+
+
+def _inherited(own: Data, data: Data) -> Data:
+    default = Data()
     names = ("image_size",) if own.path else (field.name for field in fields(Data))
     filled = {n: getattr(data, n) for n in names if getattr(own, n) == getattr(default, n)}
-    return replace(first_stage, data=replace(own, **filled))
+    return replace(own, **filled)
 
 
-def train(experiment: Experiment | FirstStageExperiment, run: Path, dry_run: bool = False) -> None:
+def train(experiment: runs.AnyExperiment, run: Path, dry_run: bool = False) -> None:
     """Trains what the experiment describes in the folder `run`, or goes on with it.
 
     Raises:
@@ -60,6 +73,9 @@ def train(experiment: Experiment | FirstStageExperiment, run: Path, dry_run: boo
         source = _prepare_first_stage(experiment, run)
         if not dry_run and not _finished("first stage", run, experiment.train.steps):
             _train_first_stage(experiment, run, source)
+        return
+    if isinstance(experiment, ClassifierExperiment):
+        _train_classifier(experiment, run, dry_run)
         return
     first = inherit(experiment.first_stage, experiment.data)
     first_run = Path(first.run or run / "first_stage")
@@ -118,7 +134,7 @@ def init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array)
 def _check_architecture(
     run: Path,
     params: Params,
-    experiment: Experiment | FirstStageExperiment,
+    experiment: runs.AnyExperiment,
     objective: Objective,
 ) -> None:
     """Raises InputError unless training could go on from the newest checkpoint."""
@@ -261,25 +277,31 @@ def _fit_condition(condition, info: pipeline.DataInfo):
         InputError: the data has not what the condition reads, or labels beyond it.
     """
     if isinstance(condition, Label):
-        found = len(info.class_names)
-        if not found:
+        if not info.class_names:
             raise InputError(
                 "condition is Label but the data has no classes: expected class folders or a label "
                 "field (--data.label); or use condition=Text() or Unconditional()"
             )
-        wanted = condition.num_classes or found
-        if found > wanted:
-            raise InputError(
-                f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data "
-                f"has {found} classes and condition.num_classes is {wanted}; set it to {found}"
-            )
-        return replace(condition, num_classes=wanted)
+        count = _fit_classes(condition.num_classes, "condition.num_classes", info)
+        return replace(condition, num_classes=count)
     if isinstance(condition, Text) and not info.has_captions:
         raise InputError(
             "condition is Text but the data has no captions: expected metadata.jsonl, a .txt "
             "beside each image, or another field (--data.caption); or use condition=Label()"
         )
     return condition
+
+
+def _fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
+    """How many classes to tell apart: `wanted`, or as many as the data has."""
+    found = len(info.class_names)
+    wanted = wanted or found
+    if found > wanted:
+        raise InputError(
+            f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data "
+            f"has {found} classes and {name} is {wanted}; set it to {found}"
+        )
+    return wanted
 
 
 def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer | None:
@@ -297,3 +319,54 @@ def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer |
         )
     captions = pipeline.captions(source.records)
     return tokens.learn(captions, condition.vocab_size, condition.length)
+
+
+def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool) -> None:
+    """Trains a classifier of the noised latents of a diffusion model's run."""
+    if not experiment.diffusion_run:
+        raise InputError(
+            "diffusion_run is not set: expected the run of the diffusion model that is to be "
+            "guided (--diffusion-run RUN), whose latents the classifier sees"
+        )
+    guided = runs.describe(Path(experiment.diffusion_run))
+    of_guided = guided.experiment
+    data = _inherited(experiment.data, of_guided.data)
+    if data.image_size != of_guided.data.image_size:
+        raise InputError(
+            f"data.image_size is {data.image_size}: expected {of_guided.data.image_size}, as the "
+            f"diffusion model of run '{guided.run}' has it"
+        )
+    first_stage, diffusion = of_guided.first_stage, of_guided.diffusion
+    experiment = replace(experiment, data=data, first_stage=first_stage, diffusion=diffusion)
+    check_batch(data.batch_size, "data.batch_size")
+    checks.check_classifier(experiment)
+    source = Source(*pipeline.open_source(data))
+    if not source.info.class_names:
+        raise InputError(
+            "the data of a classifier has no classes: expected class folders or a label field "
+            "(--data.label)"
+        )
+    count = _fit_classes(experiment.num_classes, "num_classes", source.info)
+    experiment = replace(experiment, num_classes=count)
+    model = build.build_classifier(experiment)
+    objective = classifier_objective(model)
+    if checkpoint.latest_step(run) is not None:
+        _check_architecture(run, runs.model_shapes(model), experiment, objective)
+    _look(data, source, ("label",))
+    if dry_run or _finished("classifier", run, experiment.train.steps):
+        return
+    runs.write(run, experiment, None, source.info)
+    init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
+    params = jax.jit(model.init)(init_key)
+    params["first_stage"] = runs.load_scaled_first_stage(guided.run, guided.model.first_stage)
+    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    fit(
+        "classifier",
+        run,
+        experiment.train,
+        devices(experiment.train.devices),
+        make_train_step(objective, optim, experiment.optim.ema_decay),
+        new_state(params, optim, objective),
+        _data(data, source, experiment.seed, ("label",)),
+        step_key,
+    )

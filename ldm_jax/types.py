@@ -184,3 +184,16 @@ class LatentDiffusion(NamedTuple):
         if self.conditioner.encode:
             inputs = self.conditioner.encode(params["first_stage"], inputs)
         return self.conditioner.apply(params["conditioner"], inputs)
+
+
+class LatentClassifier(NamedTuple):
+    """A classifier of noised latents, as functions over params = {"first_stage", "classifier"}.
+
+    init:    key -> params of "classifier"
+    network: (params, z [B, h, w, c] of size one, network time [B]) -> logits [B, classes]
+    """
+
+    init: Callable[[Array], Params]
+    network: Callable[..., Array]
+    first_stage: FirstStage
+    process: Process

@@ -24,9 +24,10 @@ def of_kind(*kinds):
     return pytest.mark.parametrize("path", paths.values(), ids=paths.keys())
 
 
-every_config = of_kind(c.Experiment, c.FirstStageExperiment)
+every_config = of_kind(c.Experiment, c.FirstStageExperiment, c.ClassifierExperiment)
 every_model = of_kind(c.Experiment)
 every_first_stage = of_kind(c.FirstStageExperiment)
+every_classifier = of_kind(c.ClassifierExperiment)
 
 
 def resolved(path):
@@ -34,6 +35,10 @@ def resolved(path):
     experiment = cli.load_config(path)
     if isinstance(experiment, c.FirstStageExperiment):
         return experiment
+    if isinstance(experiment, c.ClassifierExperiment):
+        guided = resolved(CONFIGS[Path(experiment.diffusion_run).name])
+        seen = {"first_stage": guided.first_stage, "diffusion": guided.diffusion}
+        return replace(experiment, **seen, data=guided.data, num_classes=10)
     first_stage = training.inherit(experiment.first_stage, experiment.data)
     experiment = replace(experiment, first_stage=first_stage)
     if isinstance(experiment.condition, c.Label):
@@ -99,6 +104,22 @@ def test_a_first_stage_of_the_original_can_be_trained(name):
     assert gradients == {name: params[name] for name in objective.trained}
     assert {"perceptual", "discriminator"} <= params.keys()
     assert all(metric.shape == () for metric in metrics.values())
+
+
+@every_classifier
+def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
+    experiment = resolved(path)
+    checks.check_ranges(experiment)
+    checks.check_classifier(experiment)
+    model, size = build.build_classifier(experiment), experiment.data.image_size
+
+    def judged(key):
+        params = {**model.init(key), "first_stage": model.first_stage.init(key)}
+        images = jnp.zeros((2, size, size, 3))
+        z = model.first_stage.encode(params["first_stage"], images, jax.random.split(key))
+        return model.network(params["classifier"], z, jnp.zeros(2, jnp.int32))
+
+    assert jax.eval_shape(judged, jax.random.key(0)).shape == (2, experiment.num_classes)
 
 
 @every_model

@@ -8,6 +8,28 @@ import jax.numpy as jnp
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.types import Array, Denoise, Denoised, Process
 
+Network = Callable[[Array, Array], Array]  # (input, network time [B]) -> logits [B, K]
+
+
+def classify(network: Network, process: Process, z: Array, t: Array) -> Array:
+    """What a classifier says of z_t: it sees z / sqrt(alpha^2 + sigma^2), of a size of order one
+    for every process, and z itself where variance is preserved."""
+    alpha, sigma = rates_like(process, t, z)
+    size = jnp.sqrt(jnp.square(alpha) + jnp.square(sigma))
+    return network(z / size, process.network_time(t))
+
+
+def log_probability(
+    network: Network, process: Process, labels: Array
+) -> Callable[[Array, Array], Array]:
+    """log p(y | z_t) of classes y = `labels` [B], for `classifier`."""
+
+    def of_labels(z: Array, t: Array) -> Array:
+        logits = classify(network, process, z, t)
+        return jnp.take_along_axis(jax.nn.log_softmax(logits), labels[:, None], axis=1)[:, 0]
+
+    return of_labels
+
 
 def classifier(
     denoise: Denoise,

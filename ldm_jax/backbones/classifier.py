@@ -1,0 +1,71 @@
+"""A classifier of noised latents: half a UNet (Dhariwal and Nichol 2021, section 4.1, app. H)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from ldm_jax.config import Classifier as Config
+from ldm_jax.nn.attention import SpatialSelfAttention, attention
+from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3
+
+EPSILON = 1e-5
+
+
+class Classifier(nn.Module):
+    """The way down of the UNet and its middle, then a pool that attends to all places."""
+
+    config: Config
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, z, steps):
+        """z [B, h, w, c], steps [B] counted from 0 -> logits [B, num_classes]."""
+        c = self.config
+
+        def res(x, channels, name):
+            block = ResBlock(channels, c.norm_groups, EPSILON, zero_init=True, name=name)
+            return block(x, embedding)
+
+        def attend(x, name):
+            heads = x.shape[-1] // c.head_channels
+            return SpatialSelfAttention(heads, c.norm_groups, EPSILON, zero_init=True, name=name)(x)
+
+        embedding = step_embedding(steps, c.channels)
+        embedding = nn.Dense(4 * c.channels, name="time_1")(embedding)
+        embedding = nn.Dense(4 * c.channels, name="time_2")(nn.silu(embedding))
+
+        x = conv3x3(c.channels, "conv_in")(z)
+        for level, mult in enumerate(c.channel_mults):
+            for i in range(c.num_res_blocks):
+                x = res(x, mult * c.channels, f"down_{level}_res_{i}")
+                if 2**level in c.attention_factors:
+                    x = attend(x, f"down_{level}_attn_{i}")
+            if level < len(c.channel_mults) - 1:
+                x = Downsample(((1, 1), (1, 1)), name=f"down_{level}_downsample")(x)
+
+        x = res(x, x.shape[-1], "mid_res_0")
+        x = attend(x, "mid_attn")
+        x = res(x, x.shape[-1], "mid_res_1")
+        x = nn.silu(group_norm(x, c.norm_groups, EPSILON, "norm_out"))
+        return AttentionPool(c.head_channels, self.num_classes, name="pool")(x)
+
+
+class AttentionPool(nn.Module):
+    """What the mean of all places attends to, as CLIP's (Radford et al. 2021, section 2.4)."""
+
+    head_channels: int
+    out_channels: int
+
+    @nn.compact
+    def __call__(self, x):
+        """[B, h, w, C] -> [B, out_channels]; h and w are those of the first call."""
+        B, h, w, C = x.shape
+        x = x.reshape(B, h * w, C)
+        x = jnp.concatenate([jnp.mean(x, axis=1, keepdims=True), x], axis=1)
+        x += self.param("positions", nn.initializers.normal(C**-0.5), (h * w + 1, C))
+        # the channels are laid out [(q, k, v), heads, d], other than in the blocks before
+        qkv = nn.Dense(3 * C, name="qkv")(x).reshape(B, h * w + 1, 3, -1, self.head_channels)
+        q, k, v = jnp.moveaxis(qkv, 2, 0)
+        mean = attention(q[:, :1], k, v).reshape(B, C)  # no other place is asked
+        return nn.Dense(self.out_channels, name="out")(mean)
