@@ -25,6 +25,7 @@ from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.convert import autoencoder, diffusers, tiny
 from ldm_jax.convert.table import Table
+from ldm_jax.data import derived
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
@@ -178,6 +179,22 @@ def _transformer(config: c.Text | c.Layout, vocab_size: int) -> TextTransformer:
         head_dim=config.head_dim,
         length=config.length,
     )
+
+
+def build_derive(config: c.Condition) -> dict[str, Callable]:
+    """What of a condition is made from an example when it is read, see `data.pipeline.batches`."""
+    match config:
+        case c.Layout():
+            return {"boxes": derived.boxes(config.max_objects, config.num_classes)}
+        case c.SemanticMap():
+            return {"segmentation": derived.segmentation(config.num_classes)}
+        case c.LowResolution():
+            return {"low_resolution": derived.low_resolution(config.factor, config.degradation)}
+        case c.Inpainting():
+            return {"mask": derived.mask()}
+        case c.Retrieval():
+            return {"neighbours": derived.neighbours(config)}
+    return {}
 
 
 def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> LatentDiffusion:

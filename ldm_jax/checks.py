@@ -158,6 +158,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"model.channels is {unet.channels}: expected a multiple of 4, since model.positions "
             "tells attention rows and columns by sines and cosines"
         )
+    _check_condition(experiment)
     _check_process(experiment.diffusion)
     _check_loss(experiment.loss, experiment.diffusion)
     # an eta of 0 was the default of every sampler once
@@ -170,6 +171,34 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "
             f"which is {experiment.diffusion.steps}"
         )
+
+
+def _check_condition(experiment: c.Experiment) -> None:
+    """Raises InputError where a condition cannot be told so, or does not fit the latents."""
+    condition = experiment.condition
+    factor = build_first_stage(experiment.first_stage.model).factor
+    if isinstance(condition, c.SemanticMap) and 2**condition.stages != factor:
+        raise InputError(
+            f"condition.stages is {condition.stages}: expected {math.log2(factor):g}, which halves "
+            f"a map as often as the first stage, of factor {factor}, halves images"
+        )
+    if isinstance(condition, c.LowResolution) and condition.factor != factor:
+        raise InputError(
+            f"condition.factor is {condition.factor}: expected {factor}, the factor of the first "
+            "stage, since the small image stands beside its latents"
+        )
+    if isinstance(condition, c.Layout):
+        rows = math.isqrt(condition.vocab_size)
+        if rows**2 == condition.vocab_size or rows < 2:
+            raise InputError(
+                f"condition.vocab_size is {condition.vocab_size}: expected more than 4 and no "
+                "square, since its last token, which means none, would be the last place, too"
+            )
+        if condition.num_classes and condition.num_classes >= condition.vocab_size:
+            raise InputError(
+                f"condition.num_classes is {condition.num_classes}: expected less than "
+                f"condition.vocab_size, which is {condition.vocab_size}"
+            )
 
 
 def _check_process(diffusion: c.Diffusion) -> None:

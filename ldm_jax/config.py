@@ -35,6 +35,7 @@ class Data:
     background: tuple[int, int, int] = (255, 255, 255)  # behind transparent images
     caption: str = "text"  # field of metadata.jsonl or of a TFDS example that holds the caption
     label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
+    object_label: str | None = None  # what of a TFDS box is its class; None: the first that can be
     max_bad_images: int = 10  # unreadable images to skip before stopping
     threads: int = 2  # that read and decode
     shapes: Shapes = field(default_factory=Shapes)
@@ -233,7 +234,7 @@ class Layout:
 class SemanticMap:
     """A class for each pixel, halved to the size of the latents; the original's rescaler."""
 
-    num_classes: int | None = 182  # None: as many as the data has
+    num_classes: int = 182
     stages: int = 2  # of halving, as many as the first stage has
     out_channels: int = 3  # that the denoiser sees
     drop: float = 0.1

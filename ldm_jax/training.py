@@ -1,6 +1,6 @@
 """Training runs: what an experiment describes, in a folder; the first stage before the second."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from ldm_jax.config import (
     Experiment,
     FirstStageExperiment,
     Label,
+    Layout,
     Text,
 )
 from ldm_jax.convert.lpips import load_lpips
@@ -39,11 +40,13 @@ class Source(NamedTuple):
     """Opened data: records, and what is known of them.
 
     perceptual: the weights of LPIPS for a first stage that is to begin with them
+    derive:     what conditions are made of, see `pipeline.batches`
     """
 
     records: object
     info: pipeline.DataInfo
     perceptual: Params | None = None
+    derive: Mapping[str, pipeline.Derive] = pipeline.NOTHING
 
 
 def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
@@ -87,6 +90,7 @@ def train(experiment: runs.AnyExperiment, run: Path, dry_run: bool = False) -> N
     check_batch(experiment.data.batch_size, "data.batch_size")
     source = Source(*pipeline.open_source(experiment.data))
     experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
+    source = source._replace(derive=build.build_derive(experiment.condition))
     tokenizer = _tokenizer(experiment, run, source)
     model = build.build_model(experiment, tokenizer)
     if checkpoint.latest_step(run) is not None:
@@ -150,8 +154,10 @@ def _check_architecture(
 
 def _look(data: Data, source: Source, keys: tuple = (), tokenizer=None) -> None:
     """A first look at the data: what cannot be read or does not fit shows before any work."""
-    _data(data, source, 0, keys, tokenizer)
+    batches = _data(data, source, 0, keys, tokenizer)
     pipeline.check_readable(data, source.records)
+    if source.derive:
+        next(batches)
 
 
 def _finished(name: str, run: Path, steps: int) -> bool:
@@ -168,6 +174,7 @@ def _data(data: Data, source: Source, seed: int, keys: tuple = (), tokenizer=Non
         source.records,
         seed=seed,
         keys=keys,
+        derive=source.derive,
         tokenize=tokenizer and (lambda caption: tokens.encode(tokenizer, caption)),
         process_index=jax.process_index(),
         process_count=jax.process_count(),
@@ -284,6 +291,9 @@ def _fit_condition(condition, info: pipeline.DataInfo):
             )
         count = _fit_classes(condition.num_classes, "condition.num_classes", info)
         return replace(condition, num_classes=count)
+    if isinstance(condition, Layout):
+        found = len(info.object_names)
+        return replace(condition, num_classes=condition.num_classes or found or 1)
     if isinstance(condition, Text) and not info.has_captions:
         raise InputError(
             "condition is Text but the data has no captions: expected metadata.jsonl, a .txt "

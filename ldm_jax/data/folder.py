@@ -9,10 +9,16 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from ldm_jax.errors import InputError
 
 EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 METADATA = "metadata.jsonl"
+DESCRIBED = {  # what only metadata can say of an image -> how
+    "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
+    "segmentation": '"segmentation": "FILE.png", a picture of class numbers,',
+}
 SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev"}
 
 
@@ -23,13 +29,16 @@ class Example(NamedTuple):
     label: int | None = None
     text: str | list[str] | None = None
     text_file: str | None = None  # read when the example is, not before
+    boxes: np.ndarray | None = None  # see `objects`
+    segmentation: str | None = None  # path of a picture of classes
 
 
 class Folder:
     """A random-access source of records.
 
-    A record is a dict: `image`, the file's path; `name`, for messages; `label`, an int, and
-    `text`, a str or a list of them, where the folder has them.
+    A record is a dict: `image`, the file's path; `name`, for messages; and where the folder has
+    them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, and
+    `segmentation`, a file's path.
     """
 
     def __init__(
@@ -38,9 +47,11 @@ class Folder:
         examples: list[Example],
         class_names: tuple[str, ...] = (),
         absent: dict[str, str] | None = None,
+        object_names: tuple[str, ...] = (),
     ):
         self.name = name
         self.class_names = class_names
+        self.object_names = object_names
         self.absent = absent or {}  # what the records lack ("label", "text") -> why, and a remedy
         self._examples = examples
 
@@ -55,6 +66,9 @@ class Folder:
         if "text" not in self.absent:
             file = example.text_file
             record["text"] = example.text if file is None else _read_caption(file)
+        for field in ("boxes", "segmentation"):
+            if field not in self.absent:
+                record[field] = getattr(example, field)
         return record
 
     def __repr__(self) -> str:
@@ -169,6 +183,8 @@ def _without_metadata(root: Path, caption: str) -> Folder:
             f"{root / bare} has no caption: write one beside it as {bare.stem}.txt, "
             f'or a {METADATA} with a line {{"file_name": ..., "{caption}": ...}} for each image'
         )
+    for name, what in DESCRIBED.items():
+        absent[name] = f"{root} has no {name}: write a {METADATA} with {what} for each image"
 
     examples = [
         Example(
@@ -202,6 +218,14 @@ def _with_metadata(root: Path, caption: str, label: str) -> Folder:
                 f"with --data.{'caption' if name == 'text' else 'label'}"
             )
 
+    for name, what in DESCRIBED.items():
+        lacking = next((number for number, row in rows if row.get(name) is None), None)
+        if lacking is not None:
+            absent[name] = f"{file} line {lacking} has no field {name!r}: expected {what}"
+    object_names, boxes = (), [None] * len(rows)
+    if "boxes" not in absent:
+        object_names, boxes = _read_boxes(file, rows)
+
     class_names, labels = (), [None] * len(rows)
     if "label" not in absent:
         class_names, labels = _number([(f"{file} line {n}", row[label]) for n, row in rows])
@@ -210,10 +234,36 @@ def _with_metadata(root: Path, caption: str, label: str) -> Folder:
             path=str(root / row["file_name"]),
             label=number,
             text=None if "text" in absent else _as_text(row[caption]),
+            boxes=placed,
+            segmentation=None if "segmentation" in absent else str(root / row["segmentation"]),
         )
-        for (_, row), number in zip(rows, labels, strict=True)
+        for (_, row), number, placed in zip(rows, labels, boxes, strict=True)
     ]
-    return Folder(str(root), examples, class_names, absent)
+    return Folder(str(root), examples, class_names, absent, object_names)
+
+
+def _read_boxes(
+    file: Path, rows: list[tuple[int, dict[str, Any]]]
+) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Names of the classes of all boxes, and the boxes of each row as in `objects`."""
+    for number, row in rows:
+        if not isinstance(row["boxes"], list) or not all(map(is_box, row["boxes"])):
+            raise InputError(
+                f"{file} line {number} has boxes that are not a list of [x, y, width, height, "
+                "class], the first four in parts of the image, from 0 to 1"
+            )
+    kinds = [(f"{file} line {number}", box[4]) for number, row in rows for box in row["boxes"]]
+    names, numbers = _number(kinds) if kinds else ((), [])
+    numbers = iter(numbers)
+    boxes = [[[*box[:4], next(numbers)] for box in row["boxes"]] for _, row in rows]
+    return names, [np.array(each, np.float32).reshape(-1, 5) for each in boxes]
+
+
+def is_box(box: Any) -> bool:
+    """Whether this is [x, y, width, height, class], in parts of an image."""
+    if not isinstance(box, list) or len(box) != 5 or type(box[4]) not in (int, str):
+        return False
+    return all(type(x) in (int, float) and 0 <= x <= 1 for x in box[:4]) and min(box[2:4]) > 0
 
 
 def _read_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:

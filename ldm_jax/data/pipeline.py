@@ -8,10 +8,11 @@ where the stream stands is one integer.
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import grain
@@ -19,13 +20,16 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from ldm_jax import config
-from ldm_jax.data import transforms
+from ldm_jax.data import objects, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
 
 CHECKED_SIZES = 2000  # images whose size is looked up before training starts
 CHECKED_IMAGES = 200  # images that are decoded before training starts
 CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
+
+Derive = Callable[[dict[str, Any], np.random.Generator], np.ndarray]
+NOTHING: Mapping[str, Derive] = MappingProxyType({})
 
 
 class DataInfo(NamedTuple):
@@ -34,14 +38,15 @@ class DataInfo(NamedTuple):
     num_examples: int
     class_names: tuple[str, ...]  # () where there are no labels
     has_captions: bool
+    object_names: tuple[str, ...] = ()  # classes of what lies in boxes; () where there are none
 
 
 def open_source(data: config.Data) -> tuple[Any, DataInfo]:
     """Opens `data.path`, and checks that its images are large enough.
 
     The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
-    `transforms.decode`), `name`, and where present `label` (int) and `text` (str, or a list of
-    alternatives).
+    `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
+    alternatives), `boxes` (see `objects`) and `segmentation` (a path or encoded bytes).
 
     Raises InputError where the data cannot be used.
     """
@@ -52,7 +57,8 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
     source = _open(data)
     if not data.upscale:
         _check_sizes(source, data.image_size)
-    info = DataInfo(len(source), source.class_names, "text" not in source.absent)
+    has_captions = "text" not in source.absent
+    info = DataInfo(len(source), source.class_names, has_captions, source.object_names)
     return source, info
 
 
@@ -62,6 +68,7 @@ def _open(data: config.Data) -> Any:
         return open_folder(data.path, **fields)
     from ldm_jax.data import shapes, tfds  # TFDS takes a second to import
 
+    fields["object_label"] = data.object_label
     if data.path == "shapes":
         return tfds.Source(shapes.builder(data.image_size, data.shapes), **fields)
     return tfds.Source(tfds.builder(data.path.removeprefix("tfds:")), **fields)
@@ -84,13 +91,17 @@ def batches(
     seed: int,
     keys: tuple[str, ...],
     tokenize: Callable[[str], np.ndarray] | None = None,
+    derive: Mapping[str, Derive] = NOTHING,
     process_index: int = 0,
     process_count: int = 1,
 ) -> grain.DatasetIterator:
     """The endless stream of batches, of which this host gets b = batch_size / process_count each.
 
     Yields dicts of arrays: `image` float32 [b, R, R, 3] in [-1, 1]; with "label" in `keys`, `label`
-    int32 [b]; with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption. Every
+    int32 [b]; with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and of
+    `derive` those that `keys` names, each of which makes an array of an example as the reader gives
+    it (`image` uint8 [R, R, 3], `index`, and with "boxes" or "segmentation" in `keys` these, moved
+    along with crop and flip) and of the example's random numbers. Every
     example comes once an epoch, on one host. `get_state` and `set_state` (and so Grain's
     checkpoints) continue with exactly the batch that was next.
 
@@ -107,7 +118,7 @@ def batches(
         grain.MapDataset.range(len(source))
         .shuffle(seed=seed)
         .repeat()
-        .random_map(_Reader(data, source, keys), seed=seed)
+        .random_map(_Reader(data, source, keys, derive), seed=seed)
         .slice(slice(process_index, None, process_count))
         .batch(
             data.batch_size // process_count,
@@ -119,13 +130,19 @@ def batches(
     return iter(stream.to_iter_dataset(options))
 
 
-def once(data: config.Data, source: Any, count: int) -> grain.DatasetIterator:
+def once(
+    data: config.Data,
+    source: Any,
+    count: int,
+    keys: tuple[str, ...] = (),
+    derive: Mapping[str, Derive] = NOTHING,
+) -> grain.DatasetIterator:
     """Batches of `count` examples spread evenly over the source, each once and in its order.
 
-    Yields {"image"} as `batches` does; the last may be smaller. Images are cropped in the middle
-    and not mirrored. An image that cannot be read is replaced by the next one that can.
+    Yields what `batches` does, but for captions; the last may be smaller. Images are cropped in the
+    middle and not mirrored. An image that cannot be read is replaced by the next one that can.
     """
-    read = _Reader(replace(data, crop="center", flip=False), source, ())
+    read = _Reader(replace(data, crop="center", flip=False), source, keys, derive)
     stream = (
         grain.MapDataset.source(_spread(len(source), count))
         .random_map(read, seed=0)
@@ -149,10 +166,9 @@ def check_batch(
             f"{source.name} has {len(source)} examples, fewer than one batch of {data.batch_size}: "
             f"lower --data.batch-size to {len(source)} or less"
         )
-    if "label" in keys:
-        _require(source, "label")
-    if "tokens" in keys:
-        _require(source, "text")
+    for key in keys:
+        if key in _FIELDS:
+            _require(source, _FIELDS[key])
 
 
 def _remembered(tokenize: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
@@ -176,7 +192,8 @@ def _collate(
     rows: list[dict[str, Any]], tokenize: Callable[[str], np.ndarray] | None
 ) -> dict[str, np.ndarray]:
     """Examples to a batch; as one operation over all of them, this is where floats appear."""
-    batch = {"image": transforms.normalize(np.stack([row["image"] for row in rows]))}
+    batch = {name: np.stack([row["derived"][name] for row in rows]) for name in rows[0]["derived"]}
+    batch["image"] = transforms.normalize(np.stack([row["image"] for row in rows]))
     if "label" in rows[0]:
         batch["label"] = np.array([row["label"] for row in rows], np.int32)
     if "text" in rows[0]:
@@ -192,9 +209,16 @@ class _Reader:
     never the answer.
     """
 
-    def __init__(self, data: config.Data, source: Any, keys: tuple[str, ...]):
+    def __init__(
+        self,
+        data: config.Data,
+        source: Any,
+        keys: tuple[str, ...],
+        derive: Mapping[str, Derive] = NOTHING,
+    ):
         self._data = data
         self._source = source
+        self._derive = {key: derive[key] for key in keys if key in derive}
         self._fields = [field for key, field in _FIELDS.items() if key in keys]
         fits = len(source) * data.image_size**2 * 3 <= CACHE_BYTES
         self._free = CACHE_BYTES if fits else 0
@@ -206,14 +230,15 @@ class _Reader:
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         while (example := self._cache.get(index) or self._read(index)) is None:
             index = (index + 1) % len(self._source)
-        image = example["image"]
+        example = dict(example)
         if self._data.crop == "random":
-            image = transforms.random_crop(image, self._data.image_size, rng)
-        if self._data.flip:
-            image = transforms.random_flip(image, rng)
-        example = {**example, "image": image}
+            shape, size = example["image"].shape, self._data.image_size
+            example |= _cropped(example, transforms.random_place(shape, size, rng), size)
+        if self._data.flip and transforms.flips(rng):
+            example |= _flipped(example)
         if isinstance(example.get("text"), list):
             example["text"] = example["text"][rng.integers(len(example["text"]))]
+        example["derived"] = {name: make(example, rng) for name, make in self._derive.items()}
         return example
 
     def _read(self, index: int) -> dict[str, Any] | None:
@@ -226,20 +251,31 @@ class _Reader:
         size = self._data.image_size
         try:
             image = transforms.decode(record["image"], self._data.background, size)
+            pictures = self._pictures(record)
         except Exception as error:  # Pillow's decoders raise anything for a damaged file
             self._skip(index, record["name"], error)
             return None
         if min(image.size) < size and not self._data.upscale:
             raise _too_small(record["name"], image.size, size)
         pixels = np.asarray(transforms.resize(image, size))
+        example = {field: record[field] for field in self._fields}
+        example |= {"image": pixels, "index": index, "name": record["name"]}
+        for name, picture in pictures.items():
+            example[name] = transforms.resize_map(picture, *pixels.shape[:2])
         if self._data.crop == "center":
-            pixels = np.ascontiguousarray(transforms.center_crop(pixels, size))
-        example = {"image": pixels} | {field: record[field] for field in self._fields}
+            example |= _cropped(example, transforms.center_place(pixels.shape, size), size)
+        nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
         with self._lock:
-            if pixels.nbytes <= self._free and index not in self._cache:
-                self._free -= pixels.nbytes
+            if nbytes <= self._free and index not in self._cache:
+                self._free -= nbytes
                 self._cache[index] = example
         return example
+
+    def _pictures(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
+        """What else is a picture of an example."""
+        if "segmentation" not in self._fields:
+            return {}
+        return {"segmentation": transforms.decode_map(record["segmentation"])}
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
         """Notes an unusable image, and stops where there are too many."""
@@ -255,7 +291,32 @@ class _Reader:
         print(f"warning: skipped {name}: {reason} ({count} of {limit})", file=sys.stderr)
 
 
-_FIELDS = {"label": "label", "tokens": "text"}  # entry of a batch -> field of a record
+# entry of a batch -> field of a record
+_FIELDS = {"label": "label", "tokens": "text", "boxes": "boxes", "segmentation": "segmentation"}
+
+
+def _cropped(example: dict[str, Any], place: tuple[int, int], size: int) -> dict[str, Any]:
+    """What changes of an example where its image is cropped to [size, size] from `place` on."""
+    height, width = example["image"].shape[:2]
+    changed = {
+        name: np.ascontiguousarray(transforms.crop(example[name], place, size))
+        for name in ("image", "segmentation")
+        if name in example
+    }
+    if "boxes" in example:
+        window = (place[0] / height, place[1] / width, size / height, size / width)
+        changed["boxes"] = objects.crop(example["boxes"], window)
+    return changed
+
+
+def _flipped(example: dict[str, Any]) -> dict[str, Any]:
+    """What changes of an example where its image is mirrored left and right."""
+    changed = {
+        name: example[name][:, ::-1] for name in ("image", "segmentation") if name in example
+    }
+    if "boxes" in example:
+        changed["boxes"] = objects.flip(example["boxes"])
+    return changed
 
 
 def _reason(error: Exception) -> str:

@@ -24,10 +24,13 @@ class Source:
     """A split of a prepared builder, as a random-access source of records.
 
     A record is a dict: `image`, encoded bytes of the first image feature; `name`, for messages;
-    `label`, an int, and `text`, a str or a list of them, where the data set has them.
+    and where the data set has them, `label`, an int, `text`, a str or a list of them, `boxes`, see
+    `objects`, and `segmentation`, encoded bytes of the feature of that name.
     """
 
-    def __init__(self, builder: Any, *, split: str, caption: str, label: str):
+    def __init__(
+        self, builder: Any, *, split: str, caption: str, label: str, object_label: str | None = None
+    ):
         import tensorflow_datasets as tfds
 
         features = builder.info.features
@@ -49,6 +52,18 @@ class Source:
                     f"choose from {', '.join(found) or 'none'} with --data.{flag}"
                 )
         self.class_names = _class_names(features, self._keys.get("label"))
+        self._boxes = _find_boxes(features, object_label, data_set)
+        self.object_names: tuple[str, ...] = ()
+        if self._boxes:
+            self.object_names = tuple(features[self._boxes[0]].feature[self._boxes[2]].names)
+        else:
+            self.absent["boxes"] = f"{data_set} has no boxes with classes: use another data set"
+        maps = [key for key, feature in features.items() if type(feature) is tfds.features.Image]
+        self._has_map = "segmentation" in maps
+        if not self._has_map:
+            self.absent["segmentation"] = (
+                f"{data_set} has no image feature 'segmentation': use another data set, or a folder"
+            )
         self._examples = _examples(builder, split, data_set)
 
     def __len__(self) -> int:
@@ -62,6 +77,11 @@ class Source:
             for key in keys:
                 value = value[key]
             record[field] = int(value) if field == "label" else _as_text(value)
+        if self._boxes:
+            objects, corners, kind = self._boxes
+            record["boxes"] = _as_boxes(example[objects][corners], example[objects][kind])
+        if self._has_map:
+            record["segmentation"] = example["segmentation"]
         return record
 
     def __repr__(self) -> str:
@@ -180,6 +200,37 @@ def _leaves(features: Any, kind: type, within: tuple[str, ...] = ()) -> Iterator
             yield from _leaves(feature, kind, (*within, key))
         elif isinstance(feature, kind):
             yield (*within, key)
+
+
+def _find_boxes(features: Any, label: str | None, data_set: str) -> tuple[str, str, str] | None:
+    """The feature that lists objects, and what of it is their boxes and classes.
+
+    Raises InputError where nothing of an object has the name `label`.
+    """
+    import tensorflow_datasets as tfds
+
+    for key, feature in features.items():
+        parts = getattr(feature, "feature", None)
+        if not isinstance(feature, tfds.features.Sequence) or not hasattr(parts, "items"):
+            continue
+        boxes = [k for k, f in parts.items() if isinstance(f, tfds.features.BBoxFeature)]
+        kinds = [k for k, f in parts.items() if isinstance(f, tfds.features.ClassLabel)]
+        if label and boxes and label not in kinds:
+            raise InputError(
+                f"{data_set} has no class {label!r} of objects: choose from "
+                f"{', '.join(kinds) or 'none'} with --data.object-label"
+            )
+        if boxes and kinds:
+            usual = next((k for k in ("label", "shape") if k in kinds), kinds[0])
+            return key, boxes[0], label or usual
+    return None
+
+
+def _as_boxes(corners: Any, kinds: Any) -> np.ndarray:
+    """(ymin, xmin, ymax, xmax) and classes to rows x, y, width, height, class."""
+    corners = np.asarray(corners, np.float32).reshape(-1, 4)
+    y, x, bottom, right = corners.T
+    return np.stack([x, y, right - x, bottom - y, np.asarray(kinds, np.float32)], axis=1)
 
 
 def _class_names(features: Any, keys: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -71,21 +71,64 @@ def resize(image: Image.Image, size: int) -> Image.Image:
     return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
+def decode_map(encoded: Encoded) -> np.ndarray:
+    """A picture whose values are classes: uint8 [H, W], upright.
+
+    Raises:
+        ValueError: a picture of colours.
+    """
+    with open_image(encoded) as image:
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        if image.mode not in ("L", "P", "1") and not image.mode.startswith("I"):
+            raise ValueError(f"has colours (mode {image.mode}) where classes are expected")
+        values = np.asarray(image)
+    if values.max(initial=0) > 255:
+        raise ValueError(f"has class {values.max()}: expected at most 255")
+    return values.astype(np.uint8)
+
+
+def resize_map(classes: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[H, W] -> [height, width], each pixel the class of the nearest."""
+    if classes.shape == (height, width):
+        return classes
+    return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
+
+
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
     """[H, W, 3] -> the middle [size, size, 3]."""
-    top, left = ((side - size) // 2 for side in image.shape[:2])
-    return image[top : top + size, left : left + size]
+    return crop(image, center_place(image.shape, size), size)
 
 
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
     """[H, W, 3] -> [size, size, 3] from a place drawn uniformly."""
-    top, left = (rng.integers(side - size + 1) for side in image.shape[:2])
+    return crop(image, random_place(image.shape, size, rng), size)
+
+
+def crop(image: np.ndarray, place: tuple[int, int], size: int) -> np.ndarray:
+    """[H, W, ...] -> [size, size, ...] from `place` (top, left) on."""
+    top, left = place
     return image[top : top + size, left : left + size]
+
+
+def center_place(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+    """Where the middle of a picture [H, W, ...] begins."""
+    return (shape[0] - size) // 2, (shape[1] - size) // 2
+
+
+def random_place(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
+    """Where a part of a picture [H, W, ...] may begin, drawn uniformly."""
+    return int(rng.integers(shape[0] - size + 1)), int(rng.integers(shape[1] - size + 1))
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Mirrors left and right with probability 1/2."""
-    return image[:, ::-1] if rng.random() < 0.5 else image
+    return image[:, ::-1] if flips(rng) else image
+
+
+def flips(rng: np.random.Generator) -> bool:
+    """Whether to mirror, with probability 1/2."""
+    return rng.random() < 0.5
 
 
 def normalize(images: np.ndarray) -> np.ndarray:

@@ -1,0 +1,12 @@
+"""Shapes where boxes say that they are."""
+
+from dataclasses import replace
+
+from configs.tasks.unconditional import config as base
+from ldm_jax.config import *
+
+config = replace(
+    base,
+    condition=Layout(max_objects=3, vocab_size=300, dim=128, layers=2, num_heads=4, head_dim=32),
+    sampling=replace(base.sampling, guidance=2.0),
+)

@@ -1,0 +1,8 @@
+"""Shapes from a map that says of each pixel to which shape it belongs, or to none."""
+
+from dataclasses import replace
+
+from configs.tasks.unconditional import config as base
+from ldm_jax.config import *
+
+config = replace(base, condition=SemanticMap(num_classes=6, out_channels=6))

@@ -1,0 +1,139 @@
+"""Small images of large ones: bicubic, and as bad as real ones (Zhang et al. 2021, BSRGAN).
+
+The second is the light variant that the original trains super-resolution with: blur, resizing,
+noise and JPEG in an order drawn anew, with the numbers of that variant. Resizing is Pillow's, whose
+filters are antialiased.
+"""
+
+import io
+
+import numpy as np
+from PIL import Image
+from scipy import ndimage
+
+FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.BOX)
+HALF_FIRST = 0.25  # how often an image is halved to begin with, where it is to shrink by 4
+RESIZED, COMPRESSED = 0.8, 0.9  # how often it is resized by chance, and JPEG is among the steps
+NOISE = (1, 2)  # standard deviation, in 255ths
+QUALITY = (80, 95)  # of JPEG
+
+
+def bicubic(image: np.ndarray, factor: int) -> np.ndarray:
+    """uint8 [H, W, 3] -> uint8 [H / factor, W / factor, 3]."""
+    height, width = image.shape[0] // factor, image.shape[1] // factor
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
+
+
+def bsr(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
+    """uint8 [H, W, 3] -> uint8 [H / factor, W / factor, 3], worse than it need be."""
+    size = image.shape[0] // factor, image.shape[1] // factor
+    image = image.astype(np.float32) / 255
+    if factor == 4 and rng.random() < HALF_FIRST:
+        image = _resize(image, (image.shape[0] // 2, image.shape[1] // 2), rng)
+        factor = 2
+    steps = rng.permutation(["blur", "any size", "final size", "noise", "jpeg"]).tolist()
+    first, second = sorted((steps.index("any size"), steps.index("final size")))
+    steps[first], steps[second] = "any size", "final size"
+    for step in steps:
+        if step == "blur":
+            image = _blur(image, factor, rng)
+        elif step == "any size":
+            image = _shrink(image, factor, rng)
+        elif step == "final size":
+            image = _resize(image, size, rng)
+        elif step == "noise":
+            image = _add_noise(image, rng)
+        elif rng.random() < COMPRESSED:
+            image = _compress(image, rng)
+    return _to_uint8(_compress(image, rng))
+
+
+def _to_uint8(image: np.ndarray) -> np.ndarray:
+    return np.round(np.clip(image, 0, 1) * 255).astype(np.uint8)
+
+
+def _resize(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) -> np.ndarray:
+    """To (height, width), by a filter drawn from three; clipped."""
+    kind = FILTERS[rng.integers(len(FILTERS))]
+    planes = [Image.fromarray(plane).resize(size[::-1], kind) for plane in np.moveaxis(image, 2, 0)]
+    return np.clip(np.stack([np.asarray(plane) for plane in planes], axis=2), 0, 1)
+
+
+def _shrink(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
+    """By a factor drawn from 1 to twice `factor`, or to every `factor`-th pixel after a blur."""
+    if rng.random() < RESIZED:
+        by = rng.uniform(1, 2 * factor)
+        return _resize(image, tuple(max(1, int(side / by)) for side in image.shape[:2]), rng)
+    middle = (factor - 1) / 2  # of the pixels that become one; the kernel is moved there
+    kernel = _gaussian(25, rng.uniform(0.1, 0.6 * factor), offset=middle)
+    return np.clip(_filter(image, kernel)[::factor, ::factor], 0, 1)
+
+
+def _blur(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
+    """By a Gaussian, round or drawn out in any direction; of odd width, so that nothing moves."""
+    if rng.random() < 0.5:
+        spread = (4 + factor) / 4 * rng.uniform(size=2)  # variances along two axes
+        kernel = _ellipse(2 * rng.integers(2, 8) + 1, spread, rng.uniform(0, np.pi))
+    else:
+        std = (2 + 0.2 * factor) / 4 * rng.uniform()
+        kernel = _gaussian(2 * rng.integers(2, 4) + 1, std)
+    return _filter(image, kernel)
+
+
+def _filter(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    return ndimage.convolve(image, kernel[:, :, None].astype(np.float32), mode="mirror")
+
+
+def _gaussian(size: int, std: float, offset: float = 0.0) -> np.ndarray:
+    """[size, size], of sum 1; moved down and right by `offset` where it is correlated."""
+    return _ellipse(size, (std**2, std**2), 0.0, offset)
+
+
+def _ellipse(
+    size: int, variances: tuple[float, float], angle: float, offset: float = 0.0
+) -> np.ndarray:
+    """A Gaussian whose axes, of these variances, are turned by `angle`: [size, size], of sum 1."""
+    points = np.arange(size) - (size - 1) / 2
+    # a convolution turns the kernel round, so what is to lie ahead is placed behind
+    y, x = np.meshgrid(points + offset, points + offset, indexing="ij")
+    along = x * np.cos(angle) + y * np.sin(angle)
+    across = y * np.cos(angle) - x * np.sin(angle)
+    # no axis is so thin that it would fall between the pixels
+    first, second = (max(v, 0.01) for v in variances)
+    kernel = np.exp(-0.5 * (along**2 / first + across**2 / second))
+    total = kernel.sum()
+    return kernel / total if total > 1e-8 else _nearest(size, offset)
+
+
+def _nearest(size: int, offset: float) -> np.ndarray:
+    """All weight on one pixel."""
+    kernel = np.zeros((size, size))
+    place = int(np.clip(round((size - 1) / 2 - offset), 0, size - 1))
+    kernel[place, place] = 1.0
+    return kernel
+
+
+def _add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Gaussian: of each channel by itself, of all alike, or mixed at random; clipped."""
+    std = rng.integers(NOISE[0], NOISE[1] + 1) / 255
+    kind = rng.random()
+    if kind > 0.6:
+        noise = std * rng.standard_normal(image.shape)
+    elif kind < 0.4:
+        noise = std * rng.standard_normal((*image.shape[:2], 1))
+    else:
+        axes = np.linalg.qr(rng.uniform(size=(3, 3)))[0]
+        # covariance (largest std)^2 |U^T diag(d) U|, d uniform
+        covariance = np.abs(axes.T @ np.diag(rng.uniform(size=3)) @ axes) * (NOISE[1] / 255) ** 2
+        noise = rng.multivariate_normal(
+            np.zeros(3), covariance, image.shape[:2], check_valid="ignore"
+        )
+    return np.clip(image + noise, 0, 1).astype(np.float32)
+
+
+def _compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """To JPEG of a quality drawn at random, and back."""
+    file = io.BytesIO()
+    quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
+    Image.fromarray(_to_uint8(image)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), np.float32) / 255
