@@ -154,7 +154,7 @@ def build_conditioner(
         case c.Unconditional():
             return unconditional()
         case c.Label():
-            return label(config.num_classes, config.dim)
+            return label(config.num_classes, config.dim, config.slot, config.null)
         case c.Text():
             transformer = _transformer(config, tokenizer.get_vocab_size())
             return text(transformer, tokens.encode(tokenizer, ""))

@@ -18,9 +18,9 @@ RANGES = (
         "at least 1",
         lambda x: x >= 1,
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
-        "z_channels norm_groups num_heads head_channels head_dim transformer_depth dim layers "
-        "hidden num_classes stages out_channels factor neighbours steps save_every keep log_every "
-        "num_samples codebook_size",
+        "z_channels norm_groups num_heads head_channels head_dim transformer_depth vector_dim dim "
+        "layers hidden num_classes stages out_channels factor neighbours steps save_every keep "
+        "log_every num_samples codebook_size",
     ),
     (
         "0 or more",
@@ -47,7 +47,11 @@ RANGES = (
         lambda x: min(x, default=0) >= 1,
         "channel_mults blocks",
     ),
-    ("numbers of at least 1", lambda x: min(x, default=1) >= 1, "attention_factors"),
+    (
+        "numbers of at least 1",
+        lambda x: min(x, default=1) >= 1,
+        "attention_factors cross_only_factors",
+    ),
     ("red, green and blue, 0 to 255", lambda x: 0 <= min(x) <= max(x) <= 255, "background"),
 )
 
@@ -159,6 +163,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
             "tells attention rows and columns by sines and cosines"
         )
     _check_condition(experiment)
+    _check_slots(experiment)
     _check_process(experiment.diffusion)
     _check_loss(experiment.loss, experiment.diffusion)
     # an eta of 0 was the default of every sampler once
@@ -199,6 +204,33 @@ def _check_condition(experiment: c.Experiment) -> None:
                 f"condition.num_classes is {condition.num_classes}: expected less than "
                 f"condition.vocab_size, which is {condition.vocab_size}"
             )
+
+
+def _check_slots(experiment: c.Experiment) -> None:
+    """Raises InputError where network and condition do not meet."""
+    unet, condition = experiment.model, experiment.condition
+    for factor in set(unet.cross_only_factors) - set(unet.attention_factors):
+        raise InputError(
+            f"model.cross_only_factors has {factor}: expected some of model.attention_factors, "
+            f"which are {', '.join(map(str, unet.attention_factors)) or 'none'}"
+        )
+    vector = isinstance(condition, c.Label) and condition.slot == "vector"
+    width = unet.vector_dim or 4 * unet.channels
+    if vector and condition.dim != width:
+        raise InputError(
+            f"condition.dim is {condition.dim}: expected {width}, since a label's vector is "
+            + ("as wide as model.vector_dim" if unet.vector_dim else "added to the step's")
+        )
+    if unet.vector_dim and not vector:
+        raise InputError(
+            f"model.vector_dim is {unet.vector_dim}: expected None, since the condition has no "
+            "vector; use condition=Label(slot='vector')"
+        )
+    if isinstance(condition, c.Label) and not condition.null and condition.drop:
+        raise InputError(
+            f"condition.drop is {condition.drop}: expected 0 where condition.null is False, since "
+            "there is nothing to show in place of a label"
+        )
 
 
 def _check_process(diffusion: c.Diffusion) -> None:

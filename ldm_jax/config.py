@@ -160,8 +160,15 @@ class UNet:
     num_heads: int = 8
     head_channels: int | None = None  # width of a head; decides the number of heads where set
     transformer_depth: int = 1
+    cross_only_factors: tuple[int, ...] = ()  # of these, where tokens are attended to in place of z
+    linear_projections: bool = False  # in files: not 1x1 convolutions before and after transformers
+    scale_shift: bool = False  # the step scales and shifts inside residual blocks
+    resample_blocks: bool = False  # residual blocks change the resolution, not lone convolutions
+    vector_dim: int | None = None  # of a vector that two layers add to the step; None: as it is
     positions: bool = False  # tell attention each place's position (the original: only by padding)
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
+    remat: Literal["none", "dots", "full"] = "none"  # compute again in the backward pass: what
+    # residual blocks and transformers hold; all but their products of matrices; all
 
 
 @dataclass(frozen=True)
@@ -184,10 +191,12 @@ class Unconditional:
 
 @dataclass(frozen=True)
 class Label:
-    """Class labels as one learned token (the original's cin256)."""
+    """Class labels as one learned token (the original's cin256), or as one vector."""
 
     num_classes: int | None = None  # None: as many as the data has
-    dim: int = 512
+    dim: int = 512  # of a vector: model.vector_dim, or 4 model.channels, where that is None
+    slot: Literal["token", "vector"] = "token"  # attended to, or added to the step's embedding
+    null: bool = True  # one entry more, for no class; without it there is no guidance
     drop: float = 0.1  # how often training hides the condition, for classifier-free guidance
 
 

@@ -19,8 +19,15 @@ CONFIGS = {
 }
 
 
+def those_of(*kinds):
+    return {n: path for n, path in CONFIGS.items() if isinstance(cli.load_config(path), kinds)}
+
+
+MODELS = those_of(c.Experiment)
+
+
 def of_kind(*kinds):
-    paths = {n: path for n, path in CONFIGS.items() if isinstance(cli.load_config(path), kinds)}
+    paths = those_of(*kinds)
     return pytest.mark.parametrize("path", paths.values(), ids=paths.keys())
 
 
@@ -133,13 +140,16 @@ def test_it_passes_the_checks_that_training_makes(path):
     sampling.grid(experiment.sampling, build.build_process(experiment.diffusion))
 
 
-@every_model
-@pytest.mark.parametrize(
-    "width", [resolved, lambda path: reduced(resolved(path))], ids=["full", "narrow"]
+WIDTHS = {"narrow": lambda path: reduced(resolved(path)), "full": resolved}
+
+
+@pytest.mark.parametrize(  # the zoo's at full size: convert/model_names_test.py
+    ("name", "width"),
+    [(n, w) for n in MODELS for w in WIDTHS if w == "narrow" or not n.startswith("ldm/")],
 )
-def test_its_parts_fit_together(path, width):
+def test_its_parts_fit_together(name, width):
     """By shapes alone: images to latents, denoised under the condition, and back."""
-    experiment = width(path)
+    experiment = WIDTHS[width](CONFIGS[name])
     model = build.build_model(experiment, tokenizer(experiment.condition))
     size = experiment.data.image_size
 

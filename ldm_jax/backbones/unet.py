@@ -1,17 +1,22 @@
 """The UNet of latent diffusion, with cross-attention (Rombach et al. 2022, section 3.3)."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 from ldm_jax.config import UNet as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3
+from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3, doubled, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.types import Cond
 
 EPSILON = 1e-5
+KEPT = {  # of what a block holds between the passes, by the config's `remat`
+    "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
+    "full": jax.checkpoint_policies.nothing_saveable,
+}
 
 
 class UNet(nn.Module):
@@ -29,32 +34,59 @@ class UNet(nn.Module):
         """z [B, h, w, c], steps [B] counted from 0 -> [B, h, w, out_channels]."""
         c = self.config
 
-        def res(x, channels, name):
-            block = ResBlock(channels, c.norm_groups, EPSILON, zero_init=True, name=name)
-            return block(x, embedding)
+        def block(kind, *args, **settings):
+            made = nn.remat(kind, policy=KEPT[c.remat]) if c.remat != "none" else kind
+            return made(*args, **settings)
 
-        def attend(x, name):
+        def res(x, channels, name, resample=None):
+            made = block(
+                ResBlock,
+                channels,
+                c.norm_groups,
+                EPSILON,
+                zero_init=True,
+                scale_shift=c.scale_shift,
+                resample=resample,
+                name=name,
+            )
+            return made(x, embedding)
+
+        def attend(x, name, factor=None):
             channels = x.shape[-1]
             heads = channels // c.head_channels if c.head_channels else c.num_heads
             if cond.tokens is None:
-                return SpatialSelfAttention(
-                    heads, c.norm_groups, EPSILON, zero_init=True, name=name
+                return block(
+                    SpatialSelfAttention, heads, c.norm_groups, EPSILON, zero_init=True, name=name
                 )(x)
-            transformer = SpatialTransformer(
+            transformer = block(
+                SpatialTransformer,
                 heads,
                 channels // heads,
                 c.transformer_depth,
                 c.norm_groups,
                 c.positions,
+                cross_only=factor in c.cross_only_factors,
                 name=name,
             )
             return transformer(x, cond.tokens, cond.mask)
 
-        embedding = step_embedding(steps, c.channels)
-        embedding = nn.Dense(4 * c.channels, name="time_1")(embedding)
-        embedding = nn.Dense(4 * c.channels, name="time_2")(nn.silu(embedding))
+        def downsample(x, name):
+            if c.resample_blocks:
+                return res(x, x.shape[-1], name, halved)
+            return Downsample(((1, 1), (1, 1)), name=name)(x)
+
+        def upsample(x, name):
+            if c.resample_blocks:
+                return res(x, x.shape[-1], name, doubled)
+            return Upsample(name=name)(x)
+
+        def two_layers(x, name):
+            x = nn.Dense(4 * c.channels, name=f"{name}_1")(x)
+            return nn.Dense(4 * c.channels, name=f"{name}_2")(nn.silu(x))
+
+        embedding = two_layers(step_embedding(steps, c.channels), "time")
         if cond.vector is not None:
-            embedding += cond.vector
+            embedding += two_layers(cond.vector, "vector") if c.vector_dim else cond.vector
         if cond.concat is not None:
             z = jnp.concatenate([z, cond.concat], axis=-1)
 
@@ -65,10 +97,10 @@ class UNet(nn.Module):
             for i in range(c.num_res_blocks):
                 x = res(x, mult * c.channels, f"down_{level}_res_{i}")
                 if 2**level in c.attention_factors:
-                    x = attend(x, f"down_{level}_attn_{i}")
+                    x = attend(x, f"down_{level}_attn_{i}", 2**level)
                 skips.append(x)
             if level < last:
-                x = Downsample(((1, 1), (1, 1)), name=f"down_{level}_downsample")(x)
+                x = downsample(x, f"down_{level}_downsample")
                 skips.append(x)
 
         x = res(x, x.shape[-1], "mid_res_0")
@@ -82,9 +114,9 @@ class UNet(nn.Module):
                 x = jnp.concatenate([x, skips.pop()], axis=-1)
                 x = res(x, mult * c.channels, f"up_{level}_res_{i}")
                 if 2**level in c.attention_factors:
-                    x = attend(x, f"up_{level}_attn_{i}")
+                    x = attend(x, f"up_{level}_attn_{i}", 2**level)
             if level > 0:
-                x = Upsample(name=f"up_{level}_upsample")(x)
+                x = upsample(x, f"up_{level}_upsample")
 
         x = nn.silu(group_norm(x, c.norm_groups, EPSILON, "norm_out"))
         return conv3x3(self.out_channels, "conv_out", zero_init=True)(x)

@@ -1,9 +1,13 @@
 """Residual blocks and changes of resolution, shared by the autoencoder and the UNet."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.types import Array
 
 
 def conv3x3(channels: int, name: str, zero_init: bool = False, dtype: str = "float32") -> nn.Conv:
@@ -12,26 +16,52 @@ def conv3x3(channels: int, name: str, zero_init: bool = False, dtype: str = "flo
     return nn.Conv(channels, (3, 3), padding=1, kernel_init=init, dtype=dtype, name=name)
 
 
+def halved(x: Array) -> Array:
+    """Means of squares of four places: [B, 2 h, 2 w, C] -> [B, h, w, C]."""
+    return nn.avg_pool(x, (2, 2), (2, 2))
+
+
+def doubled(x: Array) -> Array:
+    """Every place four times: [B, h, w, C] -> [B, 2 h, 2 w, C]."""
+    B, h, w, C = x.shape
+    return jax.image.resize(x, (B, 2 * h, 2 * w, C), "nearest")
+
+
 class ResBlock(nn.Module):
-    """norm, SiLU, convolution, twice; the step's embedding, where given, is added in between."""
+    """norm, SiLU, convolution, twice; the step's embedding, where given, comes in between.
+
+    It is added, or scales and shifts what the second norm gives (Dhariwal and Nichol 2021, eq. 3).
+    `resample` is what becomes of both branches before the first convolution.
+    """
 
     channels: int
     groups: int
     epsilon: float
     zero_init: bool = False  # starts as the identity
     dtype: str = "float32"  # of all but the norms
+    scale_shift: bool = False
+    resample: Callable[[Array], Array] | None = None  # `halved`, `doubled`; None: as it is
 
     @nn.compact
     def __call__(self, x, embedding=None):
         """x [B, h, w, C], embedding [B, E] or None -> [B, h, w, channels]."""
         y = nn.silu(group_norm(x, self.groups, self.epsilon, "norm1"))
+        if self.resample:
+            x, y = self.resample(x), self.resample(y)
         y = conv3x3(self.channels, "conv1", dtype=self.dtype)(y)
+        scale = shift = None
         if embedding is not None:
-            y += nn.Dense(self.channels, dtype=self.dtype, name="embedding")(nn.silu(embedding))[
-                :, None, None
-            ]
-        y = nn.silu(group_norm(y, self.groups, self.epsilon, "norm2"))
-        y = conv3x3(self.channels, "conv2", self.zero_init, self.dtype)(y)
+            width = 2 * self.channels if self.scale_shift else self.channels
+            told = nn.Dense(width, dtype=self.dtype, name="embedding")(nn.silu(embedding))
+            told = told[:, None, None]
+            if self.scale_shift:
+                scale, shift = jnp.split(told, 2, axis=-1)
+            else:
+                y += told
+        y = group_norm(y, self.groups, self.epsilon, "norm2")
+        if scale is not None:
+            y = y * (1.0 + scale) + shift
+        y = conv3x3(self.channels, "conv2", self.zero_init, self.dtype)(nn.silu(y))
         if x.shape[-1] != self.channels:
             x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
         return x + y
@@ -61,7 +91,4 @@ class Upsample(nn.Module):
     @nn.compact
     def __call__(self, x):
         """x [B, h, w, C] -> [B, 2 h, 2 w, C]."""
-        B, h, w, C = x.shape
-        return conv3x3(C, "conv", dtype=self.dtype)(
-            jax.image.resize(x, (B, 2 * h, 2 * w, C), "nearest")
-        )
+        return conv3x3(x.shape[-1], "conv", dtype=self.dtype)(doubled(x))

@@ -25,6 +25,7 @@ class TransformerBlock(nn.Module):
 
     heads: int
     head_dim: int
+    cross_only: bool = False  # the first attention, too, is to the context
 
     @nn.compact
     def __call__(self, x, context, mask):
@@ -33,7 +34,8 @@ class TransformerBlock(nn.Module):
         def norm(name):
             return nn.LayerNorm(epsilon=1e-5, name=name)(x)
 
-        x = x + MultiHeadAttention(self.heads, self.head_dim, name="self")(norm("norm1"))
+        first = MultiHeadAttention(self.heads, self.head_dim, name="self")
+        x = x + first(norm("norm1"), *((context, mask) if self.cross_only else ()))
         cross = MultiHeadAttention(self.heads, self.head_dim, name="cross")
         x = x + cross(norm("norm2"), context, mask)
         return x + GEGLU(name="ff")(norm("norm3"))
@@ -47,6 +49,7 @@ class SpatialTransformer(nn.Module):
     depth: int
     groups: int
     positions: bool = False
+    cross_only: bool = False
 
     @nn.compact
     def __call__(self, x, context, mask=None):
@@ -57,6 +60,7 @@ class SpatialTransformer(nn.Module):
         if self.positions:
             y += place_embedding(h, w, y.shape[-1])
         for i in range(self.depth):
-            y = TransformerBlock(self.heads, self.head_dim, name=f"block_{i}")(y, context, mask)
+            block = TransformerBlock(self.heads, self.head_dim, self.cross_only, name=f"block_{i}")
+            y = block(y, context, mask)
         y = nn.Dense(C, kernel_init=nn.initializers.zeros, name="out")(y)
         return x + y.reshape(B, h, w, C)

@@ -110,3 +110,51 @@ def test_the_originals_text_to_image_network_has_its_number_of_parameters():
     tokens = jax.ShapeDtypeStruct((1, 77, 1280), jnp.float32)
     _, params = shape_of(Config(), z, Cond(tokens=tokens), channels=4)
     assert round(sum(x.size for x in jax.tree.leaves(params)) / 1e6, 2) == 872.30
+
+
+def gradient_of(config, params):
+    """Of the sum of squares of the output, by every parameter."""
+    module = UNet(config, out_channels=2)
+    return jax.jit(jax.grad(lambda p: jnp.sum(module.apply(p, Z, STEPS, COND) ** 2)))(params)
+
+
+@pytest.mark.parametrize("remat", ["dots", "full"])
+def test_computing_again_changes_no_gradient(remat):
+    params = tiny.drawn(MODULE.init, Z, STEPS, COND)
+    config = replace(CONFIG, remat=remat)
+    again = gradient_of(config, params)
+    assert "remat" in str(jax.make_jaxpr(UNet(config, 2).apply)(params, Z, STEPS, COND))
+    tiny.assert_close(again, gradient_of(CONFIG, params), rtol=1e-4, atol=1e-4)
+
+
+def test_blocks_that_change_the_resolution_take_the_place_of_convolutions():
+    _, params = shape_of(replace(CONFIG, resample_blocks=True), Z, Cond())
+    _, plain = shape_of(CONFIG, Z, Cond())
+    for name in ("down_0_downsample", "up_1_upsample"):
+        assert set(plain[name]) == {"conv"}
+        assert set(params[name]) == {"norm1", "conv1", "embedding", "norm2", "conv2"}
+    assert params.keys() == plain.keys()
+
+
+def test_a_vector_of_another_width_goes_through_two_layers():
+    config = replace(CONFIG, vector_dim=6)
+    _, params = shape_of(config, Z, Cond(vector=normal(2, 6)))
+    assert params["vector_1"]["kernel"].shape == (6, 32)
+    assert params["vector_2"]["kernel"].shape == (32, 32)
+
+
+def test_where_attention_crosses_only_its_keys_are_of_the_tokens():
+    config = replace(CONFIG, attention_factors=(1, 2), cross_only_factors=(2,))
+    _, params = shape_of(config, Z, Cond(tokens=normal(2, 3, 5)))
+    widths = {
+        n: params[n]["block_0"]["self"]["k"]["kernel"].shape[0] for n in params if "attn" in n
+    }
+    assert widths == {
+        "down_0_attn_0": 8,
+        "down_1_attn_0": 5,
+        "mid_attn": 16,
+        "up_1_attn_0": 5,
+        "up_1_attn_1": 5,
+        "up_0_attn_0": 8,
+        "up_0_attn_1": 8,
+    }

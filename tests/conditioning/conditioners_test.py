@@ -72,6 +72,18 @@ def test_each_class_and_the_lack_of_one_have_a_token_each():
     assert conditioner.null(5)["label"].tolist() == [3] * 5
 
 
+def test_a_label_may_be_a_vector():
+    vector = label(3, dim=8, slot="vector")
+    params = vector.init(jax.random.key(0))
+    cond = vector.apply(params, {"label": jnp.array([3, 1])})
+    assert cond.tokens is None and vector.dim == 0
+    np.testing.assert_array_equal(cond.vector, params["embedding"][jnp.array([3, 1])])
+
+
+def test_without_a_null_there_is_an_entry_a_class():
+    assert label(3, dim=8, no_label=False).init(jax.random.key(0))["embedding"].shape == (3, 8)
+
+
 def test_the_null_of_text_is_the_empty_caption():
     conditioner, _ = CONDITIONERS["text"]
     np.testing.assert_array_equal(conditioner.null(3)["tokens"], [EMPTY] * 3)

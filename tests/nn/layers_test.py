@@ -10,7 +10,7 @@ import tiny
 from ldm_jax.nn.attention import MultiHeadAttention, SpatialSelfAttention, attention
 from ldm_jax.nn.embedding import place_embedding, step_embedding
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample
+from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, doubled, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 
 
@@ -151,3 +151,18 @@ def test_only_with_positions_does_a_spatial_transformer_know_where_it_is(positio
     params, apply = tiny.drawn(module.init, x, tokens), jax.jit(module.apply)
     apart = jnp.max(jnp.abs(apply(params, x[:, ::-1], tokens) - apply(params, x, tokens)[:, ::-1]))
     assert (apart > 0.1) if positions else (apart < 1e-4)
+
+
+def test_halving_undoes_doubling_and_takes_means():
+    x = normal(2, 3, 4, 5)
+    np.testing.assert_allclose(halved(doubled(x)), x, rtol=1e-6)
+    np.testing.assert_allclose(halved(x[:, :2])[:, 0, 0], jnp.mean(x[:, :2, :2], (1, 2)), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("resample", "side"), [(None, 4), (halved, 2), (doubled, 8)])
+def test_a_residual_block_without_weights_resamples_alone(resample, side):
+    x, embedding = normal(2, 4, 4, 8), normal(2, 3)
+    module = ResBlock(8, 4, 1e-5, zero_init=True, scale_shift=True, resample=resample)
+    y = jax.jit(module.apply)(init(module, x, embedding), x, embedding)
+    assert y.shape == (2, side, side, 8)
+    np.testing.assert_array_equal(y, resample(x) if resample else x)

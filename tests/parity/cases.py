@@ -134,6 +134,104 @@ UNET_ATTENTION = Case(
     ),
 )
 
+# What some of the zoo has besides; compared with the original code by `make_unet_reference.py`
+_unet_blocks = c.UNet(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_factors=(1,),
+    num_heads=4,
+    scale_shift=True,
+    resample_blocks=True,
+)
+UNET_BLOCKS = Case(
+    _unet_blocks,
+    unet.unet(_unet_blocks, 4, 4, None),
+    {
+        "x": drawn.normal("x", (2, 4, 8, 8)),
+        "t": _steps,
+        "vector": 0.5 * drawn.normal("vector", (2, 128)),
+    },
+    {"y": (2, 4, 8, 8)},
+    (
+        "x",
+        "vector",
+        "time_embed.2.bias",
+        "input_blocks.1.0.emb_layers.1.bias",
+        "input_blocks.1.1.qkv.bias",
+        "input_blocks.2.0.in_layers.0.bias",
+        "input_blocks.2.0.emb_layers.1.bias",
+        "input_blocks.3.0.out_layers.0.bias",
+        "output_blocks.1.1.in_layers.0.weight",
+        "output_blocks.1.1.out_layers.3.bias",
+        "output_blocks.3.0.emb_layers.1.bias",
+        "output_blocks.3.1.proj_out.weight",
+    ),
+)
+
+_unet_layout = c.UNet(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_factors=(2,),
+    head_channels=16,
+    transformer_depth=3,
+)
+UNET_DEPTH = Case(
+    _unet_layout,
+    unet.unet(_unet_layout, 6, 3, CONTEXT),
+    {
+        "x": drawn.normal("x", (2, 6, 8, 8)),
+        "t": _steps,
+        "context": drawn.normal("context", (2, 5, CONTEXT)),
+    },
+    {"y": (2, 3, 8, 8)},
+    (
+        "x",
+        "context",
+        "input_blocks.0.0.weight",
+        "input_blocks.3.1.transformer_blocks.2.attn2.to_out.0.bias",
+        "middle_block.1.transformer_blocks.1.attn1.to_out.0.bias",
+        "output_blocks.0.1.transformer_blocks.2.ff.net.2.bias",
+        "output_blocks.1.2.conv.bias",
+        "out.2.bias",
+    ),
+)
+
+# ... and with diffusers: what Stable Diffusion's descendants have
+_unet_vector = c.UNet(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_factors=(1, 2),
+    num_heads=2,
+    cross_only_factors=(1,),
+    linear_projections=True,
+    vector_dim=20,
+)
+UNET_VECTOR = Case(
+    _unet_vector,
+    unet.unet(_unet_vector, 4, 4, CONTEXT),
+    {
+        "x": drawn.normal("x", (2, 4, 8, 8)),
+        "t": _steps,
+        "context": drawn.normal("context", (2, 5, CONTEXT)),
+        "vector": drawn.normal("vector", (2, 20)),
+    },
+    {"y": (2, 4, 8, 8)},
+    (
+        "x",
+        "context",
+        "vector",
+        "label_emb.0.0.weight",
+        "label_emb.0.2.bias",
+        "input_blocks.1.1.proj_in.weight",
+        "input_blocks.1.1.transformer_blocks.0.attn1.to_k.weight",
+        "input_blocks.3.1.transformer_blocks.0.attn1.to_k.weight",
+        "output_blocks.3.1.norm.bias",
+    ),
+)
+
 # width 24 while the heads together are 32, as 1280 and 512 in the original
 _text = c.Text(dim=24, layers=2, num_heads=2, head_dim=16, length=7, vocab_size=11)
 TEXT = Case(
@@ -207,6 +305,9 @@ CASES = {
     "kl": KL,
     "unet_tokens": UNET_TOKENS,
     "unet_attention": UNET_ATTENTION,
+    "unet_blocks": UNET_BLOCKS,
+    "unet_depth": UNET_DEPTH,
+    "unet_vector": UNET_VECTOR,
     "text": TEXT,
     "tiny": TINY,
     "tiny_norm": TINY_NORM,

@@ -83,6 +83,17 @@ _cin = c.UNet(256, (1, 2, 4), attention_factors=(4, 2, 1), head_channels=32)
 _text2img = c.UNet(192, (1, 2, 3, 5), attention_factors=(8, 4, 2), head_channels=32)
 _txt2img = c.UNet(320, (1, 2, 4, 4), attention_factors=(4, 2, 1), num_heads=8)
 _semantic = c.UNet(128, (1, 4, 8), attention_factors=(32, 16, 8), num_heads=8)
+_churches = c.UNet(
+    192,
+    (1, 2, 2, 4, 4),
+    attention_factors=(1, 2, 4, 8),
+    num_heads=8,
+    scale_shift=True,
+    resample_blocks=True,
+)
+_sd2 = c.UNet(
+    320, (1, 2, 4, 4), attention_factors=(4, 2, 1), head_channels=64, linear_projections=True
+)
 _rdm = c.UNet(448, (1, 2, 3, 4), attention_factors=(4, 2, 1), head_channels=32)
 
 # The parts of each configuration that this project has.
@@ -100,9 +111,11 @@ ZOO = {
     "ldm-cin-ldm-vq-f8": (unet(_cin, 4, 4, 512), quantised(_vq8)),
     "ldm-text2img256": (unet(_text2img, 3, 3, 640), text(640), quantised(_vq4)),
     "ldm-txt2img-1p4B-eval": (unet(_txt2img, 4, 4, 1280), text(1280), first_stage(_f8)),
-    "ldm-lsun_churches-ldm-kl-8": (first_stage(_f8),),
+    "ldm-lsun_churches-ldm-kl-8": (unet(_churches, 4, 4), first_stage(_f8)),
     "ldm-semantic_synthesis256": (unet(_semantic, 6, 3), quantised(_vq4)),
     "sd-v1-inference": (unet(_txt2img, 4, 4, 768), first_stage(_f8)),
+    "sd2-v2-inference": (unet(_sd2, 4, 4, 1024), first_stage(_f8)),
+    "sd2-v2-inpainting-inference": (unet(_sd2, 9, 4, 1024), first_stage(_f8)),
     "rdm-768x768": (unet(_rdm, 16, 16, 768), first_stage(_f16)),
 }
 

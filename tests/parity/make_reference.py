@@ -3,7 +3,8 @@
     pip install torch==2.13.0 diffusers==0.42.1 transformers==5.23.0
     PYTHONPATH=. python tests/parity/make_reference.py [--full-size FOLDER]
 
-With --full-size it makes those of `cases.FULL_SIZE` instead, in FOLDER.
+With --full-size it makes those of `cases.FULL_SIZE` instead, in FOLDER. Those of the UNets that
+diffusers does not have come from the original code, see `make_unet_reference.py`.
 
 Weights are drawn from the original's names. The UNet and the autoencoder are renamed by diffusers'
 own converter of original checkpoints; what that does not know (the text transformer, attention
@@ -94,11 +95,17 @@ def _unet_arguments(config, inside, plain, channels):
 
 def unet_with_tokens(config, state, channels):
     """diffusers' UNet with spatial transformers."""
+    factors = [2**n for n in range(len(config.channel_mults))]
     model = UNet2DConditionModel(
         **_unet_arguments(config, "CrossAttn", "", channels),
         attention_head_dim=config.num_heads,  # diffusers means the number of heads here
         cross_attention_dim=cases.CONTEXT,
         transformer_layers_per_block=config.transformer_depth,
+        only_cross_attention=[f in config.cross_only_factors for f in factors],
+        mid_block_only_cross_attention=False,
+        use_linear_projection=config.linear_projections,
+        class_embed_type="projection" if config.vector_dim else None,
+        projection_class_embeddings_input_dim=config.vector_dim,
     )
     prefixed = {single_file.LDM_UNET_KEY + key: w for key, w in state.items()}
     return model, single_file.convert_ldm_unet_checkpoint(prefixed, model.config)
@@ -223,9 +230,10 @@ def each_way(model, image, z):
     return {"latents": model.encode(image).latents, "decoded": model.decode(z).sample}
 
 
-def denoise(model, x, t, context=None):
+def denoise(model, x, t, context=None, vector=None):
     """One call of the UNet."""
     told = {} if context is None else {"encoder_hidden_states": context}
+    told |= {} if vector is None else {"class_labels": vector}
     return {"y": model(x, t, **told).sample}
 
 
@@ -268,6 +276,9 @@ def networks():
         ),
         "unet_attention": outputs_and_gradients(
             cases.UNET_ATTENTION, functools.partial(unet_without_tokens, channels=3), denoise
+        ),
+        "unet_vector": outputs_and_gradients(
+            cases.UNET_VECTOR, functools.partial(unet_with_tokens, channels=4), denoise
         ),
         "text": outputs_and_gradients(cases.TEXT, text_transformer, embed),
         "tiny": outputs_and_gradients(cases.TINY, tiny_autoencoder, each_way),

@@ -87,12 +87,12 @@ def tiny(config) -> Network:
 
 
 def denoiser(config, out_channels: int) -> Network:
-    """x, t and context, where there is one -> y, one call of the UNet."""
+    """x, t, and context and vector where there are such -> y, one call of the UNet."""
 
     unet = UNet(config, out_channels)
 
     def arguments(inputs):
-        cond = Cond(tokens=inputs.get("context"))
+        cond = Cond(tokens=inputs.get("context"), vector=inputs.get("vector"))
         return channels_last(inputs["x"]), inputs["t"], cond
 
     def init(inputs):
