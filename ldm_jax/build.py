@@ -23,7 +23,9 @@ from ldm_jax.conditioning.retrieval import retrieval
 from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
-from ldm_jax.convert import autoencoder, diffusers, tiny
+from ldm_jax.convert import autoencoder, condition, diffusers, tiny
+from ldm_jax.convert import model as model_names
+from ldm_jax.convert import text as text_names
 from ldm_jax.convert.table import Table
 from ldm_jax.data import derived
 from ldm_jax.diffusion import prediction
@@ -195,6 +197,34 @@ def build_derive(config: c.Condition) -> dict[str, Callable]:
         case c.Retrieval():
             return {"neighbours": derived.neighbours(config)}
     return {}
+
+
+def build_condition_names(config: c.Condition, channels: int) -> condition.ConditionNames:
+    """What the original calls the weights of a conditioner, beside latents of so many channels."""
+    match config:
+        case c.Unconditional():
+            return condition.ConditionNames()
+        case c.Label():
+            return condition.label(config)
+        case c.Text() | c.Layout():
+            return condition.conditioner(text_names.text_transformer(config), tokens=config.dim)
+        case c.SemanticMap():
+            return condition.semantic_map(config)
+        case c.LowResolution():
+            return condition.ConditionNames(concat=3)
+        case c.Inpainting():
+            return condition.ConditionNames(concat=channels + 1, copies=True)
+        case c.Retrieval():
+            return condition.ConditionNames(tokens=config.dim)
+
+
+def build_model_names(experiment: c.Experiment) -> model_names.Names:
+    """What the original calls the weights of a whole model."""
+    first_stage = build_original_names(experiment.first_stage.model)
+    channels = build_first_stage(experiment.first_stage.model).channels
+    answers = 2 if experiment.diffusion.learned_variance else 1
+    told = build_condition_names(experiment.condition, channels)
+    return model_names.names(experiment.model, channels, answers * channels, first_stage, told)
 
 
 def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> LatentDiffusion:

@@ -162,6 +162,10 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"model.channels is {unet.channels}: expected a multiple of 4, since model.positions "
             "tells attention rows and columns by sines and cosines"
         )
+    scale = experiment.latent_scale
+    if not isinstance(scale, str) and not 0 < scale < math.inf:
+        raise InputError(f"latent_scale is {scale}: expected one, channels or a factor above 0")
+    _check_condition(experiment)
     _check_condition(experiment)
     _check_slots(experiment)
     _check_process(experiment.diffusion)

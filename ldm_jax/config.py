@@ -401,7 +401,8 @@ class Experiment:
     """Trains a latent diffusion model, and its first stage before it where that has no run yet."""
 
     first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
-    latent_scale: Literal["one", "channels"] = "one"  # one factor, or shift and scale a channel
+    # of latents: one factor or shift and scale a channel, measured; or a factor that is known
+    latent_scale: Literal["one", "channels"] | float = "one"
     model: UNet = field(default_factory=UNet)
     condition: Condition = field(default_factory=Unconditional)
     diffusion: Diffusion = field(default_factory=Diffusion)

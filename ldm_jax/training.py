@@ -10,7 +10,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling
-from ldm_jax.autoencoders.latents import scaled
+from ldm_jax.autoencoders.latents import factor, scaled
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import (
     AutoencoderLoss,
@@ -230,10 +230,7 @@ def _train_diffusion(
     params = jax.jit(model.init)(init_key)
     params["first_stage"] = runs.load_first_stage(first_run, model.first_stage)
     if checkpoint.latest_step(run) is None:  # or else it is in the checkpoint
-        batches = _data(experiment.data, source, experiment.seed + 1)
-        params["first_stage"] |= measure_scale(
-            model.first_stage, params["first_stage"], batches, scale_key, experiment.latent_scale
-        )
+        params["first_stage"] |= _scale(experiment, source, model.first_stage, params, scale_key)
     params |= _init_helpers(experiment, model)
     objective = _objective(experiment, model)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
@@ -252,6 +249,17 @@ def _train_diffusion(
         step_key,
         picture=_samples(experiment, model, {key: example[key][:n] for key in keys}, n),
     )
+
+
+def _scale(
+    experiment: Experiment, source: Source, first_stage: FirstStage, params: Params, key: Array
+) -> Params:
+    """The shift and the scale of the latents: known, or measured on images as in training."""
+    kind = experiment.latent_scale
+    if not isinstance(kind, str):
+        return factor(first_stage.channels, kind)
+    batches = _data(experiment.data, source, experiment.seed + 1)
+    return measure_scale(first_stage, params["first_stage"], batches, key, kind)
 
 
 def _objective(experiment: Experiment, model: LatentDiffusion) -> Objective:

@@ -15,6 +15,11 @@ def unit(channels: int) -> Params:
     return {"shift": jnp.zeros(channels), "scale": jnp.ones(channels)}
 
 
+def factor(channels: int, scale: float) -> Params:
+    """{"shift", "scale"}, each [channels], that multiply latents by one number."""
+    return {"shift": jnp.zeros(channels), "scale": jnp.full(channels, scale, jnp.float32)}
+
+
 def scaled(params: Params, z: Array) -> Array:
     """(z - shift) * scale, for z [B, h, w, c] as the encoder gives it."""
     return (z - params["shift"]) * params["scale"]

@@ -1,6 +1,6 @@
 """The original names of the text transformer's weights (CompVis/latent-diffusion)."""
 
-from ldm_jax.config import Text
+from ldm_jax.config import Layout, Text
 from ldm_jax.convert.layers import dense, embedding, norm
 from ldm_jax.convert.table import Table
 
@@ -8,7 +8,7 @@ from ldm_jax.convert.table import Table
 TEXT_UNUSED = ("transformer.to_logits.weight", "transformer.to_logits.bias")
 
 
-def text_transformer(config: Text) -> Table:
+def text_transformer(config: Text | Layout) -> Table:
     """Rows of the BERT-style encoder; the original counts attention and feed-forward together."""
     inner, layers = config.num_heads * config.head_dim, "transformer.attn_layers.layers"
     table = embedding("token/embedding", "transformer.token_emb", config.vocab_size, config.dim)

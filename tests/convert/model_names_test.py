@@ -1,0 +1,107 @@
+"""Every configuration of the zoo has the keys and shapes of the original's own checkpoints."""
+
+import gzip
+import math
+from pathlib import Path
+
+import jax
+import pytest
+
+from ldm_jax import build, cli
+from ldm_jax import config as c
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.convert import model as names
+from ldm_jax.convert import table
+
+ROOT = Path(__file__).parents[2]
+KEYS = ROOT / "tests" / "parity" / "keys"
+PUBLISHED = {  # file of keys -> config
+    "ldm-celebahq-ldm-vq-4": "celebahq-ldm-vq-4",
+    "ldm-cin-ldm-vq-f8": "cin-ldm-vq-f8",
+    "ldm-cin256": "cin-ldm-vq-f8",
+    "ldm-cin256-v2": "cin256-v2",
+    "ldm-lsun_churches-ldm-kl-8": "lsun_churches-ldm-kl-8",
+    "ldm-semantic_synthesis256": "semantic_synthesis256",
+    "ldm-text2img256": "text2img256",
+    "ldm-txt2img-1p4B-eval": "txt2img-1p4B",
+    "rdm-768x768": "rdm-768x768",
+}
+PARAMETERS = {  # of the denoiser, as counted in the original's own classes
+    "celebahq-ldm-vq-4": 274_056_163,
+    "ffhq-ldm-vq-4": 274_056_163,
+    "lsun_bedrooms-ldm-vq-4": 274_056_163,
+    "lsun_churches-ldm-kl-8": 294_966_916,
+    "cin256-v2": 400_920_579,
+    "cin-ldm-vq-f8": 394_984_196,
+    "txt2img-1p4B": 872_300_484,
+    "text2img256": 403_623_939,
+    "inpainting_big": 387_245_827,
+    "bsr_sr": 113_622_563,
+    "semantic_synthesis256": 215_229_315,
+    "semantic_synthesis512": 215_229_315,
+    "layout2img-openimages256": 246_277_379,
+    "rdm-768x768": 1_335_480_400,
+}
+STABLE_DIFFUSION = {  # file of keys -> denoiser, width of its tokens, input channels
+    "sd-v1-inference": (c.UNet(), 768, 4),
+    "sd2-v2-inference": (c.UNet(head_channels=64, linear_projections=True), 1024, 4),
+    "sd2-v2-inpainting-inference": (c.UNet(head_channels=64, linear_projections=True), 1024, 9),
+}
+
+
+def published(name: str) -> dict[str, tuple[int, ...]]:
+    """Key -> shape; without tables of the process and averages."""
+    lines = gzip.decompress((KEYS / f"{name}.txt.gz").read_bytes()).decode().splitlines()
+    pairs = (line.split(" ") for line in lines)
+    return {key: tuple(int(n) for n in shape.split(",") if n) for key, shape in pairs}
+
+
+def config(name: str) -> c.Experiment:
+    return cli.load_config(ROOT / "configs" / "ldm" / f"{name}.py")
+
+
+def test_every_file_of_keys_and_every_config_is_asked_about():
+    files = {path.name.removesuffix(".txt.gz") for path in KEYS.iterdir()}
+    assert files == PUBLISHED.keys() | STABLE_DIFFUSION.keys()
+    assert {path.stem for path in (ROOT / "configs" / "ldm").glob("*.py")} == PARAMETERS.keys()
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_every_key_has_its_place_and_every_place_its_key(name):
+    found = published(name)
+    wanted = table.shapes(build.build_model_names(config(PUBLISHED[name])).table)
+    assert {key: s for key, s in found.items() if not names.ASIDE.fullmatch(key)} == wanted
+
+
+@pytest.mark.parametrize("name", STABLE_DIFFUSION)
+def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
+    unet, context, i = STABLE_DIFFUSION[name]
+    told = names.ConditionNames(tokens=context, concat=i - 4)
+    first_stage = build.build_original_names(c.KLAutoencoder())
+    assert table.shapes(names.names(unet, 4, 4, first_stage, told).table) == published(name)
+
+
+def shapes_here(experiment: c.Experiment) -> dict[str, tuple[int, ...]]:
+    """Path -> shape of the parameters, by shapes alone."""
+    condition = experiment.condition
+    tokenizer = tokens.learn(["a"], 64, condition.length) if isinstance(condition, c.Text) else None
+    model = build.build_model(experiment, tokenizer)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    params |= {"first_stage": jax.eval_shape(model.first_stage.init, jax.random.key(0))}
+    found = {path: x.shape for path, x in table.flattened(params).items()}
+    return {p: s for p, s in found.items() if p not in ("first_stage/shift", "first_stage/scale")}
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_every_parameter_has_a_row_of_its_shape(name):
+    experiment = config(name)
+    rows = build.build_model_names(experiment).table
+    here = shapes_here(experiment)
+    assert here.keys() == {row.path for row in rows}
+    assert len(rows) == len(here)
+    for row in rows:
+        there = len(row.keys) * math.prod(row.shape)
+        if not row.path.endswith("token/embedding"):  # of the tokenizer
+            assert math.prod(here[row.path]) == there, row.path
+    unet = sum(math.prod(shape) for path, shape in here.items() if path.startswith("denoiser/"))
+    assert unet == PARAMETERS[name]
