@@ -1,0 +1,220 @@
+"""Quality against network calls for every sampler, and against guidance, on the shapes model.
+
+    pip install matplotlib
+    python benchmarks/samplers.py runs/demo --out docs
+
+Draws `--num` pictures for captions held out from training in every cell and writes samplers.csv,
+samplers.png, guidance.csv and guidance.png. Cells that a csv holds already are not drawn again.
+
+- Caption accuracy: the share of captions whose every stated attribute is found in the picture.
+- Frechet distance of 64 features: the pictures' first principal components, those of drawn scenes
+  of the same split. With so few pictures it is not zero for drawn scenes either: the dashed line is
+  the distance of as many further drawn scenes.
+- Network calls: how often a sampler asks the denoiser in a walk, counted while it walks. With
+  guidance each of them costs two passes through the network, alike for all.
+"""
+
+import csv
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from ldm_jax import build, pictures, request, runs, sampling
+from ldm_jax.data import pipeline, transforms
+from ldm_jax.diffusion.samplers.loop import sample
+from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.diffusion.times import pad
+from ldm_jax.metrics.caption_accuracy import caption_scores
+from ldm_jax.metrics.frechet import Moments, frechet_distance, moments
+from ldm_jax.pipelines.generate import in_batches, make_generate
+from ldm_jax.request.condition import inputs as condition_of
+from ldm_jax.sharding import devices
+from ldm_jax.types import Denoised
+
+COMPONENTS = 64
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of the benchmark."""
+
+    run: tyro.conf.Positional[Path]
+    out: Path = Path("docs")
+    num: int = 200
+    batch_size: int = 50
+    calls: tuple[int, ...] = (4, 6, 10, 16, 25, 50)
+    guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
+
+
+def count_calls(trained: runs.Trained, asked: request.Request) -> int:
+    """How often the walk asks its denoiser."""
+    process, calls = trained.model.process, []
+
+    def denoise(z, t):
+        jax.debug.callback(lambda: calls.append(1))
+        return Denoised(z / 2)
+
+    sampler = build.build_sampler(asked.sampler)(**sampling.arguments(asked))
+    z = process.prior_std(jnp.float32(process.T)) * jnp.ones((1, 2, 2, 1))
+    keys = jax.random.split(jax.random.key(0), 1)
+    jax.block_until_ready(sample(sampler, denoise, process, sampling.grid(asked, process), z, keys))
+    jax.effects_barrier()
+    return len(calls)
+
+
+def drawn(data, num: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+    """`num` captions, their pictures and as many others, uint8 [num, H, W, 3]."""
+    source, info = pipeline.open_source(data)
+    if info.num_examples < 2 * num:
+        raise SystemExit(f"--num is {num}: the split has {info.num_examples} scenes, half is most")
+    rows = range(2 * num)
+    images = np.stack(
+        [
+            np.asarray(
+                transforms.resize(
+                    transforms.decode(source[i]["image"], data.background), data.image_size
+                )
+            )
+            for i in rows
+        ]
+    )
+    return [source[i]["text"] for i in rows[:num]], images[:num], images[num:]
+
+
+class Features:
+    """The first principal components of pictures."""
+
+    def __init__(self, images: np.ndarray):
+        x = self._flat(images)
+        self.mean = x.mean(axis=0)
+        self.axes = np.linalg.svd(x - self.mean, full_matrices=False)[2][:COMPONENTS].T
+
+    def __call__(self, images: np.ndarray) -> Moments:
+        return moments((self._flat(images) - self.mean) @ self.axes)
+
+    @staticmethod
+    def _flat(images: np.ndarray) -> np.ndarray:
+        return images.reshape(len(images), -1) / 127.5 - 1.0
+
+
+def main(options: Options) -> None:
+    """Draws what is missing, cell by cell, then the figures."""
+    trained = runs.load(options.run)
+    model, data = trained.model, replace(trained.experiment.data, split="test")
+    texts, images, others = drawn(data, options.num)
+    features = Features(np.concatenate([images, others]))
+    real, floor = features(images), frechet_distance(features(images), features(others))
+    spread = devices("jit")
+
+    def measure(path: Path, cells: list[dict]) -> list[dict]:
+        rows = read(path)
+        done = {(row["sampler"], row["steps"], row["guidance"]) for row in rows}
+        for name in dict.fromkeys(cell["sampler"] for cell in cells):
+            generate = make_generate(model, build.build_sampler(name), data.image_size)
+            for cell in (cell for cell in cells if cell["sampler"] == name):
+                asked = request.resolve(
+                    trained, **cell, num=options.num, prompt=texts, batch_size=options.batch_size
+                )
+                if (name, str(asked.steps), str(asked.guidance)) in done:
+                    continue
+
+                def one_batch(inputs, seeds, asked=asked, generate=generate):
+                    inputs, seeds = spread.split((inputs, seeds))
+                    times = pad(sampling.grid(asked, model.process), model.process.T)
+                    told = sampling.arguments(asked)
+                    return generate(trained.params, inputs, seeds, times, asked.guidance, told)
+
+                found = in_batches(
+                    one_batch,
+                    condition_of(trained, asked),
+                    np.arange(options.num),
+                    options.batch_size,
+                )
+                found = pictures.to_uint8(found)
+                row = {
+                    "sampler": name,
+                    "steps": str(asked.steps),
+                    "guidance": str(asked.guidance),
+                    "network calls": str(count_calls(trained, asked)),
+                    "caption accuracy": f"{caption_scores(found, texts)['caption']:.4f}",
+                    "frechet distance": f"{frechet_distance(features(found), real):.4f}",
+                    "num": str(options.num),
+                }
+                print(row, flush=True)
+                rows.append(row)
+                write(path, rows)
+        return rows
+
+    by_calls = measure(
+        options.out / "samplers.csv",
+        [
+            {"sampler": name, "steps": steps}
+            for name in SAMPLERS
+            for steps in sorted({steps_for(trained, name, calls) for calls in options.calls})
+        ],
+    )
+    by_guidance = measure(
+        options.out / "guidance.csv",
+        [{"sampler": "ddim", "guidance": guidance} for guidance in options.guidances],
+    )
+    print(f"Frechet distance of further drawn scenes: {floor:.4f}")
+    plot(options.out / "samplers.png", by_calls, "sampler", "network calls", floor)
+    plot(options.out / "guidance.png", by_guidance, "sampler", "guidance", floor)
+
+
+def steps_for(trained: runs.Trained, name: str, calls: int) -> int:
+    """The most steps that ask the network no more than `calls` times."""
+    steps = calls
+    while steps > 1 and (
+        count_calls(trained, request.resolve(trained, sampler=name, steps=steps, num=1)) > calls
+    ):
+        steps -= 1
+    return steps
+
+
+def read(path: Path) -> list[dict]:
+    """The cells of a csv; none where it is not there."""
+    if not path.exists():
+        return []
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path: Path, rows: list[dict]) -> None:
+    """The cells as a csv."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def plot(path: Path, rows: list[dict], by: str, against: str, floor: float) -> None:
+    """Both measures side by side, a line for each value of `by`."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
+    for axis, measure in zip(axes, ("caption accuracy", "frechet distance"), strict=True):
+        for i, name in enumerate(dict.fromkeys(row[by] for row in rows)):
+            points = sorted((float(r[against]), float(r[measure])) for r in rows if r[by] == name)
+            style = {"marker": "os^Dvx"[i % 6], "markersize": 4, "linestyle": ["-", "--"][i // 10]}
+            axis.plot(*zip(*points, strict=True), label=name, **style)
+        axis.set(xlabel=against, ylabel=measure, xscale="log" if "calls" in against else "linear")
+        if against == "network calls":
+            axis.set_xticks(ticks := [4, 6, 10, 16, 25, 50], [str(tick) for tick in ticks])
+            axis.minorticks_off()
+    axes[1].axhline(floor, color="black", linestyle=":", linewidth=1)
+    axes[1].set_yscale("log")
+    axes[1].legend(fontsize=7, ncols=2)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))

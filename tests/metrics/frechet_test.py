@@ -1,0 +1,46 @@
+"""The Frechet distance is what theory says of Gaussians."""
+
+import numpy as np
+import pytest
+from scipy import linalg
+
+from ldm_jax.errors import InputError
+from ldm_jax.metrics.frechet import Moments, frechet_distance, moments
+
+RNG = np.random.default_rng(0)
+
+
+def draws(n, d):
+    return RNG.normal(size=(n, d)) @ RNG.normal(size=(d, d)) + RNG.normal(size=d)
+
+
+def test_a_set_is_at_distance_zero_from_itself_in_any_order():
+    x = draws(100, 6)
+    assert abs(frechet_distance(moments(x), moments(RNG.permutation(x)))) < 1e-9
+
+
+def test_gaussians_of_diagonal_covariance_differ_by_their_means_and_standard_deviations():
+    m, n, s, t = RNG.normal(size=(2, 5)).tolist() + RNG.uniform(0.1, 2, size=(2, 5)).tolist()
+    m, n, s, t = (np.asarray(x) for x in (m, n, s, t))
+    found = frechet_distance(Moments(m, np.diag(s**2)), Moments(n, np.diag(t**2)))
+    assert np.isclose(found, np.sum((m - n) ** 2) + np.sum((s - t) ** 2))
+
+
+def test_it_equals_the_formula_with_the_root_of_the_product():
+    a, b = moments(draws(200, 4)), moments(draws(300, 4))
+    root = linalg.sqrtm(a.covariance @ b.covariance).real
+    expected = np.sum((a.mean - b.mean) ** 2) + np.trace(a.covariance + b.covariance - 2 * root)
+    assert np.isclose(frechet_distance(a, b), expected)
+
+
+def test_fewer_examples_than_dimensions_are_no_obstacle():
+    x, y = draws(5, 20), draws(4, 20)
+    apart = frechet_distance(moments(x), moments(y))
+    assert np.isfinite(apart)
+    assert np.isclose(apart, frechet_distance(moments(y), moments(x)))
+    assert abs(frechet_distance(moments(x), moments(x))) < 1e-6
+
+
+def test_one_example_has_no_covariance():
+    with pytest.raises(InputError, match="expected at least 2"):
+        moments(np.zeros((1, 3)))
