@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import config as c
@@ -106,8 +107,8 @@ def build_diffusers_config(description: diffusers.Description) -> dict[str, Any]
             return tiny.diffusers_config(description)
 
 
-def build_process(config: c.Diffusion) -> Process:
-    """The noising process of a config."""
+def build_betas(config: c.Diffusion) -> np.ndarray | None:
+    """The step variances of a discrete process, [T] float64; None for the continuous ones."""
     match config.schedule:
         case "linear":
             table = betas.linear(config.steps, config.beta_start, config.beta_end)
@@ -117,13 +118,21 @@ def build_process(config: c.Diffusion) -> Process:
             table = betas.sqrt(config.steps, config.beta_start, config.beta_end)
         case "cosine":
             table = betas.cosine(config.steps)
+        case _:
+            return None
+    return zero_terminal_snr(table) if config.zero_terminal_snr else table
+
+
+def build_process(config: c.Diffusion) -> Process:
+    """The noising process of a config."""
+    match config.schedule:
         case "edm":
             return EDM(config.steps, config.sigma_min, config.sigma_max, config.rho)
         case "flow":
             return flow.Flow(flow.rectified, config.steps, config.shift)
         case "cosine_flow":
             return flow.Flow(flow.cosine, config.steps, config.shift)
-    return ddpm(zero_terminal_snr(table) if config.zero_terminal_snr else table)
+    return ddpm(build_betas(config))
 
 
 def build_prediction(config: c.Diffusion) -> prediction.Prediction:

@@ -11,6 +11,7 @@ from typing import Any
 
 import grain
 import jax
+import numpy as np
 import orbax.checkpoint as ocp
 
 from ldm_jax.errors import InputError
@@ -48,10 +49,49 @@ def save(checkpoints: ocp.CheckpointManager, state: TrainState, data: Any, force
     )
 
 
-def save_weights(run: Path, params: Params) -> None:
-    """Saves weights from elsewhere as checkpoint 0 of a run, since no update was made."""
-    with manager(run) as checkpoints:
-        checkpoints.save(0, args=ocp.args.Composite(params=ocp.args.StandardSave(params)))
+def save_weights(run: Path, params: Params, ema: Params | None = None) -> None:
+    """Saves weights from elsewhere as checkpoint 0 of a run, since no update was made.
+
+    Args:
+        ema: averages of some parts of params, to be used in their place.
+    """
+    trees = {"params": params, "ema": ema} if ema else {"params": params}
+    registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OneByOne()))
+    handlers = {name: ocp.PyTreeCheckpointHandler(type_handler_registry=registry) for name in trees}
+    with ocp.CheckpointManager(
+        (run / "checkpoints").absolute(),
+        options=ocp.CheckpointManagerOptions(create=False, enable_async_checkpointing=False),
+        item_handlers=handlers,
+    ) as checkpoints:
+        items = {name: ocp.args.PyTreeSave(tree) for name, tree in trees.items()}
+        checkpoints.save(0, args=ocp.args.Composite(**items))
+
+
+class _OneByOne(ocp.type_handlers.NumpyHandler):
+    """Writes one array after the other and copies none, so that a mapped file stays in its file."""
+
+    def __init__(self):
+        super().__init__(deepcopy_host_arrays=False)
+
+    async def _background_serialize(self, values, infos, args=None):
+        for value, info, arg in zip(values, infos, args, strict=True):
+            await super()._background_serialize([value], [info], [arg])
+
+
+def averaged_parts(run: Path) -> set[str]:
+    """The names of the parts of which the newest checkpoint holds averages."""
+    with _newest(run) as (checkpoints, step):
+        return set(checkpoints.item_metadata(step).get("ema") or {})
+
+
+def read_part(run: Path, item: str, part: str) -> Params:
+    """One part of "params" or "ema" in the newest checkpoint, as numpy arrays."""
+    with _newest(run) as (checkpoints, step):
+        there = {part: checkpoints.item_metadata(step)[item][part]}
+        wanted = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), there)
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there)
+        asked = ocp.args.PyTreeRestore(target, restore_args=wanted, partial_restore=True)
+        return checkpoints.restore(step, args=ocp.args.Composite(**{item: asked}))[item][part]
 
 
 def restore(run: Path, target: TrainState, data: Any) -> TrainState:

@@ -166,7 +166,6 @@ def check_diffusion(experiment: c.Experiment) -> None:
     if not isinstance(scale, str) and not 0 < scale < math.inf:
         raise InputError(f"latent_scale is {scale}: expected one, channels or a factor above 0")
     _check_condition(experiment)
-    _check_condition(experiment)
     _check_slots(experiment)
     _check_process(experiment.diffusion)
     _check_loss(experiment.loss, experiment.diffusion)

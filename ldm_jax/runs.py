@@ -5,6 +5,7 @@ RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
 RUN/checkpoints/STEP/    see checkpoint.py
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
+RUN/aside.safetensors    what a converted checkpoint held besides the model
 RUN/first_stage/         the first stage's run, where it was trained on the way
 """
 
@@ -43,10 +44,22 @@ def write(
     _write_whole(run / "config.py", as_python(experiment))
 
 
-def write_imported(run: Path, experiment: FirstStageExperiment, params: Params) -> None:
-    """Writes the run of a first stage that was trained elsewhere."""
+def write_imported(
+    run: Path,
+    experiment: Experiment | FirstStageExperiment,
+    params: Params,
+    ema: Params | None = None,
+    tokenizer: Tokenizer | None = None,
+) -> None:
+    """Writes the run of what was trained elsewhere.
+
+    Args:
+        ema: averages of some parts of params.
+    """
     run.mkdir(parents=True, exist_ok=True)
-    checkpoint.save_weights(run, params)
+    checkpoint.save_weights(run, params, ema)
+    if tokenizer:
+        _write_whole(run / "tokenizer.json", tokenizer.to_str(pretty=True))
     _write_whole(run / "config.py", as_python(experiment))
 
 
@@ -235,9 +248,25 @@ def describe(run: Path) -> Trained:
     step = _latest_step(run)
     tokenizer = None
     if isinstance(experiment.condition, Text):
-        tokenizer = tokens.load(run / "tokenizer.json", experiment.condition.length)
+        tokenizer = load_tokenizer(run, experiment)
     model = build.build_model(experiment, tokenizer)
     return Trained(run, experiment, model, {}, tokenizer, _class_names(run), step)
+
+
+def load_tokenizer(run: Path, experiment: Experiment) -> Tokenizer:
+    """The tokenizer of a run that reads captions.
+
+    Raises:
+        InputError: it has none, as a model that was converted without.
+    """
+    path, condition = run / "tokenizer.json", experiment.condition
+    if not path.exists():
+        raise InputError(
+            f"run '{run}' has no tokenizer.json: expected one of {condition.vocab_size} pieces; "
+            "convert it with --tokenizer, for the published models tokenizer.json or vocab.txt of "
+            "bert-base-uncased"
+        )
+    return tokens.load(path, condition.length)
 
 
 def _latest_step(run: Path) -> int:

@@ -1,11 +1,13 @@
-"""Brings the weights of a first stage in or out.
+"""Brings the weights of a first stage or of a whole model in or out.
 
 python scripts/convert.py CHECKPOINT RUN [--config CONFIG.py]
     a file of the original code (.ckpt, .pth, .pt, .bin, .safetensors), either of the two files of
     a tiny autoencoder, a Stable Diffusion checkpoint, whose first stage is taken, or a folder of
     diffusers becomes a run; what it is, is read from its keys and shapes or its config.json, or
     said by CONFIG.py
-python scripts/convert.py RUN NAME.safetensors
+python scripts/convert.py CHECKPOINT RUN --config configs/ldm/NAME.py [--tokenizer FILE]
+    a whole model of the original code becomes the run of a diffusion model
+python scripts/convert.py RUN NAME.safetensors (or NAME.ckpt)
     writes the weights as the original code names them
 python scripts/convert.py RUN FOLDER
     writes config.json and the weights as diffusers reads them
@@ -24,7 +26,11 @@ class Options:
     """The settings of convert.py."""
 
     config: str | None = None
-    """an experiment whose first stage the checkpoint is"""
+    """an experiment whose first stage the checkpoint is, or all of it"""
+    tokenizer: str | None = None
+    """of a whole model of captions: tokenizer.json, or BERT's vocab.txt"""
+    averages: bool = True
+    """draw samples of a whole model's averaged weights, where there are such"""
 
 
 def main(words: Sequence[str]) -> None:
@@ -39,7 +45,8 @@ def main(words: Sequence[str]) -> None:
     source, destination, *rest = words
     options = cli.override(Options(), rest, "convert.py SOURCE DESTINATION", __doc__)
     config = Path(options.config) if options.config else None
-    conversion.convert(Path(source), Path(destination), config)
+    tokenizer = Path(options.tokenizer) if options.tokenizer else None
+    conversion.convert(Path(source), Path(destination), config, tokenizer, options.averages)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy as np
 
 from ldm_jax.config import UNet
 from ldm_jax.convert.condition import CONDITIONER, ConditionNames
+from ldm_jax.convert.schedule import schedule
 from ldm_jax.convert.table import Renamed, Shape, State, Table, complaints, shapes, under
 from ldm_jax.convert.text import TEXT_UNUSED
 from ldm_jax.convert.unet import unet
@@ -24,20 +25,7 @@ DENOISER = "model.diffusion_model."
 FIRST_STAGE = "first_stage_model."
 EMA = "model_ema."
 SCALE = "scale_factor"
-SCHEDULE = (
-    "betas",
-    "alphas_cumprod",
-    "alphas_cumprod_prev",
-    "sqrt_alphas_cumprod",
-    "sqrt_one_minus_alphas_cumprod",
-    "log_one_minus_alphas_cumprod",
-    "sqrt_recip_alphas_cumprod",
-    "sqrt_recipm1_alphas_cumprod",
-    "posterior_variance",
-    "posterior_log_variance_clipped",
-    "posterior_mean_coef1",
-    "posterior_mean_coef2",
-)
+SCHEDULE = tuple(schedule(np.array([0.5, 0.5])))
 # held by files, and no part of the model: counters, tables, losses, a head that nobody calls
 ASIDE = re.compile(
     rf"{'|'.join(SCHEDULE)}|logvar|{EMA}(decay|num_updates)"

@@ -1,34 +1,61 @@
 """Weights by name, from files and to files."""
 
+import json
+import mmap
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from ldm_jax.convert.torch_file import read_torch, state_dict
+from ldm_jax.convert.torch_writer import content, write_torch
 from ldm_jax.errors import InputError
+
+# of numpy -> of .safetensors
+DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+NUMPY = {theirs: np.dtype(ours) for ours, theirs in DTYPES.items()}
 
 
 class Safetensors(Mapping[str, np.ndarray]):
-    """A .safetensors file, open; an array is read when it is asked for, each time."""
+    """A .safetensors file, open; arrays are views of it, read-only, and read when they are used."""
 
     def __init__(self, path: Path):
-        self._file = safe_open(path, framework="numpy")
-        self._names = frozenset(self._file.keys())
+        with safe_open(path, framework="numpy"):
+            pass  # or else it is damaged
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(size))
+            self._bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        self._start = 8 + size
+        self._entries = {name: e for name, e in entries.items() if name != "__metadata__"}
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._file.get_tensor(name)
+        entry = self._entries[name]
+        start, end = (self._start + offset for offset in entry["data_offsets"])
+        if entry["dtype"] not in NUMPY:
+            raise InputError(f"{name} is of {entry['dtype']}: expected one of {', '.join(NUMPY)}")
+        flat = np.frombuffer(self._bytes[start:end], NUMPY[entry["dtype"]])
+        return flat.reshape(entry["shape"])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._names))
+        return iter(sorted(self._entries))
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._entries)
 
 
 def read_weights(path: str | Path) -> Mapping[str, np.ndarray]:
@@ -57,16 +84,51 @@ def read_weights(path: str | Path) -> Mapping[str, np.ndarray]:
         ) from error
 
 
-def write_weights(path: str | Path, weights: Mapping[str, np.ndarray]) -> None:
-    """Writes a .safetensors file, whole or not at all."""
+def write_weights(
+    path: str | Path,
+    weights: Mapping[str, np.ndarray],
+    forms: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Writes a .safetensors file, or one as PyTorch's by its ending, whole or not at all.
+
+    Weights are asked for one after the other, in the order of their names, as they are written.
+
+    Args:
+        forms: arrays of the same types and shapes, which are asked for first; None: the weights.
+    """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
+    write = write_safetensors if path.suffix == ".safetensors" else write_torch
     try:
-        partial.touch()
-        mode = partial.stat().st_mode  # the package's own file is for its owner alone
-        # the package writes an array's memory as it lies, whatever its strides
-        save_file({name: np.asarray(w, order="C") for name, w in weights.items()}, partial)
-        partial.chmod(mode)
+        with partial.open("wb") as file:
+            write(file, weights, forms or weights)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_safetensors(
+    file: BinaryIO, weights: Mapping[str, np.ndarray], forms: Mapping[str, np.ndarray]
+) -> None:
+    """Length of the header in 8 bytes, the header in JSON, and each array's bytes as it says.
+
+    Wider numbers come first, so that every array lies at a multiple of its number's width.
+    """
+
+    def order(name: str) -> tuple[int, str]:
+        return -forms[name].dtype.itemsize, name
+
+    header, end = {}, 0
+    for name in sorted(weights, key=order):
+        array = forms[name]
+        start, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": DTYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [start, end],
+        }
+    words = json.dumps(header, separators=(",", ":")).encode()
+    words += b" " * (-len(words) % 8)
+    file.write(len(words).to_bytes(8, "little") + words)
+    for name in header:
+        file.write(content(weights[name]))

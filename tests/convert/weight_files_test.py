@@ -1,5 +1,7 @@
 """Weights in files of either kind."""
 
+import zipfile
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -51,6 +53,34 @@ def test_a_view_is_written_in_its_own_order(tmp_path):
     read = read_weights(tmp_path / "w.safetensors")
     for name, view in views.items():
         np.testing.assert_array_equal(read[name], view)
+
+
+def test_pytorchs_files_are_written_too(tmp_path):
+    """As PyTorch loads them, which `torch_file_test.py` tells."""
+    numbers = {"int": np.asarray([3], "i4"), "transposed": WEIGHTS["a"].T}
+    write_weights(tmp_path / "w.ckpt", WEIGHTS | numbers)
+    with zipfile.ZipFile(tmp_path / "w.ckpt") as archive:
+        assert archive.testzip() is None
+        assert {"archive/data.pkl", "archive/version"} <= set(archive.namelist())
+    assert_equal(read_weights(tmp_path / "w.ckpt"), WEIGHTS | numbers)
+
+
+def test_forms_are_asked_for_before_the_weights(tmp_path):
+    asked = []
+
+    class Weights(dict):
+        def __getitem__(self, name):
+            asked.append(name)
+            return super().__getitem__(name)
+
+    for file in ("w.safetensors", "w.pth"):
+        asked.clear()
+        write_weights(
+            tmp_path / file,
+            Weights(a=np.ones(2), b=np.zeros(3)),
+            {"a": np.empty(2), "b": np.empty(3)},
+        )
+        assert asked == ["a", "b"]
 
 
 def test_a_name_that_is_not_there(tmp_path):

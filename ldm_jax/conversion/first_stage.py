@@ -1,9 +1,6 @@
 """First stages from elsewhere as runs, and runs as files that others read."""
 
 import math
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,8 +9,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, cli, runs, training
-from ldm_jax.config import Experiment, FirstStageExperiment
+from ldm_jax import build, runs
+from ldm_jax.config import FirstStageExperiment
+from ldm_jax.conversion.places import FILES, naming, whole
 from ldm_jax.convert import (
     autoencoder,
     diffusers,
@@ -28,7 +26,6 @@ from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
 from ldm_jax.types import Params
 
-SHOWN = 8  # of what is wrong, in the line that stops the tool
 IMAGE_SIZE = 256  # pixels a side, on which the original's first stages were trained
 
 
@@ -41,42 +38,12 @@ class FirstStage(NamedTuple):
     notes: tuple[str, ...] = ()  # where the weights are from, and what is left out
 
 
-def convert(source: Path, destination: Path, config: Path | None = None) -> None:
-    """Imports a checkpoint file or a diffusers folder as a run, or exports a run.
-
-    Raises:
-        InputError: `source` is none of these or does not fit; nothing is written then.
-    """
-    if destination.exists():
-        raise InputError(f"'{destination}' exists: expected the name of something new")
-    cli.check_folder(destination.parent, "DESTINATION")
-    if not source.exists():
-        raise InputError(
-            f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
-        )
-    experiment = None if config is None else _first_stage_config(config)
-    if (source / "config.py").is_file():
-        if experiment:
-            raise InputError("--config is for imports: a run has a config.py of its own")
-        _export(source, destination)
-    else:
-        _import(source, destination, experiment)
-
-
-def _first_stage_config(path: Path) -> FirstStageExperiment:
-    experiment = cli.load_config(path)
-    if isinstance(experiment, Experiment):
-        return training.inherit(experiment.first_stage, experiment.data)
-    return experiment
-
-
 # Into a run
 
 
-def _import(source: Path, run: Path, experiment: FirstStageExperiment | None) -> None:
-    if run.suffix in (".safetensors", ".ckpt", ".pth", ".pt", ".bin"):
-        raise InputError(f"'{run}' is named as a file: expected the name of a folder, for a run")
-    with _naming(source):
+def import_first_stage(source: Path, run: Path, experiment: FirstStageExperiment | None) -> None:
+    """Imports a checkpoint file or a diffusers folder as the run of a first stage."""
+    with naming(source):
         found = open_first_stage(source, experiment)
         params = read_params(found)
     kinds = {str(w.dtype) for w in jax.tree.leaves(params)} - {"float32"}
@@ -93,24 +60,10 @@ def _import(source: Path, run: Path, experiment: FirstStageExperiment | None) ->
         model=found.description.model,
         data=replace(experiment.data, image_size=size),
     )
-    with _whole(run) as unfinished:
+    with whole(run) as unfinished:
         runs.write_imported(unfinished, experiment, params)
     count = sum(len(row.keys) * math.prod(row.shape) for row in found.names)
     print(f"{run}: {count:,} parameters; use them with --first-stage.run {run}")
-
-
-@contextmanager
-def _naming(source: Path) -> Iterator[None]:
-    """Puts the name of what is read before what is wrong with it, and lists what is much."""
-    try:
-        yield
-    except InputError as error:
-        title, *lines = str(error).splitlines()
-        if len(lines) > SHOWN:
-            print(*lines, sep="\n")
-            lines[SHOWN:] = [f"and {len(lines) - SHOWN} more, all listed above"]
-        title = title if title.startswith(str(source)) else f"{source}: {title}"
-        raise InputError("\n".join([title, *lines])) from error
 
 
 def open_first_stage(source: Path, experiment: FirstStageExperiment | None = None) -> FirstStage:
@@ -203,18 +156,14 @@ def read_params(found: FirstStage) -> Params:
 # Out of a run
 
 
-def _export(run: Path, destination: Path) -> None:
-    if destination.suffix in (".ckpt", ".pth", ".pt", ".bin"):
-        raise InputError(
-            f"'{destination}' is named as a PyTorch file: expected NAME.safetensors for the "
-            "original layout, or a folder's name for that of diffusers"
-        )
+def export_first_stage(run: Path, destination: Path) -> None:
+    """Exports the run of a first stage as a file in the original layout, or for diffusers."""
     experiment = runs.load_first_stage_config(run)
     build.build_original_names(experiment.model)  # or there is nothing to write
     params = runs.load_first_stage(run, build.build_first_stage(experiment.model))
     description = describe(experiment, params)
     print(f"{run}: {recognise.described(description.model)}")
-    if destination.suffix == ".safetensors":
+    if destination.suffix in FILES:
         state = to_original(description, params)
         write_weights(destination, state)
         for note in _lost_in_original(description):
@@ -222,7 +171,7 @@ def _export(run: Path, destination: Path) -> None:
         print(f"{destination}: {len(state)} weights in the original layout")
     else:
         settings, state = to_diffusers(description, params)
-        with _whole(destination) as unfinished:
+        with whole(destination) as unfinished:
             diffusers_folder.write(unfinished, settings, state)
         print(f"{destination}: {len(state)} weights in the layout of diffusers")
 
@@ -276,16 +225,3 @@ def to_diffusers(
     layers = autoencoder.identities(state)
     settings = build.build_diffusers_config(description._replace(left_out=layers))
     return settings, autoencoder.without(state, layers)
-
-
-@contextmanager
-def _whole(place: Path) -> Iterator[Path]:
-    """A folder that appears as `place` once it is filled, or not at all."""
-    unfinished = place.with_name(f".{place.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        unfinished.rename(place)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)

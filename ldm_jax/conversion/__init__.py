@@ -1,0 +1,12 @@
+"""Weights from elsewhere as runs, and runs as files that others read.
+
+chosen.py       what is converted into what, from what the two are
+first_stage.py  first stages, alone or inside a larger checkpoint
+model.py        whole latent diffusion models
+places.py       errors that name what was read, folders that are whole
+"""
+
+from ldm_jax.conversion.chosen import convert
+from ldm_jax.convert.autoencoder import Description
+
+__all__ = ["Description", "convert"]

@@ -1,0 +1,69 @@
+"""What is converted into what: read from the two names and what is there."""
+
+from pathlib import Path
+
+from ldm_jax import cli, training
+from ldm_jax.config import Experiment, FirstStageExperiment
+from ldm_jax.conversion.first_stage import export_first_stage, import_first_stage
+from ldm_jax.conversion.model import export_model, holds_model, import_model
+from ldm_jax.conversion.places import FILES
+from ldm_jax.errors import InputError
+
+
+def convert(
+    source: Path,
+    destination: Path,
+    config: Path | None = None,
+    tokenizer: Path | None = None,
+    averages: bool = True,
+) -> None:
+    """Imports a checkpoint file or a diffusers folder as a run, or exports a run.
+
+    Args:
+        config: what is imported: an Experiment and a file with a denoiser are a whole model.
+        tokenizer: for a model of captions.
+        averages: whether a model is to be used with the averages of its weights.
+
+    Raises:
+        InputError: `source` is none of these or does not fit; nothing is written then.
+    """
+    if destination.exists():
+        raise InputError(f"'{destination}' exists: expected the name of something new")
+    cli.check_folder(destination.parent, "DESTINATION")
+    if not source.exists():
+        raise InputError(
+            f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
+        )
+    experiment = None if config is None else cli.load_config(config)
+    if (source / "config.py").is_file():
+        if experiment or tokenizer:
+            option = "--config" if experiment else "--tokenizer"
+            raise InputError(f"{option} is for imports: a run has a config.py of its own")
+        _export(source, destination)
+        return
+    if destination.suffix in FILES:
+        raise InputError(
+            f"'{destination}' is named as a file: expected the name of a folder, for a run"
+        )
+    if isinstance(experiment, Experiment) and holds_model(source):
+        import_model(source, destination, experiment, tokenizer, averages)
+        return
+    if tokenizer:
+        raise InputError(
+            f"--tokenizer is {tokenizer}: expected none, since no model of captions is imported"
+        )
+    if isinstance(experiment, Experiment):
+        experiment = training.inherit(experiment.first_stage, experiment.data)
+    import_first_stage(source, destination, experiment)
+
+
+def _export(run: Path, destination: Path) -> None:
+    if isinstance(cli.load_config(run / "config.py"), FirstStageExperiment):
+        export_first_stage(run, destination)
+        return
+    if destination.suffix not in FILES:
+        raise InputError(
+            f"run '{run}' is a diffusion model: expected NAME.safetensors or NAME.ckpt, or the "
+            "run of a first stage for a folder of diffusers"
+        )
+    export_model(run, destination)

@@ -1,0 +1,278 @@
+"""Whole latent diffusion models from files of the original code as runs, and back."""
+
+import math
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax import build, checkpoint, checks, cli, runs, training
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import Experiment, Text
+from ldm_jax.conversion.places import naming, whole
+from ldm_jax.convert import model, table
+from ldm_jax.convert.schedule import schedule
+from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.errors import InputError
+from ldm_jax.types import Params
+
+ASIDE = "aside.safetensors"
+UNLIKE = 1e-4  # two schedules whose alpha_bar differ by more are not the same
+
+
+def holds_model(source: Path) -> bool:
+    """Whether a file holds a denoiser."""
+    return source.is_file() and any(key.startswith(model.DENOISER) for key in read_weights(source))
+
+
+# Into a run
+
+
+def import_model(
+    source: Path, run: Path, experiment: Experiment, tokenizer: Path | None, averages: bool
+) -> None:
+    """Imports a checkpoint of the original code as the run of a diffusion model.
+
+    Raises:
+        InputError: a key is missing, unexpected or misshapen, and all of them are named; or the
+            file and the config are of other processes, scales or tokenizers.
+    """
+    experiment = _checked(experiment)
+    pieces = _tokenizer(experiment, tokenizer)
+    names = build.build_model_names(experiment)
+    state = read_weights(source)
+    with naming(source):
+        held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
+        if wrong:
+            raise InputError("\n".join(["these weights are not of this model:", *wrong]))
+        _check_schedule(held.aside, experiment)
+        experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
+        params = _tree(names.table, held.weights)
+        ema = {}
+        if held.averages and averages:
+            ema = _tree([row for row in names.table if row.keys[0] in held.averages], held.averages)
+    channels = build.build_first_stage(experiment.first_stage.model).channels
+    scale = np.float32(experiment.latent_scale if held.scale is None else held.scale)
+    for part in ("denoiser", "conditioner"):
+        params.setdefault(part, {})
+    shift = np.zeros(channels, np.float32)
+    params["first_stage"] |= {"shift": shift, "scale": np.full_like(shift, scale)}
+    aside = {**held.aside}
+    with whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, params, ema, pieces)
+        if aside:
+            write_weights(unfinished / ASIDE, aside)
+    _say(source, run, experiment, names, held, bool(ema))
+
+
+def _checked(experiment: Experiment) -> Experiment:
+    """The experiment as its training would see it, where nothing is left to be read from data."""
+    first = training.inherit(experiment.first_stage, experiment.data)
+    experiment = replace(experiment, first_stage=replace(first, run=None))
+    for name in ("num_classes", "vocab_size"):
+        if getattr(experiment.condition, name, 0) is None:
+            raise InputError(
+                f"condition.{name} is None: expected a number, as no data are read here"
+            )
+    checks.check_ranges(experiment)
+    checks.check_diffusion(experiment)
+    if experiment.latent_scale == "channels":
+        raise InputError(
+            "latent_scale is channels: expected one or a number, since the original has one scale"
+        )
+    return experiment
+
+
+def _tokenizer(experiment: Experiment, given: Path | None) -> Tokenizer | None:
+    """The tokenizer given, or the config's own if it is there; None where there is none."""
+    condition = experiment.condition
+    if not isinstance(condition, Text):
+        if given:
+            raise InputError(
+                f"--tokenizer is {given}: expected none, since the config's condition is no Text"
+            )
+        return None
+    own = condition.tokenizer
+    path = given or (Path(own) if own and Path(own).is_file() else None)
+    if path is None:
+        return None
+    found = tokens.load(path, condition.length)
+    if found.get_vocab_size() != condition.vocab_size:
+        raise InputError(
+            f"tokenizer '{path}' has {found.get_vocab_size()} pieces: expected "
+            f"{condition.vocab_size}, as condition.vocab_size"
+        )
+    return found
+
+
+def _check_schedule(aside: table.State, experiment: Experiment) -> None:
+    """Raises InputError where the file was trained with another noising process."""
+    there, betas = aside.get("alphas_cumprod"), build.build_betas(experiment.diffusion)
+    if there is None or betas is None:
+        return
+    here = np.cumprod(1.0 - betas)
+    if there.shape != here.shape or np.max(np.abs(there - here)) > UNLIKE:
+        d = experiment.diffusion
+        raise InputError(
+            f"alphas_cumprod ends at {there[-1]:.3g} after {len(there)} steps: expected "
+            f"{here[-1]:.3g} after {len(here)}, as by the config's diffusion ({d.schedule} from "
+            f"{d.beta_start} to {d.beta_end})"
+        )
+
+
+def _scale(found: float | None, experiment: Experiment) -> Any:
+    """The config's latent_scale: "one" where the file says what was measured."""
+    if found is not None:
+        return "one"
+    if experiment.latent_scale == "one":
+        raise InputError(
+            "scale_factor is missing, and the config's latent_scale is one: expected either the "
+            "scale in the file or a number as latent_scale, such as 1.0 for VQ first stages"
+        )
+    return experiment.latent_scale
+
+
+def _tree(names: table.Table, state: table.State) -> Params:
+    """The parameters, float32; those that need no joining are views of what `state` gives."""
+    flat = {}
+    for row in names:
+        parts = [row.layout.to_here(np.asarray(state[key])) for key in row.keys]
+        weight = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+        if not jnp.issubdtype(weight.dtype, jnp.floating):
+            raise InputError(f"{row.keys[0]} is of {weight.dtype}: expected float32 or float16")
+        flat[row.path] = np.asarray(weight, np.float32)
+    return table.nested(flat)
+
+
+def _say(
+    source: Path,
+    run: Path,
+    experiment: Experiment,
+    names: model.Names,
+    held: model.Parts,
+    averaged: bool,
+) -> None:
+    """Prints what was imported, and what became of the rest."""
+    sizes = dict.fromkeys(("denoiser", "conditioner", "first_stage"), 0)
+    for row in names.table:
+        sizes[row.path.split("/")[0]] += len(row.keys) * math.prod(row.shape)
+    print(f"{source}: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
+    if averaged:
+        print("the averages of the denoiser's weights (model_ema.*) are what samples are drawn of")
+    elif held.averages:
+        print("the averages of the denoiser's weights (model_ema.*) are left out")
+    else:
+        print("there are no averages of the denoiser's weights (model_ema.*): the last ones count")
+    kinds = sorted({str(held.weights[key].dtype) for key in held.weights} - {"float32"})
+    if kinds:
+        print(f"weights of {', '.join(kinds)} become float32")
+    if held.aside:
+        print(f"{len(held.aside)} entries that no model reads are kept in {run / ASIDE}")
+    missing = isinstance(experiment.condition, Text) and not (run / "tokenizer.json").exists()
+    if missing:
+        print(
+            "there is no tokenizer: sampling takes --tokenizer here, tokenizer.json or vocab.txt "
+            "of bert-base-uncased for the published models"
+        )
+    print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py --run {run}")
+
+
+# Out of a run
+
+
+class Checkpoint(Mapping[str, np.ndarray]):
+    """The original's state dict of a checkpoint; parts are read when asked for, one at a time."""
+
+    def __init__(self, rows: dict[str, tuple[str, table.Row]], read: Callable[[str, str], Params]):
+        """rows: key -> item of the checkpoint and the key's row; read: (item, part) -> params."""
+        self._rows, self._read = rows, read
+        self._open, self._flat = ("", ""), {}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        item, row = self._rows[key]
+        part, _, path = row.path.partition("/")
+        if self._open != (item, part):
+            self._flat = {}  # before more is read
+            self._open, self._flat = (item, part), table.flattened(self._read(item, part))
+        split = np.split(self._flat[path], len(row.keys), axis=-1)
+        return row.layout.to_original(split[row.keys.index(key)], row.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def export_model(run: Path, destination: Path) -> None:
+    """Exports the run of a diffusion model as a file of the original code.
+
+    Raises:
+        InputError: the original has no such model.
+    """
+    experiment = _with_own_vocabulary(run, cli.load_config(run / "config.py"))
+    betas = build.build_betas(experiment.diffusion)
+    if betas is None:
+        raise InputError(
+            f"run '{run}' has diffusion.schedule {experiment.diffusion.schedule}: expected one of "
+            "linear, scaled_linear, sqrt and cosine, since the original has no other"
+        )
+    if experiment.latent_scale == "channels":
+        raise InputError(
+            f"run '{run}' has latent_scale channels: expected one or a number, since the original "
+            "multiplies latents by one number"
+        )
+    averaged, trained_here = checkpoint.averaged_parts(run), checkpoint.latest_step(run) > 0
+    rows = _rows(build.build_model_names(experiment), averaged, trained_here)
+    held: dict[str, np.ndarray] = schedule(betas)
+    if (run / ASIDE).exists():
+        aside = read_weights(run / ASIDE)
+        held = {name: aside[name] for name in aside}
+    if experiment.latent_scale == "one":
+        scale = checkpoint.read_part(run, "params", "first_stage")["scale"]
+        held[model.SCALE] = np.asarray(scale[0])
+    forms = held | {
+        key: np.broadcast_to(np.float32(0), row.shape) for key, (_, row) in rows.items()
+    }
+    weights = ChainMap(held, Checkpoint(rows, lambda *part: checkpoint.read_part(run, *part)))
+    write_weights(destination, weights, forms)
+    if trained_here and averaged:
+        print("the averaged weights are written, as the weights")
+    if experiment.latent_scale != "one":
+        print(f"scale_factor is {experiment.latent_scale}, which the original's config says")
+    print(f"{destination}: {len(forms)} weights in the original layout")
+
+
+def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
+    """The experiment with as many word pieces as the run's tokenizer has learned."""
+    if not isinstance(experiment.condition, Text) or not (run / "tokenizer.json").exists():
+        return experiment
+    pieces = runs.load_tokenizer(run, experiment).get_vocab_size()
+    return replace(experiment, condition=replace(experiment.condition, vocab_size=pieces))
+
+
+def _rows(
+    names: model.Names, averaged: set[str], trained_here: bool
+) -> dict[str, tuple[str, table.Row]]:
+    """Key -> the item of the checkpoint that has its weight, and its row.
+
+    What was imported goes out as it came in; of what was trained here, the averages count.
+    """
+    rows = {}
+    for row in names.table:
+        part = row.path.partition("/")[0]
+        item = "ema" if trained_here and part in averaged else "params"
+        rows |= dict.fromkeys(row.keys, (item, row))
+        if part in averaged and not trained_here:
+            average = row._replace(keys=tuple(map(model.averaged_key, row.keys)))
+            rows |= dict.fromkeys(average.keys, ("ema", average))
+    for copy, key in names.copies.items():
+        item, row = rows[key]
+        there = tuple(model.CONDITIONER + k.removeprefix(model.FIRST_STAGE) for k in row.keys)
+        rows[copy] = (item, row._replace(keys=there))
+    return rows

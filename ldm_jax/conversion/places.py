@@ -1,0 +1,38 @@
+"""Where conversions read and write: what is wrong is named, and what is written is whole."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ldm_jax.errors import InputError
+
+SHOWN = 8  # of what is wrong, in the line that stops the tool
+FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
+
+
+@contextmanager
+def naming(source: Path) -> Iterator[None]:
+    """Puts the name of what is read before what is wrong with it, and lists what is much."""
+    try:
+        yield
+    except InputError as error:
+        title, *lines = str(error).splitlines()
+        if len(lines) > SHOWN:
+            print(*lines, sep="\n")
+            lines[SHOWN:] = [f"and {len(lines) - SHOWN} more, all listed above"]
+        title = title if title.startswith(str(source)) else f"{source}: {title}"
+        raise InputError("\n".join([title, *lines])) from error
+
+
+@contextmanager
+def whole(place: Path) -> Iterator[Path]:
+    """A folder that appears as `place` once it is filled, or not at all."""
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        unfinished.rename(place)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
