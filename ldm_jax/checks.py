@@ -234,6 +234,12 @@ def _check_slots(experiment: c.Experiment) -> None:
             f"condition.drop is {condition.drop}: expected 0 where condition.null is False, since "
             "there is nothing to show in place of a label"
         )
+    guidance = experiment.sampling.guidance
+    if isinstance(condition, c.Label) and not condition.null and guidance != 1.0:
+        raise InputError(
+            f"sampling.guidance is {guidance}: expected 1 where condition.null is False, since "
+            "guidance compares with no label"
+        )
 
 
 def _check_process(diffusion: c.Diffusion) -> None:

@@ -179,7 +179,7 @@ def _say(
             "there is no tokenizer: sampling takes --tokenizer here, tokenizer.json or vocab.txt "
             "of bert-base-uncased for the published models"
         )
-    print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py --run {run}")
+    print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py {run}")
 
 
 # Out of a run

@@ -52,5 +52,10 @@ def check_guidance(request: Request, trained: runs.Trained) -> None:
         "--guidance-interval": bool(levels),
     }
     guided = request.guidance != 1.0 and trained.model.conditioner.keys
+    if guided and not getattr(trained.experiment.condition, "null", True):
+        raise InputError(
+            f"--guidance is {request.guidance}: expected 1, since this model has no class for no "
+            "label (condition.null is False)"
+        )
     for name in (name for name, given in options.items() if given and not guided):
         raise InputError(f"{name} does nothing without guidance: expected --guidance other than 1")

@@ -4,7 +4,8 @@
 
 GOLDEN holds an npz a configuration with the original's inputs and outputs, KEYS a json a
 configuration with its state-dict keys and their shapes. Weights are drawn from the keys, so neither
-torch nor a checkpoint is needed. The largest configuration takes about 12 GB of memory.
+torch nor a checkpoint is needed. The largest configuration takes about 12 GB of memory. Three of
+the zoo have references of `make_full_size.py`, in whose folder are both the npz and the json.
 """
 
 import argparse
@@ -20,12 +21,14 @@ import jax
 import networks
 import numpy as np
 
+from ldm_jax import build, cli
 from ldm_jax import config as c
 from ldm_jax.convert import autoencoder as autoencoder_names
 from ldm_jax.convert import table as tables
 from ldm_jax.convert import text as text_names
 from ldm_jax.convert import unet as unet_names
 
+CONFIGS = Path(__file__).parents[2] / "configs" / "ldm"
 TOLERANCE = 1e-4  # of the largest reference
 
 
@@ -59,11 +62,22 @@ def unet(config: c.UNet, i: int, o: int, context: int | None = None) -> Part:
     return Part("model.diffusion_model.", network, table, inputs, ("y",))
 
 
-def text(dim: int) -> Part:
-    """A BERT-style encoder of the original's depth and vocabulary."""
-    config = c.Text(dim=dim, layers=32, num_heads=8, head_dim=64, length=77, vocab_size=30522)
+def transformer(config: c.Text | c.Layout) -> Part:
+    """A BERT-style encoder."""
     network, table = networks.text_transformer(config), text_names.text_transformer(config)
     return Part("cond_stage_model.", network, table, ("ids",), ("tokens",), text_names.TEXT_UNUSED)
+
+
+def whole(name: str) -> tuple[Part, ...]:
+    """The parts of a model in configs/ldm, where they are networks."""
+    experiment = cli.load_config(CONFIGS / f"{name}.py")
+    stage = experiment.first_stage.model
+    z, told = stage.z_channels, build.build_condition_names(experiment.condition, stage.z_channels)
+    parts = [unet(experiment.model, z + told.concat, z, told.tokens)]
+    if isinstance(experiment.condition, c.Text | c.Layout):
+        parts.append(transformer(experiment.condition))
+    kinds = {c.KLAutoencoder: first_stage, c.VQAutoencoder: quantised}
+    return (*parts, kinds[type(stage)](stage))
 
 
 _f4 = c.KLAutoencoder(channel_mults=(1, 2, 4), z_channels=3)
@@ -77,24 +91,8 @@ _vq8 = c.VQAutoencoder(
 _vq16 = c.VQAutoencoder(
     channel_mults=(1, 1, 2, 2, 4), z_channels=8, codebook_size=16384, attention_factors=(16,)
 )
-_celebahq = c.UNet(224, (1, 2, 3, 4), attention_factors=(8, 4, 2), head_channels=32)
-_cin_v2 = c.UNet(192, (1, 2, 3, 5), attention_factors=(8, 4, 2), num_heads=1)
-_cin = c.UNet(256, (1, 2, 4), attention_factors=(4, 2, 1), head_channels=32)
-_text2img = c.UNet(192, (1, 2, 3, 5), attention_factors=(8, 4, 2), head_channels=32)
-_txt2img = c.UNet(320, (1, 2, 4, 4), attention_factors=(4, 2, 1), num_heads=8)
-_semantic = c.UNet(128, (1, 4, 8), attention_factors=(32, 16, 8), num_heads=8)
-_churches = c.UNet(
-    192,
-    (1, 2, 2, 4, 4),
-    attention_factors=(1, 2, 4, 8),
-    num_heads=8,
-    scale_shift=True,
-    resample_blocks=True,
-)
-_sd2 = c.UNet(
-    320, (1, 2, 4, 4), attention_factors=(4, 2, 1), head_channels=64, linear_projections=True
-)
-_rdm = c.UNet(448, (1, 2, 3, 4), attention_factors=(4, 2, 1), head_channels=32)
+_sd1 = c.UNet()
+_sd2 = c.UNet(head_channels=64, linear_projections=True)
 
 # The parts of each configuration that this project has.
 ZOO = {
@@ -105,18 +103,21 @@ ZOO = {
     "first-stage-vq-f4-noattn": (quantised(_vq4_noattn, prefix=""),),
     "first-stage-vq-f8": (quantised(_vq8, prefix=""),),
     "first-stage-vq-f16": (quantised(_vq16, prefix=""),),
-    "ldm-celebahq-ldm-vq-4": (unet(_celebahq, 3, 3), quantised(_vq4)),
-    "ldm-cin256-v2": (unet(_cin_v2, 3, 3, 512), quantised(_vq4)),
-    "ldm-cin256": (unet(_cin, 4, 4, 512), quantised(_vq8)),
-    "ldm-cin-ldm-vq-f8": (unet(_cin, 4, 4, 512), quantised(_vq8)),
-    "ldm-text2img256": (unet(_text2img, 3, 3, 640), text(640), quantised(_vq4)),
-    "ldm-txt2img-1p4B-eval": (unet(_txt2img, 4, 4, 1280), text(1280), first_stage(_f8)),
-    "ldm-lsun_churches-ldm-kl-8": (unet(_churches, 4, 4), first_stage(_f8)),
-    "ldm-semantic_synthesis256": (unet(_semantic, 6, 3), quantised(_vq4)),
-    "sd-v1-inference": (unet(_txt2img, 4, 4, 768), first_stage(_f8)),
+    "ldm-celebahq-ldm-vq-4": whole("celebahq-ldm-vq-4"),
+    "ldm-cin256-v2": whole("cin256-v2"),
+    "ldm-cin256": whole("cin-ldm-vq-f8"),
+    "ldm-cin-ldm-vq-f8": whole("cin-ldm-vq-f8"),
+    "ldm-text2img256": whole("text2img256"),
+    "ldm-txt2img-1p4B-eval": whole("txt2img-1p4B"),
+    "ldm-lsun_churches-ldm-kl-8": whole("lsun_churches-ldm-kl-8"),
+    "ldm-semantic_synthesis256": whole("semantic_synthesis256"),
+    "ldm-inpainting_big": whole("inpainting_big"),
+    "ldm-bsr_sr": whole("bsr_sr"),
+    "ldm-layout2img-openimages256": whole("layout2img-openimages256"),
+    "rdm-768x768": whole("rdm-768x768"),
+    "sd-v1-inference": (unet(_sd1, 4, 4, 768), first_stage(_f8)),
     "sd2-v2-inference": (unet(_sd2, 4, 4, 1024), first_stage(_f8)),
     "sd2-v2-inpainting-inference": (unet(_sd2, 9, 4, 1024), first_stage(_f8)),
-    "rdm-768x768": (unet(_rdm, 16, 16, 768), first_stage(_f16)),
 }
 
 
