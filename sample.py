@@ -15,7 +15,7 @@ from typing import Annotated
 import tyro
 
 from ldm_jax import cli, prior_request, request, runs, sampling
-from ldm_jax.config import GridName, SamplerName
+from ldm_jax.config import GridName, SamplerName, ScheduleName
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
 
@@ -37,7 +37,7 @@ class Pictures:
     seed: int = 0
     prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
     label: Annotated[tuple[str, ...], tyro.conf.arg(metavar="L ...")] = ()
-    """classes, by number or by name"""
+    """classes, by number or by name; of the model, or of the classifier that guides it"""
     latents: str | None = None
     """a .npy of standard normal noise [N, h, w, c] to start from"""
     tile: int | None = None
@@ -56,6 +56,17 @@ class Guided:
     """0 to 1, how much of the standard deviation that guidance adds is taken back"""
     guidance_interval: Annotated[tuple[float, ...], tyro.conf.arg(metavar="LOW HIGH")] = ()
     """levels of noise, sigma / alpha, between which there is guidance"""
+    guidance_schedule: ScheduleName | None = None
+    """how guidance goes from noise to data, its mean as asked; Wang et al. 2024; constant where not
+    given"""
+    compose: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
+    """prompts, all of which each picture is to show; Liu et al. 2022"""
+    compose_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar="W ...")] = ()
+    """how much each counts, times the guidance; 1 where not given, negative to stay away from it"""
+    classifier: str | None = None
+    """run of a classifier of noised latents, which guides to --label; Dhariwal and Nichol 2021"""
+    classifier_scale: float | None = None
+    """how much, 1 where not given"""
     threshold: float | None = None
     """dynamic thresholding: largest size of a latent, such as 3"""
     init_image: str | None = None
@@ -64,6 +75,16 @@ class Guided:
     """how much it is noised, more than 0 to 1; 0.75 where not given, 1 with a mask"""
     mask: str | None = None
     """a picture that is white where the first is to be made anew"""
+    resample: int | None = None
+    """with a mask, how often each few steps are taken, so that both parts fit; Lugmayr et al. 2022
+    (RePaint)"""
+    jump_length: int | None = None
+    """how many steps those are; 10 where not given"""
+    invert: bool | None = None
+    """True: start from the noise behind the picture, which is written to latents.npy; Song, Meng
+    and Ermon 2021 (DDIM inversion)"""
+    source: str | None = None
+    """prompt or label of what is inverted; none where not given"""
 
 
 @dataclass(frozen=True)
@@ -124,9 +145,9 @@ def main(words: Sequence[str]) -> None:
     out = Path(given or Path(run) / f"samples-seed{wanted.seed}")
     cli.check_folder(out, "--out")
     trained = runs.with_weights(described)
-    images = kind.draw(trained, wanted)
-    kind.write(out, images, trained, wanted)
-    print(f"{len(images)} pictures in {out}, together in {out / 'grid.png'}")
+    drawn = kind.draw(trained, wanted)
+    kind.write(out, drawn, trained, wanted)
+    print(f"{len(drawn.images)} pictures in {out}, together in {out / 'grid.png'}")
 
 
 if __name__ == "__main__":

@@ -337,6 +337,7 @@ SamplerName = Literal[
     "unipc",
     "lcm",
 ]
+ScheduleName = Literal["constant", "linear", "cosine"]  # of guidance
 GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "exponential"]
 
 

@@ -80,8 +80,8 @@ def _shape(trained: runs.TrainedFirstStage, asked: Request) -> tuple[int, int, i
     return asked.num, side, side, trained.model.channels
 
 
-def draw(trained: runs.TrainedFirstStage, asked: Request) -> np.ndarray:
-    """The pictures of a request, uint8 [num, H, W, 3]."""
+def draw(trained: runs.TrainedFirstStage, asked: Request) -> request.Drawn:
+    """The pictures of a request."""
     shape = _shape(trained, asked)
     if asked.latents:
         z = request.load_latents(asked.latents, shape)
@@ -96,9 +96,10 @@ def draw(trained: runs.TrainedFirstStage, asked: Request) -> np.ndarray:
         return decode(trained.params, spread.split(chosen["z"]))
 
     seeds = np.arange(asked.num)  # of no use: the latents are given
-    return pictures.to_uint8(in_batches(one_batch, {"z": np.asarray(z)}, seeds, asked.batch_size))
+    images = in_batches(one_batch, {"z": np.asarray(z)}, seeds, asked.batch_size)
+    return request.Drawn(pictures.to_uint8(images))
 
 
-def write(out: Path, images: np.ndarray, trained: runs.TrainedFirstStage, asked: Request) -> None:
+def write(out: Path, drawn: request.Drawn, trained: runs.TrainedFirstStage, asked: Request) -> None:
     """Writes what `request.write` does, a row of the grid for each walk."""
-    request.write(out, images, trained, asked, columns=asked.interpolate)
+    request.write(out, drawn, trained, asked, columns=asked.interpolate)

@@ -5,6 +5,10 @@ python scripts/evaluate.py captions RUN [--num 200] [--out DIR] [sampling option
     held out from training, reads them, and prints the share that shows all that its caption says
 python scripts/evaluate.py bound RUN [--split test] [--num N] [--draws 10]
     the bound of a variational autoencoder on the log-probability of images, in nats and in bits
+python scripts/evaluate.py bits RUN DATA [--num 64] [--out DIR] [options]
+    how probable a diffusion model finds the latents of images of DATA, in bits per dimension of the
+    latents (not of pixels): by the variational bound, with its term at each time, and by the
+    probability flow
 python scripts/evaluate.py first-stage RUN DATA [--num 1000] [--out DIR] [options]
     encodes and decodes images of DATA (a folder, tfds:NAME or shapes) with the first stage of RUN,
     and prints PSNR, SSIM and LPIPS of what comes back, the statistics of its latents, and their KL
@@ -15,6 +19,7 @@ from collections.abc import Sequence
 
 from ldm_jax import cli
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate.bits import bits
 from ldm_jax.evaluate.bound import bound
 from ldm_jax.evaluate.captions import captions
 from ldm_jax.evaluate.first_stage import first_stage
@@ -22,6 +27,7 @@ from ldm_jax.evaluate.first_stage import first_stage
 TOOLS = {  # name -> what to call, and what its first words are
     "captions": (captions, "RUN"),
     "bound": (bound, "RUN"),
+    "bits": (bits, "RUN DATA"),
     "first-stage": (first_stage, "RUN DATA"),
 }
 

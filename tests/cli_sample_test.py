@@ -7,19 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import build, checkpoint, cli, request, runs, sampling
-from ldm_jax.config import Label
-from ldm_jax.data import pipeline
+from ldm_jax import build, cli, request, runs, sampling
 from ldm_jax.diffusion import times
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import minimise, new_state
 
 TOOL = Path(__file__).parents[1] / "sample.py"
 spec = importlib.util.spec_from_file_location("sample_tool", TOOL)
@@ -28,26 +23,6 @@ spec.loader.exec_module(sample)
 
 CLASSES = sorted(tiny.COLORS)  # blue, green, grey, red
 LATENT = (4, 4, 2)  # of one picture
-
-
-@pytest.fixture(scope="module")
-def class_run(image_folder, tmp_path_factory):
-    """A run of class labels with random weights: a network's first answers are all zero."""
-    run = tmp_path_factory.mktemp("runs") / "classes"
-    condition = Label(num_classes=len(CLASSES), dim=8)
-    experiment = tiny.experiment(image_folder, condition=condition)
-    source, info = pipeline.open_source(experiment.data)
-    model = build.build_model(experiment, None)
-    params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
-    params["conditioner"] = jax.tree.map(lambda x: 5.0 * x, params["conditioner"])  # seen clearly
-    state = new_state(
-        params, optimizer(experiment.optim, 1), minimise(None, ("denoiser", "conditioner"))
-    )
-    data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
-    runs.write(run, experiment, None, info)
-    with checkpoint.manager(run) as saves:
-        checkpoint.save(saves, state, data)
-    return run
 
 
 @pytest.fixture(autouse=True)
@@ -137,6 +112,16 @@ def says(message: str, fragments: list[str]) -> None:
         ("--guidance-interval 3 1", ["--guidance-interval is 3 1", "lower first"]),
         ("--guidance-interval 3", ["--guidance-interval is 3", "two levels"]),
         ("--threshold 0", ["--threshold is 0", "more than 0"]),
+        ("--guidance-schedule step", ["--guidance-schedule", "'step'", "'cosine'"]),
+        ("--guidance-schedule linear --guidance 1", ["does nothing", "--guidance other than 1"]),
+        ("--compose cat", ["--compose 'cat'", "class labels", "condition=Text()"]),
+        ("--compose-weights 1", ["--compose-weights 1", "--compose, too"]),
+        ("--classifier-scale 2", ["--classifier-scale is 2", "--classifier RUN, too"]),
+        ("--classifier no", ["run 'no' does not exist"]),
+        ("--resample 3", ["--resample is 3 without a mask", "--mask"]),
+        ("--jump-length 3", ["--jump-length is 3 without a mask", "--mask"]),
+        ("--invert True", ["--invert is True without an image", "--init-image"]),
+        ("--source red", ["--source 'red'", "--init-image and --invert True"]),
         ("--strength 0.5", ["--strength is 0.5", "--init-image"]),
         ("--mask m.png", ["--mask is m.png", "--init-image"]),
         ("--init-image no.png", ["--init-image 'no.png' does not exist"]),

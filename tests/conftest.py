@@ -8,7 +8,11 @@ import jax
 import pytest
 import tiny
 
-from ldm_jax import training
+from ldm_jax import build, checkpoint, runs, training
+from ldm_jax.config import Label
+from ldm_jax.data import pipeline
+from ldm_jax.train.optim import optimizer
+from ldm_jax.train.state import minimise, new_state
 
 # the tests compile far more than they compute
 jax.config.update("jax_disable_most_optimizations", True)
@@ -34,4 +38,25 @@ def trained_run(image_folder, tmp_path_factory):
     """The run of `tiny.experiment`, both stages trained without a pause; not to be changed."""
     run = tmp_path_factory.mktemp("runs") / "tiny"
     training.train(tiny.with_pictures(tiny.experiment(image_folder)), run)
+    return run
+
+
+@pytest.fixture(scope="session")
+def class_run(image_folder, tmp_path_factory):
+    """A run of class labels with random weights: a network's first answers are all zero. Not to be
+    changed."""
+    run = tmp_path_factory.mktemp("runs") / "classes"
+    condition = Label(num_classes=len(tiny.COLORS), dim=8)
+    experiment = tiny.experiment(image_folder, condition=condition)
+    source, info = pipeline.open_source(experiment.data)
+    model = build.build_model(experiment, None)
+    params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
+    params["conditioner"] = jax.tree.map(lambda x: 5.0 * x, params["conditioner"])  # seen clearly
+    state = new_state(
+        params, optimizer(experiment.optim, 1), minimise(None, ("denoiser", "conditioner"))
+    )
+    data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
+    runs.write(run, experiment, None, info)
+    with checkpoint.manager(run) as saves:
+        checkpoint.save(saves, state, data)
     return run

@@ -42,10 +42,11 @@ def captions(run: str, words: Sequence[str], description: str) -> None:
     texts = pipeline.captions(source, options.num)
     settings = {name: value for name, value in vars(options).items() if name != "out"}
     wanted = request.resolve(trained, **settings, prompt=texts)
-    images = request.draw(trained, wanted)
+    drawn = request.draw(trained, wanted)
+    images = drawn.images
     scores = caption_scores(images, texts)
     out = Path(options.out or Path(run) / "captions")
-    request.write(out, images, trained, wanted)
+    request.write(out, drawn, trained, wanted)
     shown = min(len(images), 24)
     pictures.save(out / "grid.png", pictures.captioned(images[:shown], texts[:shown]))
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")

@@ -9,13 +9,24 @@ import numpy as np
 
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.blend import blend
+from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guidance
+from ldm_jax.diffusion.guidance.classifier import log_probability
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.composition import composition
 from ldm_jax.diffusion.guidance.rescale import rescale
-from ldm_jax.diffusion.guidance.scale import constant, interval
+from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
 from ldm_jax.diffusion.guidance.threshold import threshold
 from ldm_jax.diffusion.process import add_noise
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
-from ldm_jax.types import Array, Batch, LatentDiffusion, Params, Sampler
+from ldm_jax.types import (
+    Array,
+    Batch,
+    Denoise,
+    LatentClassifier,
+    LatentDiffusion,
+    Params,
+    Sampler,
+)
 
 
 class Told(NamedTuple):
@@ -27,6 +38,10 @@ class Told(NamedTuple):
     limit:    scalar, of the latents, see `guidance.threshold`
     image:    [B, size, size, 3] to start from, noised to the first time of the grid
     mask:     [B, size, size, 1], 1 where `image` is to be made anew, 0 where it stays
+    weights:  [n], how much each of n conditions counts that are composed, times the guidance; the
+              inputs are then [B, n, ...]
+    classes:  [B] int32, those that the classifier is to see
+    classifier_scale: scalar, see `guidance.classifier`
     """
 
     negative: Batch | None = None
@@ -35,13 +50,20 @@ class Told(NamedTuple):
     limit: Array | None = None
     image: Array | None = None
     mask: Array | None = None
+    weights: Array | None = None
+    classes: Array | None = None
+    classifier_scale: Array | None = None
 
 
 NOTHING = Told()
 
 
 def make_generate(
-    model: LatentDiffusion, sampler: Callable[..., Sampler], size: int
+    model: LatentDiffusion,
+    sampler: Callable[..., Sampler],
+    size: int,
+    classifier: LatentClassifier | None = None,
+    schedule: str = "constant",
 ) -> Callable[..., Array]:
     """A compiled function (params, inputs, seeds, grid, guidance, options, noise, told) -> images.
 
@@ -52,6 +74,8 @@ def make_generate(
         model: the model whose params the function takes.
         sampler: options -> Sampler, such as those of `diffusion.samplers.names`.
         size: pixels a side of the images.
+        classifier: that guides, of params["classifier"].
+        schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
     """
     side = size // model.first_stage.factor
 
@@ -82,7 +106,7 @@ def make_generate(
         if noise is None:
             noise = normal_like(start_keys, jnp.zeros(shape))
 
-        def denoise(inputs):
+        def denoise(inputs: Batch) -> Denoise:
             cond = model.condition(params, inputs)
 
             def network(z, steps):
@@ -90,16 +114,14 @@ def make_generate(
 
             return denoiser(network, model.process, model.prediction)
 
-        guided = denoise(inputs)
-        if model.conditioner.keys:
-            scale, adjust = constant(guidance), None
-            untold = model.conditioner.null(*shape[:3])
-            if told.interval is not None:
-                scale = interval(scale, model.process, *told.interval)
-            if told.rescale is not None:
-                adjust = rescale(told.rescale, model.process, model.prediction)
-            untold = denoise(untold if told.negative is None else told.negative)
-            guided = classifier_free(guided, untold, scale, adjust)
+        guided = _towards_condition(model, denoise, inputs, shape[:3], guidance, told, schedule)
+        if told.classes is not None:
+
+            def judge(z, steps):
+                return classifier.network(params["classifier"], z, steps)
+
+            log_p = log_probability(judge, model.process, told.classes)
+            guided = classifier_guidance(guided, model.process, log_p, told.classifier_scale)
         if told.limit is not None:
             guided = threshold(guided, told.limit)
         z = model.process.prior_std(grid[0]) * noise
@@ -116,6 +138,33 @@ def make_generate(
         return images
 
     return jax.jit(generate)
+
+
+def _towards_condition(
+    model: LatentDiffusion,
+    denoise: Callable[[Batch], Denoise],
+    inputs: Batch,
+    places: tuple[int, int, int],
+    guidance: Array,
+    told: Told,
+    schedule: str,
+) -> Denoise:
+    """The denoiser that knows the inputs, guided from the null (of [B, h, w]) to them."""
+    if not model.conditioner.keys:
+        return denoise(inputs)
+    null = model.conditioner.null(*places)
+    if told.weights is not None:
+        each = [
+            denoise({name: x[:, i] for name, x in inputs.items()}) for i in range(len(told.weights))
+        ]
+        return composition(denoise(null), each, guidance * told.weights)
+    scale, adjust = SCHEDULES[schedule](guidance, model.process), None
+    if told.interval is not None:
+        scale = interval(scale, model.process, *told.interval)
+    if told.rescale is not None:
+        adjust = rescale(told.rescale, model.process, model.prediction)
+    untold = denoise(null if told.negative is None else told.negative)
+    return classifier_free(denoise(inputs), untold, scale, adjust)
 
 
 def for_latents(mask: Array, factor: int) -> Array:

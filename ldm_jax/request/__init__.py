@@ -1,10 +1,11 @@
 """A request for pictures: checked, drawn from a trained model, and written with its report.
 
 wanted.py     everything that decides which pictures are drawn
-checked.py    from the words of sample.py to such a request, by the next four:
+checked.py    from the words of sample.py to such a request, by the next six:
 condition.py  prompts and labels
 walk.py       sampler, grid and its options
-guidance.py   what else guides
+guidance.py   what else guides; classifier.py
+start.py      a picture to start from
 given.py      files of latents and pictures
 drawing.py    the pictures
 written.py    the pictures in a folder, with a report
@@ -13,7 +14,7 @@ written.py    the pictures in a folder, with a report
 from ldm_jax.request.checked import check_count, resolve
 from ldm_jax.request.drawing import draw
 from ldm_jax.request.given import load_latents
-from ldm_jax.request.wanted import Request
+from ldm_jax.request.wanted import Drawn, Request
 from ldm_jax.request.written import report, write
 
-__all__ = ["Request", "check_count", "draw", "load_latents", "report", "resolve", "write"]
+__all__ = ["Drawn", "Request", "check_count", "draw", "load_latents", "report", "resolve", "write"]

@@ -2,16 +2,17 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
-from ldm_jax import runs, sampling
+from ldm_jax import runs
 from ldm_jax.config import Label
-from ldm_jax.diffusion.times import later
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines import tiled
+from ldm_jax.request.classifier import describe_classifier
 from ldm_jax.request.condition import check_condition, class_of
-from ldm_jax.request.given import latent_shape, load_image, load_latents
-from ldm_jax.request.guidance import check_guidance, how_strong
+from ldm_jax.request.given import latent_shape, load_latents
+from ldm_jax.request.guidance import check_guidance
+from ldm_jax.request.start import check_start, how_resampled, how_strong, times_of
 from ldm_jax.request.walk import choose_walk
 from ldm_jax.request.wanted import Request
 from ldm_jax.sharding import check_batch
@@ -45,6 +46,15 @@ def resolve(
     init_image: str | None = None,
     strength: float | None = None,
     mask: str | None = None,
+    guidance_schedule: str | None = None,
+    compose: Sequence[str] = (),
+    compose_weights: Sequence[float] = (),
+    classifier: str | None = None,
+    classifier_scale: float | None = None,
+    resample: int | None = None,
+    jump_length: int | None = None,
+    invert: bool | None = None,
+    source: str | None = None,
 ) -> Request:
     """The request with the run's own settings where None is given.
 
@@ -57,12 +67,11 @@ def resolve(
             f"--interpolate {interpolate} given to a diffusion model: expected the run of a first "
             "stage that is a model by itself, trained with a config such as configs/vae.py"
         )
-    check_condition(trained, prompt, label)
-    if isinstance(experiment.condition, Label) and not label:
-        label = [str(i) for i in range(experiment.condition.num_classes)]
-    labels = tuple(class_of(word, trained) for word in label)
+    check_condition(trained, prompt, label, classifier)
+    judge = describe_classifier(classifier, classifier_scale, trained)
+    labels = _labels(label, trained, judge)
     if num is None:
-        num = len(prompt) or len(labels) or 16
+        num = len(prompt) or len(labels) or (1 if invert else 16)
     options = {"eta": eta, "s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax}
     options |= {"s_noise": s_noise}
     asked = choose_walk(experiment.sampling, sampler, steps, grid, times, guidance, options)
@@ -80,8 +89,17 @@ def resolve(
         guidance_interval=tuple(guidance_interval),
         threshold=threshold,
         init_image=init_image,
-        strength=how_strong(strength, init_image, mask),
+        strength=how_strong(strength, init_image, mask, bool(invert)),
         mask=mask,
+        guidance_schedule=guidance_schedule or "constant",
+        compose=tuple(compose),
+        compose_weights=tuple(compose_weights) or (1.0,) * len(compose),
+        classifier=classifier,
+        classifier_scale=(1.0 if classifier_scale is None else classifier_scale)
+        if classifier
+        else None,
+        invert=bool(invert),
+        source=source,
     )
     check_count(num, seed)
     check_batch(batch_size, "--batch-size")
@@ -93,20 +111,27 @@ def resolve(
             f"--steps is {request.steps}: expected 1 to {process.T}, the steps of the process"
         )
     tiled.check(tile)
-    grid = sampling.grid(request, process)
     if latents:
         load_latents(latents, latent_shape(trained, num))
     check_guidance(request, trained)
-    if init_image:
-        if len(later(grid, request.strength)) < 2:
-            raise InputError(
-                f"--strength is {request.strength}: expected at least {1 / (len(grid) - 1):.3g}, "
-                f"one of the {len(grid) - 1} steps"
-            )
-        load_image(init_image, "--init-image", trained)
-        if mask:
-            load_image(mask, "--mask", trained)
-    return request
+    check_start(request, trained)
+    K = len(times_of(request, trained)) - 1
+    resample, jump_length = how_resampled(resample, jump_length, mask, K)
+    return replace(request, resample=resample, jump_length=jump_length)
+
+
+def _labels(
+    label: Sequence[str], trained: runs.Trained, judge: runs.TrainedClassifier | None
+) -> tuple[int, ...]:
+    """The classes of the words, the model's or a classifier's; all of them where none is given."""
+    condition = trained.experiment.condition
+    if isinstance(condition, Label):
+        names, count = trained.class_names, condition.num_classes
+    elif judge:
+        names, count = judge.class_names, judge.experiment.num_classes
+    else:
+        return ()
+    return tuple(class_of(word, names, count) for word in label) or tuple(range(count))
 
 
 def check_count(num: int, seed: int) -> None:

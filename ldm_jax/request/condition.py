@@ -17,40 +17,62 @@ def kind_of(trained: runs.Trained) -> str:
     return kinds[type(trained.experiment.condition).__name__]
 
 
-def check_condition(trained: runs.Trained, prompt: Sequence[str], label: Sequence[str]) -> None:
-    """Raises InputError for a condition of another kind than the model's."""
+def check_condition(
+    trained: runs.Trained, prompt: Sequence[str], label: Sequence[str], classifier: str | None
+) -> None:
+    """Raises InputError for a condition of another kind than the model's; labels may be for a
+    classifier alone."""
     experiment = trained.experiment
     if prompt and not isinstance(experiment.condition, Text):
         raise InputError(
             f"prompt '{prompt[0]}' given to a model of {kind_of(trained)}: leave out --prompt, "
             "or sample from a run whose config has condition=Text()"
         )
-    if label and not isinstance(experiment.condition, Label):
+    if label and not (classifier or isinstance(experiment.condition, Label)):
         raise InputError(
             f"label '{label[0]}' given to a model of {kind_of(trained)}: leave out --label, "
-            "or sample from a run whose config has condition=Label()"
+            "or sample from a run whose config has condition=Label(), or with --classifier RUN"
         )
 
 
-def class_of(word: str, trained: runs.Trained) -> int:
+def class_of(word: str, names: Sequence[str], count: int) -> int:
     """The class that a word names or numbers."""
-    if word in trained.class_names:
-        return trained.class_names.index(word)
-    count = trained.experiment.condition.num_classes
+    if word in names:
+        return list(names).index(word)
     if word.isdecimal() and int(word) < count:
         return int(word)
-    names = f", or one of {', '.join(trained.class_names)}" if trained.class_names else ""
-    raise InputError(f"label '{word}' is out of range: expected 0 to {count - 1}{names}")
+    known = f", or one of {', '.join(names)}" if names else ""
+    raise InputError(f"label '{word}' is out of range: expected 0 to {count - 1}{known}")
 
 
 def inputs(trained: runs.Trained, request: Request) -> Batch:
     """What the conditioner reads for the request, each [num, ...]."""
-    turn = np.arange(request.num)
-    if request.labels:
-        return {"label": np.asarray(request.labels, np.int32)[turn % len(request.labels)]}
+    if isinstance(trained.experiment.condition, Label):
+        return {"label": classes(request)}
+    if request.compose:  # [num, n, length]
+        each = [in_turn(trained, (prompt,), request.num) for prompt in request.compose]
+        return {"tokens": np.stack(each, axis=1)}
     if isinstance(trained.experiment.condition, Text):
         return {"tokens": in_turn(trained, request.prompts or ("",), request.num)}
     return {}
+
+
+def classes(request: Request) -> np.ndarray:
+    """The labels in turn, [num] int32."""
+    turn = np.arange(request.num) % len(request.labels)
+    return np.asarray(request.labels, np.int32)[turn]
+
+
+def of_source(trained: runs.Trained, request: Request) -> Batch:
+    """What the conditioner reads of the picture that a request inverts, each [num, ...]."""
+    condition, source = trained.experiment.condition, request.source
+    if source is None:
+        side = trained.experiment.data.image_size // trained.model.first_stage.factor
+        return trained.model.conditioner.null(request.num, side, side)
+    if isinstance(condition, Text):
+        return {"tokens": in_turn(trained, (source,), request.num)}
+    found = class_of(source, trained.class_names, condition.num_classes)
+    return {"label": np.full(request.num, found, np.int32)}
 
 
 def in_turn(trained: runs.Trained, prompts: Sequence[str], num: int) -> np.ndarray:

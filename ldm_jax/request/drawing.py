@@ -1,17 +1,25 @@
 """Drawing what was asked for."""
 
+import math
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 
 from ldm_jax import build, pictures, runs, sampling
 from ldm_jax.data import transforms
-from ldm_jax.diffusion.times import later, pad
+from ldm_jax.diffusion.samplers.repaint import repaint
+from ldm_jax.diffusion.times import pad
 from ldm_jax.pipelines import tiled
 from ldm_jax.pipelines.generate import Told, in_batches, make_generate
-from ldm_jax.request.condition import in_turn, inputs
+from ldm_jax.pipelines.invert import make_invert
+from ldm_jax.request.classifier import check_latents
+from ldm_jax.request.condition import classes, in_turn, inputs, of_source
 from ldm_jax.request.given import latent_shape, load_image, load_latents
-from ldm_jax.request.wanted import Request
+from ldm_jax.request.start import times_of
+from ldm_jax.request.wanted import Drawn, Request
 from ldm_jax.sharding import devices
-from ldm_jax.types import Array, Batch
+from ldm_jax.types import Array, Batch, Sampler
 
 
 def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
@@ -23,40 +31,78 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
     each = {}
     if request.negative_prompts:
         each["negative"] = in_turn(trained, request.negative_prompts, request.num)
-    for name, path in (("image", request.init_image), ("mask", request.mask)):
-        if path:
-            flag = "--mask" if name == "mask" else "--init-image"
-            image = load_image(path, flag, trained)
-            if name == "mask":  # 8-bit grey: made anew from middle grey on
-                image = (np.mean(image, axis=-1, keepdims=True) >= 128).astype(np.float32)
-            else:
-                image = transforms.normalize(image)
-            each[name] = np.repeat(image[None], request.num, axis=0)
+    if request.classifier:
+        each["classes"] = classes(request)
+    if request.init_image and not request.invert:
+        each["image"] = _image(trained, request)
+    if request.mask:  # 8-bit grey: made anew from middle grey on
+        mask = np.mean(load_image(request.mask, "--mask", trained), axis=-1, keepdims=True)
+        each["mask"] = np.repeat((mask >= 128).astype(np.float32)[None], request.num, axis=0)
     everywhere = Told(
         rescale=request.guidance_rescale,
         interval=request.guidance_interval or None,
         limit=request.threshold,
+        weights=np.asarray(request.compose_weights, np.float32) if request.compose else None,
+        classifier_scale=request.classifier_scale,
     )
     return everywhere, each
 
 
-def draw(trained: runs.Trained, request: Request) -> np.ndarray:
-    """The pictures of a request, uint8 [num, H, W, 3]."""
+def _image(trained: runs.Trained, request: Request) -> np.ndarray:
+    image = transforms.normalize(load_image(request.init_image, "--init-image", trained))
+    return np.repeat(image[None], request.num, axis=0)
+
+
+def describe(request: Request, trained: runs.Trained) -> str:
+    """One line that says what is used."""
+    said = [sampling.describe(request)]
+    if request.guidance_schedule != "constant":
+        said.append(f"guidance {request.guidance_schedule} in time")
+    if request.compose:
+        pairs = zip(request.compose, request.compose_weights, strict=True)
+        said.append("composed of " + ", ".join(f"'{text}' times {w:g}" for text, w in pairs))
+    if request.classifier:
+        said.append(f"classifier {request.classifier}, scale {request.classifier_scale:g}")
+    if request.resample:
+        K = len(times_of(request, trained)) - 1
+        said.append(
+            f"RePaint, {request.jump_length} steps at a time, each {request.resample} times: {K} "
+            "in all"
+        )
+    if request.invert:
+        of = f"'{request.source}'" if request.source is not None else "no condition"
+        said.append(f"from the noise behind {request.init_image} (DDIM inversion, {of})")
+    return "; ".join(said)
+
+
+def draw(trained: runs.Trained, request: Request) -> Drawn:
+    """The pictures of a request.
+
+    Raises:
+        InputError: a classifier that has learned on other latents.
+    """
     model, size = trained.model, trained.experiment.data.image_size
-    print(sampling.describe(request), flush=True)
+    params, judge = trained.params, None
+    if request.classifier:
+        found = runs.with_weights(runs.describe_classifier(Path(request.classifier)))
+        check_latents(request.classifier, found.params["first_stage"], params["first_stage"])
+        params, judge = {**params, "classifier": found.params["classifier"]}, found.model
+    print(describe(request, trained), flush=True)
     if request.tile:
         print(tiled.describe(model.first_stage, size, size, request.tile))
         model = model._replace(first_stage=tiled.tiled(model.first_stage, request.tile))
-    generate = make_generate(model, build.build_sampler(request.sampler), size)
-    times, options = sampling.grid(request, model.process), sampling.arguments(request)
-    if request.init_image:
-        times = later(times, request.strength)
-    times = pad(times, model.process.T)
+    sampler, options = _sampler(request), sampling.arguments(request)
+    generate = make_generate(model, sampler, size, judge, request.guidance_schedule)
+    times = times_of(request, trained)
+    T = model.process.T
+    times = pad(times, T * math.ceil((len(times) - 1) / T))
     spread = devices("jit")
     everywhere, each = told_of(trained, request)
     given = {**inputs(trained, request), **each}
     if request.latents:
         given["noise"] = load_latents(request.latents, latent_shape(trained, request.num))
+    if request.invert:
+        given["noise"] = _noise_behind(trained, request)
 
     def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
         chosen, seeds = spread.split((chosen, seeds))
@@ -64,9 +110,28 @@ def draw(trained: runs.Trained, request: Request) -> np.ndarray:
         told = everywhere._replace(**{name: chosen.pop(name) for name in each})
         if told.negative is not None:
             told = told._replace(negative={"tokens": told.negative})
-        return generate(
-            trained.params, chosen, seeds, times, request.guidance, options, noise, told
-        )
+        return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
 
     seeds = request.seed + np.arange(request.num)
-    return pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))
+    images = pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))
+    return Drawn(images, given["noise"] if request.invert else None)
+
+
+def _sampler(request: Request) -> Callable[..., Sampler]:
+    make = build.build_sampler(request.sampler)
+    if not request.resample:
+        return make
+    return lambda **options: repaint(make(**options))
+
+
+def _noise_behind(trained: runs.Trained, request: Request) -> np.ndarray:
+    """The noise that leads to the request's picture, [num, h, w, c] float32."""
+    invert, spread = make_invert(trained.model), devices("jit")
+    times = pad(times_of(request, trained)[::-1], trained.model.process.T)
+    given = {**of_source(trained, request), "image": _image(trained, request)}
+
+    def one_batch(chosen: Batch, _: np.ndarray) -> Array:
+        chosen = spread.split(chosen)
+        return invert(trained.params, chosen, chosen.pop("image"), times)
+
+    return in_batches(one_batch, given, np.arange(request.num), request.batch_size)

@@ -1,5 +1,7 @@
 """Whether what a request asks of guidance can be."""
 
+import math
+
 from ldm_jax import runs
 from ldm_jax.config import Text
 from ldm_jax.errors import InputError
@@ -7,24 +9,9 @@ from ldm_jax.request.condition import kind_of
 from ldm_jax.request.wanted import Request
 
 
-def how_strong(strength: float | None, init_image: str | None, mask: str | None) -> float | None:
-    """How much of the grid to walk: 0.75 from an image, all of it where a part is made anew.
-
-    Raises:
-        InputError: out of range, or no image to be so strong on.
-    """
-    for name, value in (("--strength", strength), ("--mask", mask)):
-        if value is not None and not init_image:
-            raise InputError(f"{name} is {value} without an image: expected --init-image, too")
-    if strength is not None and not 0.0 < strength <= 1.0:
-        raise InputError(f"--strength is {strength}: expected more than 0, at most 1")
-    if not init_image:
-        return None
-    return strength if strength is not None else (1.0 if mask else 0.75)
-
-
 def check_guidance(request: Request, trained: runs.Trained) -> None:
     """Raises InputError for guidance that cannot be, or that does nothing."""
+    _check_composition(request, trained)
     if request.negative_prompts and not isinstance(trained.experiment.condition, Text):
         raise InputError(
             f"--negative-prompt '{request.negative_prompts[0]}' given to a model of "
@@ -50,6 +37,7 @@ def check_guidance(request: Request, trained: runs.Trained) -> None:
         "--negative-prompt": bool(request.negative_prompts),
         "--guidance-rescale": rescale is not None,
         "--guidance-interval": bool(levels),
+        "--guidance-schedule": request.guidance_schedule != "constant",
     }
     guided = request.guidance != 1.0 and trained.model.conditioner.keys
     if guided and not getattr(trained.experiment.condition, "null", True):
@@ -59,3 +47,36 @@ def check_guidance(request: Request, trained: runs.Trained) -> None:
         )
     for name in (name for name, given in options.items() if given and not guided):
         raise InputError(f"{name} does nothing without guidance: expected --guidance other than 1")
+
+
+def _check_composition(request: Request, trained: runs.Trained) -> None:
+    """Raises InputError for prompts that cannot be composed, or not so."""
+    weights = request.compose_weights
+    if not request.compose:
+        if weights:
+            raise InputError(f"--compose-weights {weights[0]:g}: expected --compose, too")
+        return
+    if not isinstance(trained.experiment.condition, Text):
+        raise InputError(
+            f"--compose '{request.compose[0]}' given to a model of {kind_of(trained)}: leave it "
+            "out, or sample from a run whose config has condition=Text()"
+        )
+    if len(weights) != len(request.compose) or not all(map(math.isfinite, weights)):
+        given = " ".join(f"{weight:g}" for weight in weights)
+        raise InputError(
+            f"--compose-weights is {given}: expected {len(request.compose)} numbers, one for each "
+            "prompt of --compose"
+        )
+    others = {
+        "--prompt": bool(request.prompts),
+        "--negative-prompt": bool(request.negative_prompts),
+        "--guidance-rescale": request.guidance_rescale is not None,
+        "--guidance-interval": bool(request.guidance_interval),
+        "--guidance-schedule": request.guidance_schedule != "constant",
+    }
+    for name in (name for name, given in others.items() if given):
+        raise InputError(
+            f"{name} and --compose do not go together: leave one out (a negative weight in "
+            "--compose-weights stays away from a prompt; --threshold, --classifier, --init-image, "
+            "--mask and --invert go with --compose, and every sampler does)"
+        )

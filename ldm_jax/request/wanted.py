@@ -1,6 +1,9 @@
 """What is asked of a diffusion model, resolved."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from ldm_jax.config import Sampling
 
@@ -27,3 +30,23 @@ class Request(Sampling):
     init_image: str | None = None  # to start from
     strength: float | None = None  # how much of the grid is walked from there
     mask: str | None = None  # white where the image is made anew
+    guidance_schedule: str = "constant"  # over time, with the guidance as its mean
+    compose: tuple[str, ...] = ()  # prompts, all of which each picture is to show
+    compose_weights: tuple[float, ...] = ()  # how much each counts, times the guidance
+    classifier: str | None = None  # run of one, which guides to the labels
+    classifier_scale: float | None = None
+    resample: int | None = None  # how often RePaint takes
+    jump_length: int | None = None  # so many steps
+    invert: bool = False  # start from the noise behind init_image
+    source: str | None = None  # prompt or label of what init_image shows
+
+
+class Drawn(NamedTuple):
+    """What came of a request.
+
+    images:  uint8 [num, H, W, 3]
+    latents: [num, h, w, c] the noise that was found behind a picture, if that was asked for
+    """
+
+    images: np.ndarray
+    latents: np.ndarray | None = None

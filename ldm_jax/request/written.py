@@ -10,19 +10,22 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import pictures, runs
+from ldm_jax.request.wanted import Drawn
 
 
 def write(
     out: Path,
-    images: np.ndarray,
+    drawn: Drawn,
     trained: runs.Trained | runs.TrainedFirstStage,
     request: Any,
     columns: int | None = None,
 ) -> None:
     """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
 
-    Pictures that an earlier command left beyond the last of these are removed.
+    The noise that was found behind a picture is written, too, as latents.npy. Pictures that an
+    earlier command left beyond the last of these are removed.
     """
+    images = drawn.images
     out.mkdir(parents=True, exist_ok=True)
     for old in out.glob("[0-9]" * 6 + ".png"):
         if int(old.stem) >= len(images):
@@ -31,6 +34,8 @@ def write(
         pictures.save(out / f"{i:06d}.png", image)
     pictures.save(out / "grid.png", pictures.grid(images, columns))
     np.savez(out / "samples.npz", images)
+    if drawn.latents is not None:
+        np.save(out / "latents.npy", drawn.latents)
     (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
 
 

@@ -274,5 +274,6 @@ def test_a_run_with_everything_learned_goes_on_where_it_was(trained_run, image_f
     assert set(whole["ema"]) == set(TRAINED)
     loaded = runs.load(tmp_path / "whole")
     assert set(loaded.params) == {"first_stage", "denoiser", "conditioner"}
-    found = request.draw(loaded, request.resolve(loaded, num=1, batch_size=1, sampler="ddpm"))
+    wanted = request.resolve(loaded, num=1, batch_size=1, sampler="ddpm")
+    found = request.draw(loaded, wanted).images
     assert found.shape == (1, 8, 8, 3)

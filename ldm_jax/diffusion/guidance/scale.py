@@ -1,4 +1,8 @@
-"""How strong guidance is, over time: functions of t [B] -> scale [B]; 1 is no guidance."""
+"""How strong guidance is, over time: functions of t [B] -> scale [B]; 1 is no guidance.
+
+`SCHEDULES` are those whose mean over all times is the scale they are given, by the names of Wang
+et al. 2024 (Analysis of classifier-free guidance weight schedulers, table 1).
+"""
 
 from collections.abc import Callable
 
@@ -18,6 +22,18 @@ def constant(scale: Array | float) -> Scale:
 def linear(start: Array | float, end: Array | float, process: Process) -> Scale:
     """From `start` in noise, at T, to `end` in data, at 0 (Wang et al. 2024, table 1)."""
     return lambda t: end + (start - end) * t / process.T
+
+
+def cosine(start: Array | float, end: Array | float, process: Process) -> Scale:
+    """From `start` at T to `end` at 0, slowest near both (Wang et al. 2024, table 1)."""
+    return lambda t: end + (start - end) * (1.0 - jnp.cos(jnp.pi * t / process.T)) / 2.0
+
+
+SCHEDULES = {  # name -> (mean scale, process) -> Scale
+    "constant": lambda mean, process: constant(mean),
+    "linear": lambda mean, process: linear(1.0, 2.0 * mean - 1.0, process),
+    "cosine": lambda mean, process: cosine(1.0, 2.0 * mean - 1.0, process),
+}
 
 
 def interval(scale: Scale, process: Process, low: Array | float, high: Array | float) -> Scale:

@@ -7,7 +7,7 @@ import pytest
 
 from ldm_jax.diffusion import process
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
-from ldm_jax.diffusion.guidance.scale import constant, interval, linear
+from ldm_jax.diffusion.guidance.scale import SCHEDULES, constant, interval, linear
 from ldm_jax.diffusion.prediction import noise_of
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
@@ -100,3 +100,18 @@ def test_an_interval_of_noise_levels_is_guided_and_the_rest_is_not():
     np.testing.assert_array_equal(scale, jnp.where(within, 4.0, 1.0))
     everywhere = interval(constant(4.0), PROCESS, 0.0, jnp.inf)(jnp.arange(1, 1001))
     np.testing.assert_array_equal(everywhere, 4.0)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_has_the_scale_as_its_mean_and_rises_towards_data(name):
+    t = jnp.linspace(0.0, PROCESS.T, 1001)
+    scale = SCHEDULES[name](3.0, PROCESS)(t)
+    np.testing.assert_allclose(np.mean(scale), 3.0, rtol=1e-5)
+    np.testing.assert_allclose(
+        np.mean(scale[:501]),
+        {"constant": 3.0, "linear": 4.0}.get(name, 3.0 + 2.0 * 2.0 / np.pi),
+        rtol=1e-2,
+    )
+    if name != "constant":
+        assert np.all(np.diff(scale) < 1e-5)
+        np.testing.assert_allclose(scale[jnp.array([0, -1])], [5.0, 1.0], atol=1e-5)

@@ -1,0 +1,158 @@
+"""How probable the latents of images are under a diffusion model, in bits per dimension."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import ldm_jax
+from ldm_jax import cli, runs
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import Data, Label, Text, Unconditional
+from ldm_jax.data import pipeline
+from ldm_jax.diffusion.process import log_snr
+from ldm_jax.errors import InputError
+from ldm_jax.pipelines.likelihood import make_likelihood
+from ldm_jax.sharding import check_batch, devices
+
+TERMS = ("bits", "x0_error", "eps_error")  # of each time
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of `bits`."""
+
+    out: str | None = None
+    """folder to write to; RUN/bits where not given"""
+    num: int = 64
+    """images"""
+    batch_size: int = 16
+    split: str = "test"
+    """of data sets that have splits"""
+    seed: int = 0
+    """of all noise, and of which images"""
+    conditional: bool = True
+    """tell the model each image's label or caption; False: none"""
+    flow_steps: int = 100
+    """of the probability flow, by Heun's method"""
+    probes: int = 1
+    """random directions an image for the divergence along it (Hutchinson 1989)"""
+
+
+def bits(run: str, path: str, words: Sequence[str], description: str) -> None:
+    """Measures latents of the images of `path`; prints and writes what comes of it.
+
+    Raises:
+        InputError: what cannot be measured, before anything is computed or written.
+    """
+    options = cli.override(Options(), words, "evaluate.py bits RUN DATA", description)
+    described = runs.describe(Path(run))
+    for name in ("num", "flow_steps", "probes"):
+        if getattr(options, name) < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is {getattr(options, name)}: expected at least 1")
+    check_batch(options.batch_size, "--batch-size")
+    if options.num % options.batch_size:
+        raise InputError(
+            f"--num is {options.num}: expected a multiple of --batch-size, {options.batch_size}"
+        )
+    if described.model.process.T < 2:
+        raise InputError("diffusion.steps is 1: expected at least 2, of which the bound has a term")
+    data = replace(
+        described.experiment.data,
+        path=path,
+        split=options.split,
+        batch_size=options.batch_size,
+        crop="center",
+        flip=False,
+    )
+    source, info = pipeline.open_source(data)
+    if options.num > info.num_examples:
+        raise InputError(
+            f"--num is {options.num}: expected at most {info.num_examples}, the images of {path}"
+        )
+    batches = _batches(described, data, source, options)
+    out = Path(options.out or Path(run) / "bits")
+    cli.check_folder(out, "--out")
+    params = runs.with_weights(described).params
+    measure = make_likelihood(described.model, options.flow_steps, options.probes)
+    found = _measure(measure, params, batches, options)
+    process = described.model.process
+    side = data.image_size // described.model.first_stage.factor
+    shape = (side, side, described.model.first_stage.channels)
+    report = {
+        "run": str(described.run),
+        "checkpoint": described.step,
+        "weights": "ema",
+        "data": path,
+        **{name: value for name, value in asdict(options).items() if name != "out"},
+        "latents": shape,
+        **{name: _mean(found[name]) for name in ("bound", "prior", "flow")},
+        "ldm_jax": ldm_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    t = np.arange(1, process.T + 1)
+    columns = {"t": t, "log_snr": np.asarray(log_snr(process, t.astype(np.float32)))}
+    columns |= {name: np.mean(found[name], axis=0) for name in TERMS}
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / "terms.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print("\n".join(_lines(report, path)))
+    print(f"terms of the bound at each time: {out / 'terms.csv'}; report: {out / 'report.json'}")
+
+
+def _batches(
+    described: runs.Trained, data: Data, source: Any, options: Options
+) -> Iterator[dict[str, np.ndarray]]:
+    """Images, and what the model is told of them."""
+    condition, keys, tokenize = described.experiment.condition, (), None
+    if options.conditional and isinstance(condition, Label | Text):
+        keys = described.model.conditioner.keys
+    elif options.conditional and not isinstance(condition, Unconditional):
+        raise InputError(
+            f"run '{described.run}' has a condition that is neither labels nor captions: expected "
+            "--conditional False"
+        )
+    if described.tokenizer:
+        tokenize = lambda caption: tokens.encode(described.tokenizer, caption)  # noqa: E731
+    return pipeline.batches(data, source, seed=options.seed, keys=keys, tokenize=tokenize)
+
+
+def _measure(
+    measure: Callable, params: Any, batches: Iterator, options: Options
+) -> dict[str, np.ndarray]:
+    """What `measure` says of all images, each [num, ...]."""
+    spread, rows = devices("jit"), []
+    for start in range(0, options.num, options.batch_size):
+        batch = next(batches)
+        seeds = options.seed + start + np.arange(options.batch_size, dtype=np.uint32)
+        image = batch.pop("image")
+        rows.append(jax.device_get(measure(params, *spread.split((image, batch, seeds)))))
+    return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
+
+
+def _mean(x: np.ndarray) -> dict[str, float]:
+    """Of one number an image: the mean, and its standard error."""
+    return {"mean": float(np.mean(x)), "error": float(np.std(x) / np.sqrt(len(x)))}
+
+
+def _lines(report: dict, path: str) -> list[str]:
+    """What is printed."""
+    h, w, c = report["latents"]
+    told = {name: "{mean:.4f} +- {error:.4f}".format(**report[name]) for name in ("bound", "flow")}
+    return [
+        f"{report['num']} images of {path}; bits per dimension of their latents, {h}x{w}x{c} "
+        "numbers of about unit variance, not of pixels: a density, whose bits may be below 0",
+        f"variational bound: {told['bound']} (of it the prior: {report['prior']['mean']:.4f})",
+        f"probability flow:  {told['flow']} ({report['flow_steps']} steps of Heun, "
+        f"{report['probes']} probe{'s' * (report['probes'] > 1)})",
+    ]
