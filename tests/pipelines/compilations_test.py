@@ -33,7 +33,7 @@ CHANGES = {
     "limit": 0.4,
     "scale": 4.0,
 }
-OTHERS = {"eta": 0.5, "s_churn": 2.0, "s_tmin": 0.5, "s_tmax": 3.0, "s_noise": 1.1}
+OTHERS = {"eta": 0.5, "s_churn": 2.0, "s_tmin": 1.0, "s_tmax": 1.0, "s_noise": 1.1}
 
 
 class Traced:
