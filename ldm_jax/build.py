@@ -168,7 +168,7 @@ def build_conditioner(
             return label(config.num_classes, config.dim, config.slot, config.null)
         case c.Text():
             transformer = _transformer(config, tokenizer.get_vocab_size())
-            return text(transformer, tokens.encode(tokenizer, ""))
+            return text(transformer, tokens.encode(tokenizer, ""), config.pooled)
         case c.Layout():
             return layout(_transformer(config, config.vocab_size), config.max_objects)
         case c.SemanticMap():

@@ -217,17 +217,18 @@ def _check_slots(experiment: c.Experiment) -> None:
             f"model.cross_only_factors has {factor}: expected some of model.attention_factors, "
             f"which are {', '.join(map(str, unet.attention_factors)) or 'none'}"
         )
-    vector = isinstance(condition, c.Label) and condition.slot == "vector"
+    by_label = isinstance(condition, c.Label) and condition.slot == "vector"
+    pooled = isinstance(condition, c.Text) and condition.pooled
     width = unet.vector_dim or 4 * unet.channels
-    if vector and condition.dim != width:
+    if (by_label or pooled) and condition.dim != width:
         raise InputError(
-            f"condition.dim is {condition.dim}: expected {width}, since a label's vector is "
+            f"condition.dim is {condition.dim}: expected {width}, since its vector is "
             + ("as wide as model.vector_dim" if unet.vector_dim else "added to the step's")
         )
-    if unet.vector_dim and not vector:
+    if unet.vector_dim and not (by_label or pooled):
         raise InputError(
             f"model.vector_dim is {unet.vector_dim}: expected None, since the condition has no "
-            "vector; use condition=Label(slot='vector')"
+            "vector; use condition=Label(slot='vector') or Text(pooled=True)"
         )
     if isinstance(condition, c.Label) and not condition.null and condition.drop:
         raise InputError(

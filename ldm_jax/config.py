@@ -214,6 +214,7 @@ class Text:
     )
     # a tokenizer.json or BERT's vocab.txt to use; None: learned, kept in the run
     tokenizer: str | None = None
+    pooled: bool = False  # the tokens' mean is a vector beside them; set model.vector_dim, too
     drop: float = 0.1
 
 

@@ -194,6 +194,8 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ("--condition.length 2", ["condition.length is 2", "at least 3"]),
         ("--condition.vocab-size None", ["condition.vocab_size is None", "condition.tokenizer"]),
         ("--condition.tokenizer no.json", ["'no.json' does not exist", "tokenizer.json"]),
+        ("--condition.pooled True", ["condition.dim is 8", "expected 32", "its vector"]),
+        ("--model.vector-dim 8", ["model.vector_dim is 8", "None", "Text(pooled=True)"]),
         ("--optim.b1 1", ["optim.b1 is 1.0", "less than 1"]),
         ("--model.channel-mults", ["model.channel_mults is ()", "at least 1"]),
         ("--model.channel-mults 1 0", ["model.channel_mults is (1, 0)", "at least 1"]),

@@ -40,18 +40,22 @@ class TextTransformer(nn.Module):
         return norm("norm")
 
 
-def text(transformer: TextTransformer, empty: np.ndarray) -> Conditioner:
+def text(transformer: TextTransformer, empty: np.ndarray, pooled: bool = False) -> Conditioner:
     """Reads `batch["tokens"]` [B, n] int32.
 
     Args:
         empty: [n] the tokens of the empty caption, which stands for no condition.
+        pooled: whether the mean of what the transformer answers is a vector beside it, by which
+            a caption reaches every block as the step does, as in GLIDE (Nichol et al. 2022,
+            section 3), which takes the last token's.
     """
 
     def init(key):
         return transformer.init(key, jnp.asarray(empty)[None])["params"]
 
     def apply(params, inputs):
-        return Cond(tokens=transformer.apply({"params": params}, inputs["tokens"]))
+        answers = transformer.apply({"params": params}, inputs["tokens"])
+        return Cond(tokens=answers, vector=jnp.mean(answers, axis=1) if pooled else None)
 
     def null(n, h=1, w=1):
         return {"tokens": jnp.tile(jnp.asarray(empty, jnp.int32), (n, 1))}

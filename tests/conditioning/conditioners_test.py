@@ -63,6 +63,16 @@ def test_the_null_looks_like_any_input(case):
     )
 
 
+def test_a_pooled_caption_is_the_mean_of_its_tokens_beside_them():
+    pooled = text(TRANSFORMER, EMPTY, pooled=True)
+    params, inputs = tiny.drawn(pooled.init), CONDITIONERS["text"][1]
+    cond = pooled.apply(params, inputs)
+    np.testing.assert_allclose(cond.vector, np.mean(cond.tokens, axis=1), rtol=1e-6)
+    alone = CONDITIONERS["text"][0].apply(params, inputs)
+    assert alone.vector is None
+    np.testing.assert_array_equal(alone.tokens, cond.tokens)
+
+
 def test_each_class_and_the_lack_of_one_have_a_token_each():
     conditioner, _ = CONDITIONERS["label"]
     params = conditioner.init(jax.random.key(0))
