@@ -1,15 +1,19 @@
-"""Attention: the formula, and the two layers that use it on pictures and on tokens."""
+"""Attention: one function, and the two layers that use it on pictures and on tokens."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.nn.blockwise import blockwise
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.types import Array
 
 
 def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, eq. 1), scores in float32.
+
+    On a GPU in 16 bits by cuDNN's kernel, where it can; else by the formula while all scores are
+    few, and by blocks of queries (see `blockwise`) where they are many.
 
     Args:
         q: [B, n, heads, d].
@@ -19,9 +23,26 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     Returns:
         [B, n, heads, d].
     """
-    if mask is not None:
-        mask = mask[:, None, None, :]
-    return jax.nn.dot_product_attention(q, k, v, mask=mask)
+    B, n, heads, _ = q.shape
+    backend = jax.default_backend()
+    if backend == "gpu" and fits_cudnn(q):
+        return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n), implementation="cudnn")
+    few = 2**18 if backend == "cpu" else 2**28  # scores: what caches, and what memory can hold
+    if B * heads * n * k.shape[1] <= few:
+        return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n))
+    return blockwise(q, k, v, mask, block=few, serial=backend == "cpu")
+
+
+def fits_cudnn(q: Array) -> bool:
+    """Whether cuDNN's flash attention takes heads of this width and type, [..., d]."""
+    return q.dtype in (jnp.bfloat16, jnp.float16) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+
+
+def _rows(mask: Array | None, n: int) -> Array | None:
+    """[B, m] -> [B, 1, n, m]."""
+    if mask is None:
+        return None
+    return jnp.broadcast_to(mask[:, None, None, :], (len(mask), 1, n, mask.shape[1]))
 
 
 class MultiHeadAttention(nn.Module):
