@@ -47,6 +47,26 @@ class Pictures:
 
 
 @dataclass(frozen=True)
+class Told:
+    """What a model is told, by the task that it was trained for."""
+
+    boxes: str | None = None
+    """a .json of boxes [x, y, width, height, class] in parts of the picture, or of several lists"""
+    segmentation: str | None = None
+    """a picture whose values are classes"""
+    low_resolution: str | None = None
+    """a small picture to enlarge"""
+    neighbours: str | None = None
+    """a .npy of embeddings [k, dim]"""
+    from_data: int | None = None
+    """so many conditions of images of the run's data that were held out, in place of files"""
+    size: Annotated[tuple[int, ...], tyro.conf.arg(metavar="H W")] = ()
+    """height and width in pixels, where not those of training"""
+    patch: int | None = None
+    """denoise overlapping patches of so many latents a side, which needs less memory"""
+
+
+@dataclass(frozen=True)
 class Guided:
     """What else guides it."""
 
@@ -123,6 +143,7 @@ class Options:
     """The settings of sample.py."""
 
     pictures: Pictures = field(default_factory=Pictures)
+    told: Told = field(default_factory=Told)
     guided: Guided = field(default_factory=Guided)
     walk: Walk = field(default_factory=Walk)
     randomness: Randomness = field(default_factory=Randomness)

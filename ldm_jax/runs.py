@@ -3,6 +3,7 @@
 RUN/config.py            the resolved config, runnable Python
 RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
+RUN/objects.txt          names of the classes of what lies in boxes, where there are any
 RUN/checkpoints/STEP/    see checkpoint.py
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
 RUN/aside.safetensors    what a converted checkpoint held besides the model
@@ -41,6 +42,8 @@ def write(
         _write_whole(run / "tokenizer.json", tokenizer.to_str(pretty=True))
     if info.class_names:
         _write_whole(run / "classes.txt", "".join(f"{name}\n" for name in info.class_names))
+    if info.object_names:
+        _write_whole(run / "objects.txt", "".join(f"{name}\n" for name in info.object_names))
     _write_whole(run / "config.py", as_python(experiment))
 
 
@@ -277,8 +280,16 @@ def _latest_step(run: Path) -> int:
 
 
 def _class_names(run: Path) -> tuple[str, ...]:
-    classes = run / "classes.txt"
-    return tuple(classes.read_text().splitlines()) if classes.exists() else ()
+    return _lines(run / "classes.txt")
+
+
+def object_names(run: Path) -> tuple[str, ...]:
+    """Names of the classes of what lies in boxes; () where they have none."""
+    return _lines(run / "objects.txt")
+
+
+def _lines(file: Path) -> tuple[str, ...]:
+    return tuple(file.read_text().splitlines()) if file.exists() else ()
 
 
 def _load_config(run: Path):

@@ -13,6 +13,10 @@ python scripts/evaluate.py first-stage RUN DATA [--num 1000] [--out DIR] [option
     encodes and decodes images of DATA (a folder, tfds:NAME or shapes) with the first stage of RUN,
     and prints PSNR, SSIM and LPIPS of what comes back, the statistics of its latents, and their KL
     or the use of its codes; --tile N works tile by tile, --compare says what that changes
+python scripts/evaluate.py {layout,semantic,super-resolution,inpainting} RUN [--num 100] [options]
+    draws for conditions of the test split of the run's data, and prints how far pictures follow
+    them: boxes found where asked, agreement with class maps, PSNR (and with --lpips vgg LPIPS)
+    against bicubic, the error inside holes against the mean colour
 """
 
 from collections.abc import Sequence
@@ -23,12 +27,20 @@ from ldm_jax.evaluate.bits import bits
 from ldm_jax.evaluate.bound import bound
 from ldm_jax.evaluate.captions import captions
 from ldm_jax.evaluate.first_stage import first_stage
+from ldm_jax.evaluate.inpainting import inpainting
+from ldm_jax.evaluate.layout import layout
+from ldm_jax.evaluate.semantic import semantic
+from ldm_jax.evaluate.super_resolution import super_resolution
 
 TOOLS = {  # name -> what to call, and what its first words are
     "captions": (captions, "RUN"),
     "bound": (bound, "RUN"),
     "bits": (bits, "RUN DATA"),
     "first-stage": (first_stage, "RUN DATA"),
+    "layout": (layout, "RUN"),
+    "semantic": (semantic, "RUN"),
+    "super-resolution": (super_resolution, "RUN"),
+    "inpainting": (inpainting, "RUN"),
 }
 
 

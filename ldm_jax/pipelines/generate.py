@@ -61,7 +61,7 @@ NOTHING = Told()
 def make_generate(
     model: LatentDiffusion,
     sampler: Callable[..., Sampler],
-    size: int,
+    size: int | tuple[int, int],
     classifier: LatentClassifier | None = None,
     schedule: str = "constant",
 ) -> Callable[..., Array]:
@@ -73,11 +73,12 @@ def make_generate(
     Args:
         model: the model whose params the function takes.
         sampler: options -> Sampler, such as those of `diffusion.samplers.names`.
-        size: pixels a side of the images.
+        size: pixels a side of the images, or their height and width.
         classifier: that guides, of params["classifier"].
         schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
     """
-    side = size // model.first_stage.factor
+    height, width = (size, size) if isinstance(size, int) else size
+    f = model.first_stage.factor
 
     def generate(
         params: Params,
@@ -89,7 +90,7 @@ def make_generate(
         noise: Array | None = None,
         told: Told = NOTHING,
     ) -> Array:
-        """Images [B, size, size, 3] in [-1, 1].
+        """Images [B, height, width, 3] in [-1, 1].
 
         Args:
             inputs: what the conditioner reads, each [B, ...].
@@ -102,7 +103,7 @@ def make_generate(
         """
         keys = jax.vmap(jax.random.key)(seeds)
         start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-        shape = (len(seeds), side, side, model.first_stage.channels)
+        shape = (len(seeds), height // f, width // f, model.first_stage.channels)
         if noise is None:
             noise = normal_like(start_keys, jnp.zeros(shape))
 

@@ -3,6 +3,7 @@
 wanted.py     everything that decides which pictures are drawn
 checked.py    from the words of sample.py to such a request, by the next six:
 condition.py  prompts and labels
+task.py       boxes, maps, small images, masks, neighbours
 walk.py       sampler, grid and its options
 guidance.py   what else guides; classifier.py
 start.py      a picture to start from

@@ -13,6 +13,7 @@ from ldm_jax.request.condition import check_condition, class_of
 from ldm_jax.request.given import latent_shape, load_latents
 from ldm_jax.request.guidance import check_guidance
 from ldm_jax.request.start import check_start, how_resampled, how_strong, times_of
+from ldm_jax.request.task import check_size, check_task
 from ldm_jax.request.walk import choose_walk
 from ldm_jax.request.wanted import Request
 from ldm_jax.sharding import check_batch
@@ -55,6 +56,13 @@ def resolve(
     jump_length: int | None = None,
     invert: bool | None = None,
     source: str | None = None,
+    boxes: str | None = None,
+    segmentation: str | None = None,
+    low_resolution: str | None = None,
+    neighbours: str | None = None,
+    from_data: int | None = None,
+    size: Sequence[int] = (),
+    patch: int | None = None,
 ) -> Request:
     """The request with the run's own settings where None is given.
 
@@ -71,7 +79,7 @@ def resolve(
     judge = describe_classifier(classifier, classifier_scale, trained)
     labels = _labels(label, trained, judge)
     if num is None:
-        num = len(prompt) or len(labels) or (1 if invert else 16)
+        num = from_data or len(prompt) or len(labels) or (1 if invert else 16)
     options = {"eta": eta, "s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax}
     options |= {"s_noise": s_noise}
     asked = choose_walk(experiment.sampling, sampler, steps, grid, times, guidance, options)
@@ -100,7 +108,15 @@ def resolve(
         else None,
         invert=bool(invert),
         source=source,
+        boxes=boxes,
+        segmentation=segmentation,
+        low_resolution=low_resolution,
+        neighbours=neighbours,
+        from_data=from_data,
+        size=tuple(size),
+        patch=patch,
     )
+    check_size(request, trained)
     check_count(num, seed)
     check_batch(batch_size, "--batch-size")
     if not math.isfinite(request.guidance):
@@ -112,12 +128,14 @@ def resolve(
         )
     tiled.check(tile)
     if latents:
-        load_latents(latents, latent_shape(trained, num))
+        load_latents(latents, latent_shape(trained, num, size))
     check_guidance(request, trained)
     check_start(request, trained)
     K = len(times_of(request, trained)) - 1
     resample, jump_length = how_resampled(resample, jump_length, mask, K)
-    return replace(request, resample=resample, jump_length=jump_length)
+    request = replace(request, resample=resample, jump_length=jump_length)
+    check_task(request, trained)
+    return request
 
 
 def _labels(

@@ -13,7 +13,16 @@ from ldm_jax.types import Batch
 
 
 def kind_of(trained: runs.Trained) -> str:
-    kinds = {"Text": "captions", "Label": "class labels", "Unconditional": "no condition"}
+    kinds = {
+        "Text": "captions",
+        "Label": "class labels",
+        "Unconditional": "no condition",
+        "Layout": "boxes",
+        "SemanticMap": "class maps",
+        "LowResolution": "low-resolution images",
+        "Inpainting": "masked images",
+        "Retrieval": "neighbours",
+    }
     return kinds[type(trained.experiment.condition).__name__]
 
 

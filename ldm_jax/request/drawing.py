@@ -13,10 +13,12 @@ from ldm_jax.diffusion.times import pad
 from ldm_jax.pipelines import tiled
 from ldm_jax.pipelines.generate import Told, in_batches, make_generate
 from ldm_jax.pipelines.invert import make_invert
+from ldm_jax.pipelines.patchwise import patchwise
 from ldm_jax.request.classifier import check_latents
 from ldm_jax.request.condition import classes, in_turn, inputs, of_source
-from ldm_jax.request.given import latent_shape, load_image, load_latents
+from ldm_jax.request.given import image_size, latent_shape, load_image, load_latents
 from ldm_jax.request.start import times_of
+from ldm_jax.request.task import is_pasted, paste, tell
 from ldm_jax.request.wanted import Drawn, Request
 from ldm_jax.sharding import devices
 from ldm_jax.types import Array, Batch, Sampler
@@ -33,10 +35,12 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
         each["negative"] = in_turn(trained, request.negative_prompts, request.num)
     if request.classifier:
         each["classes"] = classes(request)
-    if request.init_image and not request.invert:
+    blended = not is_pasted(trained)  # or else the conditioner is told of image and mask
+    if request.init_image and not request.invert and blended:
         each["image"] = _image(trained, request)
-    if request.mask:  # 8-bit grey: made anew from middle grey on
-        mask = np.mean(load_image(request.mask, "--mask", trained), axis=-1, keepdims=True)
+    if request.mask and blended:  # 8-bit grey: made anew from middle grey on
+        mask = load_image(request.mask, "--mask", trained, request.size)
+        mask = np.mean(mask, axis=-1, keepdims=True)
         each["mask"] = np.repeat((mask >= 128).astype(np.float32)[None], request.num, axis=0)
     everywhere = Told(
         rescale=request.guidance_rescale,
@@ -49,7 +53,8 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
 
 
 def _image(trained: runs.Trained, request: Request) -> np.ndarray:
-    image = transforms.normalize(load_image(request.init_image, "--init-image", trained))
+    image = load_image(request.init_image, "--init-image", trained, request.size)
+    image = transforms.normalize(image)
     return np.repeat(image[None], request.num, axis=0)
 
 
@@ -81,7 +86,7 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
     Raises:
         InputError: a classifier that has learned on other latents.
     """
-    model, size = trained.model, trained.experiment.data.image_size
+    model, size = trained.model, image_size(trained, request.size)
     params, judge = trained.params, None
     if request.classifier:
         found = runs.with_weights(runs.describe_classifier(Path(request.classifier)))
@@ -89,8 +94,10 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
         params, judge = {**params, "classifier": found.params["classifier"]}, found.model
     print(describe(request, trained), flush=True)
     if request.tile:
-        print(tiled.describe(model.first_stage, size, size, request.tile))
+        print(tiled.describe(model.first_stage, *size, request.tile))
         model = model._replace(first_stage=tiled.tiled(model.first_stage, request.tile))
+    if request.patch:
+        model = patchwise(model, request.patch)
     sampler, options = _sampler(request), sampling.arguments(request)
     generate = make_generate(model, sampler, size, judge, request.guidance_schedule)
     times = times_of(request, trained)
@@ -98,9 +105,11 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
     times = pad(times, T * math.ceil((len(times) - 1) / T))
     spread = devices("jit")
     everywhere, each = told_of(trained, request)
-    given = {**inputs(trained, request), **each}
+    told_inputs = tell(trained, request)
+    given = {**(inputs(trained, request) if told_inputs is None else told_inputs), **each}
     if request.latents:
-        given["noise"] = load_latents(request.latents, latent_shape(trained, request.num))
+        shape = latent_shape(trained, request.num, request.size)
+        given["noise"] = load_latents(request.latents, shape)
     if request.invert:
         given["noise"] = _noise_behind(trained, request)
 
@@ -113,8 +122,10 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
         return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
 
     seeds = request.seed + np.arange(request.num)
-    images = pictures.to_uint8(in_batches(one_batch, given, seeds, request.batch_size))
-    return Drawn(images, given["noise"] if request.invert else None)
+    images = in_batches(one_batch, given, seeds, request.batch_size)
+    if is_pasted(trained):
+        images = paste(images, told_inputs)
+    return Drawn(pictures.to_uint8(images), given["noise"] if request.invert else None)
 
 
 def _sampler(request: Request) -> Callable[..., Sampler]:

@@ -1,18 +1,27 @@
 """Files that a request names: latents and pictures."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from ldm_jax import runs
 from ldm_jax.data import transforms
 from ldm_jax.errors import InputError
 
 
-def latent_shape(trained: runs.Trained, num: int) -> tuple[int, ...]:
+def image_size(trained: runs.Trained, size: Sequence[int] = ()) -> tuple[int, int]:
+    """Height and width of pictures: as asked, or those of training."""
+    side = trained.experiment.data.image_size
+    return tuple(size) or (side, side)
+
+
+def latent_shape(trained: runs.Trained, num: int, size: Sequence[int] = ()) -> tuple[int, ...]:
+    """Of the latents of so many pictures of `size`, or of training's."""
     stage = trained.model.first_stage
-    side = trained.experiment.data.image_size // stage.factor
-    return num, side, side, stage.channels
+    height, width = (side // stage.factor for side in image_size(trained, size))
+    return num, height, width, stage.channels
 
 
 def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
@@ -34,8 +43,8 @@ def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
     return latents.astype(np.float32)
 
 
-def load_image(path: str, flag: str, trained: runs.Trained) -> np.ndarray:
-    """A picture as training saw its images, its middle square scaled, uint8 [size, size, 3].
+def load_image(path: str, flag: str, trained: runs.Trained, size: Sequence[int] = ()) -> np.ndarray:
+    """The middle of a picture, scaled to `size` (H, W) or as training saw it, uint8 [H, W, 3].
 
     Raises:
         InputError: no such file, or not a picture.
@@ -47,5 +56,8 @@ def load_image(path: str, flag: str, trained: runs.Trained) -> np.ndarray:
         image = transforms.decode(path, data.background)
     except Exception as error:
         raise InputError(f"{flag} '{path}' is not a picture: {error}") from error
+    if size:
+        fitted = ImageOps.fit(image, tuple(size)[::-1], Image.Resampling.LANCZOS)
+        return np.asarray(fitted)
     resized = np.asarray(transforms.resize(image, data.image_size))
     return transforms.center_crop(resized, data.image_size)

@@ -39,6 +39,13 @@ class Request(Sampling):
     jump_length: int | None = None  # so many steps
     invert: bool = False  # start from the noise behind init_image
     source: str | None = None  # prompt or label of what init_image shows
+    boxes: str | None = None  # what the model is told, by its task: .json of boxes
+    segmentation: str | None = None  # picture of classes
+    low_resolution: str | None = None  # small picture
+    neighbours: str | None = None  # .npy of embeddings
+    from_data: int | None = None  # so many conditions of the data's test split, taken in turn
+    size: tuple[int, ...] = ()  # height and width in pixels; (): as trained
+    patch: int | None = None  # latents a side of the patches that are denoised one by one
 
 
 class Drawn(NamedTuple):

@@ -1,0 +1,65 @@
+"""What a model makes of the conditions of images that it has not seen."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ldm_jax import request, runs
+from ldm_jax.config import Condition
+from ldm_jax.errors import InputError
+from ldm_jax.request.task import held_out
+from ldm_jax.types import Batch
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of an evaluation; what is None is as the run's config has it."""
+
+    out: str | None = None
+    """folder to write to; a folder in RUN where not given"""
+    num: int = 100
+    batch_size: int = 50
+    seed: int = 0
+    steps: int | None = None
+    guidance: float | None = None
+
+
+class HeldOut(NamedTuple):
+    """Examples, and what was drawn of them.
+
+    truth: uint8 [N, H, W, 3]
+    told:  what the conditioner read of them, each [N, ...]
+    drawn: uint8 [N, H, W, 3]
+    """
+
+    trained: runs.Trained
+    truth: np.ndarray
+    told: Batch
+    drawn: np.ndarray
+
+
+def draw_held_out(run: str, kind: type[Condition], options: Options, name: str) -> HeldOut:
+    """Draws for conditions of the run's test split, and writes the pictures as sample.py does.
+
+    Raises:
+        InputError: a model of another condition, or fewer examples.
+    """
+    described = runs.describe(Path(run))
+    condition = described.experiment.condition
+    if not isinstance(condition, kind):
+        raise InputError(
+            f"run '{run}' has a condition of kind {type(condition).__name__}: expected "
+            f"{kind.__name__}"
+        )
+    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    wanted = request.resolve(described, **settings, from_data=options.num)
+    trained = runs.with_weights(described)
+    keys = trained.model.conditioner.keys
+    batch = held_out(trained.experiment.data, condition, keys, options.num)
+    truth = np.round((batch["image"] + 1.0) * 127.5).astype(np.uint8)
+    drawn = request.draw(trained, wanted)
+    out = Path(options.out or Path(run) / name)
+    request.write(out, drawn, trained, wanted)
+    return HeldOut(trained, truth, {key: batch[key] for key in keys}, drawn.images)

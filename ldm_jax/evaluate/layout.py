@@ -1,0 +1,46 @@
+"""Whether things are in the boxes that a model was told of."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax import cli, pictures, runs
+from ldm_jax.config import Layout
+from ldm_jax.data.shapes import SHAPES
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.held_out import Options, draw_held_out
+from ldm_jax.metrics.placement import layout_scores
+
+
+def layout(run: str, words: Sequence[str], description: str) -> None:
+    """Draws pictures for held-out boxes of `shapes`, looks for what is in them, prints scores."""
+    options = cli.override(Options(), words, "evaluate.py layout RUN", description)
+    names = runs.object_names(Path(run))
+    if not names or not set(names) <= set(SHAPES):
+        raise InputError(
+            f"run '{run}' was trained on boxes of {', '.join(names) or 'nothing'}: layouts can "
+            "only be read from pictures of `shapes`, with shapes as classes"
+        )
+    found = draw_held_out(run, Layout, options, "layout")
+    boxes = found.told["boxes"]
+    scores = layout_scores(found.drawn, boxes, names)
+    by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)
+    outlined = [outline(picture, rows) for picture, rows in zip(found.drawn, boxes, strict=True)]
+    out = Path(options.out or Path(run) / "layout")
+    pictures.save(out / "grid.png", pictures.grid(np.stack(outlined[:24]), 8))
+    for name, value in scores.items():
+        print(f"{name}: {value:.1%} (with the boxes of another picture {by_chance[name]:.1%})")
+
+
+def outline(picture: np.ndarray, boxes: np.ndarray, scale: int = 3) -> np.ndarray:
+    """An enlarged picture with thin frames where boxes are, uint8."""
+    large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    last = len(large) - 1
+    for x, y, width, height, kind in boxes:
+        if kind >= 0:
+            left, top, right, bottom = (
+                int(np.clip(round(p * len(large)), 0, last)) for p in (x, y, x + width, y + height)
+            )
+            large[top : bottom + 1, [left, right]] = large[[top, bottom], left : right + 1] = 0
+    return large

@@ -1,0 +1,33 @@
+"""Whether pictures agree with the class maps that a model was told."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax import cli, pictures, runs
+from ldm_jax.config import SemanticMap
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.held_out import Options, draw_held_out
+from ldm_jax.metrics.placement import map_scores
+
+
+def semantic(run: str, words: Sequence[str], description: str) -> None:
+    """Draws pictures for held-out class maps of `shapes`, compares, prints scores."""
+    options = cli.override(Options(), words, "evaluate.py semantic RUN", description)
+    path = runs.describe(Path(run)).experiment.data.path
+    if path != "shapes":
+        raise InputError(
+            f"run '{run}' was trained on '{path}': agreement with class maps can only be read from "
+            "pictures of `shapes`, where every class is known"
+        )
+    found = draw_held_out(run, SemanticMap, options, "semantic")
+    maps = found.told["segmentation"]
+    scores = map_scores(found.drawn, maps)
+    by_chance = map_scores(found.drawn, np.roll(maps, 1, axis=0))
+    grey = (255 - maps * (200 // max(int(maps.max()), 1))).astype(np.uint8)
+    shown = np.stack([np.repeat(grey[..., None], 3, axis=-1), found.drawn], axis=1)[:16]
+    out = Path(options.out or Path(run) / "semantic")
+    pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
+    for name, value in scores.items():
+        print(f"{name}: {value:.1%} (with the map of another picture {by_chance[name]:.1%})")

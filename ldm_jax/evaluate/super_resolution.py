@@ -1,0 +1,59 @@
+"""How near enlarged images are to those that they were made small of, against bicubic."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+from PIL import Image
+
+from ldm_jax import cli, pictures
+from ldm_jax.config import LowResolution
+from ldm_jax.convert.lpips import load_lpips
+from ldm_jax.data.transforms import normalize
+from ldm_jax.evaluate import held_out
+from ldm_jax.losses.lpips import Network, lpips
+from ldm_jax.metrics.reconstruction import psnr
+
+
+@dataclass(frozen=True)
+class Options(held_out.Options):
+    """The settings of an evaluation; what is None is as the run's config has it."""
+
+    lpips: Network | None = None
+    """the network that sees the perceptual distance LPIPS; none where not given"""
+    lpips_weights: str | None = None
+    """its weights; found or fetched where not given"""
+
+
+def super_resolution(run: str, words: Sequence[str], description: str) -> None:
+    """Enlarges held-out images that were made small, and prints PSNR and LPIPS to the originals."""
+    options = cli.override(Options(), words, "evaluate.py super-resolution RUN", description)
+    measures = {"PSNR": (psnr, "dB")}
+    if options.lpips:
+        params = load_lpips(options.lpips, options.lpips_weights)
+        distance = lpips(options.lpips).distance
+        measures["LPIPS"] = (lambda x, y: distance(params, x, y), options.lpips)
+    plain = held_out.Options(**{name: getattr(options, name) for name in PLAIN})
+    found = held_out.draw_held_out(run, LowResolution, plain, "super-resolution")
+    small = pictures.to_uint8(found.told["low_resolution"])
+    H, W = found.truth.shape[1:3]
+    bicubic = np.stack([enlarge(image, H, W) for image in small])
+    nearest = small.repeat(H // small.shape[1], axis=1).repeat(W // small.shape[2], axis=2)
+    shown = np.stack([nearest, bicubic, found.drawn, found.truth], axis=1)[:8]
+    out = Path(options.out or Path(run) / "super-resolution")
+    pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
+    truth = jnp.asarray(normalize(found.truth))
+    for name, (measure, unit) in measures.items():
+        images = (jnp.asarray(normalize(x)) for x in (found.drawn, bicubic))
+        ours, theirs = (float(jnp.mean(measure(truth, x))) for x in images)
+        print(f"{name}: {ours:.3f} {unit} (bicubic {theirs:.3f})")
+
+
+PLAIN = tuple(held_out.Options.__dataclass_fields__)
+
+
+def enlarge(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """uint8 [h, w, 3] -> uint8 [height, width, 3], bicubic."""
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

@@ -1,0 +1,300 @@
+"""What a request tells a model of boxes, maps, small images, masks or neighbours."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax import build, runs
+from ldm_jax.config import (
+    Condition,
+    Inpainting,
+    Label,
+    Layout,
+    LowResolution,
+    Retrieval,
+    SemanticMap,
+    Text,
+    Unconditional,
+)
+from ldm_jax.data import derived, neighbours, objects, pipeline, transforms
+from ldm_jax.data.folder import is_box
+from ldm_jax.errors import InputError
+from ldm_jax.request.given import image_size, load_image
+from ldm_jax.request.wanted import Request
+from ldm_jax.types import Batch
+
+FLAGS = {  # field of a request -> the condition that it is for
+    "boxes": Layout,
+    "segmentation": SemanticMap,
+    "low_resolution": LowResolution,
+    "neighbours": Retrieval,
+}
+
+
+def takes(condition: Condition, size: tuple[int, int]) -> str:
+    """What has to be given to a model of this condition, for pictures of `size` (H, W)."""
+    height, width = size
+    said = {
+        Unconditional: "nothing is told to it",
+        Label: "--label NUMBER",
+        Text: "--prompt TEXT",
+        Layout: "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the picture",
+        Inpainting: f"--init-image P and --mask P, pictures of {width} x {height} pixels or more",
+    }
+    if isinstance(condition, SemanticMap):
+        return (
+            f"--segmentation P.png, {width} x {height} pixels whose values are classes from 0 to "
+            f"{condition.num_classes - 1}"
+        )
+    if isinstance(condition, LowResolution):
+        small = f"{width // condition.factor} x {height // condition.factor}"
+        return f"--low-resolution P, a picture of {small} pixels"
+    if isinstance(condition, Retrieval):
+        return f"--neighbours FILE.npy, embeddings [k, {condition.dim}]"
+    return said[type(condition)]
+
+
+def check_task(request: Request, trained: runs.Trained) -> None:
+    """Raises InputError for what the model is not told, or where what it is told is missing."""
+    condition = trained.experiment.condition
+    wanted = takes(condition, image_size(trained, request.size))
+    for field, kind in FLAGS.items():
+        given = getattr(request, field)
+        flag = f"--{field.replace('_', '-')}"
+        if given and not isinstance(condition, kind):
+            raise InputError(f"{flag} '{given}' is not what this model takes: expected {wanted}")
+        if given and request.from_data:
+            raise InputError(f"{flag} and --from-data both say what it is: leave one of them out")
+        if not given and isinstance(condition, kind) and not request.from_data:
+            raise InputError(f"the model is told nothing: expected {wanted}; or --from-data N")
+    whole = request.from_data or (request.init_image and request.mask)
+    if isinstance(condition, Inpainting) and not whole:
+        raise InputError(f"the model lacks an image or a mask: expected {wanted}; or --from-data N")
+    if isinstance(condition, Inpainting):
+        _check_inpainting(request)
+    if request.from_data and isinstance(condition, Unconditional):
+        raise InputError(f"--from-data is {request.from_data}: leave it out, since {wanted}")
+    if request.from_data and request.size:
+        raise InputError(
+            "--size and --from-data cannot both be: examples have the size of training"
+        )
+    given_inputs(trained, request)
+
+
+def _check_inpainting(request: Request) -> None:
+    """Raises InputError for what a model that was trained to inpaint has no use for."""
+    if request.from_data and request.init_image:
+        raise InputError("--init-image and --from-data both say what it is: leave one of them out")
+    partly = request.strength not in (None, 1.0)
+    options = {"--strength": partly, "--resample": request.resample, "--invert": request.invert}
+    for flag in (flag for flag, given in options.items() if given):
+        raise InputError(
+            f"{flag} given to a model that was trained to inpaint: leave it out, since it starts "
+            "from noise and is told of the image"
+        )
+
+
+def check_size(request: Request, trained: runs.Trained) -> None:
+    """Raises InputError for a size that the networks cannot have, or patches that make no sense."""
+    factor = trained.model.first_stage.factor
+    whole = factor * 2 ** (len(trained.experiment.model.channel_mults) - 1)
+    size = request.size
+    if size and (len(size) != 2 or min(size) < 1 or any(side % whole for side in size)):
+        given = " ".join(map(str, size))
+        raise InputError(
+            f"--size is {given}: expected height and width, multiples of {whole}, the factor by "
+            "which first stage and UNet downsample"
+        )
+    if request.patch is None:
+        return
+    each = whole // factor
+    if request.patch < 2 or request.patch % each:
+        raise InputError(
+            f"--patch is {request.patch}: expected a multiple of {each} latents, at least 2"
+        )
+    if isinstance(trained.experiment.condition, Layout):
+        raise InputError(
+            f"--patch is {request.patch}: leave it out, since boxes are told of a whole picture"
+        )
+
+
+def given_inputs(trained: runs.Trained, request: Request) -> Batch | None:
+    """What the conditioner reads, each [n, ...], to be taken in turn; None: no file says it.
+
+    Raises:
+        InputError: files that do not fit the model.
+    """
+    condition = trained.experiment.condition
+    if request.from_data:
+        return from_data(trained, request.from_data)
+    size = image_size(trained, request.size)
+    readers: dict[type, Callable[[], Batch]] = {
+        Layout: lambda: {"boxes": load_boxes(request.boxes, trained)},
+        SemanticMap: lambda: {"segmentation": load_map(request.segmentation, condition, size)},
+        LowResolution: lambda: {
+            "low_resolution": load_small(request.low_resolution, trained, size)
+        },
+        Inpainting: lambda: load_masked(trained, request),
+        Retrieval: lambda: {"neighbours": load_neighbours(request.neighbours, condition)},
+    }
+    read = readers.get(type(condition))
+    return read and read()
+
+
+def load_boxes(path: str, trained: runs.Trained) -> np.ndarray:
+    """Layouts [n, max_objects, 5] from a .json of one list of boxes, or of several.
+
+    Raises:
+        InputError: no such file, or not such a list.
+    """
+    condition = trained.experiment.condition
+    names = runs.object_names(trained.run)
+    try:
+        read = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"--boxes '{path}' does not exist: expected a .json of boxes") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"--boxes '{path}' is not JSON: {error}") from error
+    layouts = read if isinstance(read, list) and read and _is_layout(read[0]) else [read]
+    if not all(map(_is_layout, layouts)) or not read:
+        raise InputError(
+            f"--boxes '{path}' is not a list of [x, y, width, height, class], the first four in "
+            "parts of the picture, from 0 to 1; or a list of such lists"
+        )
+    longest = max(map(len, layouts))
+    if longest > condition.max_objects:
+        raise InputError(
+            f"--boxes '{path}' has {longest} boxes: expected at most {condition.max_objects}, "
+            "which the model can be told"
+        )
+
+    def number(kind: int | str) -> int:
+        kind = names.index(kind) if kind in names else kind
+        if not isinstance(kind, int) or not 0 <= kind < condition.num_classes:
+            known = f", or one of {', '.join(names)}" if names else ""
+            raise InputError(
+                f"--boxes '{path}' has class {kind!r}: expected 0 to "
+                f"{condition.num_classes - 1}{known}"
+            )
+        return kind
+
+    rows = [[[*box[:4], number(box[4])] for box in layout] for layout in layouts]
+    rows = [np.array(row, np.float32).reshape(-1, 5) for row in rows]
+    return np.stack([objects.padded(row, condition.max_objects) for row in rows])
+
+
+def _is_layout(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_box, value))
+
+
+def load_map(path: str, condition: SemanticMap, size: tuple[int, int]) -> np.ndarray:
+    """Classes of pixels, [1, H, W] int32.
+
+    Raises:
+        InputError: no such file, another size, or other classes than the model's.
+    """
+    _check_file(path, "--segmentation")
+    try:
+        classes = transforms.decode_map(path)
+    except Exception as error:
+        raise InputError(f"--segmentation '{path}' is not a picture of classes: {error}") from error
+    if classes.shape != size:
+        raise InputError(
+            f"--segmentation '{path}' is {classes.shape[1]} x {classes.shape[0]} pixels: expected "
+            f"{takes(condition, size)}; or another --size"
+        )
+    return derived.checked_map(classes, condition.num_classes, f"--segmentation '{path}'")[None]
+
+
+def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.ndarray:
+    """An image of low resolution, [1, h, w, 3] in [-1, 1].
+
+    Raises:
+        InputError: no such file, not a picture, or of another size.
+    """
+    condition, data = trained.experiment.condition, trained.experiment.data
+    _check_file(path, "--low-resolution")
+    try:
+        image = np.asarray(transforms.decode(path, data.background))
+    except Exception as error:
+        raise InputError(f"--low-resolution '{path}' is not a picture: {error}") from error
+    if image.shape[:2] != (size[0] // condition.factor, size[1] // condition.factor):
+        larger = " ".join(str(side * condition.factor) for side in image.shape[:2])
+        raise InputError(
+            f"--low-resolution '{path}' is {image.shape[1]} x {image.shape[0]} pixels: expected "
+            f"{takes(condition, size)}; or --size {larger}"
+        )
+    return transforms.normalize(image)[None]
+
+
+def load_masked(trained: runs.Trained, request: Request) -> Batch:
+    """An image [1, H, W, 3] in [-1, 1], and what is to be made anew of it [1, H, W, 1]."""
+    size = image_size(trained, request.size)
+    image = load_image(request.init_image, "--init-image", trained, size)
+    mask = load_image(request.mask, "--mask", trained, size)
+    hidden = np.mean(mask, axis=-1, keepdims=True) >= 128  # 8-bit grey, from the middle on
+    return {"image": transforms.normalize(image)[None], "mask": hidden[None].astype(np.float32)}
+
+
+def load_neighbours(path: str, condition: Retrieval) -> np.ndarray:
+    """Embeddings, [1, k, dim] float32; anything else: InputError."""
+    return neighbours.load(path, condition.dim, "--neighbours")[None]
+
+
+def _check_file(path: str, flag: str) -> None:
+    if not Path(path).is_file():
+        raise InputError(f"{flag} '{path}' does not exist: expected a picture, such as a PNG")
+
+
+def from_data(trained: runs.Trained, count: int) -> Batch:
+    """The conditions of examples that training did not see, each [count, ...].
+
+    Raises:
+        InputError: fewer examples, or none that are held out.
+    """
+    condition, keys = trained.experiment.condition, trained.model.conditioner.keys
+    batch = held_out(trained.experiment.data, condition, keys, count)
+    return {key: batch[key] for key in keys}
+
+
+def held_out(data, condition: Condition, keys: tuple[str, ...], count: int) -> Batch:
+    """Images of the test split and their conditions, each [count, ...]."""
+    if count < 1:
+        raise InputError(f"--from-data is {count}: expected at least 1")
+    if isinstance(condition, Label | Text | Retrieval):
+        raise InputError(
+            f"--from-data is {count}: leave it out, and give {takes(condition, (0, 0))}"
+        )
+    data = replace(data, split="test")
+    source, info = pipeline.open_source(data)
+    if count > info.num_examples:
+        raise InputError(
+            f"--from-data is {count}: expected at most {info.num_examples}, the examples of "
+            f"{source.name}"
+        )
+    pipeline.check_batch(replace(data, batch_size=1), source, keys)
+    derive = build.build_derive(condition)
+    batches = list(pipeline.once(data, source, count, keys, derive))
+    return {name: np.concatenate([b[name] for b in batches]) for name in ("image", *keys)}
+
+
+def tell(trained: runs.Trained, request: Request) -> Batch | None:
+    """What the conditioner reads, each [num, ...], examples taken in turn."""
+    given = given_inputs(trained, request)
+    if given is None:
+        return None
+    turn = np.arange(request.num)
+    return {name: np.asarray(x)[turn % len(x)] for name, x in given.items()}
+
+
+def is_pasted(trained: runs.Trained) -> bool:
+    """Whether what a mask does not hide is to be taken from the image."""
+    return isinstance(trained.experiment.condition, Inpainting)
+
+
+def paste(images: np.ndarray, told: Batch) -> np.ndarray:
+    """Float images with what the mask does not hide in its place, [B, H, W, 3]."""
+    return np.where(told["mask"] > 0.5, images, told["image"])
