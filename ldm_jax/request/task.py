@@ -69,7 +69,8 @@ def check_task(request: Request, trained: runs.Trained) -> None:
         if given and request.from_data:
             raise InputError(f"{flag} and --from-data both say what it is: leave one of them out")
         if not given and isinstance(condition, kind) and not request.from_data:
-            raise InputError(f"the model is told nothing: expected {wanted}; or --from-data N")
+            other = "" if kind is Retrieval else "; or --from-data N"
+            raise InputError(f"the model is told nothing: expected {wanted}{other}")
     whole = request.from_data or (request.init_image and request.mask)
     if isinstance(condition, Inpainting) and not whole:
         raise InputError(f"the model lacks an image or a mask: expected {wanted}; or --from-data N")
