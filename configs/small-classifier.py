@@ -14,6 +14,8 @@ config = ClassifierExperiment(
         num_res_blocks=1,
         attention_factors=(2,),
         head_channels=16,
+        scale_shift=False,
+        resample_blocks=False,
         norm_groups=8,
     ),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=100, weight_decay=0.05, ema_decay=0.999),

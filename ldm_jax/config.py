@@ -173,14 +173,16 @@ class UNet:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The UNet's way down, which tells classes (Dhariwal and Nichol 2021); defaults are those of
-    theirs for 64 pixels, but that blocks neither scale by the time nor change the resolution."""
+    """The UNet's way down, which tells classes; defaults are those of Dhariwal and Nichol (2021)
+    for 64 pixels."""
 
     channels: int = 128
     channel_mults: tuple[int, ...] = (1, 2, 3, 4)
     num_res_blocks: int = 4
     attention_factors: tuple[int, ...] = (2, 4, 8)  # downsampling factors with attention
     head_channels: int = 64
+    scale_shift: bool = True  # time scales and shifts norms; False: it is added
+    resample_blocks: bool = True  # change the resolution within a block; False: by a convolution
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
 
 

@@ -7,7 +7,7 @@ from ldm_jax.config import Classifier as Config
 from ldm_jax.nn.attention import SpatialSelfAttention, attention
 from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3
+from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3, halved
 
 EPSILON = 1e-5
 
@@ -23,9 +23,22 @@ class Classifier(nn.Module):
         """z [B, h, w, c], steps [B] counted from 0 -> logits [B, num_classes]."""
         c = self.config
 
-        def res(x, channels, name):
-            block = ResBlock(channels, c.norm_groups, EPSILON, zero_init=True, name=name)
+        def res(x, channels, name, resample=None):
+            block = ResBlock(
+                channels,
+                c.norm_groups,
+                EPSILON,
+                zero_init=True,
+                scale_shift=c.scale_shift,
+                resample=resample,
+                name=name,
+            )
             return block(x, embedding)
+
+        def downsample(x, name):
+            if c.resample_blocks:
+                return res(x, x.shape[-1], name, halved)
+            return Downsample(((1, 1), (1, 1)), name=name)(x)
 
         def attend(x, name):
             heads = x.shape[-1] // c.head_channels
@@ -42,7 +55,7 @@ class Classifier(nn.Module):
                 if 2**level in c.attention_factors:
                     x = attend(x, f"down_{level}_attn_{i}")
             if level < len(c.channel_mults) - 1:
-                x = Downsample(((1, 1), (1, 1)), name=f"down_{level}_downsample")(x)
+                x = downsample(x, f"down_{level}_downsample")
 
         x = res(x, x.shape[-1], "mid_res_0")
         x = attend(x, "mid_attn")

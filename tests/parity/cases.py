@@ -14,7 +14,7 @@ import drawn
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, table, text, tiny, unet
+from ldm_jax.convert import autoencoder, classifier, table, text, tiny, unet
 
 CONTEXT = 24  # width of the tokens that the UNet attends to
 
@@ -169,6 +169,31 @@ UNET_BLOCKS = Case(
     ),
 )
 
+_classifier = c.Classifier(
+    channels=32,
+    channel_mults=(1, 2),
+    num_res_blocks=1,
+    attention_factors=(2,),
+    head_channels=16,
+)
+CLASSIFIER = Case(
+    _classifier,
+    classifier.classifier(_classifier, 3, 5, 8),
+    {"x": drawn.normal("x", (2, 3, 8, 8)), "t": np.array([3, 700])},
+    {"logits": (2, 5)},
+    (
+        "x",
+        "time_embed.0.weight",
+        "input_blocks.2.0.emb_layers.1.bias",
+        "input_blocks.3.1.qkv.bias",
+        "middle_block.2.out_layers.3.bias",
+        "out.0.bias",
+        "out.2.positional_embedding",
+        "out.2.qkv_proj.bias",
+        "out.2.c_proj.weight",
+    ),
+)
+
 _unet_layout = c.UNet(
     channels=32,
     channel_mults=(1, 2),
@@ -306,6 +331,7 @@ CASES = {
     "unet_tokens": UNET_TOKENS,
     "unet_attention": UNET_ATTENTION,
     "unet_blocks": UNET_BLOCKS,
+    "classifier": CLASSIFIER,
     "unet_depth": UNET_DEPTH,
     "unet_vector": UNET_VECTOR,
     "text": TEXT,

@@ -10,7 +10,7 @@ from pathlib import Path
 import cases
 import numpy as np
 import torch
-from ldm.modules.diffusionmodules.openaimodel import UNetModel
+from ldm.modules.diffusionmodules.openaimodel import EncoderUNetModel, UNetModel
 
 HERE = Path(__file__).parent
 
@@ -56,7 +56,33 @@ def outputs_and_gradients(case: cases.Case) -> dict[str, np.ndarray]:
     return {"y": y.detach().numpy(), **gradients}
 
 
+def classifier() -> dict[str, np.ndarray]:
+    """The same of the half UNet that tells classes."""
+    case = cases.CLASSIFIER
+    c, x = case.config, torch.tensor(case.inputs["x"]).requires_grad_()
+    network = EncoderUNetModel(
+        image_size=x.shape[-1],
+        in_channels=x.shape[1],
+        model_channels=c.channels,
+        out_channels=case.outputs["logits"][1],
+        num_res_blocks=c.num_res_blocks,
+        attention_resolutions=c.attention_factors,
+        channel_mult=c.channel_mults,
+        num_head_channels=c.head_channels,
+        use_scale_shift_norm=c.scale_shift,
+        resblock_updown=c.resample_blocks,
+        pool="attention",
+    )
+    network.load_state_dict({key: torch.tensor(w) for key, w in cases.weights(case).items()})
+    logits = network(x, torch.tensor(case.inputs["t"]))
+    (logits * torch.tensor(cases.cotangents(case)["logits"])).sum().backward()
+    leaves = dict(network.named_parameters()) | {"x": x}
+    gradients = {f"grad:{name}": leaves[name].grad.numpy() for name in case.gradients}
+    return {"logits": logits.detach().numpy(), **gradients}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
+    np.savez_compressed(HERE / "classifier.npz", **classifier())
     for name in ("unet_blocks", "unet_depth"):
         np.savez_compressed(HERE / f"{name}.npz", **outputs_and_gradients(cases.CASES[name]))

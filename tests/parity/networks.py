@@ -11,6 +11,7 @@ from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.quantizer import codes_of
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
+from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.types import Cond
@@ -100,6 +101,21 @@ def denoiser(config, out_channels: int) -> Network:
 
     def call(params, inputs):
         return {"y": channels_first(unet.apply({"params": params}, *arguments(inputs)))}
+
+    return Network(init, call)
+
+
+def classifier(config, num_classes: int) -> Network:
+    """x, t -> logits."""
+    network = Classifier(config, num_classes)
+
+    def init(inputs):
+        return network.init(jax.random.key(0), channels_last(inputs["x"]), inputs["t"])["params"]
+
+    def call(params, inputs):
+        return {
+            "logits": network.apply({"params": params}, channels_last(inputs["x"]), inputs["t"])
+        }
 
     return Network(init, call)
 

@@ -22,6 +22,7 @@ NETWORKS = {
     "unet_blocks": networks.denoiser(cases.UNET_BLOCKS.config, 4),
     "unet_depth": networks.denoiser(cases.UNET_DEPTH.config, 3),
     "unet_vector": networks.denoiser(cases.UNET_VECTOR.config, 4),
+    "classifier": networks.classifier(cases.CLASSIFIER.config, 5),
     "text": networks.text_transformer(cases.TEXT.config),
     "tiny": networks.tiny(cases.TINY.config),
     "tiny_norm": networks.tiny(cases.TINY_NORM.config),
