@@ -10,5 +10,5 @@ config = replace(
     condition=Inpainting(),
     model=replace(base.model, channels=48, attention_factors=(2,)),
     data=replace(base.data, batch_size=16),
-    train=replace(base.train, steps=500, save_every=500),
+    train=replace(base.train, steps=2000, save_every=500),
 )

@@ -10,5 +10,5 @@ config = replace(
     condition=SemanticMap(num_classes=6, out_channels=6),
     model=replace(base.model, channels=48, attention_factors=(2,)),
     data=replace(base.data, batch_size=16),
-    train=replace(base.train, steps=900, save_every=450),
+    train=replace(base.train, steps=2000, save_every=500),
 )
