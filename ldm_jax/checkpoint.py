@@ -5,6 +5,7 @@ their own ("params", "ema", "optimizer", "data"), so that sampling reads only th
 """
 
 import contextlib
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,16 @@ class _OneByOne(ocp.type_handlers.NumpyHandler):
     async def _background_serialize(self, values, infos, args=None):
         for value, info, arg in zip(values, infos, args, strict=True):
             await super()._background_serialize([value], [info], [arg])
+            _forget(value)
+
+
+def _forget(array: np.ndarray) -> None:
+    """Lets go of what was read of the mapped file that an array is a view of, if it is of one."""
+    while isinstance(array, np.ndarray):
+        array = array.base
+    mapped = getattr(array, "obj", None)
+    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)  # it is read again where it is needed again
 
 
 def averaged_parts(run: Path) -> set[str]:

@@ -13,7 +13,11 @@ config = Experiment(
     ),
     latent_scale=0.22765929,
     model=UNet(
-        channels=448, channel_mults=(1, 2, 3, 4), attention_factors=(4, 2, 1), head_channels=32
+        channels=448,
+        channel_mults=(1, 2, 3, 4),
+        attention_factors=(4, 2, 1),
+        head_channels=32,
+        remat="full",
     ),
     condition=Retrieval(),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.015),

@@ -11,7 +11,7 @@ config = Experiment(
     data=Data(image_size=256, batch_size=680),
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale=0.18215,
-    model=UNet(),
+    model=UNet(remat="full"),
     condition=Text(vocab_size=30522, tokenizer="bert-base-uncased/vocab.txt"),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     loss=DiffusionLoss(distance="l2"),

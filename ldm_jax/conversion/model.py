@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
@@ -138,15 +139,12 @@ def _scale(found: float | None, experiment: Experiment) -> Any:
 
 
 def _tree(names: table.Table, state: table.State) -> Params:
-    """The parameters, float32; those that need no joining are views of what `state` gives."""
-    flat = {}
+    """The parameters, float32; those that are so already, and need no joining, are views."""
     for row in names:
-        parts = [row.layout.to_here(np.asarray(state[key])) for key in row.keys]
-        weight = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
-        if not jnp.issubdtype(weight.dtype, jnp.floating):
-            raise InputError(f"{row.keys[0]} is of {weight.dtype}: expected float32 or float16")
-        flat[row.path] = np.asarray(weight, np.float32)
-    return table.nested(flat)
+        dtype = state[row.keys[0]].dtype
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise InputError(f"{row.keys[0]} is of {dtype}: expected float32 or float16")
+    return jax.tree.map(lambda w: np.asarray(w, np.float32), table.rearranged(names, state))
 
 
 def _say(

@@ -120,14 +120,20 @@ def complaints(table: Table, found: Mapping[str, Shape], unused: tuple[str, ...]
 def to_here(table: Table, state: State, unused: tuple[str, ...] = ()) -> dict:
     """The parameters that a state dict of the original stands for, as a nested dict.
 
-    Weights that need no joining are views of those in `state`.
-
     Raises:
         InputError: a key is missing, unexpected or misshapen; the message names all of them.
     """
     wrong = complaints(table, {key: np.shape(state[key]) for key in state}, unused)
     if wrong:
         raise InputError("these weights are not of this network:\n" + "\n".join(wrong))
+    return rearranged(table, state)
+
+
+def rearranged(table: Table, state: State) -> dict:
+    """The same of a state dict that is known to fit; it may hold more.
+
+    Weights that need no joining are views of those in `state`.
+    """
     flat = {}
     for row in table:
         parts = [row.layout.to_here(np.asarray(state[key])) for key in row.keys]
