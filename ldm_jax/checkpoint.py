@@ -81,12 +81,19 @@ class _OneByOne(ocp.type_handlers.NumpyHandler):
 
 
 def _forget(array: np.ndarray) -> None:
-    """Lets go of what was read of the mapped file that an array is a view of, if it is of one."""
-    while isinstance(array, np.ndarray):
-        array = array.base
-    mapped = getattr(array, "obj", None)
-    if isinstance(mapped, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
+    """Lets go of what was read of the file that an array is a view of, if it is of one."""
+    mapped = mapping_of(array)
+    if mapped and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)  # it is read again where it is needed again
+
+
+def mapping_of(array: np.ndarray) -> mmap.mmap | None:
+    """The mapped file that an array is a view of; None where it has memory of its own."""
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    base = getattr(base, "obj", base)  # of a memoryview
+    return base if isinstance(base, mmap.mmap) else None
 
 
 def averaged_parts(run: Path) -> set[str]:

@@ -1,5 +1,6 @@
 """Weights in files of either kind."""
 
+import mmap
 import zipfile
 
 import ml_dtypes
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from torch_files import WRITERS
 
+from ldm_jax.checkpoint import mapping_of
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
 
@@ -63,6 +65,14 @@ def test_pytorchs_files_are_written_too(tmp_path):
         assert archive.testzip() is None
         assert {"archive/data.pkl", "archive/version"} <= set(archive.namelist())
     assert_equal(read_weights(tmp_path / "w.ckpt"), WEIGHTS | numbers)
+
+
+@pytest.mark.parametrize("file", ["w.safetensors", "w.ckpt"])
+def test_weights_stay_in_their_file_until_they_are_used(tmp_path, file):
+    write_weights(tmp_path / file, WEIGHTS)
+    view = read_weights(tmp_path / file)["a"].T[1:]
+    assert isinstance(mapping_of(view), mmap.mmap)
+    assert mapping_of(view.copy()) is None
 
 
 def test_forms_are_asked_for_before_the_weights(tmp_path):
