@@ -109,9 +109,10 @@ def test_a_converted_run_draws_of_the_averages(place):
         np.testing.assert_array_equal(weight, np.concatenate(parts, axis=-1), err_msg=path)
     np.testing.assert_array_equal(trained.params["first_stage"]["scale"], np.float32([0.7, 0.7]))
     asked = request.resolve(trained, prompt=["a b", "c"], seed=3)
-    pictures = request.draw(trained, asked)
-    assert len(pictures) == 2
-    assert np.all(np.isfinite(pictures))
+    pictures = request.draw(trained, asked).images
+    assert pictures.shape == (2, tiny.SIDE, tiny.SIDE, 3)
+    assert np.std(pictures) > 1.0
+    assert np.any(pictures[0] != pictures[1])
 
 
 def test_without_averages(place, tmp_path, capsys):
@@ -130,8 +131,11 @@ def test_without_averages(place, tmp_path, capsys):
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
 
 
-def test_a_run_that_was_trained_here_is_exported_with_its_averages(trained_run, tmp_path):
+def test_a_run_that_was_trained_here_is_exported_with_its_averages(trained_run, tmp_path, capsys):
     conversion.convert(_with_one_scale(trained_run, tmp_path / "run"), tmp_path / "b.safetensors")
+    said = capsys.readouterr().out
+    assert "diffusion.prediction is v, and eps in the original's code" in said
+    assert "model.norm_groups is 4, and 32 in" in said
     state, trained = read_weights(tmp_path / "b.safetensors"), runs.load(trained_run)
     kernel = np.moveaxis(state["model.diffusion_model.out.2.weight"], (0, 1), (3, 2))
     np.testing.assert_array_equal(kernel, trained.params["denoiser"]["conv_out"]["kernel"])

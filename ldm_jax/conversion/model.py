@@ -16,7 +16,7 @@ from ldm_jax import build, checkpoint, checks, cli, runs, training
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Experiment, Text
 from ldm_jax.conversion.places import naming, whole
-from ldm_jax.convert import model, table
+from ldm_jax.convert import model, recognise, table
 from ldm_jax.convert.schedule import schedule
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
@@ -243,7 +243,26 @@ def export_model(run: Path, destination: Path) -> None:
         print("the averaged weights are written, as the weights")
     if experiment.latent_scale != "one":
         print(f"scale_factor is {experiment.latent_scale}, which the original's config says")
+    for name, value, known in _beyond(experiment):
+        print(
+            f"{name} is {value}, and {known} in the original's code, which computes something else "
+            "with this file; here it is imported with --config RUN/config.py"
+        )
     print(f"{destination}: {len(forms)} weights in the original layout")
+
+
+def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
+    """What the weights mean here and not there: a setting's name, value, and value there."""
+    unet, condition, d = experiment.model, experiment.condition, experiment.diffusion
+    settings = [
+        ("model.positions", unet.positions, False),
+        ("model.norm_groups", unet.norm_groups, recognise.GROUPS),
+        ("condition.pooled", getattr(condition, "pooled", False), False),
+        ("diffusion.prediction", d.prediction, "eps"),
+        ("diffusion.schedule", d.schedule, "scaled_linear"),
+        ("diffusion.learned_variance", d.learned_variance, False),
+    ]
+    return [(name, value, known) for name, value, known in settings if value != known]
 
 
 def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
