@@ -110,7 +110,7 @@ def test_a_converted_run_draws_of_the_averages(place):
     np.testing.assert_array_equal(trained.params["first_stage"]["scale"], np.float32([0.7, 0.7]))
     asked = request.resolve(trained, prompt=["a b", "c"], seed=3)
     pictures = request.draw(trained, asked).images
-    assert pictures.shape == (2, tiny.SIDE, tiny.SIDE, 3)
+    assert pictures.shape == (2, tiny.SIZE, tiny.SIZE, 3)
     assert np.std(pictures) > 1.0
     assert np.any(pictures[0] != pictures[1])
 
