@@ -14,7 +14,7 @@ demo: $(VENV)/runtime.done
 test: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 env: $(VENV)/test.done
 
