@@ -7,9 +7,9 @@ Draws `--num` pictures for captions held out from training in every cell and wri
 samplers.png, guidance.csv and guidance.png. Cells that a csv holds already are not drawn again.
 
 - Caption accuracy: the share of captions whose every stated attribute is found in the picture.
-- Frechet distance of 64 features: the pictures' first principal components, those of drawn scenes
-  of the same split. With so few pictures it is not zero for drawn scenes either: the dashed line is
-  the distance of as many further drawn scenes.
+- Frechet distance of 64 features, the first principal components of drawn scenes, to the drawn
+  scenes of the same captions. The dotted line is how far as many drawn scenes of other captions are
+  from these.
 - Network calls: how often a sampler asks the denoiser in a walk, counted while it walks. With
   guidance each of them costs two passes through the network, alike for all.
 """
@@ -108,7 +108,7 @@ def main(options: Options) -> None:
     model, data = trained.model, replace(trained.experiment.data, split="test")
     texts, images, others = drawn(data, options.num)
     features = Features(np.concatenate([images, others]))
-    real, floor = features(images), frechet_distance(features(images), features(others))
+    real, line = features(images), frechet_distance(features(images), features(others))
     spread = devices("jit")
 
     def measure(path: Path, cells: list[dict]) -> list[dict]:
@@ -162,9 +162,9 @@ def main(options: Options) -> None:
         options.out / "guidance.csv",
         [{"sampler": "ddim", "guidance": guidance} for guidance in options.guidances],
     )
-    print(f"Frechet distance of further drawn scenes: {floor:.4f}")
-    plot(options.out / "samplers.png", by_calls, "sampler", "network calls", floor)
-    plot(options.out / "guidance.png", by_guidance, "sampler", "guidance", floor)
+    print(f"Frechet distance of drawn scenes of other captions: {line:.4f}")
+    plot(options.out / "samplers.png", by_calls, "sampler", "network calls", line)
+    plot(options.out / "guidance.png", by_guidance, "sampler", "guidance", line)
 
 
 def steps_for(trained: runs.Trained, name: str) -> Callable[[int], int]:
@@ -194,7 +194,7 @@ def write(path: Path, rows: list[dict]) -> None:
         writer.writerows(rows)
 
 
-def plot(path: Path, rows: list[dict], by: str, against: str, floor: float) -> None:
+def plot(path: Path, rows: list[dict], by: str, against: str, line: float) -> None:
     """Both measures side by side, a line for each value of `by`."""
     import matplotlib
 
@@ -205,14 +205,19 @@ def plot(path: Path, rows: list[dict], by: str, against: str, floor: float) -> N
     for axis, measure in zip(axes, ("caption accuracy", "frechet distance"), strict=True):
         for i, name in enumerate(dict.fromkeys(row[by] for row in rows)):
             points = sorted((float(r[against]), float(r[measure])) for r in rows if r[by] == name)
+            x, y = np.array(points).T
+            if measure == "caption accuracy":
+                y = 1 - y
             style = {"marker": "os^Dvx"[i % 6], "markersize": 4, "linestyle": ["-", "--"][i // 10]}
-            axis.plot(*zip(*points, strict=True), label=name, **style)
-        axis.set(xlabel=against, ylabel=measure, xscale="log" if "calls" in against else "linear")
+            axis.plot(x, y, label=name, **style)
+        axis.set(xlabel=against, ylabel=measure, yscale="log")
         if against == "network calls":
-            axis.set_xticks(ticks := [4, 6, 10, 16, 25, 50], [str(tick) for tick in ticks])
-            axis.minorticks_off()
-    axes[1].axhline(floor, color="black", linestyle=":", linewidth=1)
-    axes[1].set_yscale("log")
+            ticks = sorted({int(row[against]) for row in rows if row["sampler"] == "ddim"})
+            axis.set_xscale("log")
+            axis.set_xticks(ticks, [str(tick) for tick in ticks])
+            axis.xaxis.minorticks_off()
+    axes[0].set_ylabel("captions that are not met")
+    axes[1].axhline(line, color="black", linestyle=":", linewidth=1)
     axes[1].legend(fontsize=7, ncols=2)
     figure.savefig(path, dpi=110)
 
