@@ -57,6 +57,7 @@ def save_weights(run: Path, params: Params, ema: Params | None = None) -> None:
         ema: averages of some parts of params, to be used in their place.
     """
     trees = {"params": params, "ema": ema} if ema else {"params": params}
+    trees = jax.tree.map(np.asarray, trees)  # no copy of what is one, such as a view of a file
     registry = ocp.type_handlers.create_type_handler_registry((np.ndarray, _OneByOne()))
     handlers = {name: ocp.PyTreeCheckpointHandler(type_handler_registry=registry) for name in trees}
     with ocp.CheckpointManager(

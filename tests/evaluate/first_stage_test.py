@@ -313,7 +313,7 @@ def test_what_is_no_run_or_no_data_is_refused(refusal, trained_run, image_folder
         (["first-stage", trained_run], ["first-stage RUN DATA"]),
         (["first-stage", trained_run, "--num", 3], ["first-stage RUN DATA"]),
         (["first-stages", trained_run, image_folder], ["'first-stages' is no evaluation"]),
-        ([], ["no evaluation", "captions,bound,first-stage"]),
+        ([], ["no evaluation", "captions,bound,bits,first-stage"]),
         (["first-stage", "nowhere", image_folder], ["run 'nowhere' does not exist"]),
         (["first-stage", image_folder, image_folder], ["is not a run", "no config.py"]),
         (["first-stage", trained_run, "nowhere"], ["DATA nowhere does not exist", "give DATA a"]),
