@@ -25,15 +25,12 @@ config = Experiment(
         num_res_blocks=1,
         attention_factors=(1, 2),
         num_heads=4,
-        vector_dim=128,
         positions=True,
         norm_groups=16,
     ),
-    condition=Text(
-        dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256, pooled=True
-    ),
+    condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=25, grid="trailing", guidance=2.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.998),
-    train=Train(steps=3600, save_every=900, sample_every=0, log_every=100),
+    train=Train(steps=4400, save_every=1100, sample_every=0, log_every=100),
 )
