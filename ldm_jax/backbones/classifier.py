@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from ldm_jax.config import Classifier as Config
 from ldm_jax.nn.attention import SpatialSelfAttention, attention
-from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3, halved
 
@@ -44,9 +44,7 @@ class Classifier(nn.Module):
             heads = x.shape[-1] // c.head_channels
             return SpatialSelfAttention(heads, c.norm_groups, EPSILON, zero_init=True, name=name)(x)
 
-        embedding = step_embedding(steps, c.channels)
-        embedding = nn.Dense(4 * c.channels, name="time_1")(embedding)
-        embedding = nn.Dense(4 * c.channels, name="time_2")(nn.silu(embedding))
+        embedding = two_layers(step_embedding(steps, c.channels), 4 * c.channels, "time")
 
         x = conv3x3(c.channels, "conv_in")(z)
         for level, mult in enumerate(c.channel_mults):

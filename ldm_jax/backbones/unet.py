@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from ldm_jax.config import UNet as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
-from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3, doubled, halved
 from ldm_jax.nn.transformer import SpatialTransformer
@@ -80,13 +80,11 @@ class UNet(nn.Module):
                 return res(x, x.shape[-1], name, doubled)
             return Upsample(name=name)(x)
 
-        def two_layers(x, name):
-            x = nn.Dense(4 * c.channels, name=f"{name}_1")(x)
-            return nn.Dense(4 * c.channels, name=f"{name}_2")(nn.silu(x))
-
-        embedding = two_layers(step_embedding(steps, c.channels), "time")
+        width = 4 * c.channels
+        embedding = two_layers(step_embedding(steps, c.channels), width, "time")
         if cond.vector is not None:
-            embedding += two_layers(cond.vector, "vector") if c.vector_dim else cond.vector
+            vector = cond.vector
+            embedding += two_layers(vector, width, "vector") if c.vector_dim else vector
         if cond.concat is not None:
             z = jnp.concatenate([z, cond.concat], axis=-1)
 

@@ -1,5 +1,6 @@
 """Sinusoidal embeddings: of the diffusion step, and of places in a picture."""
 
+import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
@@ -34,3 +35,12 @@ def place_embedding(height: int, width: int, dim: int) -> Array:
     rows = jnp.repeat(step_embedding(jnp.arange(height), dim // 2), width, axis=0)
     columns = jnp.tile(step_embedding(jnp.arange(width), dim // 2), (height, 1))
     return jnp.concatenate([rows, columns], axis=-1)
+
+
+def two_layers(x: Array, width: int, name: str) -> Array:
+    """[B, d] -> [B, width], Dense, SiLU, Dense: what makes an embedding of a step or a vector.
+
+    To be called where a module is compact; the layers are called name_1 and name_2.
+    """
+    x = nn.Dense(width, name=f"{name}_1")(x)
+    return nn.Dense(width, name=f"{name}_2")(nn.silu(x))
