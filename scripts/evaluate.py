@@ -17,6 +17,9 @@ python scripts/evaluate.py {layout,semantic,super-resolution,inpainting} RUN [--
     draws for conditions of the test split of the run's data, and prints how far pictures follow
     them: boxes found where asked, agreement with class maps, PSNR (and with --lpips vgg LPIPS)
     against bicubic, the error inside holes against the mean colour
+python scripts/evaluate.py labels RUN CLASSIFIER [--num 100] [--real DATA] [options]
+    draws each class in turn and asks a classifier of noised latents, which was trained on real
+    images (configs/small-classifier.py), what is seen; --real says how often it is right of others
 """
 
 from collections.abc import Sequence
@@ -28,6 +31,7 @@ from ldm_jax.evaluate.bound import bound
 from ldm_jax.evaluate.captions import captions
 from ldm_jax.evaluate.first_stage import first_stage
 from ldm_jax.evaluate.inpainting import inpainting
+from ldm_jax.evaluate.labels import labels
 from ldm_jax.evaluate.layout import layout
 from ldm_jax.evaluate.semantic import semantic
 from ldm_jax.evaluate.super_resolution import super_resolution
@@ -37,6 +41,7 @@ TOOLS = {  # name -> what to call, and what its first words are
     "bound": (bound, "RUN"),
     "bits": (bits, "RUN DATA"),
     "first-stage": (first_stage, "RUN DATA"),
+    "labels": (labels, "RUN CLASSIFIER"),
     "layout": (layout, "RUN"),
     "semantic": (semantic, "RUN"),
     "super-resolution": (super_resolution, "RUN"),

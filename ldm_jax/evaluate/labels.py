@@ -1,0 +1,139 @@
+"""Whether a classifier that learned on real images sees the classes that a model was told."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax import cli, request, runs
+from ldm_jax.autoencoders.latents import scaled
+from ldm_jax.config import Label
+from ldm_jax.data import pipeline, transforms
+from ldm_jax.diffusion.guidance.classifier import classify
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate import held_out
+from ldm_jax.pipelines.generate import in_batches
+from ldm_jax.types import Array, LatentClassifier, Params
+
+
+@dataclass(frozen=True)
+class Options(held_out.Options):
+    """The settings of an evaluation; what is None is as the run's config has it."""
+
+    real: str | None = None
+    """images that the classifier has not seen, with classes: how often it is right about them"""
+    split: str = "train"
+    """of these images, where they are a data set that has splits"""
+
+
+def labels(run: str, classifier: str, words: Sequence[str], description: str) -> None:
+    """Draws pictures of each class in turn, asks the classifier what they show, prints scores.
+
+    The classifier is a run of `ClassifierExperiment`: it reads the latents of its own first stage,
+    and is told that they have next to no noise.
+
+    Raises:
+        InputError: a model of no classes, or a classifier of others.
+    """
+    options = cli.override(Options(), words, "evaluate.py labels RUN CLASSIFIER", description)
+    described, judge = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
+    _check(described, judge)
+    real = options.real and _real(judge, options)
+    settings = {name: getattr(options, name) for name in SETTINGS}
+    count = described.experiment.condition.num_classes
+    wanted = request.resolve(described, **settings, label=[str(i) for i in range(count)])
+    trained = runs.with_weights(described)
+    drawn = request.draw(trained, wanted)
+    params = runs.with_weights(judge).params
+    read = make_reader(judge.model)
+    asked = np.arange(options.num) % count
+    found = _read_all(read, params, transforms.normalize(drawn.images), options.batch_size)
+    names = trained.class_names or tuple(map(str, range(count)))
+    scores = {"drawn": accuracies(found, asked, names)}
+    if real:
+        images, truth = real
+        found = _read_all(read, params, images, options.batch_size)
+        scores["real"] = accuracies(found, truth, names)
+    out = Path(options.out or Path(run) / "labels")
+    request.write(out, drawn, trained, wanted)
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    for name in (*names, "all"):
+        each = "  ".join(f"{kind} {rows[name]:6.1%}" for kind, rows in scores.items())
+        print(f"{name:12} {each}")
+    print(f"label accuracy: {scores['drawn']['all']:.1%} (by chance {1 / count:.1%})")
+
+
+SETTINGS = ("num", "batch_size", "seed", "steps", "guidance")
+
+
+def make_reader(judge: LatentClassifier) -> Callable[[Params, Array], Array]:
+    """(the classifier's params, images [B, H, W, 3]) -> class [B] int32, compiled.
+
+    It reads the mean of the posterior, at the time with the least noise that training had.
+    """
+
+    @jax.jit
+    def read(params: Params, images: Array) -> Array:
+        posterior = judge.first_stage.posterior(params["first_stage"], images)
+        z = scaled(params["first_stage"], posterior.mean)
+        t = jnp.full(len(z), 1.0)
+
+        def network(z, time):
+            return judge.network(params["classifier"], z, time)
+
+        return jnp.argmax(classify(network, judge.process, z, t), axis=1)
+
+    return read
+
+
+def accuracies(found: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> dict[str, float]:
+    """How often `found` [N] is what was `asked` [N]: of each class that was, and of "all"."""
+    right = found == asked
+    each = {name: right[asked == i] for i, name in enumerate(names)}
+    return {name: float(np.mean(r)) for name, r in (each | {"all": right}).items() if len(r)}
+
+
+def _read_all(read: Callable, params: Params, images: np.ndarray, batch_size: int) -> np.ndarray:
+    def of_batch(chosen: dict[str, np.ndarray], _: np.ndarray) -> Array:
+        return read(params, chosen["image"])
+
+    return in_batches(of_batch, {"image": images}, np.arange(len(images)), batch_size)
+
+
+def _check(described: runs.Trained, judge: runs.TrainedClassifier) -> None:
+    """Raises InputError unless the classifier tells apart what the model draws."""
+    condition, run = described.experiment.condition, described.run
+    if not isinstance(condition, Label):
+        raise InputError(
+            f"run '{run}' has a condition of kind {type(condition).__name__}: expected Label"
+        )
+    counts = judge.experiment.num_classes, condition.num_classes
+    if counts[0] != counts[1] or judge.class_names != described.class_names:
+        raise InputError(
+            f"classifier '{judge.run}' tells {counts[0]} classes apart "
+            f"({', '.join(judge.class_names)}), run '{run}' draws {counts[1]} "
+            f"({', '.join(described.class_names)}): expected the same"
+        )
+    sizes = judge.experiment.data.image_size, described.experiment.data.image_size
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"classifier '{judge.run}' sees images of {sizes[0]} pixels and run '{run}' draws "
+            f"{sizes[1]}: expected the same"
+        )
+
+
+def _real(judge: runs.TrainedClassifier, options: Options) -> tuple[np.ndarray, np.ndarray]:
+    """All images of `options.real` [N, H, W, 3] and their labels [N]."""
+    data = replace(judge.experiment.data, path=options.real, split=options.split)
+    source, info = pipeline.open_source(data)
+    if info.class_names != judge.class_names:
+        raise InputError(
+            f"--real '{options.real}' has the classes {', '.join(info.class_names) or 'none'}: "
+            f"expected {', '.join(judge.class_names)}, those of the classifier"
+        )
+    batches = list(pipeline.once(data, source, info.num_examples, ("label",)))
+    return tuple(np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))
