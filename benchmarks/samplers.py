@@ -30,7 +30,8 @@ from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.diffusion.times import pad
 from ldm_jax.metrics.caption_accuracy import caption_scores
-from ldm_jax.metrics.frechet import Moments, frechet_distance, moments
+from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.metrics.statistics import Moments, moments
 from ldm_jax.pipelines.generate import in_batches, make_generate
 from ldm_jax.request.condition import inputs as condition_of
 from ldm_jax.sharding import devices

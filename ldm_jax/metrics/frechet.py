@@ -1,37 +1,32 @@
-"""The Frechet distance between two sets of features (Heusel et al. 2017, eq. 6)."""
+"""The Frechet distance between two sets of features (Heusel et al. 2017, eq. 6).
 
-from typing import NamedTuple
+With the pool of InceptionV3 it is FID, with the first seven channels of its `Mixed_6d.branch1x1` at
+17 x 17 places sFID (Nash et al. 2021), with DINOv2's class token FD-DINOv2 (Stein et al. 2023).
+With any other features it is a Frechet distance of those features, and comparable to none of these.
+"""
 
 import numpy as np
 
 from ldm_jax.errors import InputError
-
-
-class Moments(NamedTuple):
-    """Mean [d] and covariance [d, d] of features, in float64."""
-
-    mean: np.ndarray
-    covariance: np.ndarray
-
-
-def moments(features: np.ndarray) -> Moments:
-    """Of features [N, d]; the covariance is the unbiased one.
-
-    Raises:
-        InputError: fewer than two examples, which have no covariance.
-    """
-    x = np.asarray(features, np.float64)
-    if len(x) < 2:
-        raise InputError(f"{len(x)} examples of features: expected at least 2 for a covariance")
-    return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]))
+from ldm_jax.metrics.statistics import Moments
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
     """|m_a - m_b|^2 + tr(C_a + C_b - 2 (C_a C_b)^(1/2)), of Gaussians with these moments.
 
     The trace of the root is the sum of the singular values of C_a^(1/2) C_b^(1/2): singular
-    covariances need no care.
+    covariances, such as those of fewer examples than dimensions, need no care.
+
+    Raises:
+        InputError: moments of features of different length.
     """
+    if a.mean.shape != b.mean.shape:
+        raise InputError(
+            f"statistics of {len(a.mean)} and of {len(b.mean)} features: expected both from the "
+            "same layer of the same extractor"
+        )
+    if np.array_equal(a.mean, b.mean) and np.array_equal(a.covariance, b.covariance):
+        return 0.0  # of equal sets; what rounding leaves of the terms below would be no distance
     cross = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False)
     apart = np.sum((a.mean - b.mean) ** 2)
     return float(apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * np.sum(cross))

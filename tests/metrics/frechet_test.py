@@ -5,7 +5,8 @@ import pytest
 from scipy import linalg
 
 from ldm_jax.errors import InputError
-from ldm_jax.metrics.frechet import Moments, frechet_distance, moments
+from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.metrics.statistics import Moments, moments
 
 RNG = np.random.default_rng(0)
 
@@ -39,6 +40,26 @@ def test_fewer_examples_than_dimensions_are_no_obstacle():
     assert np.isfinite(apart)
     assert np.isclose(apart, frechet_distance(moments(y), moments(x)))
     assert abs(frechet_distance(moments(x), moments(x))) < 1e-6
+
+
+def test_equal_sets_are_at_distance_zero_however_few():
+    for n in (2, 5, 50):
+        x = draws(n, 20)
+        assert frechet_distance(moments(x), moments(x)) == 0.0
+        assert abs(frechet_distance(moments(x), moments(RNG.permutation(x)))) < 1e-6
+
+
+def test_singular_covariances_keep_their_formula():
+    """Features that are zero in some dimensions change nothing."""
+    x, y = draws(60, 5), draws(70, 5)
+    padded = [np.pad(z, ((0, 0), (0, 4))) for z in (x, y)]
+    found = frechet_distance(*map(moments, padded))
+    assert np.isclose(found, frechet_distance(moments(x), moments(y)))
+
+
+def test_features_of_different_length_are_refused():
+    with pytest.raises(InputError, match="statistics of 3 and of 4 features"):
+        frechet_distance(moments(draws(9, 3)), moments(draws(9, 4)))
 
 
 def test_one_example_has_no_covariance():

@@ -1,0 +1,76 @@
+"""Mean and covariance of features, batch by batch, in float64.
+
+What is kept are the count N, the sum s = sum_i x_i and the sum of outer products S = sum_i x_i
+x_i^T. They add: statistics of batches, of devices or of shards are merged into those of the whole
+without any loss but the rounding of a float64 sum.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+
+from ldm_jax.errors import InputError
+
+
+class Moments(NamedTuple):
+    """Mean [d] and covariance [d, d] of features, in float64."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+
+
+class Sums(NamedTuple):
+    """What has been seen of features: N, the sum [d] and the sum of outer products [d, d]."""
+
+    count: int
+    total: np.ndarray
+    outer: np.ndarray
+
+
+def sums(features: np.ndarray) -> Sums:
+    """Of features [N, d]; a product of two float32 numbers is exact in float64."""
+    x = np.asarray(features, np.float64)
+    if x.ndim != 2:
+        raise InputError(f"features of shape {x.shape}: expected [N, d]")
+    if not np.isfinite(x).all():
+        bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+        raise InputError(
+            f"features of {len(bad)} of {len(x)} examples are not finite, the first is number "
+            f"{bad[0]}: expected numbers; the extractor's weights or the images are damaged"
+        )
+    return Sums(len(x), x.sum(axis=0), x.T @ x)
+
+
+def merge(parts: Iterable[Sums]) -> Sums:
+    """The sums of several sets as one, in whatever order.
+
+    Raises:
+        InputError: of features of different length.
+    """
+    parts = list(parts)
+    dims = {len(part.total) for part in parts}
+    if len(dims) != 1:
+        raise InputError(
+            f"statistics of {' and '.join(map(str, sorted(dims)))} features: expected those of one "
+            "extractor"
+        )
+    counts, totals, outers = zip(*parts, strict=True)
+    return Sums(sum(counts), sum(totals), sum(outers))
+
+
+def moments(features: np.ndarray | Sums) -> Moments:
+    """Mean and unbiased covariance, (S - s s^T / N) / (N - 1), of features [N, d] or of their sums.
+
+    Raises:
+        InputError: fewer than two examples, which have no covariance.
+    """
+    found = features if isinstance(features, Sums) else None
+    count = found.count if found else len(features)
+    if count < 2:
+        raise InputError(f"{count} examples of features: expected at least 2 for a covariance")
+    if found:
+        mean = found.total / count
+        return Moments(mean, (found.outer - count * np.outer(mean, mean)) / (count - 1))
+    x = np.asarray(features, np.float64)
+    return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]))
