@@ -57,7 +57,10 @@ class Told:
     low_resolution: str | None = None
     """a small picture to enlarge"""
     neighbours: str | None = None
-    """a .npy of embeddings [k, dim]"""
+    """a .npy of embeddings [k, dim], or a folder of such"""
+    query: str | None = None
+    """a .npy of embeddings [n, dim], taken in turn: each picture is told the nearest neighbours of
+    one"""
     from_data: int | None = None
     """so many conditions of images of the run's data that were held out, in place of files"""
     size: Annotated[tuple[int, ...], tyro.conf.arg(metavar="H W")] = ()

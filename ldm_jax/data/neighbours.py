@@ -10,11 +10,23 @@ ROWS = 1024  # queries that are compared at a time
 
 
 def load(path: str, dim: int, what: str) -> np.ndarray:
-    """The embeddings in a .npy, float32 [N, dim]; `what` names the setting that gave the path.
+    """The embeddings in a .npy, or in those of a folder by name: float32 [N, dim].
+
+    Args:
+        what: the setting that gave the path.
 
     Raises:
         InputError: no such file, or not such an array.
     """
+    if not Path(path).is_dir():
+        return _load(path, dim, what)
+    files = sorted(Path(path).glob("*.npy"))
+    if not files:
+        raise InputError(f"{what} '{path}' holds no .npy: expected some, each [N, {dim}]")
+    return np.concatenate([_load(str(file), dim, what) for file in files])
+
+
+def _load(path: str, dim: int, what: str) -> np.ndarray:
     if not Path(path).is_file():
         raise InputError(f"{what} '{path}' does not exist: expected a .npy of shape [N, {dim}]")
     try:

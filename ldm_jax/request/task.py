@@ -53,7 +53,11 @@ def takes(condition: Condition, size: tuple[int, int]) -> str:
         small = f"{width // condition.factor} x {height // condition.factor}"
         return f"--low-resolution P, a picture of {small} pixels"
     if isinstance(condition, Retrieval):
-        return f"--neighbours FILE.npy, embeddings [k, {condition.dim}]"
+        dim = condition.dim
+        return (
+            f"--neighbours FILE.npy, embeddings [k, {dim}]; or a collection of them [N, {dim}] and "
+            f"--query FILE.npy [n, {dim}], the nearest to which are told"
+        )
     return said[type(condition)]
 
 
@@ -71,6 +75,13 @@ def check_task(request: Request, trained: runs.Trained) -> None:
         if not given and isinstance(condition, kind) and not request.from_data:
             other = "" if kind is Retrieval else "; or --from-data N"
             raise InputError(f"the model is told nothing: expected {wanted}{other}")
+    if request.query and not request.neighbours:
+        raise InputError(
+            f"--query '{request.query}' is looked for in nothing: expected --neighbours, too, a "
+            "collection of embeddings"
+            if isinstance(condition, Retrieval)
+            else f"--query '{request.query}' is not what this model takes: expected {wanted}"
+        )
     whole = request.from_data or (request.init_image and request.mask)
     if isinstance(condition, Inpainting) and not whole:
         raise InputError(f"the model lacks an image or a mask: expected {wanted}; or --from-data N")
@@ -139,7 +150,7 @@ def given_inputs(trained: runs.Trained, request: Request) -> Batch | None:
             "low_resolution": load_small(request.low_resolution, trained, size)
         },
         Inpainting: lambda: load_masked(trained, request),
-        Retrieval: lambda: {"neighbours": load_neighbours(request.neighbours, condition)},
+        Retrieval: lambda: {"neighbours": load_neighbours(request, condition)},
     }
     read = readers.get(type(condition))
     return read and read()
@@ -240,9 +251,22 @@ def load_masked(trained: runs.Trained, request: Request) -> Batch:
     return {"image": transforms.normalize(image)[None], "mask": hidden[None].astype(np.float32)}
 
 
-def load_neighbours(path: str, condition: Retrieval) -> np.ndarray:
-    """Embeddings, [1, k, dim] float32; anything else: InputError."""
-    return neighbours.load(path, condition.dim, "--neighbours")[None]
+def load_neighbours(request: Request, condition: Retrieval) -> np.ndarray:
+    """Embeddings [n, k, dim] float32: of a file, or of a collection those nearest each query.
+
+    Raises:
+        InputError: what are no embeddings, or fewer than there are to find.
+    """
+    rows = neighbours.load(request.neighbours, condition.dim, "--neighbours")
+    if not request.query:
+        return rows[None]
+    queries, k = neighbours.load(request.query, condition.dim, "--query"), condition.neighbours
+    if len(rows) < k:
+        raise InputError(
+            f"--neighbours '{request.neighbours}' has {len(rows)} rows: expected at least {k}, so "
+            "many of which the model is told for each query"
+        )
+    return rows[neighbours.nearest(rows, queries, k)]
 
 
 def _check_file(path: str, flag: str) -> None:

@@ -42,7 +42,8 @@ class Request(Sampling):
     boxes: str | None = None  # what the model is told, by its task: .json of boxes
     segmentation: str | None = None  # picture of classes
     low_resolution: str | None = None  # small picture
-    neighbours: str | None = None  # .npy of embeddings
+    neighbours: str | None = None  # .npy of embeddings, or a folder of such
+    query: str | None = None  # .npy of embeddings, whose nearest among those are told
     from_data: int | None = None  # so many conditions of the data's test split, taken in turn
     size: tuple[int, ...] = ()  # height and width in pixels; (): as trained
     patch: int | None = None  # latents a side of the patches that are denoised one by one

@@ -57,6 +57,7 @@ def files(tmp_path):
     (tmp_path / "class.json").write_text(json.dumps([[0, 0, 0.5, 0.5, "bird"]]))
     (tmp_path / "objects.txt").write_text("cat\ndog\n")
     np.save(tmp_path / "near.npy", rng.normal(size=(3, 5)).astype(np.float32))
+    np.save(tmp_path / "one.npy", np.ones((1, 5), np.float32))
     np.save(tmp_path / "wide.npy", rng.normal(size=(3, 6)).astype(np.float32))
     return lambda name: str(tmp_path / name)
 
@@ -121,6 +122,14 @@ def test_what_is_for_another_model_is_refused(files, name, other):
         ("layout", {"boxes": "class.json"}, "class 'bird': expected 0 to 1, or one of cat, dog"),
         ("layout", {"boxes": "map.png"}, "is not JSON"),
         ("retrieval", {"neighbours": "wide.npy"}, r"expected floats \[N, 5\]"),
+        (
+            "retrieval",
+            {"query": "near.npy", "neighbours": "one.npy"},
+            "has 1 rows: expected at",
+        ),
+        ("retrieval", {"query": "wide.npy", "neighbours": "near.npy"}, r"--query .* floats \[N, 5"),
+        ("retrieval", {"query": "near.npy"}, "expected --neighbours FILE.npy"),
+        ("semantic", {"query": "near.npy", "segmentation": "map.png"}, "not what this model takes"),
         ("inpainting", {"init_image": "picture.png"}, "expected --init-image P and --mask P"),
     ],
 )
@@ -135,6 +144,23 @@ def test_several_layouts_are_taken_in_turn_and_classes_may_be_named(files):
     model = trained("layout", Path(files("")))
     told = tell(model, request.resolve(model, num=3, boxes=files("two.json")))["boxes"]
     assert told[:, :, 4].tolist() == [[0, -1, -1], [1, 0, -1], [0, -1, -1]]
+
+
+def test_each_query_is_told_its_nearest_of_a_collection_in_several_files(files):
+    model, rows = trained("retrieval"), np.load(files("near.npy"))
+    k = model.experiment.condition.neighbours
+    collection = Path(files("collection"))
+    collection.mkdir()
+    np.save(collection / "a.npy", 2 * rows[:1])
+    np.save(collection / "b.npy", np.concatenate([rows[1:], -rows]))
+    np.save(collection / "query.npy", rows)  # named last: among the rows, too
+    asked = request.resolve(model, num=4, neighbours=str(collection), query=files("near.npy"))
+    told = tell(model, asked)["neighbours"]
+    assert told.shape == (4, k, 5)
+    np.testing.assert_array_equal(told[3], told[0])
+    for i, row in enumerate(rows):
+        direction = told[i, :2] / np.linalg.norm(told[i, :2], axis=1, keepdims=True)
+        np.testing.assert_allclose(direction, [row / np.linalg.norm(row)] * 2, rtol=1e-6)
 
 
 def test_a_size_has_to_suit_the_networks():
