@@ -1,53 +1,147 @@
 """Checkpoints: a run's state and its place in the data, through Orbax.
 
 A checkpoint is complete or absent: Orbax writes beside it and renames. The parts are items of
-their own ("params", "ema", "optimizer", "data"), so that sampling reads only the weights.
+their own ("params", "ema", "optimizer", "data"), so that sampling reads only the weights. Whoever
+reads takes the newest that can be read, and names on standard error those that cannot.
 """
 
 import contextlib
 import mmap
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import grain
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, StoppedError, reason
 from ldm_jax.types import Params, TrainState
 
+T = TypeVar("T")
+HIGHER = ("psnr", "accuracy")  # metrics of which more is better; of all others, less
 
-def manager(run: Path, keep: int = 2) -> ocp.CheckpointManager:
-    """The checkpoints of a run, in RUN/checkpoints; creates the folder only when it saves."""
+
+@contextlib.contextmanager
+def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[ocp.CheckpointManager]:
+    """The checkpoints of a run, in RUN/checkpoints, to be written beside other work.
+
+    Creates the folder only when it saves, and removes what a killed run left half-written.
+
+    Args:
+        keep: how many of the newest to keep.
+        best: a metric by which the best is kept as well.
+
+    Raises:
+        StoppedError: on leaving, where one could not be saved.
+    """
+    policies = ocp.checkpoint_managers
+    kept, rank = [policies.LatestN(keep)], None
+    if best:
+        sign = 1.0 if best in HIGHER else -1.0
+
+        def rank(metrics):
+            return sign * metrics[best]
+
+        kept.append(policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False))
     options = ocp.CheckpointManagerOptions(
-        max_to_keep=keep, create=False, enable_async_checkpointing=True
+        preservation_policy=policies.AnyPreservationPolicy(kept),
+        best_fn=rank,
+        create=False,
+        cleanup_tmp_directories=(run / "checkpoints").is_dir(),
+        enable_async_checkpointing=True,
     )
-    return ocp.CheckpointManager((run / "checkpoints").absolute(), options=options)
+    folder = (run / "checkpoints").absolute()
+    with _saving(run):
+        checkpoints = ocp.CheckpointManager(folder, options=options)
+    try:
+        yield checkpoints
+    except BaseException:
+        with contextlib.suppress(Exception):  # what ended the run is told, not what followed
+            checkpoints.close()
+        raise
+    with _saving(run):
+        checkpoints.close()
+
+
+@contextlib.contextmanager
+def _saving(run: Path) -> Iterator[None]:
+    """Whatever keeps a checkpoint from being written, in one line."""
+    try:
+        yield
+    except Exception as error:  # Orbax raises anything, also of its threads
+        newest = latest_step(run)
+        last = "none is saved yet" if newest is None else f"the newest that is whole is {newest}"
+        raise StoppedError(
+            f"a checkpoint cannot be saved in '{run / 'checkpoints'}' ({reason(error)}): {last}; "
+            "make room there, and run the same command to go on from it"
+        ) from error
+
+
+def steps(run: Path) -> list[int]:
+    """The steps of a run's checkpoints, the newest first."""
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        return []
+    found = (int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+    return sorted(found, reverse=True)
 
 
 def latest_step(run: Path) -> int | None:
     """The step of the newest checkpoint of a run; None where it has none."""
-    folder = run / "checkpoints"
-    if not folder.is_dir():
-        return None
-    steps = [int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal()]
-    return max(steps, default=None)
+    return next(iter(steps(run)), None)
 
 
-def save(checkpoints: ocp.CheckpointManager, state: TrainState, data: Any, force=False) -> None:
-    """Starts to save a state and the position of the data iterator, under the state's step."""
-    checkpoints.save(
-        int(state.step),
-        args=ocp.args.Composite(
-            params=ocp.args.StandardSave(state.params),
-            ema=ocp.args.StandardSave(state.ema),
-            optimizer=ocp.args.StandardSave(parts(state)["optimizer"]),
-            data=grain.checkpoint.CheckpointSave(data),
-        ),
-        force=force,
-    )
+def save(
+    checkpoints: ocp.CheckpointManager,
+    state: TrainState,
+    data: Any,
+    metrics: Mapping[str, float] | None = None,
+) -> None:
+    """Starts to save a state and the position of the data iterator, under the state's step.
+
+    Args:
+        metrics: among which is that by which the best is kept, if one is.
+
+    Raises:
+        StoppedError: it cannot be saved, or the one before could not be.
+    """
+    with _saving(Path(checkpoints.directory).parent):
+        checkpoints.save(
+            int(state.step),
+            args=ocp.args.Composite(
+                **{name: ocp.args.StandardSave(tree) for name, tree in parts(state).items()},
+                data=grain.checkpoint.CheckpointSave(data),
+            ),
+            metrics=dict(metrics) if metrics else None,
+            force=True,
+        )
+
+
+def check_saved(checkpoints: ocp.CheckpointManager, wait: bool = False) -> None:
+    """Raises StoppedError where a save that was started has failed.
+
+    Args:
+        wait: until it is done; or else what is not yet done is not looked at.
+    """
+    with _saving(Path(checkpoints.directory).parent):
+        if wait:
+            checkpoints.wait_until_finished()
+        checkpoints.check_for_errors()
+
+
+def set_aside(run: Path, after: int) -> None:
+    """Moves checkpoints of later steps, which could not be read, to RUN/damaged."""
+    for step in steps(run):
+        if step > after:
+            place = run / "damaged" / str(step)
+            place.parent.mkdir(exist_ok=True)
+            while place.exists():
+                place = place.with_name(f"{place.name}+")
+            (run / "checkpoints" / str(step)).rename(place)
+            print(f"checkpoint {step} is now '{place}'", file=sys.stderr)
 
 
 def save_weights(run: Path, params: Params, ema: Params | None = None) -> None:
@@ -99,18 +193,20 @@ def mapping_of(array: np.ndarray) -> mmap.mmap | None:
 
 def averaged_parts(run: Path) -> set[str]:
     """The names of the parts of which the newest checkpoint holds averages."""
-    with _newest(run) as (checkpoints, step):
-        return set(checkpoints.item_metadata(step).get("ema") or {})
+    return _read_newest(run, lambda saved, step: set(_metadata(saved, step).get("ema") or {}))
 
 
 def read_part(run: Path, item: str, part: str) -> Params:
     """One part of "params" or "ema" in the newest checkpoint, as numpy arrays."""
-    with _newest(run) as (checkpoints, step):
-        there = {part: checkpoints.item_metadata(step)[item][part]}
+
+    def read(checkpoints, step):
+        there = {part: _metadata(checkpoints, step)[item][part]}
         wanted = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), there)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there)
         asked = ocp.args.PyTreeRestore(target, restore_args=wanted, partial_restore=True)
         return checkpoints.restore(step, args=ocp.args.Composite(**{item: asked}))[item][part]
+
+    return _read_newest(run, read)
 
 
 def restore(run: Path, target: TrainState, data: Any) -> TrainState:
@@ -122,18 +218,20 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     Raises:
         InputError: the checkpoint holds another architecture; names a shape that differs.
     """
-    check_architecture(run, parts(target))
     items = {
         name: ocp.args.PyTreeRestore(
             tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree)
         )
         for name, tree in parts(target).items()
     }
-    with _newest(run) as (checkpoints, step):
-        read = checkpoints.restore(
-            step, args=ocp.args.Composite(**items, data=grain.checkpoint.CheckpointRestore(data))
-        )
-    return TrainState(params=read.params, ema=read.ema, **read.optimizer)
+
+    def read(checkpoints, step):
+        _check_shapes(run, step, checkpoints, parts(target), whole=True)
+        place = grain.checkpoint.CheckpointRestore(data)
+        return checkpoints.restore(step, args=ocp.args.Composite(**items, data=place))
+
+    found = _read_newest(run, read)
+    return TrainState(params=found.params, ema=found.ema, **found.optimizer)
 
 
 def restore_weights(run: Path, target: Params) -> Params:
@@ -145,8 +243,9 @@ def restore_weights(run: Path, target: Params) -> Params:
     Raises:
         InputError: the run has no checkpoint, or one of another architecture.
     """
-    with _newest(run) as (checkpoints, step):
-        items = _items(checkpoints.item_metadata(step), target)
+
+    def read(checkpoints, step):
+        items = _items(_metadata(checkpoints, step), target)
         _check_shapes(run, step, checkpoints, items)
         wanted = {
             name: ocp.args.PyTreeRestore(
@@ -156,14 +255,30 @@ def restore_weights(run: Path, target: Params) -> Params:
             )
             for name, tree in items.items()
         }
-        read = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
-    return {part: weights for name in items for part, weights in read[name].items()}
+        found = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
+        return {part: weights for name in items for part, weights in found[name].items()}
+
+    return _read_newest(run, read)
+
+
+def weight_shapes(run: Path) -> Params:
+    """The shapes of all parts of params in the newest checkpoint of a run."""
+
+    def read(checkpoints, step):
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+            dict(_metadata(checkpoints, step)["params"]),
+        )
+
+    return _read_newest(run, read)
 
 
 def check_weights(run: Path, target: Params) -> None:
     """Raises InputError unless `restore_weights` finds the shapes of `target`."""
-    with _newest(run) as (checkpoints, step):
-        _check_shapes(run, step, checkpoints, _items(checkpoints.item_metadata(step), target))
+    _read_newest(
+        run,
+        lambda saved, step: _check_shapes(run, step, saved, _items(_metadata(saved, step), target)),
+    )
 
 
 def _items(metadata, target: Params) -> dict[str, Params]:
@@ -178,15 +293,14 @@ def _items(metadata, target: Params) -> dict[str, Params]:
 
 def check_architecture(run: Path, target: dict) -> None:
     """Raises InputError unless the newest checkpoint has the shapes of `target`, and no others."""
-    with _newest(run) as (checkpoints, step):
-        _check_shapes(run, step, checkpoints, target, whole=True)
+    _read_newest(run, lambda saved, step: _check_shapes(run, step, saved, target, whole=True))
 
 
 def _check_shapes(
     run: Path, step: int, checkpoints: ocp.CheckpointManager, target: dict, whole: bool = False
 ) -> None:
     """Compares the shapes of items; parts that `target` does not name count where `whole`."""
-    metadata = checkpoints.item_metadata(step)
+    metadata = _metadata(checkpoints, step)
     for item, tree in target.items():
         there = metadata[item]
         found = _shapes(there if whole else {part: there[part] for part in tree if part in there})
@@ -211,25 +325,43 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
 
 
-@contextlib.contextmanager
-def _newest(run: Path) -> Iterator[tuple[ocp.CheckpointManager, int]]:
-    """A run's checkpoints, open for reading, and the newest step."""
-    step = latest_step(run)
-    if step is None:
+def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
+    """What a checkpoint says that it holds, item by item."""
+    found = checkpoints.item_metadata(step)
+    if not found.get("params"):
+        raise ValueError("it has no params")
+    return found
+
+
+def _read_newest(run: Path, read: Callable[[ocp.CheckpointManager, int], T]) -> T:
+    """What `read` finds in the newest checkpoint that it can read; names those that it cannot.
+
+    Raises:
+        InputError: there is no checkpoint, or none can be read.
+    """
+    found = steps(run)
+    if not found:
         raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
     # which items there are must be said, or Orbax guesses (and warns)
     handlers = {name: ocp.PyTreeCheckpointHandler() for name in ("params", "ema", "optimizer")}
-    try:
-        with ocp.CheckpointManager(
-            (run / "checkpoints").absolute(),
-            options=ocp.CheckpointManagerOptions(create=False, read_only=True),
-            item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
-        ) as checkpoints:
-            yield checkpoints, step
-    except InputError:
-        raise
-    except Exception as error:  # Orbax raises anything for files that are missing or damaged
-        raise InputError(
-            f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read "
-            f"({' '.join(str(error).split())[:200]}): remove it to use the one before"
-        ) from error
+    with ocp.CheckpointManager(
+        (run / "checkpoints").absolute(),
+        options=ocp.CheckpointManagerOptions(create=False, read_only=True),
+        item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
+    ) as checkpoints:
+        for step, older in zip(found, [*found[1:], None], strict=True):
+            try:
+                return read(checkpoints, step)
+            except (InputError, MemoryError, jax.errors.JaxRuntimeError):
+                raise  # which says nothing of the checkpoint
+            except (
+                Exception
+            ) as error:  # Orbax raises anything for files that are missing or damaged
+                place = f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read"
+                why = f"({reason(error)})"
+                if older is None:
+                    raise InputError(
+                        f"{place} {why}: expected a whole one, and none is before it"
+                    ) from error
+                print(f"warning: {place} {why}: the one before, {older}, is used", file=sys.stderr)
+    raise AssertionError("a checkpoint was read or refused")

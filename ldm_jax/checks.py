@@ -52,6 +52,11 @@ RANGES = (
         lambda x: min(x, default=1) >= 1,
         "attention_factors cross_only_factors",
     ),
+    (
+        "none, or a first and a last step, each at least 1",
+        lambda x: len(x) in (0, 2) and min(x, default=1) >= 1 and tuple(sorted(x)) == x,
+        "profile_steps",
+    ),
     ("red, green and blue, 0 to 255", lambda x: 0 <= min(x) <= max(x) <= 255, "background"),
 )
 

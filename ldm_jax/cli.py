@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import difflib
+import errno
 import io
 import logging
 import os
@@ -18,22 +19,32 @@ import typeguard
 import tyro
 
 from ldm_jax import config as configs
-from ldm_jax.errors import InputError
+from ldm_jax.compilation import use_cache
+from ldm_jax.errors import InputError, StoppedError
 
 T = TypeVar("T")
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk that takes no more
 
 
 def main(tool: Callable[[Sequence[str]], None]) -> None:
     """Runs a tool on the command line's words; what stops it is one line.
 
-    Status 2 for bad input, 1 for numbers that are no longer finite, 130 for Ctrl-C.
+    Status 2 for bad input, 1 for numbers that are no longer finite and for what cannot be written,
+    143 where a training run was asked to end and has saved its state, 130 for Ctrl-C.
     """
     quiet()
+    use_cache()
     try:
         tool(sys.argv[1:])
     except InputError as error:
         _stop(error, 2)
     except FloatingPointError as error:
+        _stop(error, 1)
+    except StoppedError as error:
+        _stop(error, error.status)
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
         _stop(error, 1)
     except KeyboardInterrupt:
         _stop("interrupted", 130)
@@ -47,8 +58,19 @@ def _stop(why: object, status: int) -> NoReturn:
 def quiet() -> None:
     """Keeps the libraries' chatter off the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets")
+    sys.excepthook = _told_already(sys.excepthook)
+
+
+def _told_already(hook: Callable) -> Callable:
+    """Leaves out what comes after a failed checkpoint, of each array that was being written."""
+
+    def tell(kind, error, trace):
+        if str(error) != "Event loop is closed":
+            hook(kind, error, trace)
+
+    return tell
 
 
 def load_config(path: str | Path) -> Any:

@@ -380,10 +380,12 @@ class Train:
 
     steps: int = 100_000
     save_every: int = 1_000
-    keep: int = 2  # checkpoints
+    keep: int = 2  # of the newest checkpoints
+    best: str | None = None  # a metric, such as loss, of which the best checkpoint is kept as well
     log_every: int = 50
     sample_every: int = 1_000  # 0: never
     num_samples: int = 16
+    profile_steps: tuple[int, ...] = ()  # first and last of which RUN/profile has a trace
     devices: Literal["jit", "pmap"] = "jit"  # how the step is spread over the devices
 
 

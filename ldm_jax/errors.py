@@ -1,4 +1,4 @@
-"""The one exception for input that cannot be used."""
+"""The exceptions whose message is one line for who called a tool."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,22 @@ class InputError(ValueError):
 
     The command line tools print the message on standard error and exit with status 2.
     """
+
+
+class StoppedError(RuntimeError):
+    """A run that was right but cannot go on, in one line, and the exit status that says so.
+
+    Status 1 where something failed that somebody must mend, such as a full disk; 143 where the run
+    was asked to end (SIGTERM) and the same command goes on with it.
+    """
+
+    def __init__(self, message: str, status: int = 1):
+        super().__init__(message)
+        self.status = status
+
+
+def reason(error: BaseException, limit: int = 240) -> str:
+    """What an exception says, in one line; its name where it says nothing."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    half = limit // 2
+    return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"

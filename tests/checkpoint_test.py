@@ -1,5 +1,8 @@
 """Checkpoints: what is saved comes back bit for bit, or is refused by name."""
 
+import resource
+import shutil
+
 import grain
 import jax
 import jax.numpy as jnp
@@ -9,7 +12,7 @@ import pytest
 import tiny
 
 from ldm_jax import checkpoint
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.sharding import devices
 from ldm_jax.train.state import minimise, new_state
 
@@ -107,11 +110,71 @@ def test_a_run_without_a_checkpoint_is_refused(tmp_path):
         checkpoint.restore_weights(tmp_path, {})
 
 
-def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
-    write(tmp_path, [3])
-    for file in (tmp_path / "checkpoints" / "3" / "params").rglob("*"):
+def damage(run, step, item="params"):
+    """Empties the files of an item."""
+    for file in (run / "checkpoints" / str(step) / item).rglob("*"):
         if file.is_file():
             file.write_bytes(b"")
+
+
+def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
+    write(tmp_path, [3])
+    damage(tmp_path, 3)
     state = make(3)
     with pytest.raises(InputError, match="checkpoints/3' cannot be read"):
         checkpoint.restore_weights(tmp_path, target(state.params))
+
+
+@pytest.mark.parametrize("harm", ["params", "ema", "optimizer", "data", "removed", "emptied"])
+def test_of_a_damaged_checkpoint_the_one_before_is_used_and_both_are_named(tmp_path, capsys, harm):
+    write(tmp_path, [3, 6])
+    place = tmp_path / "checkpoints" / "6"
+    if harm == "removed":
+        shutil.rmtree(place / "params")
+    elif harm == "emptied":
+        shutil.rmtree(place)
+        place.mkdir()
+    else:
+        damage(tmp_path, 6, harm)
+    data = stream()
+    restored = checkpoint.restore(tmp_path, target(make(1)), data)
+    tiny.assert_same(restored, make(3))
+    assert next(data).tolist() == [5, 6, 7, 8, 9]
+    said = capsys.readouterr().err
+    assert said.count("warning: checkpoint") == 1
+    assert "checkpoints/6' cannot be read" in said
+    assert "the one before, 3, is used" in said
+    checkpoint.set_aside(tmp_path, after=3)
+    assert checkpoint.steps(tmp_path) == [3]
+    assert (tmp_path / "damaged" / "6").is_dir()
+    write(tmp_path, [6])
+    assert checkpoint.steps(tmp_path) == [6, 3]
+
+
+@pytest.mark.parametrize(("metric", "best"), [("loss", 2), ("psnr", 3)])
+def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, metric, best):
+    values = {1: 0.5, 2: 0.1, 3: 0.9, 4: 0.4, 5: 0.3}
+    for some in ((1, 2, 3), (4, 5)):  # also after it was opened again
+        with checkpoint.manager(tmp_path, 1, metric) as saves:
+            for step in some:
+                checkpoint.save(saves, make(step), stream(), {metric: values[step]})
+    assert checkpoint.steps(tmp_path) == [5, best]
+
+
+def test_what_cannot_be_saved_stops_with_a_line_that_names_the_last_that_could(tmp_path):
+    write(tmp_path, [3])
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(StoppedError) as stop, checkpoint.manager(tmp_path) as saves:
+        try:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))  # as a disk that is full
+            checkpoint.save(saves, make(6), stream())
+            checkpoint.check_saved(saves, wait=True)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert stop.value.status == 1
+    said = str(stop.value)
+    assert "\n" not in said
+    assert "cannot be saved" in said and "the newest that is whole is 3" in said
+    assert checkpoint.steps(tmp_path) == [3]
+    write(tmp_path, [6])
+    assert sorted(f.name for f in (tmp_path / "checkpoints").iterdir()) == ["3", "6"]

@@ -27,6 +27,14 @@ def tfds_data_dir(tmp_path_factory):
         yield place
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory):
+    """What the tools keep for later launches is kept for this session only."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LDM_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def image_folder(tmp_path_factory):
     """Sixteen captioned and labelled images."""

@@ -34,6 +34,7 @@ from ldm_jax.config import (
 from ldm_jax.types import FirstStage, LatentDiffusion
 
 SIZE = 8  # pixels a side
+MEASURED = ("images_per_second", "data_wait", "teraflops_per_second", "share_of_peak", "memory_gib")
 COLORS = {"red": (220, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 220), "grey": (128,) * 3}
 PLACES = {"top": np.s_[: SIZE // 2], "bottom": np.s_[SIZE // 2 :]}
 
@@ -159,10 +160,10 @@ def keys(count: int, seed: int = 0):
 
 
 def rows(run: Path) -> list[dict[str, str]]:
-    """RUN/metrics.csv without the column that depends on the machine."""
+    """RUN/metrics.csv without the columns that depend on the machine."""
     with (run / "metrics.csv").open(newline="") as file:
         found = list(csv.DictReader(file))
-    return [{k: v for k, v in row.items() if k != "images_per_second"} for row in found]
+    return [{k: v for k, v in row.items() if k not in MEASURED} for row in found]
 
 
 @functools.cache

@@ -8,12 +8,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ldm_jax.compilation import cache_folder
 from ldm_jax.errors import InputError
-
-
-def cache_folder() -> Path:
-    """$LDM_JAX_CACHE, or ~/.cache/ldm_jax."""
-    return Path(os.environ.get("LDM_JAX_CACHE") or "~/.cache/ldm_jax").expanduser()
 
 
 def download(url: str, sha256: str, name: str) -> Path:

@@ -1,18 +1,28 @@
 """The loop that every kind of training shares."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import checkpoint, pictures
+from ldm_jax.compilation import Compiled, compile_ahead
 from ldm_jax.config import Train
+from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.sharding import Devices
+from ldm_jax.train import cost
 from ldm_jax.train.log import Log
+from ldm_jax.train.meter import Meter
+from ldm_jax.train.preemption import Preemption
 from ldm_jax.types import Array, TrainState
+
+PREEMPTED = 143  # exit status of what was asked to end: 128 + SIGTERM
 
 
 def fit(
@@ -28,6 +38,9 @@ def fit(
 ) -> TrainState:
     """Trains until `config.steps`, from the newest checkpoint of `run` where there is one.
 
+    Checkpoints are written while training goes on. On SIGTERM the step is finished and saved; until
+    the first step is made there is nothing to save, and it ends the process as it does any other.
+
     Args:
         step: the pure step (state, batch, key, average) -> (state, metrics).
         state: the state before the first update.
@@ -36,40 +49,116 @@ def fit(
         picture: a uint8 picture [H, W, 3] that shows what has been learned.
 
     Raises:
-        FloatingPointError: the loss is no longer finite; the last checkpoint is the one before.
+        FloatingPointError: a term of the loss or a weight is no longer finite; the last checkpoint
+            is one of before.
+        StoppedError: a checkpoint could not be saved; or SIGTERM came, and the state is saved.
     """
+    began = time.monotonic()
     state = devices.replicate(state)
     if checkpoint.latest_step(run) is not None:
         state = checkpoint.restore(run, devices.target(state), data)
+        if jax.process_index() == 0:
+            checkpoint.set_aside(run, after=int(state.step))
     start = int(state.step)
     if start >= config.steps:
         print(f"{name}: trained already ({start} steps)")
         return state
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
-    compiled = devices.lift(step)
-    with checkpoint.manager(run, config.keep) as saves, Log(run, name, start, config.steps) as log:
-        pending, since = [], time.monotonic()
+    lifted, finite = devices.lift(step), jax.jit(_finite)
+    with contextlib.ExitStack() as stack:
+        saves = stack.enter_context(checkpoint.manager(run, config.keep, config.best))
+        log = stack.enter_context(Log(run, name, start, config.steps))
+        meter = stack.enter_context(contextlib.closing(Meter()))
+        trace = stack.enter_context(_Trace(run / "profile", config.profile_steps))
+        pending = []
         for n in range(start + 1, config.steps + 1):
-            batch = with_positions(next(data))
-            state, metrics = compiled(state, devices.split(batch), key)
+            batch = with_positions(meter.next(data))
+            placed = devices.split(batch)
+            if n == start + 1:
+                compiled = compile_ahead(lifted, state, placed, key)
+                _describe(log, compiled, meter)
+                meter.restart()
+            trace.before(n)
+            state, metrics = compiled.call(state, placed, key)
+            meter.step(metrics, global_size(batch))
             pending.append(metrics)
+            trace.after(n, metrics)
             log.advance()
-            last = n == config.steps
-            saves_now = n % config.save_every == 0 or last
+            if n == start + 1:
+                jax.block_until_ready(metrics)
+                log.say(f"first step after {time.monotonic() - began:.1f} s")
+                preemption = stack.enter_context(Preemption())  # now there is something to save
+            last, asked = n == config.steps, preemption.reached(n)
+            saves_now = n % config.save_every == 0 or last or asked
             if n % config.log_every == 0 or saves_now:
                 values = averages(pending, n)
-                elapsed, images = time.monotonic() - since, len(pending) * global_size(batch)
-                log.scalars(n, {**values, "images_per_second": images / elapsed})
-                pending, since = [], time.monotonic()
-            if picture and config.sample_every and (last or n % config.sample_every == 0):
+                if config.best and config.best not in values:
+                    raise InputError(
+                        f"train.best is {config.best}: expected one of {', '.join(values)}"
+                    )
+                log.scalars(n, {**values, **meter.read()})
+                pending = []
+                checkpoint.check_saved(saves)
+            shows_now = picture and config.sample_every and n % config.sample_every == 0
+            if (last and picture and config.sample_every) or (shows_now and not asked):
                 shown = picture(state)
                 log.picture(n, shown)
                 pictures.save(run / "samples" / f"{n:08d}.png", shown)
-                since = time.monotonic()
+                meter.restart()
             if saves_now:
-                checkpoint.save(saves, state, data)
+                check_finite(jax.device_get(finite(state)), n)
+                checkpoint.save(saves, state, data, values)
+            if asked and not last:
+                checkpoint.check_saved(saves, wait=True)
+                raise StoppedError(
+                    f"{name}: asked to end (SIGTERM): step {n} is saved, and the same command goes "
+                    "on from it",
+                    PREEMPTED,
+                )
     return state
+
+
+def _describe(log: Log, compiled: Compiled, meter: Meter) -> None:
+    """Says how long compiling took, and what a step costs."""
+    how = "found in the cache of compiled programs" if compiled.cached else "compiled"
+    said = [f"step {how} in {compiled.seconds:.1f} s"]
+    if compiled.trace is not None:
+        meter.flops = cost.flops(compiled.trace)
+        said.append(f"{meter.flops / 1e9:.4g} GFLOP")
+    held = cost.bytes_a_device(compiled.call)
+    if held:
+        said.append(f"{sum(held.values()) / 2**20:.4g} MiB a device")
+    log.say(", ".join(said))
+
+
+class _Trace:
+    """A profiler's trace of the steps from first to last, in `folder`; a context manager."""
+
+    def __init__(self, folder: Path, steps: tuple[int, ...]):
+        self.folder = folder
+        self.first, self.last = steps or (0, 0)
+        self.running = False
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self.running:
+            jax.profiler.stop_trace()
+
+    def before(self, step: int) -> None:
+        """Begins with step `first`."""
+        if step == self.first:
+            jax.profiler.start_trace(str(self.folder))
+            self.running = True
+
+    def after(self, step: int, results: Any) -> None:
+        """Ends with step `last`, once it has been computed."""
+        if self.running and step == self.last:
+            jax.block_until_ready(results)
+            jax.profiler.stop_trace()
+            self.running = False
 
 
 def with_positions(batch: dict) -> dict:
@@ -84,20 +173,38 @@ def global_size(batch: dict) -> int:
 
 
 def averages(metrics: list[dict], step: int) -> dict[str, float]:
-    """Each metric averaged over the steps since the last time.
+    """Each metric averaged over the steps since the last time, of which `step` is the last.
 
     Raises:
-        FloatingPointError: some are not finite; names them, and sums of terms only if alone.
+        FloatingPointError: some are not finite; names those of the first such step, and sums of
+            terms only if alone.
     """
     rows = jax.device_get(metrics)
-    values = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     sums = ("loss", "gradient_norm")  # which say nothing of where it began
-    bad = [name for name, value in values.items() if not math.isfinite(value)]
-    if bad:
-        terms = [name for name in bad if name not in sums] or bad
-        named = ", ".join(f"'{name}' is {values[name]}" for name in terms)
-        raise FloatingPointError(
-            f"{named} at step {step}: lower optim.lr or raise optim.warmup, "
-            "and run the same command to resume from the last checkpoint"
-        )
-    return values
+    for n, row in enumerate(rows, step - len(rows) + 1):
+        bad = [name for name, value in row.items() if not math.isfinite(value)]
+        if bad:
+            terms = [name for name in bad if name not in sums] or bad
+            named = ", ".join(f"'{name}' is {float(row[name])}" for name in terms)
+            raise FloatingPointError(f"{named} at step {n}: {REMEDY}")
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+REMEDY = (
+    "lower optim.lr or raise optim.warmup, and run the same command to resume from the last "
+    "checkpoint"
+)
+
+
+def _finite(state: TrainState) -> TrainState:
+    """Whether all numbers of each array are finite."""
+    return jax.tree.map(lambda x: jnp.all(jnp.isfinite(x)), state)
+
+
+def check_finite(finite: TrainState, step: int) -> None:
+    """Raises FloatingPointError for the first array of a state in which a number is not finite."""
+    for part in (finite.params, finite.ema, finite.opt_state):
+        for path, fine in jax.tree_util.tree_leaves_with_path(part):
+            if not fine:
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise FloatingPointError(f"'{name}' is not finite after step {step}: {REMEDY}")

@@ -1,5 +1,7 @@
 """The loop that all training shares, with a step that costs nothing."""
 
+import os
+import signal
 from dataclasses import replace
 
 import grain
@@ -12,6 +14,7 @@ import tiny
 
 from ldm_jax import checkpoint
 from ldm_jax.config import Train
+from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.sharding import devices
 from ldm_jax.train import loop
 from ldm_jax.train.log import Log
@@ -37,10 +40,10 @@ def loss(params, batch, keys):
     return error, {"loss": error}
 
 
-def fit(run, config=CONFIG, loss=loss, kind="jit", **hooks):
+def fit(run, config=CONFIG, loss=loss, kind="jit", optimizer=ADAM, **hooks):
     objective = minimise(loss, ("net",))
-    state = new_state({"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}, ADAM, objective)
-    step = make_train_step(objective, ADAM, 0.9)
+    state = new_state({"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}, optimizer, objective)
+    step = make_train_step(objective, optimizer, 0.9)
     return loop.fit("test", run, config, devices(kind), step, state, stream(), KEY, **hooks)
 
 
@@ -151,6 +154,86 @@ def test_the_terms_that_are_not_finite_are_named_and_not_their_sum():
     row = {"adversary_weight": 0.0, "kl": np.inf, "loss": np.nan, "psnr": np.nan, "step": 1.0}
     with pytest.raises(FloatingPointError, match="'kl' is inf, 'psnr' is nan at step 7: lower"):
         loop.averages([row], 7)
+
+
+def test_the_first_step_with_a_term_that_is_not_finite_is_named():
+    good, bad, worse = {"kl": 1.0, "x": 1.0}, {"kl": 1.0, "x": np.nan}, {"kl": np.inf, "x": np.nan}
+    with pytest.raises(FloatingPointError, match=r"^'x' is nan at step 6: lower"):
+        loop.averages([good, bad, worse], 7)
+
+
+def test_a_state_that_is_not_finite_is_not_saved_though_the_loss_is(tmp_path):
+    """The last step's loss is of the weights before it."""
+    spoil = replace(CONFIG, steps=3, save_every=1)
+    infinite = optax.chain(ADAM, optax.scale_by_schedule(lambda n: jnp.where(n < 2, 1.0, jnp.inf)))
+    with pytest.raises(FloatingPointError, match=r"'net/w' is not finite after step 3: lower"):
+        fit(tmp_path, spoil, optimizer=infinite)
+    assert steps(tmp_path) == [1, 2]
+
+
+def test_asked_to_end_it_saves_the_step_and_goes_on_from_it(whole, tmp_path, monkeypatch):
+    scalars = Log.scalars
+
+    def write_and_be_asked(self, step, values):
+        scalars(self, step, values)
+        if step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    config = replace(CONFIG, save_every=6)
+    with monkeypatch.context() as patch, pytest.raises(StoppedError) as stop:
+        patch.setattr(Log, "scalars", write_and_be_asked)
+        fit(tmp_path, config)
+    assert stop.value.status == 143
+    assert "step 3 is saved" in str(stop.value) and "\n" not in str(stop.value)
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert steps(tmp_path) == [3]
+    fit(tmp_path, config)
+    tiny.assert_same(tiny.saved(tmp_path, 6), tiny.saved(whole, 6))
+    assert tiny.rows(tmp_path) == tiny.rows(whole)
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(whole, tmp_path, capsys):
+    fit(tmp_path, replace(CONFIG, steps=4))
+    for file in (tmp_path / "checkpoints" / "4" / "params").rglob("*"):
+        if file.is_file():
+            file.write_bytes(file.read_bytes()[:20])
+    fit(tmp_path)
+    out, err = capsys.readouterr()
+    assert "checkpoints/4' cannot be read" in err and "test: resuming from step 2" in out
+    assert steps(tmp_path) == [2, 4, 6]
+    tiny.assert_same(tiny.saved(tmp_path, 6), tiny.saved(whole, 6))
+    assert tiny.rows(tmp_path) == tiny.rows(whole)
+
+
+def test_the_best_by_a_metric_is_kept(tmp_path):
+    fit(tmp_path, replace(CONFIG, keep=1, best="loss"))
+    losses = {int(row["step"]): float(row["loss"]) for row in tiny.rows(tmp_path)}
+    means = {n: (losses[n - 1] + losses[n]) / 2 for n in (2, 4, 6)}
+    best = min(means, key=means.get)
+    assert steps(tmp_path) == sorted({best, 6})
+    with pytest.raises(
+        InputError, match=r"train\.best is los: expected one of gradient_norm, loss"
+    ):
+        fit(tmp_path / "other", replace(CONFIG, best="los"))
+
+
+def test_steps_asked_for_are_in_a_trace(tmp_path):
+    fit(tmp_path, replace(CONFIG, profile_steps=(2, 3)))
+    assert list((tmp_path / "profile").rglob("*.xplane.pb"))
+
+
+def test_what_compiling_took_and_a_step_costs_is_said(whole, tmp_path, capsys):
+    def product(params, batch, keys):  # [4, 5] times [5, 3], and what it takes to differentiate it
+        w = params["net"]["w"] * jnp.ones((5, 3))
+        total = jnp.sum(jnp.ones((4, 5)) @ w) / 60.0
+        return total, {"loss": total}
+
+    fit(tmp_path, replace(CONFIG, steps=1), loss=product)
+    out = capsys.readouterr().out
+    assert "test: first step after" in out
+    assert f"{2 * 2 * 4 * 5 * 3 / 1e9:.4g} GFLOP" in out
+    assert "MiB a device" in out
 
 
 def test_examples_know_their_position_in_the_batch():
