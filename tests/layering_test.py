@@ -9,10 +9,19 @@ PACKAGE = "ldm_jax"
 LAYERS = (
     {"config", "types", "sharding", "errors", "pictures", "compilation"},
     {"diffusion", "nn"},
-    {"autoencoders", "backbones", "conditioning", "adapters", "losses", "data", "metrics"},
+    {
+        "autoencoders",
+        "backbones",
+        "conditioning",
+        "adapters",
+        "losses",
+        "extractors",
+        "data",
+        "metrics",
+    },
     {"checkpoint", "train", "pipelines", "convert"},
 )
-NETWORKS = {"nn", "autoencoders", "backbones", "conditioning", "losses"}
+NETWORKS = {"nn", "autoencoders", "backbones", "conditioning", "losses", "extractors"}
 
 
 def module_name(path: Path) -> str:

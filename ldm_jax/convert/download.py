@@ -4,12 +4,41 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from tqdm import tqdm
 
 from ldm_jax.compilation import cache_folder
 from ldm_jax.errors import InputError
+
+
+def published(
+    url: str,
+    sha256: str,
+    package: str = "",
+    inside: str = "",
+    also: Sequence[str] = (),
+    name: str | None = None,
+) -> Path:
+    """Where a published file is: in an installed package, torch's cache, ours, or fetched now.
+
+    Args:
+        package: on PyPI, whose module holds the file at `inside`; it is not imported.
+        also: other names of the file in torch's cache.
+        name: in our cache, where not the URL's.
+
+    Raises:
+        InputError: as `download`.
+    """
+    own = url.rpartition("/")[2]
+    spec = find_spec(package.replace("-", "_")) if package else None
+    places = [Path(place) / inside for place in (spec and spec.submodule_search_locations) or ()]
+    torch_home = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser()
+    places += [torch_home / "hub/checkpoints" / each for each in (own, *also)]
+    found = next((path for path in places if path.is_file()), None)
+    return found or download(url, sha256, name or own)
 
 
 def download(url: str, sha256: str, name: str) -> Path:

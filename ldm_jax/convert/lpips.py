@@ -7,13 +7,12 @@ torchvision's classifiers. The shift-tolerant networks come whole with PyPI's `s
 import os
 import re
 from collections.abc import Iterable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from ldm_jax.convert.download import download
+from ldm_jax.convert.download import published
 from ldm_jax.convert.layers import conv
 from ldm_jax.convert.table import Layout, Row, State, Table, complaints, to_here
 from ldm_jax.convert.weights import read_weights
@@ -171,17 +170,8 @@ FILES: dict[str, tuple[File, ...]] = {
 
 def _published(file: File) -> Path:
     """Where a published file is: in an installed package, torch's cache, ours, or fetched now."""
-    # the package itself would import torch
-    spec = find_spec(file.package.replace("-", "_")) if file.package else None
-    places = [
-        Path(place) / file.inside for place in (spec and spec.submodule_search_locations) or ()
-    ]
-    torch_home = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser()
-    for path in [*places, torch_home / "hub/checkpoints" / file.name]:
-        if path.is_file():
-            return path
     try:
-        return download(file.url, file.sha256, f"lpips-{file.name}")
+        return published(file.url, file.sha256, file.package, file.inside, (), f"lpips-{file.name}")
     except InputError as error:
         package = file.package or "stlpips-pytorch and take a shift-tolerant network"
         raise InputError(f"{error}; or pip install --no-deps {package}") from error

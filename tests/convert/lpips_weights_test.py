@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from torch_files import WRITERS, write_legacy, write_zip
 
+from ldm_jax.convert import download
 from ldm_jax.convert import lpips as published
 from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.convert.table import flattened, shapes, to_here
@@ -36,7 +37,7 @@ def empty_caches(tmp_path, monkeypatch):
     """Neither this machine's caches nor the net."""
     monkeypatch.setenv("LDM_JAX_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setattr(published, "find_spec", lambda name: None)
+    monkeypatch.setattr(download, "find_spec", lambda name: None)
     set_urls(monkeypatch, tmp_path / "net")
 
 
@@ -108,7 +109,7 @@ def test_an_installed_package_is_read_but_not_imported(tmp_path, monkeypatch):
     (tmp_path / "site" / "lpips" / "__init__.py").write_text("raise ImportError('no torch')")
     write_legacy(inside / HEADS_NAME, HEADS)
     monkeypatch.syspath_prepend(tmp_path / "site")
-    monkeypatch.setattr(published, "find_spec", find_spec)
+    monkeypatch.setattr(download, "find_spec", find_spec)
     hub = tmp_path / "torch" / "hub" / "checkpoints"
     hub.mkdir(parents=True)
     write_zip(hub / TRUNK_NAME, CLASSIFIER)
