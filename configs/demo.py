@@ -3,20 +3,20 @@
 from ldm_jax.config import *
 
 config = Experiment(
-    data=Data(path="shapes", image_size=32, batch_size=8, shapes=Shapes(max_objects=1)),
+    data=Data(path="shapes", image_size=48, batch_size=8, shapes=Shapes(max_objects=1)),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(
             channels=16,
-            channel_mults=(1, 2, 4),
+            channel_mults=(1, 2, 4, 4),
             num_res_blocks=1,
             mid_attention=False,
             z_channels=8,
             norm_groups=4,
         ),
         loss=AutoencoderLoss(reconstruction="l2"),
-        data=Data(batch_size=16, shapes=Shapes(max_objects=9, num_train=10_000)),
+        data=Data(batch_size=8, shapes=Shapes(max_objects=9, num_train=10_000)),
         optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
-        train=Train(steps=900, save_every=450, sample_every=450, log_every=100),
+        train=Train(steps=1000, save_every=500, sample_every=500, log_every=100),
     ),
     latent_scale="channels",
     model=UNet(
@@ -25,12 +25,15 @@ config = Experiment(
         num_res_blocks=1,
         attention_factors=(1, 2),
         num_heads=4,
+        vector_dim=128,
         positions=True,
         norm_groups=16,
     ),
-    condition=Text(dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256),
+    condition=Text(
+        dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256, pooled=True
+    ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=25, grid="trailing", guidance=2.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.998),
-    train=Train(steps=4400, save_every=1100, sample_every=0, log_every=100),
+    train=Train(steps=4000, save_every=1000, sample_every=0, log_every=100),
 )
