@@ -15,6 +15,7 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
+from ldm_jax.clip.text import TextTower
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.inpainting import inpainting
 from ldm_jax.conditioning.label import label
@@ -25,6 +26,7 @@ from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.convert import autoencoder, condition, diffusers, tiny
+from ldm_jax.convert import clip as clip_names
 from ldm_jax.convert import model as model_names
 from ldm_jax.convert import text as text_names
 from ldm_jax.convert.table import Table
@@ -166,6 +168,9 @@ def build_conditioner(
             return unconditional()
         case c.Label():
             return label(config.num_classes, config.dim, config.slot, config.null)
+        case c.CLIPText():
+            empty = tokens.encode(tokenizer, "")
+            return text(_text_tower(config), empty)._replace(trained=False)
         case c.Text():
             transformer = _transformer(config, tokenizer.get_vocab_size())
             return text(transformer, tokens.encode(tokenizer, ""), config.pooled)
@@ -192,6 +197,17 @@ def _transformer(config: c.Text | c.Layout, vocab_size: int) -> TextTransformer:
     )
 
 
+def _text_tower(config: c.CLIPText) -> TextTower:
+    return TextTower(
+        vocab_size=config.vocab_size,
+        dim=config.dim,
+        layers=config.layers,
+        heads=config.num_heads,
+        length=config.length,
+        weights=config.weights,
+    )
+
+
 def build_derive(config: c.Condition) -> dict[str, Callable]:
     """What of a condition is made from an example when it is read, see `data.pipeline.batches`."""
     match config:
@@ -215,6 +231,8 @@ def build_condition_names(config: c.Condition, channels: int) -> condition.Condi
             return condition.ConditionNames()
         case c.Label():
             return condition.label(config)
+        case c.CLIPText():
+            return condition.conditioner(clip_names.text_tower(config), tokens=config.dim)
         case c.Text() | c.Layout():
             return condition.conditioner(text_names.text_transformer(config), tokens=config.dim)
         case c.SemanticMap():

@@ -222,6 +222,8 @@ def _check_slots(experiment: c.Experiment) -> None:
             f"model.cross_only_factors has {factor}: expected some of model.attention_factors, "
             f"which are {', '.join(map(str, unet.attention_factors)) or 'none'}"
         )
+    if isinstance(condition, c.CLIPText):
+        _check_clip(condition)
     by_label = isinstance(condition, c.Label) and condition.slot == "vector"
     pooled = isinstance(condition, c.Text) and condition.pooled
     width = unet.vector_dim or 4 * unet.channels
@@ -246,6 +248,19 @@ def _check_slots(experiment: c.Experiment) -> None:
             f"sampling.guidance is {guidance}: expected 1 where condition.null is False, since "
             "guidance compares with no label"
         )
+
+
+def _check_clip(condition: c.CLIPText) -> None:
+    """Raises InputError for a tower that CLIP has not."""
+    if condition.num_heads * condition.head_dim != condition.dim:
+        raise InputError(
+            f"condition.num_heads is {condition.num_heads} and condition.head_dim "
+            f"{condition.head_dim}: expected their product to be condition.dim, {condition.dim}"
+        )
+    if condition.pooled:
+        raise InputError("condition.pooled is True: expected False, CLIP's tokens have no mean")
+    if condition.vocab_size is None:
+        raise InputError("condition.vocab_size is None: expected a number, CLIP's is 49408")
 
 
 def _check_process(diffusion: c.Diffusion) -> None:

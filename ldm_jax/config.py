@@ -221,6 +221,22 @@ class Text:
 
 
 @dataclass(frozen=True)
+class CLIPText(Text):
+    """Captions through CLIP's text tower, which is not trained; defaults are Stable Diffusion 1's.
+
+    Version 2 has weights="openclip", dim=1024, layers=23 (of 24: the last is not used) and
+    num_heads=16.
+    """
+
+    dim: int = 768
+    layers: int = 12
+    num_heads: int = 12
+    head_dim: int = 64  # dim / num_heads
+    vocab_size: int | None = 49_408
+    weights: Literal["openai", "openclip"] = "openai"  # whose: activation, padding, names in files
+
+
+@dataclass(frozen=True)
 class Layout:
     """Boxes with classes as tokens, through a transformer; the original's layout2img.
 

@@ -11,10 +11,12 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling
 from ldm_jax.autoencoders.latents import factor, scaled
+from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import (
     AutoencoderLoss,
     ClassifierExperiment,
+    CLIPText,
     Data,
     Experiment,
     FirstStageExperiment,
@@ -328,6 +330,8 @@ def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer |
         return None
     if (run / "tokenizer.json").exists():
         return tokens.load(run / "tokenizer.json", condition.length)
+    if isinstance(condition, CLIPText):
+        return clip_tokenizer.load(condition.tokenizer, condition.length, condition.weights)
     if condition.tokenizer:
         return tokens.load(condition.tokenizer, condition.length)
     if condition.vocab_size is None:

@@ -145,6 +145,7 @@ class Conditioner(NamedTuple):
     dim:    width of the tokens, 0 where there are none
     encode: (params of the first stage, inputs) -> what `apply` reads in place of the inputs, where
             they are images for the first stage; None: the inputs as they are
+    trained: whether training changes its params
     """
 
     init: Callable[[Array], Params]
@@ -153,6 +154,7 @@ class Conditioner(NamedTuple):
     keys: tuple[str, ...]
     dim: int
     encode: Callable[[Params, Batch], Batch] | None = None
+    trained: bool = True
 
 
 class TrainState(flax.struct.PyTreeNode):

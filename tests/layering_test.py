@@ -12,6 +12,7 @@ LAYERS = (
     {
         "autoencoders",
         "backbones",
+        "clip",
         "conditioning",
         "adapters",
         "losses",
@@ -21,7 +22,7 @@ LAYERS = (
     },
     {"checkpoint", "train", "pipelines", "convert"},
 )
-NETWORKS = {"nn", "autoencoders", "backbones", "conditioning", "losses", "extractors"}
+NETWORKS = {"nn", "autoencoders", "backbones", "clip", "conditioning", "losses", "extractors"}
 
 
 def module_name(path: Path) -> str:

@@ -16,12 +16,16 @@ from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
 
 TEXT = c.Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=14)
+CLIP = c.CLIPText(dim=8, layers=1, num_heads=2, head_dim=4, length=6, vocab_size=516)
+MERGES = "#version: 0.2\na b\nc d</w>\n"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcde", *(f"##{x}" for x in "abcde")]
 CONDITIONS = {
     "unconditional": c.Unconditional(),
     "label": c.Label(num_classes=3, dim=8),
     "label as vector": c.Label(num_classes=3, dim=32, slot="vector", null=False, drop=0.0),
     "text": TEXT,
+    "clip": CLIP,
+    "openclip": replace(CLIP, weights="openclip"),
     "layout": c.Layout(3, 2, vocab_size=32, dim=8, layers=1, num_heads=2, head_dim=4),
     "semantic map": c.SemanticMap(num_classes=3, stages=1, out_channels=2),
     "low resolution": c.LowResolution(factor=2),
@@ -54,7 +58,11 @@ def original(model: c.Experiment, seed=0) -> dict[str, np.ndarray]:
     state |= {"model_ema.decay": np.float32(0.9999), "model_ema.num_updates": np.int32(7)}
     if model.latent_scale == "one":
         state["scale_factor"] = np.float32(0.7)
-    if isinstance(model.condition, c.Text):
+    if isinstance(model.condition, c.CLIPText):
+        state["cond_stage_model.transformer.text_model.embeddings.position_ids"] = np.arange(6)
+        state["cond_stage_model.model.text_projection"] = np.ones((8, 8), "f")
+        state["cond_stage_model.model.logit_scale"] = np.float32(4.6)
+    elif isinstance(model.condition, c.Text):
         size = (model.condition.vocab_size, model.condition.dim)
         state["cond_stage_model.transformer.to_logits.weight"] = np.ones(size, "f")
         state["cond_stage_model.transformer.to_logits.bias"] = np.zeros(size[0], "f")
@@ -67,6 +75,7 @@ def _place(tmp_path):
 
     def write(model, state):
         (tmp_path / "config.py").write_text(runs.as_python(model))
+        (tmp_path / "merges.txt").write_text(MERGES)
         (tmp_path / "vocab.txt").write_text("\n".join(VOCABULARY) + "\n")
         write_weights(tmp_path / "a.safetensors", state)
         return tmp_path / "a.safetensors", tmp_path / "run", tmp_path / "config.py"
@@ -112,6 +121,24 @@ def test_a_converted_run_draws_of_the_averages(place):
     pictures = request.draw(trained, asked).images
     assert pictures.shape == (2, tiny.SIZE, tiny.SIZE, 3)
     assert np.std(pictures) > 1.0
+    assert np.any(pictures[0] != pictures[1])
+
+
+@pytest.mark.parametrize("weights", ["openai", "openclip"])
+def test_a_model_that_reads_captions_by_clip_draws_of_them(place, weights):
+    model = experiment(replace(CLIP, weights=weights))
+    source, run, config = place(model, original(model))
+    conversion.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
+    trained = runs.load(run)
+    start, end, ab, cd = 514, 515, 512, 513  # 256 bytes, and 256 where words end, then the merges
+    b = 256 + ord("b") - ord("!")
+    tokens = request.condition.in_turn(trained, ["ab  CD", "abab"], 2)
+    fill = end if weights == "openai" else 0
+    assert tokens.tolist() == [
+        [start, ord("a") - ord("!"), b, cd, end, fill],
+        [start, ab, ord("a") - ord("!"), b, end, fill],
+    ]
+    pictures = request.draw(trained, request.resolve(trained, prompt=["ab", "cd"])).images
     assert np.any(pictures[0] != pictures[1])
 
 

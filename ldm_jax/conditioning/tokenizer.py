@@ -87,9 +87,15 @@ def _read_vocabulary(path: str | Path) -> dict[str, int]:
     return {piece: number for number, piece in enumerate(pieces)}
 
 
-def fit(tokenizer: Tokenizer, length: int) -> Tokenizer:
-    """The same tokenizer, padding and cutting every caption to `length` tokens."""
-    pad = tokenizer.token_to_id("[PAD]") or 0
+def fit(tokenizer: Tokenizer, length: int, pad: int | None = None) -> Tokenizer:
+    """The same tokenizer, padding and cutting every caption to `length` tokens.
+
+    Args:
+        pad: the number to pad with; None: the one that it has, or that of [PAD], or 0.
+    """
+    if pad is None:
+        own = tokenizer.padding
+        pad = own["pad_id"] if own else tokenizer.token_to_id("[PAD]") or 0
     tokenizer.enable_truncation(length)
     tokenizer.enable_padding(length=length, pad_id=pad)
     return tokenizer

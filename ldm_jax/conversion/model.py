@@ -13,8 +13,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, cli, runs, training
+from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import Experiment, Text
+from ldm_jax.config import CLIPText, Experiment, Text
 from ldm_jax.conversion.places import naming, whole
 from ldm_jax.convert import model, recognise, table
 from ldm_jax.convert.schedule import schedule
@@ -100,9 +101,12 @@ def _tokenizer(experiment: Experiment, given: Path | None) -> Tokenizer | None:
         return None
     own = condition.tokenizer
     path = given or (Path(own) if own and Path(own).is_file() else None)
-    if path is None:
+    if path is None and not (isinstance(condition, CLIPText) and clip_tokenizer.has_packaged()):
         return None
-    found = tokens.load(path, condition.length)
+    if isinstance(condition, CLIPText):
+        found = clip_tokenizer.load(path, condition.length, condition.weights)
+    else:
+        found = tokens.load(path, condition.length)
     if found.get_vocab_size() != condition.vocab_size:
         raise InputError(
             f"tokenizer '{path}' has {found.get_vocab_size()} pieces: expected "
@@ -173,10 +177,12 @@ def _say(
         print(f"{len(held.aside)} entries that no model reads are kept in {run / ASIDE}")
     missing = isinstance(experiment.condition, Text) and not (run / "tokenizer.json").exists()
     if missing:
-        print(
-            "there is no tokenizer: sampling takes --tokenizer here, tokenizer.json or vocab.txt "
-            "of bert-base-uncased for the published models"
+        which = (
+            "tokenizer.json or merges.txt of CLIP, or the package instant-clip-tokenizer"
+            if isinstance(experiment.condition, CLIPText)
+            else "tokenizer.json or vocab.txt of bert-base-uncased for the published models"
         )
+        print(f"there is no tokenizer: sampling takes --tokenizer here, {which}")
     print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py {run}")
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax.config import UNet
+from ldm_jax.convert.clip import UNUSED as CLIP_UNUSED
 from ldm_jax.convert.condition import CONDITIONER, ConditionNames
 from ldm_jax.convert.schedule import schedule
 from ldm_jax.convert.table import Renamed, Shape, State, Table, complaints, shapes, under
@@ -31,6 +32,7 @@ ASIDE = re.compile(
     rf"{'|'.join(SCHEDULE)}|logvar|{EMA}(decay|num_updates)"
     rf"|({FIRST_STAGE}|{CONDITIONER})(loss|model_ema)\..*"
     + "".join(f"|{re.escape(CONDITIONER + key)}" for key in TEXT_UNUSED)
+    + f"|{re.escape(CONDITIONER)}({CLIP_UNUSED})"
 )
 
 

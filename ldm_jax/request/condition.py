@@ -15,6 +15,7 @@ from ldm_jax.types import Batch
 def kind_of(trained: runs.Trained) -> str:
     kinds = {
         "Text": "captions",
+        "CLIPText": "captions",
         "Label": "class labels",
         "Unconditional": "no condition",
         "Layout": "boxes",

@@ -40,10 +40,11 @@ def takes(condition: Condition, size: tuple[int, int]) -> str:
     said = {
         Unconditional: "nothing is told to it",
         Label: "--label NUMBER",
-        Text: "--prompt TEXT",
         Layout: "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the picture",
         Inpainting: f"--init-image P and --mask P, pictures of {width} x {height} pixels or more",
     }
+    if isinstance(condition, Text):
+        return "--prompt TEXT"
     if isinstance(condition, SemanticMap):
         return (
             f"--segmentation P.png, {width} x {height} pixels whose values are classes from 0 to "

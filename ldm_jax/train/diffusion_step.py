@@ -34,14 +34,15 @@ def init_helpers(process: Process, config: DiffusionLoss) -> Params:
 def diffusion_objective(
     model: LatentDiffusion, config: DiffusionLoss, drop_rate: float, batch_size: int
 ) -> Objective:
-    """What trains denoiser and conditioner.
+    """What trains denoiser and conditioner, where the latter is not frozen.
 
     Args:
         drop_rate: how often the condition is hidden.
         batch_size: examples of a step, over all devices.
     """
     loss = diffusion_loss(model, config, drop_rate)
-    trained = (*TRAINED, "uncertainty") if config.learned_weight else TRAINED
+    averaged = TRAINED if model.conditioner.trained else TRAINED[:1]
+    trained = (*averaged, "uncertainty") if config.learned_weight else averaged
 
     def outcome(params, batch, key, step, average):
         def of_trained(chosen):
@@ -58,7 +59,7 @@ def diffusion_objective(
 
         return Outcome(*average((gradients, metrics)), change)
 
-    return Objective(trained, TRAINED, outcome)
+    return Objective(trained, averaged, outcome)
 
 
 def everyones(x: Array, position: Array, size: int, average: Average) -> Array:

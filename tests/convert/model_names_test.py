@@ -59,8 +59,8 @@ def published(name: str) -> dict[str, tuple[int, ...]]:
     return {key: tuple(int(n) for n in shape.split(",") if n) for key, shape in pairs}
 
 
-def config(name: str) -> c.Experiment:
-    return cli.load_config(ROOT / "configs" / "ldm" / f"{name}.py")
+def config(name: str, folder: str = "ldm") -> c.Experiment:
+    return cli.load_config(ROOT / "configs" / folder / f"{name}.py")
 
 
 def test_every_file_of_keys_and_every_config_is_asked_about():
@@ -84,6 +84,40 @@ def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
     told = names.ConditionNames(tokens=context, concat=i - 4)
     first_stage = build.build_original_names(c.KLAutoencoder())
     assert table.shapes(names.names(unet, 4, 4, first_stage, told).table) == published(name)
+
+
+SD = {  # config -> file of keys, parameters of CLIP's tower, as transformers' own counts them
+    "v1": ("sd-v1-inference", 123_060_480),
+    "v2-base": ("sd2-v2-inference", 340_387_840),
+    "v2": ("sd2-v2-inference", 340_387_840),
+}
+
+
+@pytest.mark.parametrize("name", SD)
+def test_a_config_of_stable_diffusion_has_the_keys_of_its_file(name):
+    file, parameters = SD[name]
+    rows = build.build_model_names(config(name, "sd")).table
+    tower = [row for row in rows if row.path.startswith("conditioner/")]
+    assert table.shapes([row for row in rows if row not in tower]) == published(file)
+    assert sum(len(row.keys) * math.prod(row.shape) for row in tower) == parameters
+
+
+def test_every_config_of_stable_diffusion_is_asked_about():
+    assert {path.stem for path in (ROOT / "configs" / "sd").glob("*.py")} == SD.keys()
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "transformer.text_model.embeddings.position_ids",
+        "model.attn_mask",
+        "model.text_projection",
+        "model.logit_scale",
+        "model.transformer.resblocks.23.attn.in_proj_weight",
+    ],
+)
+def test_what_files_hold_of_clip_beside_the_tower_is_kept_aside(key):
+    assert names.ASIDE.fullmatch("cond_stage_model." + key)
 
 
 def shapes_here(experiment: c.Experiment) -> dict[str, tuple[int, ...]]:

@@ -8,13 +8,14 @@ group norm takes away whatever is constant over the picture, so the step is seen
 such biases are not zero, only where there are 64 channels.)
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import drawn
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, classifier, table, text, tiny, unet
+from ldm_jax.convert import autoencoder, classifier, clip, table, text, tiny, unet
 
 CONTEXT = 24  # width of the tokens that the UNet attends to
 
@@ -276,6 +277,42 @@ TEXT = Case(
     ),
 )
 
+_clip = c.CLIPText(dim=24, layers=2, num_heads=2, head_dim=12, length=7, vocab_size=11)
+_ids = np.asarray([[1, 5, 9, 2, 10, 10, 10], [1, 8, 3, 3, 7, 4, 10]])
+CLIP = Case(
+    _clip,
+    clip.text_tower(_clip),
+    {"ids": _ids},
+    {"tokens": (2, 7, 24)},
+    (
+        "transformer.text_model.embeddings.token_embedding.weight",
+        "transformer.text_model.embeddings.position_embedding.weight",
+        "transformer.text_model.encoder.layers.0.layer_norm1.weight",
+        "transformer.text_model.encoder.layers.0.self_attn.k_proj.weight",
+        "transformer.text_model.encoder.layers.0.self_attn.v_proj.bias",
+        "transformer.text_model.encoder.layers.1.mlp.fc1.weight",
+        "transformer.text_model.encoder.layers.1.self_attn.out_proj.weight",
+        "transformer.text_model.final_layer_norm.bias",
+    ),
+)
+
+_openclip = replace(_clip, weights="openclip")
+OPENCLIP = Case(
+    _openclip,
+    clip.text_tower(_openclip),
+    {"ids": _ids},
+    {"tokens": (2, 7, 24)},
+    (
+        "model.token_embedding.weight",
+        "model.positional_embedding",
+        "model.transformer.resblocks.0.attn.in_proj_weight",
+        "model.transformer.resblocks.0.attn.in_proj_bias",
+        "model.transformer.resblocks.1.mlp.c_fc.weight",
+        "model.transformer.resblocks.1.ln_2.weight",
+        "model.ln_final.weight",
+    ),
+)
+
 
 def _tiny(config: c.TinyAutoencoder, size: int, dtype: str = "float32") -> Case:
     """A tiny autoencoder at `size` pixels; some latents are so large that the decoder clamps."""
@@ -335,6 +372,8 @@ CASES = {
     "unet_depth": UNET_DEPTH,
     "unet_vector": UNET_VECTOR,
     "text": TEXT,
+    "clip": CLIP,
+    "openclip": OPENCLIP,
     "tiny": TINY,
     "tiny_norm": TINY_NORM,
 }

@@ -27,6 +27,7 @@ from diffusers.pipelines.latent_diffusion.pipeline_latent_diffusion import (
     LDMBertConfig,
     LDMBertModel,
 )
+from transformers import CLIPTextConfig, CLIPTextModel
 
 HERE = Path(__file__).parent
 
@@ -163,6 +164,43 @@ def text_transformer(config, state):
     return model, renamed(state, rules)
 
 
+def clip_text(config, state):
+    """transformers' text tower of CLIP; the names of OpenCLIP are rewritten as its own."""
+    model = CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=config.vocab_size,
+            hidden_size=config.dim,
+            intermediate_size=4 * config.dim,
+            num_hidden_layers=config.layers,
+            num_attention_heads=config.num_heads,
+            max_position_embeddings=config.length,
+            hidden_act="gelu" if config.weights == "openclip" else "quick_gelu",
+            attn_implementation="eager",
+        )
+    )
+    if config.weights == "openai":
+        return model, renamed(state, [(r"transformer\.text_model\.", "")])
+    block = r"model\.transformer\.resblocks"
+    loaded = renamed(
+        state,
+        [
+            (r"model\.token_embedding", "embeddings.token_embedding"),
+            (r"model\.positional_embedding", "embeddings.position_embedding.weight"),
+            (r"model\.ln_final", "final_layer_norm"),
+            (block, "encoder.layers"),
+            (r"\.ln_([12])", r".layer_norm\1"),
+            (r"\.attn\.out_proj", ".self_attn.out_proj"),
+            (r"mlp\.c_fc", "mlp.fc1"),
+            (r"mlp\.c_proj", "mlp.fc2"),
+        ],
+    )
+    for key in [key for key in loaded if "in_proj_" in key]:
+        parts = loaded.pop(key).chunk(3)
+        for name, part in zip("qkv", parts, strict=True):
+            loaded[key.replace("attn.in_proj_", f"self_attn.{name}_proj.")] = part
+    return model, loaded
+
+
 class NormedBlock(AutoencoderTinyBlock):
     """The block of taef2, which diffusers does not have: a branch over the whole picture first."""
 
@@ -281,6 +319,8 @@ def networks():
             cases.UNET_VECTOR, functools.partial(unet_with_tokens, channels=4), denoise
         ),
         "text": outputs_and_gradients(cases.TEXT, text_transformer, embed),
+        "clip": outputs_and_gradients(cases.CLIP, clip_text, embed),
+        "openclip": outputs_and_gradients(cases.OPENCLIP, clip_text, embed),
         "tiny": outputs_and_gradients(cases.TINY, tiny_autoencoder, each_way),
         "tiny_norm": outputs_and_gradients(cases.TINY_NORM, tiny_autoencoder, each_way),
     }

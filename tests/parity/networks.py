@@ -13,6 +13,7 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
+from ldm_jax.clip.text import TextTower
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.types import Cond
 
@@ -133,4 +134,20 @@ def text_transformer(config) -> Network:
     return Network(
         lambda inputs: transformer.init(jax.random.key(0), inputs["ids"])["params"],
         lambda params, inputs: {"tokens": transformer.apply({"params": params}, inputs["ids"])},
+    )
+
+
+def text_tower(config) -> Network:
+    """ids -> tokens, by CLIP."""
+    tower = TextTower(
+        vocab_size=config.vocab_size,
+        dim=config.dim,
+        layers=config.layers,
+        heads=config.num_heads,
+        length=config.length,
+        weights=config.weights,
+    )
+    return Network(
+        lambda inputs: tower.init(jax.random.key(0), inputs["ids"])["params"],
+        lambda params, inputs: {"tokens": tower.apply({"params": params}, inputs["ids"])},
     )

