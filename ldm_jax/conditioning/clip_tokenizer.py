@@ -11,6 +11,7 @@ from ldm_jax.errors import InputError
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 MERGES = 48_894  # of the published table, whose file holds more than CLIP uses
+PIECES = 2 * 256 + MERGES + 2
 PACKAGE = "instant_clip_tokenizer"  # which carries that table
 TITLE = b"#version: 0.2\n"
 

@@ -101,7 +101,8 @@ def _tokenizer(experiment: Experiment, given: Path | None) -> Tokenizer | None:
         return None
     own = condition.tokenizer
     path = given or (Path(own) if own and Path(own).is_file() else None)
-    if path is None and not (isinstance(condition, CLIPText) and clip_tokenizer.has_packaged()):
+    published = isinstance(condition, CLIPText) and condition.vocab_size == clip_tokenizer.PIECES
+    if path is None and not (published and clip_tokenizer.has_packaged()):
         return None
     if isinstance(condition, CLIPText):
         found = clip_tokenizer.load(path, condition.length, condition.weights)
