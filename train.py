@@ -6,13 +6,17 @@ The same command again resumes. A diffusion model whose first stage has no run y
 in RUN/first_stage; a classifier (configs/small-classifier.py) takes first stage, scale and noise
 from the model that it is to guide, --diffusion-run RUN. RUN is runs/NAME for configs/NAME.py unless
 given.
+
+On several hosts the same command is started on each, with --distributed where JAX detects them
+(SLURM, Open MPI, Kubernetes, a TPU pod), or else with --coordinator HOST:PORT --num-processes N
+--process-id I (docs/scale.md).
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ldm_jax import cli, training
+from ldm_jax import cli, hosts, training
 from ldm_jax.errors import InputError
 
 
@@ -26,8 +30,14 @@ def main(words: Sequence[str]) -> None:
     path, *rest = words
     config = cli.load_config(path)
     workdir, rest = option(rest, "--workdir")
-    dry_run = "--dry-run" in rest
-    rest = [word for word in rest if word != "--dry-run"]
+    flags = ("--dry-run", "--distributed")
+    dry_run, distributed = (flag in rest for flag in flags)
+    rest = [word for word in rest if word not in flags]
+    meeting = []
+    for name in hosts.BY_HAND:
+        value, rest = option(rest, name, "a value")
+        meeting.append(value)
+    hosts.connect(distributed, *meeting)
     experiment = cli.override(config, rest, f"train.py {path}", __doc__)
     run = Path(workdir or Path("runs") / Path(path).stem)
     training.train(experiment, run, dry_run)
@@ -35,7 +45,9 @@ def main(words: Sequence[str]) -> None:
         print(f"dry run: config and data can be used, nothing is written to {run}")
 
 
-def option(words: Sequence[str], name: str) -> tuple[str | None, list[str]]:
+def option(
+    words: Sequence[str], name: str, expected: str = "a folder"
+) -> tuple[str | None, list[str]]:
     """Takes `name VALUE` or `name=VALUE` out of the words."""
     words = list(words)
     for i, word in enumerate(words):
@@ -45,7 +57,7 @@ def option(words: Sequence[str], name: str) -> tuple[str | None, list[str]]:
             if not equals:
                 value, *rest = rest or [""]
             if not value or value.startswith("-"):
-                raise InputError(f"{name} has no value: expected a folder")
+                raise InputError(f"{name} has no value: expected {expected}")
             return value, words[:i] + rest
     return None, words
 

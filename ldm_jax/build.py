@@ -72,10 +72,12 @@ def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:
     return lpips(config.perceptual)
 
 
-def build_autoencoder_objective(first_stage: FirstStage, config: c.AutoencoderLoss) -> Objective:
-    """What trains a first stage."""
+def build_autoencoder_objective(
+    first_stage: FirstStage, config: c.AutoencoderLoss, parts: int = 1
+) -> Objective:
+    """What trains a first stage, on batches in so many parts."""
     perceptual = build_perceptual(config) if config.perceptual_weight else None
-    return autoencoder_objective(first_stage, config, perceptual)
+    return autoencoder_objective(first_stage, config, perceptual, parts)
 
 
 def build_original_names(config: c.FirstStageModel) -> Table:
@@ -194,6 +196,7 @@ def _transformer(config: c.Text | c.Layout, vocab_size: int) -> TextTransformer:
         heads=config.num_heads,
         head_dim=config.head_dim,
         length=config.length,
+        dtype=config.compute,
     )
 
 

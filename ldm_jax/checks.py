@@ -20,7 +20,8 @@ RANGES = (
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
         "z_channels norm_groups num_heads head_channels head_dim transformer_depth vector_dim dim "
         "layers hidden num_classes stages out_channels factor neighbours steps save_every keep "
-        "log_every num_samples codebook_size",
+        "log_every num_samples codebook_size "
+        "accumulate data fsdp tensor",
     ),
     (
         "0 or more",
@@ -162,6 +163,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
     check_first_stage(experiment.first_stage, "first_stage.")
     _check_divides(unet, "head_channels" if unet.head_channels else "num_heads", "model.")
     _check_divides(unet, "norm_groups", "model.")
+    _check_heads(experiment)
     if unet.positions and unet.channels % 4:
         raise InputError(
             f"model.channels is {unet.channels}: expected a multiple of 4, since model.positions "
@@ -184,6 +186,23 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "
             f"which is {experiment.diffusion.steps}"
         )
+
+
+def _check_heads(experiment: c.Experiment) -> None:
+    """Raises InputError where heads cannot be shared out along the mesh's tensor axis."""
+    unet, tensor = experiment.model, experiment.train.mesh.tensor
+    widths = [mult * unet.channels for mult in unet.channel_mults]
+    heads = [("model.num_heads", unet.num_heads)]
+    if unet.head_channels:
+        heads = [("model.head_channels", width // unet.head_channels) for width in widths]
+    if isinstance(experiment.condition, c.Text | c.Layout):
+        heads.append(("condition.num_heads", experiment.condition.num_heads))
+    for name, count in heads:
+        if count % tensor:
+            raise InputError(
+                f"train.mesh.tensor is {tensor} and {name} makes {count} heads: expected a divisor "
+                "of them, since a device has whole heads"
+            )
 
 
 def _check_condition(experiment: c.Experiment) -> None:

@@ -169,6 +169,8 @@ class UNet:
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
     remat: Literal["none", "dots", "full"] = "none"  # compute again in the backward pass: what
     # residual blocks and transformers hold; all but their products of matrices; all
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for norms, softmax, the step's
+    # embedding and the last convolution; weights are float32
 
 
 @dataclass(frozen=True)
@@ -218,6 +220,7 @@ class Text:
     tokenizer: str | None = None
     pooled: bool = False  # the tokens' mean is a vector beside them; set model.vector_dim, too
     drop: float = 0.1
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for sums, norms and softmax
 
 
 @dataclass(frozen=True)
@@ -251,6 +254,7 @@ class Layout:
     num_heads: int = 8
     head_dim: int = 64
     drop: float = 0.1
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for sums, norms and softmax
 
     @property
     def length(self) -> int:
@@ -378,21 +382,40 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Optim:
-    """AdamW, with warm-up, and a moving average of the weights."""
+    """The optimizer, its learning rate, and a moving average of the weights.
 
+    The learning rate is used as it stands here, whatever the batch, the devices or `accumulate`.
+    """
+
+    kind: Literal["adamw", "lion", "adafactor", "muon"] = "adamw"
     lr: float = 1e-4
-    schedule: Literal["constant", "cosine"] = "constant"
+    # after the warm-up: as it is, to 0 at the last step by a half cosine or a line, or with the
+    # square root of warmup / step
+    schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = "constant"
     warmup: int = 0  # steps
-    b1: float = 0.9
-    b2: float = 0.999
+    b1: float = 0.9  # decay of the mean of gradients; adafactor keeps none where it is 0
+    b2: float = 0.999  # of their squares; lion's authors have 0.99, adafactor has a rule of its own
     weight_decay: float = 0.0
     clip: float | None = 1.0  # largest global norm of the gradient
     ema_decay: float = 0.9999
 
 
 @dataclass(frozen=True)
+class Mesh:
+    """How many devices stand along each axis, for `devices` jit; in all, as many as there are.
+
+    Examples are spread over data and fsdp; parameters, their averages and the optimizer's state
+    over fsdp, and heads and inner widths over tensor (see `sharding.py`).
+    """
+
+    data: int | None = None  # None: all that the others leave
+    fsdp: int = 1
+    tensor: int = 1
+
+
+@dataclass(frozen=True)
 class Train:
-    """How long, and what to write on the way."""
+    """How long, over which devices, and what to write on the way."""
 
     steps: int = 100_000
     save_every: int = 1_000
@@ -403,6 +426,8 @@ class Train:
     num_samples: int = 16
     profile_steps: tuple[int, ...] = ()  # first and last of which RUN/profile has a trace
     devices: Literal["jit", "pmap"] = "jit"  # how the step is spread over the devices
+    mesh: Mesh = field(default_factory=Mesh)
+    accumulate: int = 1  # parts of a batch that follow one another before an update
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import NamedTuple
 import jax
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, cli
+from ldm_jax import build, checkpoint, cli, hosts
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import ClassifierExperiment, Experiment, FirstStageExperiment, Text
 from ldm_jax.data import pipeline
@@ -36,7 +36,9 @@ def write(
     tokenizer: Tokenizer | None,
     info: pipeline.DataInfo,
 ) -> None:
-    """Writes what a run says of itself, but for what training adds."""
+    """Writes what a run says of itself, but for what training adds; one host of all does."""
+    if not hosts.is_first():
+        return
     run.mkdir(parents=True, exist_ok=True)
     if tokenizer and not (run / "tokenizer.json").exists():
         _write_whole(run / "tokenizer.json", tokenizer.to_str(pretty=True))

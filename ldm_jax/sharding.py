@@ -1,18 +1,38 @@
 """Where arrays live, and how one pure step is spread over the devices.
 
-The only file that places arrays. Both ways compute the same numbers: parameters are replicated, the
-batch is split, gradients are averaged.
+The only file that places arrays. Every way computes the same numbers: examples are split over the
+devices, gradients are averaged, and what training changes is whole on every device or in pieces.
 """
 
+import math
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import AxisType, Mesh, NamedSharding
+from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from ldm_jax import config
 from ldm_jax.errors import InputError
+
+AXES = ("data", "fsdp", "tensor")
+EXAMPLES = P(("data", "fsdp"))  # how the first axis of a batch is split
+
+# What stands along the axis "tensor", by the whole name of an array; the first that fits counts.
+# Layers come in pairs (Shoeybi et al. 2019, section 3): the first is split by what it answers,
+# heads or inner widths, the second by what it reads, and their product is summed over the devices.
+# An optimizer's state and averages end in the names of the params that they belong to.
+TENSOR = (
+    (r".*/(q|k|v|qkv|ff/in|ff_in_\d+|embedding)/kernel", P(None, "tensor")),
+    (r".*/(q|k|v|qkv|ff/in|ff_in_\d+|embedding|conv1)/bias", P("tensor")),
+    (r".*/(.*attn(_\d+)?|self|cross|ff)/out/kernel", P("tensor", None)),
+    (r".*/ff_out_\d+/kernel", P("tensor", None)),
+    (r".*/conv1/kernel", P(None, None, None, "tensor")),
+    (r".*/conv2/kernel", P(None, None, "tensor", None)),
+)
+SMALL = 2**9  # an array of fewer numbers is not split over fsdp: to gather it costs more
 
 
 class Devices(NamedTuple):
@@ -20,64 +40,198 @@ class Devices(NamedTuple):
 
     count:     number of devices, over all hosts
     replicate: tree of arrays -> the same tree, whole on every device
-    target:    tree of shapes -> the same with the sharding that `replicate` gives (for restoring)
+    place:     tree of arrays -> the same tree, as training keeps it
+    target:    tree of shapes -> the same with the sharding that `place` gives (for restoring)
+    make:      (function, *arguments) -> what the function answers, as `place` gives it; no device
+               holds more than its part
     split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, spread
-    lift:      step(state, batch, key, average) -> compiled step(state, batch, key); eats its state
+    lift:      (step(state, batch, key, average, gather), state or its shapes) -> compiled
+               step(state, batch, key); eats its state
+    summary:   tree of arrays or shapes -> one line that says how it is placed
     """
 
     count: int
     replicate: Callable[[Any], Any]
+    place: Callable[[Any], Any]
     target: Callable[[Any], Any]
+    make: Callable[..., Any]
     split: Callable[[dict], dict]
-    lift: Callable[[Callable], Callable]
+    lift: Callable[[Callable, Any], Callable]
+    summary: Callable[[Any], str]
 
 
-def data_mesh() -> Mesh:
-    """All devices in a row, along the axis "data"."""
-    return jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
+def mesh_shape(asked: config.Mesh, name: str = "train.mesh") -> dict[str, int]:
+    """Devices along each axis, {"data", "fsdp", "tensor"}.
+
+    Raises:
+        InputError: they are not as many as there are devices.
+    """
+    count = jax.device_count()
+    rest = asked.fsdp * asked.tensor
+    if asked.data is None and count % rest:
+        raise InputError(
+            f"{name} has fsdp {asked.fsdp} and tensor {asked.tensor}: expected their product, "
+            f"{rest}, to divide {count}, the number of devices"
+        )
+    shape = {"data": asked.data or count // rest, "fsdp": asked.fsdp, "tensor": asked.tensor}
+    if math.prod(shape.values()) != count:
+        product = " x ".join(f"{axis} {size}" for axis, size in shape.items())
+        raise InputError(
+            f"{name} is {product} = {math.prod(shape.values())}: expected {count}, the number of "
+            f"devices; leave {name}.data at None for what the others leave"
+        )
+    return shape
 
 
-def devices(kind: str) -> Devices:
-    """Data parallelism by `jit` over a mesh, or by `pmap`."""
-    mesh = data_mesh()
-    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
+def spec_of(name: str, shape: tuple[int, ...], mesh: dict[str, int]) -> P:
+    """How an array of this name and shape is split: over tensor by rule, over fsdp where it can be.
+
+    A dimension that an axis does not divide stays whole; fsdp takes the longest that is free.
+    """
+    rules = (spec for pattern, spec in TENSOR if re.fullmatch(pattern, name))
+    spec = list(next((spec for spec in rules if len(spec) == len(shape)), [None] * len(shape)))
+    axes = [
+        axis if axis and mesh[axis] > 1 and shape[i] % mesh[axis] == 0 else None
+        for i, axis in enumerate(spec)
+    ]
+    if mesh["fsdp"] > 1 and math.prod(shape) >= SMALL:
+        free = [i for i, n in enumerate(shape) if axes[i] is None and n % mesh["fsdp"] == 0]
+        if free:
+            axes[max(free, key=lambda i: (shape[i], i))] = "fsdp"
+    while axes and axes[-1] is None:
+        axes.pop()
+    return P(*axes)
+
+
+def _names(tree: Any) -> Any:
+    """The tree with each leaf's name in its place, such as params/denoiser/conv_in/kernel."""
+    return jax.tree_util.tree_map_with_path(
+        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree
+    )
+
+
+def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: B008
+    """`jit` over a mesh of the axes data, fsdp and tensor, or data parallelism by `pmap`.
+
+    Raises:
+        InputError: a mesh that the devices cannot form, or that `pmap` has no use for.
+    """
+    sizes = mesh_shape(asked)
+    check_pmap(kind, sizes)
+    mesh = jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
+    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, EXAMPLES)
+
+    def shardings(tree, sizes=sizes):
+        return jax.tree.map(
+            lambda name, x: NamedSharding(mesh, spec_of(name, np.shape(x), sizes)),
+            _names(tree),
+            tree,
+        )
 
     def replicate(tree):
         return jax.device_put(tree, whole)
 
+    def place(tree):
+        return jax.device_put(tree, shardings(tree))
+
     def target(tree):
-        return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=whole), tree)
+        return jax.tree.map(
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            tree,
+            shardings(tree),
+        )
+
+    def make(function, *arguments):
+        answer = jax.eval_shape(function, *arguments)
+        return jax.jit(function, out_shardings=shardings(answer))(*arguments)
 
     def split(batch):
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
 
-    def lift_jit(step):
-        def alone(state, batch, key):  # the compiler averages: it sees the whole batch
-            return step(state, batch, key, lambda tree: tree)
+    def lift_jit(step, state):
+        def gather(params):  # or else the compiler may split layers along fsdp, not the batch
+            return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
 
-        return jax.jit(alone, donate_argnums=0, out_shardings=whole)
+        def alone(state, batch, key):  # the compiler averages: it sees the whole batch
+            return step(state, batch, key, lambda tree: tree, gather)
+
+        return jax.jit(alone, donate_argnums=0, out_shardings=(shardings(state), whole))
 
     def split_pmap(batch):  # [b, ...] -> [devices, b / devices, ...]
         n = jax.local_device_count()
         return split({k: np.reshape(x, (n, -1, *np.shape(x)[1:])) for k, x in batch.items()})
 
-    def lift_pmap(step):
+    def lift_pmap(step, state):
         def one_of_many(state, batch, key):
-            return step(state, batch, key, lambda tree: jax.lax.pmean(tree, "data"))
+            return step(state, batch, key, lambda x: jax.lax.pmean(x, "data"), lambda x: x)
 
         return jax.pmap(
             one_of_many, "data", in_axes=(None, 0, None), out_axes=None, donate_argnums=0
         )
 
+    def summary(tree):
+        return _summary(kind, sizes, tree)
+
     spread = {"jit": (split, lift_jit), "pmap": (split_pmap, lift_pmap)}
-    return Devices(mesh.size, replicate, target, *spread[kind])
+    return Devices(mesh.size, replicate, place, target, make, *spread[kind], summary)
 
 
-def check_batch(batch_size: int, name: str) -> None:
-    """Raises InputError unless a batch splits evenly over the devices."""
-    count = jax.device_count()
-    if batch_size < 1 or batch_size % count:
+def held(tree: Any, sizes: dict[str, int]) -> int:
+    """Bytes of a tree that one device holds on a mesh of these sizes."""
+    total = 0
+    for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True):
+        parts = math.prod(sizes[axis] for axis in spec_of(name, x.shape, sizes) if axis)
+        total += math.prod(x.shape) * x.dtype.itemsize // parts
+    return total
+
+
+def _summary(kind: str, sizes: dict[str, int], tree: Any) -> str:
+    alone = dict.fromkeys(AXES, 1)
+    all_bytes, own = held(tree, alone), held(tree, sizes)
+    shape = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1) or "one device"
+    said = f"{kind} over {shape}: a device holds {own / 2**20:.1f} MiB of state"
+    if sizes["fsdp"] * sizes["tensor"] == 1:
+        return said
+    left = [
+        f"{name} {x.shape}"
+        for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True)
+        if math.prod(x.shape) >= SMALL and not any(spec_of(name, x.shape, sizes))
+    ]
+    said += f" of {all_bytes / 2**20:.1f} MiB"
+    if left:
+        said += f"; {len(left)} arrays do not divide and stay whole, such as {left[0]}"
+    return said
+
+
+def check_pmap(kind: str, sizes: dict[str, int], name: str = "train") -> None:
+    """Raises InputError where `pmap` is asked for what only `jit` over a mesh does."""
+    for axis in ("fsdp", "tensor"):
+        if kind == "pmap" and sizes[axis] > 1:
+            raise InputError(
+                f"{name}.mesh.{axis} is {sizes[axis]} with {name}.devices pmap, which keeps the "
+                f"state whole on every device: expected 1, or {name}.devices jit"
+            )
+    if kind == "pmap" and jax.process_count() > 1:
+        raise InputError(
+            f"{name}.devices is pmap with {jax.process_count()} processes: expected jit, "
+            "which computes the same"
+        )
+
+
+def check_devices(train: config.Train, name: str) -> None:
+    """Raises InputError where the devices cannot be used as the section `name` of a config asks."""
+    check_pmap(train.devices, mesh_shape(train.mesh, f"{name}.mesh"), name)
+
+
+def check_batch(batch_size: int, name: str, train: config.Train = config.Train()) -> None:  # noqa: B008
+    """Raises InputError unless a batch splits evenly over the devices, and each of its parts."""
+    sizes = mesh_shape(train.mesh, name.replace("data.batch_size", "train.mesh"))
+    count, parts = sizes["data"] * sizes["fsdp"], train.accumulate
+    if batch_size < 1 or batch_size % (count * parts):
+        least = count * parts
+        times = f" times {parts}, the parts of train.accumulate" if parts > 1 else ""
+        what = "devices" if sizes["tensor"] == 1 else "devices that share no examples"
         raise InputError(
             f"{name} is {batch_size}: expected a positive multiple of {count}, "
-            f"the number of devices, such as {max(1, round(batch_size / count)) * count}"
+            f"the number of {what}{times}, such as {max(1, round(batch_size / least)) * least}"
         )

@@ -28,7 +28,7 @@ from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.generate import make_generate
-from ldm_jax.sharding import check_batch, devices
+from ldm_jax.sharding import check_batch, check_devices, devices
 from ldm_jax.train import autoencoder_step, diffusion_step
 from ldm_jax.train.classifier_step import classifier_objective
 from ldm_jax.train.loop import fit
@@ -89,7 +89,8 @@ def train(experiment: runs.AnyExperiment, run: Path, dry_run: bool = False) -> N
     experiment = replace(experiment, first_stage=first)
     checks.check_diffusion(experiment)
     first_source = None if first.run else _prepare_first_stage(first, first_run, "first_stage.")
-    check_batch(experiment.data.batch_size, "data.batch_size")
+    check_devices(experiment.train, "train")
+    check_batch(experiment.data.batch_size, "data.batch_size", experiment.train)
     source = Source(*pipeline.open_source(experiment.data))
     experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
     source = source._replace(derive=build.build_derive(experiment.condition))
@@ -111,7 +112,8 @@ def train(experiment: runs.AnyExperiment, run: Path, dry_run: bool = False) -> N
 
 def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: str = "") -> Source:
     checks.check_first_stage(experiment, prefix)
-    check_batch(experiment.data.batch_size, f"{prefix}data.batch_size")
+    check_devices(experiment.train, f"{prefix}train")
+    check_batch(experiment.data.batch_size, f"{prefix}data.batch_size", experiment.train)
     source = Source(*pipeline.open_source(experiment.data))
     if checkpoint.latest_step(run) is not None:
         first_stage = build.build_first_stage(experiment.model)
@@ -170,7 +172,15 @@ def _finished(name: str, run: Path, steps: int) -> bool:
     return made >= steps
 
 
-def _data(data: Data, source: Source, seed: int, keys: tuple = (), tokenizer=None):
+def _data(
+    data: Data,
+    source: Source,
+    seed: int,
+    keys: tuple = (),
+    tokenizer=None,
+    whole: bool = False,
+):
+    """The batches of this host, or where `whole` those of all hosts, the same on each."""
     return pipeline.batches(
         data,
         source.records,
@@ -178,29 +188,60 @@ def _data(data: Data, source: Source, seed: int, keys: tuple = (), tokenizer=Non
         keys=keys,
         derive=source.derive,
         tokenize=tokenizer and (lambda caption: tokens.encode(tokenizer, caption)),
-        process_index=jax.process_index(),
-        process_count=jax.process_count(),
+        process_index=0 if whole else jax.process_index(),
+        process_count=1 if whole else jax.process_count(),
     )
+
+
+def _announce(name: str, experiment: runs.AnyExperiment, placed: str, tokens: int = 0) -> None:
+    """Says what a step is and how fast it learns: nothing of it is scaled without being said.
+
+    Args:
+        placed: how the state is spread over the devices.
+        tokens: of a condition, for each image.
+    """
+    optim, train, size = experiment.optim, experiment.train, experiment.data.batch_size
+    parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
+    hosts = f" from {jax.process_count()} hosts" if jax.process_count() > 1 else ""
+    told = f" and {size * tokens} tokens" if tokens else ""
+    warmup = f" after {optim.warmup} steps of warm-up" if optim.warmup else ""
+    print(f"{name}: {placed}")
+    print(
+        f"{name}: a step sees {size} images{told}{hosts}{parts}; "
+        f"{optim.kind}, learning rate {optim.lr:g}, {optim.schedule}{warmup}",
+        flush=True,
+    )
+
+
+def _tokens(model: LatentDiffusion) -> int:
+    """How many tokens of a condition go with each image; 0 where there are none."""
+    shapes = runs.model_shapes(model)
+    told = jax.eval_shape(lambda params: model.condition(params, model.conditioner.null(1)), shapes)
+    return 0 if told.tokens is None else told.tokens.shape[1]
 
 
 def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Source) -> None:
     runs.write(run, experiment, None, source.info)
     first_stage = build.build_first_stage(experiment.model)
     init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
-    objective = build.build_autoencoder_objective(first_stage, experiment.loss)
+    parts = experiment.train.accumulate
+    objective = build.build_autoencoder_objective(first_stage, experiment.loss, parts)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
-    params = jax.jit(lambda key: init_first_stage(first_stage, experiment.loss, key))(init_key)
+    spread = devices(experiment.train.devices, experiment.train.mesh)
+    params = spread.make(lambda key: init_first_stage(first_stage, experiment.loss, key), init_key)
     if source.perceptual is not None:
         params["perceptual"] = source.perceptual
+    state = spread.make(lambda params: new_state(params, optim, objective), spread.place(params))
+    _announce("first stage", experiment, spread.summary(state))
     step = make_train_step(objective, optim, experiment.optim.ema_decay)
-    example = next(_data(experiment.data, source, experiment.seed + 1))
+    example = next(_data(experiment.data, source, experiment.seed + 1, whole=True))
     fit(
         "first stage",
         run,
         experiment.train,
-        devices(experiment.train.devices),
+        spread,
         step,
-        new_state(params, optim, objective),
+        state,
         _data(experiment.data, source, experiment.seed),
         step_key,
         picture=_reconstructions(first_stage, example["image"][: experiment.train.num_samples]),
@@ -229,24 +270,27 @@ def _train_diffusion(
     tokenizer: Tokenizer | None,
 ) -> None:
     init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
-    params = jax.jit(model.init)(init_key)
+    spread = devices(experiment.train.devices, experiment.train.mesh)
+    params = spread.make(model.init, init_key)
     params["first_stage"] = runs.load_first_stage(first_run, model.first_stage)
     if checkpoint.latest_step(run) is None:  # or else it is in the checkpoint
         params["first_stage"] |= _scale(experiment, source, model.first_stage, params, scale_key)
     params |= _init_helpers(experiment, model)
     objective = _objective(experiment, model)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    state = spread.make(lambda params: new_state(params, optim, objective), spread.place(params))
+    _announce("diffusion", experiment, spread.summary(state), _tokens(model))
     step = make_train_step(objective, optim, experiment.optim.ema_decay)
     keys = model.conditioner.keys
-    example = next(_data(experiment.data, source, experiment.seed + 1, keys, tokenizer))
+    example = next(_data(experiment.data, source, experiment.seed + 1, keys, tokenizer, True))
     n = min(experiment.train.num_samples, len(example["image"]))
     fit(
         "diffusion",
         run,
         experiment.train,
-        devices(experiment.train.devices),
+        spread,
         step,
-        new_state(params, optim, objective),
+        state,
         _data(experiment.data, source, experiment.seed, keys, tokenizer),
         step_key,
         picture=_samples(experiment, model, {key: example[key][:n] for key in keys}, n),
@@ -260,14 +304,15 @@ def _scale(
     kind = experiment.latent_scale
     if not isinstance(kind, str):
         return factor(first_stage.channels, kind)
-    batches = _data(experiment.data, source, experiment.seed + 1)
+    batches = _data(experiment.data, source, experiment.seed + 1, whole=True)
     return measure_scale(first_stage, params["first_stage"], batches, key, kind)
 
 
 def _objective(experiment: Experiment, model: LatentDiffusion) -> Objective:
     drop = getattr(experiment.condition, "drop", 0.0)
     batch_size = experiment.data.batch_size
-    return diffusion_step.diffusion_objective(model, experiment.loss, drop, batch_size)
+    parts = experiment.train.accumulate
+    return diffusion_step.diffusion_objective(model, experiment.loss, drop, batch_size, parts)
 
 
 def _init_helpers(experiment: Experiment, model: LatentDiffusion) -> Params:
@@ -360,7 +405,8 @@ def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool
         )
     first_stage, diffusion = of_guided.first_stage, of_guided.diffusion
     experiment = replace(experiment, data=data, first_stage=first_stage, diffusion=diffusion)
-    check_batch(data.batch_size, "data.batch_size")
+    check_devices(experiment.train, "train")
+    check_batch(data.batch_size, "data.batch_size", experiment.train)
     checks.check_classifier(experiment)
     source = Source(*pipeline.open_source(data))
     if not source.info.class_names:
@@ -371,7 +417,7 @@ def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool
     count = _fit_classes(experiment.num_classes, "num_classes", source.info)
     experiment = replace(experiment, num_classes=count)
     model = build.build_classifier(experiment)
-    objective = classifier_objective(model)
+    objective = classifier_objective(model, experiment.train.accumulate)
     if checkpoint.latest_step(run) is not None:
         _check_architecture(run, runs.model_shapes(model), experiment, objective)
     _look(data, source, ("label",))
@@ -379,16 +425,19 @@ def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool
         return
     runs.write(run, experiment, None, source.info)
     init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
-    params = jax.jit(model.init)(init_key)
+    spread = devices(experiment.train.devices, experiment.train.mesh)
+    params = spread.make(model.init, init_key)
     params["first_stage"] = runs.load_scaled_first_stage(guided.run, guided.model.first_stage)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    state = spread.make(lambda params: new_state(params, optim, objective), spread.place(params))
+    _announce("classifier", experiment, spread.summary(state))
     fit(
         "classifier",
         run,
         experiment.train,
-        devices(experiment.train.devices),
+        spread,
         make_train_step(objective, optim, experiment.optim.ema_decay),
-        new_state(params, optim, objective),
+        state,
         _data(data, source, experiment.seed, ("label",)),
         step_key,
     )

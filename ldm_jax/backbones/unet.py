@@ -45,6 +45,7 @@ class UNet(nn.Module):
                 c.norm_groups,
                 EPSILON,
                 zero_init=True,
+                dtype=c.compute,
                 scale_shift=c.scale_shift,
                 resample=resample,
                 name=name,
@@ -55,9 +56,16 @@ class UNet(nn.Module):
             channels = x.shape[-1]
             heads = channels // c.head_channels if c.head_channels else c.num_heads
             if cond.tokens is None:
-                return block(
-                    SpatialSelfAttention, heads, c.norm_groups, EPSILON, zero_init=True, name=name
-                )(x)
+                made = block(
+                    SpatialSelfAttention,
+                    heads,
+                    c.norm_groups,
+                    EPSILON,
+                    zero_init=True,
+                    dtype=c.compute,
+                    name=name,
+                )
+                return made(x)
             transformer = block(
                 SpatialTransformer,
                 heads,
@@ -66,6 +74,7 @@ class UNet(nn.Module):
                 c.norm_groups,
                 c.positions,
                 cross_only=factor in c.cross_only_factors,
+                dtype=c.compute,
                 name=name,
             )
             return transformer(x, cond.tokens, cond.mask)
@@ -73,12 +82,12 @@ class UNet(nn.Module):
         def downsample(x, name):
             if c.resample_blocks:
                 return res(x, x.shape[-1], name, halved)
-            return Downsample(((1, 1), (1, 1)), name=name)(x)
+            return Downsample(((1, 1), (1, 1)), c.compute, name=name)(x)
 
         def upsample(x, name):
             if c.resample_blocks:
                 return res(x, x.shape[-1], name, doubled)
-            return Upsample(name=name)(x)
+            return Upsample(c.compute, name=name)(x)
 
         width = 4 * c.channels
         embedding = two_layers(step_embedding(steps, c.channels), width, "time")
@@ -88,7 +97,7 @@ class UNet(nn.Module):
         if cond.concat is not None:
             z = jnp.concatenate([z, cond.concat], axis=-1)
 
-        x = conv3x3(c.channels, "conv_in")(z)
+        x = conv3x3(c.channels, "conv_in", dtype=c.compute)(z)
         skips = [x]
         last = len(c.channel_mults) - 1
         for level, mult in enumerate(c.channel_mults):
@@ -105,7 +114,7 @@ class UNet(nn.Module):
         x = attend(x, "mid_attn")
         x = res(x, x.shape[-1], "mid_res_1")
         if cond.residuals is not None:
-            skips = [s + r for s, r in zip(skips, cond.residuals, strict=True)]
+            skips = [s + r.astype(s.dtype) for s, r in zip(skips, cond.residuals, strict=True)]
 
         for level, mult in reversed(list(enumerate(c.channel_mults))):
             for i in range(c.num_res_blocks + 1):

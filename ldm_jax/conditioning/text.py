@@ -21,6 +21,7 @@ class TextTransformer(nn.Module):
     heads: int
     head_dim: int
     length: int
+    dtype: str = "float32"  # of all but sums, norms and scores
 
     @nn.compact
     def __call__(self, tokens):
@@ -33,10 +34,11 @@ class TextTransformer(nn.Module):
             return nn.LayerNorm(epsilon=1e-5, name=name)(x)
 
         for i in range(self.layers):
-            attention = MultiHeadAttention(self.heads, self.head_dim, name=f"attn_{i}")
+            attention = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name=f"attn_{i}")
             x += attention(norm(f"attn_norm_{i}"))
-            h = nn.Dense(4 * self.dim, name=f"ff_in_{i}")(norm(f"ff_norm_{i}"))
-            x += nn.Dense(self.dim, name=f"ff_out_{i}")(jax.nn.gelu(h, approximate=False))
+            h = nn.Dense(4 * self.dim, dtype=self.dtype, name=f"ff_in_{i}")(norm(f"ff_norm_{i}"))
+            h = jax.nn.gelu(h, approximate=False)
+            x += nn.Dense(self.dim, dtype=self.dtype, name=f"ff_out_{i}")(h)
         return norm("norm")
 
 

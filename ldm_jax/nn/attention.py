@@ -50,6 +50,7 @@ class MultiHeadAttention(nn.Module):
 
     heads: int
     head_dim: int
+    dtype: str = "float32"  # of all but the scores
 
     @nn.compact
     def __call__(self, x, context=None, mask=None):
@@ -57,11 +58,13 @@ class MultiHeadAttention(nn.Module):
         context = x if context is None else context
 
         def split(y, name):
-            y = nn.Dense(self.heads * self.head_dim, use_bias=False, name=name)(y)
+            width = self.heads * self.head_dim
+            y = nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(y)
             return y.reshape(*y.shape[:-1], self.heads, self.head_dim)
 
         y = attention(split(x, "q"), split(context, "k"), split(context, "v"), mask)
-        return nn.Dense(x.shape[-1], name="out")(y.reshape(*y.shape[:2], -1))
+        out = nn.Dense(x.shape[-1], dtype=self.dtype, name="out")
+        return out(y.reshape(*y.shape[:2], -1))
 
 
 class SpatialSelfAttention(nn.Module):

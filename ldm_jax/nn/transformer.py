@@ -12,12 +12,15 @@ from ldm_jax.nn.norm import group_norm
 class GEGLU(nn.Module):
     """Feed-forward layer with a gated GELU (Shazeer 2020), four times as wide inside."""
 
+    dtype: str = "float32"
+
     @nn.compact
     def __call__(self, x):
         """x [B, n, C] -> [B, n, C]."""
         width = x.shape[-1]
-        h, gate = jnp.split(nn.Dense(8 * width, name="in")(x), 2, axis=-1)
-        return nn.Dense(width, name="out")(h * jax.nn.gelu(gate, approximate=False))
+        h, gate = jnp.split(nn.Dense(8 * width, dtype=self.dtype, name="in")(x), 2, axis=-1)
+        h *= jax.nn.gelu(gate, approximate=False)
+        return nn.Dense(width, dtype=self.dtype, name="out")(h)
 
 
 class TransformerBlock(nn.Module):
@@ -26,6 +29,7 @@ class TransformerBlock(nn.Module):
     heads: int
     head_dim: int
     cross_only: bool = False  # the first attention, too, is to the context
+    dtype: str = "float32"  # of all but norms and scores
 
     @nn.compact
     def __call__(self, x, context, mask):
@@ -34,11 +38,11 @@ class TransformerBlock(nn.Module):
         def norm(name):
             return nn.LayerNorm(epsilon=1e-5, name=name)(x)
 
-        first = MultiHeadAttention(self.heads, self.head_dim, name="self")
+        first = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name="self")
         x = x + first(norm("norm1"), *((context, mask) if self.cross_only else ()))
-        cross = MultiHeadAttention(self.heads, self.head_dim, name="cross")
+        cross = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name="cross")
         x = x + cross(norm("norm2"), context, mask)
-        return x + GEGLU(name="ff")(norm("norm3"))
+        return x + GEGLU(self.dtype, name="ff")(norm("norm3"))
 
 
 class SpatialTransformer(nn.Module):
@@ -50,17 +54,20 @@ class SpatialTransformer(nn.Module):
     groups: int
     positions: bool = False
     cross_only: bool = False
+    dtype: str = "float32"  # of all but norms and scores
 
     @nn.compact
     def __call__(self, x, context, mask=None):
         """x [B, h, w, C], context [B, m, D] -> [B, h, w, C]; starts as the identity."""
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, 1e-6, "norm").reshape(B, h * w, C)
-        y = nn.Dense(self.heads * self.head_dim, name="in")(y)
+        y = nn.Dense(self.heads * self.head_dim, dtype=self.dtype, name="in")(y)
         if self.positions:
-            y += place_embedding(h, w, y.shape[-1])
+            y += place_embedding(h, w, y.shape[-1]).astype(y.dtype)
         for i in range(self.depth):
-            block = TransformerBlock(self.heads, self.head_dim, self.cross_only, name=f"block_{i}")
+            block = TransformerBlock(
+                self.heads, self.head_dim, self.cross_only, self.dtype, name=f"block_{i}"
+            )
             y = block(y, context, mask)
-        y = nn.Dense(C, kernel_init=nn.initializers.zeros, name="out")(y)
+        y = nn.Dense(C, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(y)
         return x + y.reshape(B, h, w, C)

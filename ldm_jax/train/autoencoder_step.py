@@ -13,7 +13,7 @@ from ldm_jax.losses.adversarial import adaptive_weight
 from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
 from ldm_jax.train.adversary import init_adversary, play
 from ldm_jax.train.codebook import init_statistics, learn_codes
-from ldm_jax.train.state import Objective, Outcome, example_keys, unchanged
+from ldm_jax.train.state import Objective, Outcome, each_part, example_keys, unchanged
 from ldm_jax.types import Array, FirstStage, Params, Perceptual
 
 
@@ -36,13 +36,20 @@ def init_helpers(
 
 
 def autoencoder_objective(
-    first_stage: FirstStage, config: AutoencoderLoss, perceptual: Perceptual | None = None
+    first_stage: FirstStage,
+    config: AutoencoderLoss,
+    perceptual: Perceptual | None = None,
+    parts: int = 1,
 ) -> Objective:
     """The objective over params = the first stage's, those of `init_helpers`, and "perceptual".
 
     Args:
         perceptual: the distance whose weights are params["perceptual"]; needed where
             `config.perceptual_weight` is not 0.
+        parts: into how many a batch is cut, one after the other in memory. That holds for the first
+            stage and the perceptual network, whose answers are an example's own. The discriminator
+            sees the whole batch, whose statistics it normalises by, so that its gradients, and the
+            weight that follows from them, are those of the whole batch, too.
     """
     by_gradient = config.codebook.update == "gradient"
     stage = tuple(n for n in first_stage.parts if by_gradient or n != "quantizer")
@@ -60,37 +67,45 @@ def autoencoder_objective(
     }
 
     def distance(params, image, fake, log_variance):
-        """How far reconstructions are from their images, and of what it consists."""
-        error, metrics, seen = jnp.zeros(len(image)), {}, 0.0
+        """How far each reconstruction is from its image, [B], and of what it consists."""
+        error, found, seen = jnp.zeros(len(image)), {}, 0.0
         if not own:
-            error = {"l1": l1, "l2": l2}[config.reconstruction](image, fake)
-            metrics["reconstruction"] = jnp.mean(error)
+            error = found["reconstruction"] = {"l1": l1, "l2": l2}[config.reconstruction](
+                image, fake
+            )
         if config.perceptual_weight:
-            seen = perceptual.distance(params["perceptual"], fake, image)
-            metrics["perceptual"] = jnp.mean(seen)
+            seen = found["perceptual"] = perceptual.distance(params["perceptual"], fake, image)
         numbers = image[0].size
         nll = negative_log_likelihood(
             error, config.perceptual_weight * seen, log_variance, numbers, config.reduction
         )
         mse = jnp.mean(jnp.square((image - fake) / 2.0), axis=(1, 2, 3))
-        return jnp.mean(nll), {
-            **metrics,
-            "psnr": jnp.mean(-10.0 * jnp.log10(jnp.maximum(mse, 1e-10))),
-        }
+        return nll, {**found, "psnr": -10.0 * jnp.log10(jnp.maximum(mse, 1e-10))}
 
     def outcome(params, batch, key, step, average):
         image = batch["image"]
 
         def reconstruct(chosen):
-            made = first_stage.reconstruct({**params, **chosen}, image, example_keys(key, batch))
+            def of_part(part):
+                keys = example_keys(key, part)
+                return first_stage.reconstruct({**params, **chosen}, part["image"], keys)
+
+            made = each_part(of_part, batch, parts)
             return (made.image, made.terms), made
+
+        def of_fakes(fake, log_variance):
+            def of_part(pair):
+                return distance(params, *pair, log_variance)
+
+            nll, found = each_part(of_part, (image, fake), parts)
+            return jnp.mean(nll), jax.tree.map(jnp.mean, found)
 
         (fake, terms), pull_back, made = jax.vjp(
             reconstruct, {name: params[name] for name in stage}, has_aux=True
         )
         log_variance = params.get("log_variance", jnp.zeros(()))
         (loss, metrics), (by_fake, by_log_variance) = jax.value_and_grad(
-            lambda *x: distance(params, image, *x), (0, 1), has_aux=True
+            of_fakes, (0, 1), has_aux=True
         )(fake, log_variance)
         gradients = {"log_variance": by_log_variance} if config.learn_log_variance else {}
         changes = {}

@@ -13,9 +13,13 @@ from ldm_jax.train.state import Objective, minimise
 from ldm_jax.types import LatentClassifier
 
 
-def classifier_objective(model: LatentClassifier) -> Objective:
-    """What trains a classifier, and nothing else."""
-    return minimise(classifier_loss(model), ("classifier",))
+def classifier_objective(model: LatentClassifier, parts: int = 1) -> Objective:
+    """What trains a classifier, and nothing else.
+
+    Args:
+        parts: into how many a batch is cut, one after the other in memory.
+    """
+    return minimise(classifier_loss(model), ("classifier",), parts)
 
 
 def classifier_loss(model: LatentClassifier) -> Callable:

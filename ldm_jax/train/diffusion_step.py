@@ -15,7 +15,7 @@ from ldm_jax.diffusion.loss.vlb import bound, frozen
 from ldm_jax.diffusion.loss.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.loop import normal_like
-from ldm_jax.train.state import Average, Objective, Outcome, example_keys
+from ldm_jax.train.state import Average, Objective, Outcome, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, LatentDiffusion, Params, Process
 
 TRAINED = ("denoiser", "conditioner")
@@ -32,24 +32,34 @@ def init_helpers(process: Process, config: DiffusionLoss) -> Params:
 
 
 def diffusion_objective(
-    model: LatentDiffusion, config: DiffusionLoss, drop_rate: float, batch_size: int
+    model: LatentDiffusion,
+    config: DiffusionLoss,
+    drop_rate: float,
+    batch_size: int,
+    parts: int = 1,
 ) -> Objective:
     """What trains denoiser and conditioner, where the latter is not frozen.
 
     Args:
         drop_rate: how often the condition is hidden.
         batch_size: examples of a step, over all devices.
+        parts: into how many they are cut, one after the other in memory.
     """
     loss = diffusion_loss(model, config, drop_rate)
     averaged = TRAINED if model.conditioner.trained else TRAINED[:1]
     trained = (*averaged, "uncertainty") if config.learned_weight else averaged
 
     def outcome(params, batch, key, step, average):
-        def of_trained(chosen):
-            return loss({**params, **chosen}, batch, example_keys(key, batch))
-
         chosen = {name: params[name] for name in trained}
-        (_, (metrics, t, losses)), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
+
+        def of_part(part):
+            def of_trained(chosen):
+                return loss({**params, **chosen}, part, example_keys(key, part))
+
+            (_, (metrics, *seen)), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
+            return (gradients, metrics), seen
+
+        found, (t, losses) = in_parts(of_part, batch, parts)
 
         def change(parts):
             if "history" not in parts:
@@ -57,7 +67,7 @@ def diffusion_objective(
             seen = (everyones(x, batch["position"], batch_size, average) for x in (t, losses))
             return {**parts, "history": resampling.remember(parts["history"], *seen)}
 
-        return Outcome(*average((gradients, metrics)), change)
+        return Outcome(*average(found), change)
 
     return Objective(trained, averaged, outcome)
 

@@ -13,7 +13,26 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
+from ldm_jax import hosts
 from ldm_jax.errors import StoppedError, reason
+
+
+def open_log(run: Path, name: str, start: int, steps: int) -> "Log | Silence":
+    """The log of a run from step `start` on, where this host is the one that writes it."""
+    return Log(run, name, start, steps) if hosts.is_first() else Silence()
+
+
+class Silence:
+    """In place of a `Log` on every other host: whatever it is told, it says nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *told: None
 
 
 class Log:

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import checkpoint, pictures
+from ldm_jax import checkpoint, hosts, pictures
 from ldm_jax.compilation import Compiled, compile_ahead
 from ldm_jax.config import Train
 from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.sharding import Devices
 from ldm_jax.train import cost
-from ldm_jax.train.log import Log
+from ldm_jax.train.log import Log, Silence, open_log
 from ldm_jax.train.meter import Meter
 from ldm_jax.train.preemption import Preemption
 from ldm_jax.types import Array, TrainState
@@ -54,10 +54,10 @@ def fit(
         StoppedError: a checkpoint could not be saved; or SIGTERM came, and the state is saved.
     """
     began = time.monotonic()
-    state = devices.replicate(state)
+    state = devices.place(state)
     if checkpoint.latest_step(run) is not None:
         state = checkpoint.restore(run, devices.target(state), data)
-        if jax.process_index() == 0:
+        if hosts.is_first():
             checkpoint.set_aside(run, after=int(state.step))
     start = int(state.step)
     if start >= config.steps:
@@ -65,10 +65,10 @@ def fit(
         return state
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
-    lifted, finite = devices.lift(step), jax.jit(_finite)
+    lifted, finite = devices.lift(step, state), jax.jit(_finite)
     with contextlib.ExitStack() as stack:
         saves = stack.enter_context(checkpoint.manager(run, config.keep, config.best))
-        log = stack.enter_context(Log(run, name, start, config.steps))
+        log = stack.enter_context(open_log(run, name, start, config.steps))
         meter = stack.enter_context(contextlib.closing(Meter()))
         trace = stack.enter_context(_Trace(run / "profile", config.profile_steps))
         pending = []
@@ -104,7 +104,8 @@ def fit(
             if (last and picture and config.sample_every) or (shows_now and not asked):
                 shown = picture(state)
                 log.picture(n, shown)
-                pictures.save(run / "samples" / f"{n:08d}.png", shown)
+                if hosts.is_first():
+                    pictures.save(run / "samples" / f"{n:08d}.png", shown)
                 meter.restart()
             if saves_now:
                 check_finite(jax.device_get(finite(state)), n)
@@ -119,7 +120,7 @@ def fit(
     return state
 
 
-def _describe(log: Log, compiled: Compiled, meter: Meter) -> None:
+def _describe(log: Log | Silence, compiled: Compiled, meter: Meter) -> None:
     """Says how long compiling took, and what a step costs."""
     how = "found in the cache of compiled programs" if compiled.cached else "compiled"
     said = [f"step {how} in {compiled.seconds:.1f} s"]

@@ -1,15 +1,24 @@
-"""Optimizers and learning-rate schedules."""
+"""Optimizers and learning-rate schedules, all of optax."""
 
+import re
+
+import jax
+import jax.numpy as jnp
 import optax
+from optax.contrib import MuonDimensionNumbers, muon
 
 from ldm_jax.config import Optim
+from ldm_jax.types import Array
 
 
 def learning_rate(config: Optim, steps: int) -> optax.Schedule:
     """The learning rate as a function of the update, counted from 0; never scaled by batch size."""
+    left = max(1, steps - config.warmup)
     after = {
         "constant": optax.constant_schedule(config.lr),
-        "cosine": optax.cosine_decay_schedule(config.lr, max(1, steps - config.warmup)),
+        "cosine": optax.cosine_decay_schedule(config.lr, left),
+        "linear": optax.linear_schedule(config.lr, 0.0, left),
+        "inverse_sqrt": _inverse_sqrt(config.lr, max(1, config.warmup)),
     }[config.schedule]
     if not config.warmup:
         return after
@@ -17,20 +26,26 @@ def learning_rate(config: Optim, steps: int) -> optax.Schedule:
     return optax.join_schedules([warmup, after], [config.warmup])
 
 
+def _inverse_sqrt(lr: float, warmup: int) -> optax.Schedule:
+    """lr sqrt(warmup / n) at the n-th update of all, n > warmup (Vaswani et al. 2017, eq. 3)."""
+    return lambda count: lr * jnp.sqrt(warmup / (warmup + count + 1.0))
+
+
 def optimizer(
     config: Optim, steps: int, trained: tuple[str, ...] = ()
 ) -> optax.GradientTransformation:
-    """AdamW (Loshchilov and Hutter 2019), gradients clipped by global norm where asked.
+    """The optimizer of a config, gradients clipped by global norm where asked.
 
     Args:
         trained: the parts that train; a "discriminator" among them is clipped on its own.
     """
-    adamw = optax.adamw(
-        learning_rate(config, steps), config.b1, config.b2, weight_decay=config.weight_decay
+    rate = learning_rate(config, steps)
+    chosen = {"adamw": _adamw, "lion": _lion, "adafactor": _adafactor, "muon": _muon}[config.kind](
+        config, rate
     )
     if config.clip is None:
-        return adamw
-    clipped = optax.chain(optax.clip_by_global_norm(config.clip), adamw)
+        return chosen
+    clipped = optax.chain(optax.clip_by_global_norm(config.clip), chosen)
 
     if "discriminator" not in trained:
         return clipped
@@ -39,3 +54,58 @@ def optimizer(
         return {name: "adversary" if name == "discriminator" else "others" for name in parts}
 
     return optax.partition({"adversary": clipped, "others": clipped}, side)
+
+
+def _adamw(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Loshchilov and Hutter 2019."""
+    return optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay)
+
+
+def _lion(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Chen et al. 2023; its authors take a third to a tenth of AdamW's rate."""
+    return optax.lion(rate, config.b1, config.b2, weight_decay=config.weight_decay)
+
+
+def _adafactor(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Shazeer and Stern 2018, algorithm 4: second moments as a row and a column.
+
+    Its step is not scaled by the size of the params, so that the rate is what the config says, and
+    the weights decay as AdamW's do. The mean of gradients is that of updates.
+    """
+    return optax.chain(
+        optax.scale_by_factored_rms(),
+        optax.clip_by_block_rms(1.0),
+        optax.ema(config.b1) if config.b1 else optax.identity(),
+        optax.add_decayed_weights(config.weight_decay),
+        optax.scale_by_learning_rate(rate),
+    )
+
+
+def _muon(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
+    """Jordan 2024, with updates as large as AdamW's, so that one rate is for both (Liu et al. 2025,
+    eq. 4). AdamW has what is no matrix, and the first and the last convolution."""
+
+    def side(params):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, x: "matrices" if _is_matrix(path, x) else "others", params
+        )
+
+    def numbers(params):  # a convolution is a matrix [h w inputs, outputs]
+        return jax.tree.map(
+            lambda x: MuonDimensionNumbers(tuple(range(x.ndim - 1)), x.ndim - 1), params
+        )
+
+    matrices = muon(
+        rate,
+        weight_decay=config.weight_decay,
+        muon_weight_dimension_numbers=numbers,
+        consistent_rms=0.2,
+    )
+    return optax.partition({"matrices": matrices, "others": _adamw(config, rate)}, side)
+
+
+def _is_matrix(path: tuple, x: Array) -> bool:
+    """Whether an array is an inner layer's kernel, and not a norm, a bias or an embedding."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    inner = re.fullmatch(r".*/kernel", name) and not re.fullmatch(r".*/conv_(in|out)/.*", name)
+    return bool(inner) and x.ndim > 1

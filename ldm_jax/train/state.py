@@ -1,7 +1,7 @@
 """The state of training and the one update that every objective shares."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +37,8 @@ class Objective(NamedTuple):
 
     trained:  the parts of params that gradients change; the others are carried along as they are
     averaged: those among them of which a moving average is kept
-    outcome:  (params, batch, key of the step, step, average) -> Outcome
+    outcome:  (params, batch, key of the step, step, average) -> Outcome; where a batch is cut into
+              parts that follow one another, it is the same
     """
 
     trained: tuple[str, ...]
@@ -50,18 +51,75 @@ def example_keys(key: Array, batch: Batch) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, batch["position"])
 
 
-def minimise(loss: Loss, trained: tuple[str, ...]) -> Objective:
-    """One loss, made smaller by all the trained parts together."""
+def minimise(loss: Loss, trained: tuple[str, ...], parts: int = 1) -> Objective:
+    """One loss, made smaller by all the trained parts together.
+
+    Args:
+        parts: into how many a batch is cut; gradients are those of all of it.
+    """
 
     def outcome(params, batch, key, step, average):
-        def of_trained(chosen):
-            return loss({**params, **chosen}, batch, example_keys(key, batch))
-
         chosen = {name: params[name] for name in trained}
-        (_, metrics), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
-        return Outcome(*average((gradients, metrics)))
+
+        def of_part(part):
+            def of_trained(chosen):
+                return loss({**params, **chosen}, part, example_keys(key, part))
+
+            (_, metrics), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
+            return (gradients, metrics), ()
+
+        return Outcome(*average(in_parts(of_part, batch, parts)[0]))
 
     return Objective(trained, trained, outcome)
+
+
+def in_parts(function: Callable, batch: Any, count: int) -> tuple[Any, Any]:
+    """Calls a function on parts of a batch, one after the other, so that only one is in memory.
+
+    Args:
+        function: part of the batch -> (a tree of means over the part's examples, a tree of one
+            entry an example, [b / count, ...]).
+        batch: a tree of arrays [b, ...].
+        count: of parts; divides b.
+
+    Returns:
+        (the means over all examples, the entries of all examples in their order, [b, ...]).
+    """
+    if count == 1:
+        return function(batch)
+    parts = _cut(batch, count)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts))[0]
+
+    def add(sums, part):
+        means, entries = function(part)
+        return jax.tree.map(lambda total, x: total + x / count, sums, means), entries
+
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    means, entries = jax.lax.scan(add, none, parts)
+    return means, _joined(entries)
+
+
+def each_part(function: Callable, batch: Any, count: int) -> Any:
+    """The same for a function that answers with entries alone, and is differentiated.
+
+    What it holds for the way back is found again, part by part.
+    """
+    if count == 1:
+        return function(batch)
+    return _joined(jax.lax.map(jax.checkpoint(function), _cut(batch, count)))
+
+
+def _cut(batch: Any, count: int) -> Any:
+    """[b, ...] -> [count, b / count, ...]; part i has the examples i, i + count, ...
+
+    So each part has as many from every device, and none moves.
+    """
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
+
+
+def _joined(parts: Any) -> Any:
+    """The way back from `_cut`."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), parts)
 
 
 def new_state(
@@ -95,16 +153,23 @@ def ema_decay(decay: float, step: Array) -> Array:
 def make_train_step(
     objective: Objective, optimizer: optax.GradientTransformation, decay: float
 ) -> Callable:
-    """A pure function (state, batch, key, average) -> (state, metrics).
+    """A pure function (state, batch, key, average, gather) -> (state, metrics).
 
-    `average` is how a value is averaged over the devices; `sharding.py` supplies it. The batch
+    `average` is how a value is averaged over the devices, and `gather` how params that are kept in
+    pieces come together to be computed with; `sharding.py` supplies both. The batch
     names each example's `position` [B] in the global batch, and its randomness follows from
     (key, step, position) alone: no way of spreading the batch changes what an example draws.
     """
 
-    def train_step(state: TrainState, batch: Batch, key: Array, average: Average):
+    def train_step(
+        state: TrainState,
+        batch: Batch,
+        key: Array,
+        average: Average,
+        gather: Callable[[Params], Params] = unchanged,
+    ):
         step_key = jax.random.fold_in(key, state.step)
-        found = objective.outcome(state.params, batch, step_key, state.step, average)
+        found = objective.outcome(gather(state.params), batch, step_key, state.step, average)
         chosen = {name: state.params[name] for name in objective.trained}
         updates, opt_state = optimizer.update(found.gradients, state.opt_state, chosen)
         params = {**state.params, **optax.apply_updates(chosen, updates)}

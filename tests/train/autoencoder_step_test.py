@@ -187,13 +187,13 @@ def small(kind):
 def test_it_learns_across_the_discriminators_start(kind):
     stage, loss = small(kind)
     objective, adam = autoencoder_objective(stage, loss), optax.adam(1e-2)
-    step = devices("jit").lift(make_train_step(objective, adam, 0.9))
     colors = np.array(list(tiny.COLORS.values())) / 127.5 - 1.0
     image = np.broadcast_to(colors[:, None, None], (4, 16, 16, 3)).astype(np.float32)
     batch = {"image": image, "position": np.arange(4, dtype=np.int32)}
     params = tiny.drawn(stage.init)
     params |= init_helpers(stage, loss, KEY, params)
     state, errors = new_state(params, adam, objective), []
+    step = devices("jit").lift(make_train_step(objective, adam, 0.9), state)
     first = jax.tree.map(np.asarray, params["discriminator"])
     for n in range(30):
         if n == 4:
@@ -213,6 +213,40 @@ def test_it_learns_across_the_discriminators_start(kind):
 def params_before(kind):
     stage, _ = small(kind)
     return tiny.drawn(stage.init)["quantizer"]["embedding"]
+
+
+PARTS = AutoencoderLoss(
+    reduction="mean",
+    perceptual_weight=0.3,
+    learn_log_variance=True,
+    codebook=Codebook(update="ema", revive_below=0.1),
+    adversary=Adversary(weight=0.2, start=0, layers=1, channels=2, lecam_weight=0.1, r1_weight=0.1),
+)
+
+
+def test_a_batch_in_parts_is_the_batch():
+    """Gradients of both sides, the adversary's weight, codes and moving means: of all examples."""
+    stage, _ = small("ema")
+    params = tiny.drawn(stage.init)
+    params |= {**init_helpers(stage, PARTS, KEY, params), "perceptual": jnp.array(2.0)}
+    batch = {
+        "image": jax.random.uniform(jax.random.key(1), (8, 16, 16, 3), minval=-1.0),
+        "position": jnp.arange(8),
+    }
+
+    def learned(parts):
+        objective = autoencoder_objective(stage, PARTS, BRIGHTNESS, parts)
+
+        @jax.jit
+        def both(params):
+            outcome = objective.outcome(params, batch, KEY, STEP, one)
+            return outcome.gradients, outcome.metrics, outcome.changes(params)
+
+        return both(params)
+
+    whole = learned(1)
+    assert whole[1]["adversary_weight"] > 0
+    tiny.assert_close(learned(4), whole, rtol=1e-4, atol=1e-6)
 
 
 def flops(adaptive):

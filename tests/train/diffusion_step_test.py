@@ -129,7 +129,6 @@ def test_a_small_model_learns_one_batch_behind_a_frozen_conditioner():
         return found, metrics
 
     objective = minimise(total, trained)
-    step = devices("jit").lift(make_train_step(objective, adam, 0.9))
     batch = {
         "image": np.asarray(jax.random.uniform(jax.random.key(1), (4, 8, 8, 3), minval=-1.0)),
         "tokens": np.tile(np.arange(8, dtype=np.int32), (4, 1)),
@@ -137,6 +136,7 @@ def test_a_small_model_learns_one_batch_behind_a_frozen_conditioner():
     }
     before = tiny.arrays(params)
     state, losses = new_state(params, adam, objective), []
+    step = devices("jit").lift(make_train_step(objective, adam, 0.9), state)
     for _ in range(40):
         # always the first step's noise
         state, metrics = step(state.replace(step=jnp.array(0)), batch, jax.random.key(0))
@@ -247,6 +247,21 @@ def test_losses_are_remembered_at_their_times_and_change_nothing_else():
     jax.tree.map(np.testing.assert_array_equal, rest, {name: params[name] for name in rest})
     for row in found.gradients["uncertainty"]["log_variance"]:
         assert np.isfinite(row)
+
+
+def test_a_batch_in_parts_is_the_batch():
+    """Gradients, losses by term, and what is remembered of each time, in the examples' order."""
+    model, _ = watched(lambda params, z: params["w"] * z)
+    config = DiffusionLoss(times="loss_aware", learned_weight=True)
+    params = {**PARAMS, **init_helpers(model.process, config)}
+    batch = {**BATCH, "position": jnp.arange(N)}
+
+    def learned(parts):
+        objective = diffusion_objective(model, config, 0.3, N, parts)
+        outcome = objective.outcome(params, batch, jax.random.key(0), jnp.array(0), lambda x: x)
+        return outcome.gradients, outcome.metrics, outcome.changes(params)["history"]
+
+    tiny.assert_close(learned(4), learned(1), rtol=1e-5, atol=1e-6)
 
 
 def test_numbers_of_examples_are_gathered_by_their_place():

@@ -7,7 +7,15 @@ import optax
 import pytest
 import tiny
 
-from ldm_jax.train.state import averaged_params, ema_decay, make_train_step, minimise, new_state
+from ldm_jax.train.state import (
+    averaged_params,
+    each_part,
+    ema_decay,
+    in_parts,
+    make_train_step,
+    minimise,
+    new_state,
+)
 
 LR, DECAY = 0.1, 0.5
 KEY = jax.random.key(7)
@@ -113,3 +121,30 @@ def test_gradients_and_metrics_are_what_is_averaged():
     whole = step(state, both, KEY, one)
     for i in range(2):
         tiny.assert_close(jax.tree.map(lambda x, i=i: x[i], spread), whole, rtol=1e-6)
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_a_batch_in_parts_is_the_batch(parts):
+    """One update by the mean of the parts' gradients is the update by the whole batch."""
+
+    def noised(params, batch, keys):
+        noise = jax.vmap(jax.random.normal)(keys)
+        return loss(params, {"x": batch["x"] + noise}, keys)
+
+    batch = {"x": jnp.arange(8.0), "position": jnp.arange(8)}
+    found = []
+    for count in (1, parts):
+        objective = minimise(noised, ("a", "b"), count)
+        sgd = optax.sgd(LR)
+        state = new_state(params(), sgd, objective)
+        found.append(make_train_step(objective, sgd, DECAY)(state, batch, KEY, one))
+    tiny.assert_close(*found, rtol=1e-5)
+
+
+def test_entries_of_parts_come_back_in_the_order_of_the_batch():
+    batch = {"x": jnp.arange(6.0)}
+    means, entries = in_parts(lambda part: (jnp.mean(part["x"]), 2 * part["x"]), batch, 3)
+    assert float(means) == 2.5
+    assert entries.tolist() == [0, 2, 4, 6, 8, 10]
+    squares = each_part(lambda part: part["x"] ** 2, batch, 3)
+    assert squares.tolist() == [0, 1, 4, 9, 16, 25]

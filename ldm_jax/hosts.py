@@ -1,0 +1,65 @@
+"""Several hosts that are one run: the same program is started on each, and here they meet."""
+
+import os
+import sys
+
+import jax
+
+from ldm_jax.errors import InputError
+
+BY_HAND = ("--coordinator", "--num-processes", "--process-id")
+
+
+def connect(
+    detect: bool,
+    coordinator: str | None = None,
+    count: str | int | None = None,
+    index: str | int | None = None,
+) -> None:
+    """Waits for the other processes, if there are to be any; must come before any computation.
+
+    What is not given is what JAX detects: SLURM, Open MPI, Kubernetes, a TPU pod. The first process
+    alone writes what is written once and speaks on standard output.
+
+    Args:
+        detect: whether there are others though nothing else is given.
+        coordinator: HOST:PORT of the process with index 0, at which all meet.
+        count: of processes.
+        index: of this one, 0 ... count - 1.
+
+    Raises:
+        InputError: something is missing, or no number, or the others do not come.
+    """
+    given = dict(zip(BY_HAND, (coordinator, count, index), strict=True))
+    if not detect and not any(x is not None for x in given.values()):
+        return
+    if coordinator is not None and not coordinator.rpartition(":")[2].isdecimal():
+        raise InputError(f"--coordinator is '{coordinator}': expected HOST:PORT")
+    count, index = (_number(name, given[name]) for name in BY_HAND[1:])
+    if count is not None and index is not None and not 0 <= index < count:
+        raise InputError(f"--process-id is {index}: expected 0 to {count - 1}, one a process")
+    try:
+        jax.distributed.initialize(coordinator, count, index)
+    except ValueError as error:  # says which of the three is missing
+        raise InputError(
+            "the processes of this run cannot be known: found neither SLURM, Open MPI, Kubernetes "
+            f"nor a TPU pod; give {', '.join(BY_HAND)} to each (docs/scale.md)"
+        ) from error
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"the other processes were not met ({reason}); start all of them") from (
+            error
+        )
+    if jax.process_index():
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+
+
+def _number(name: str, value: str | int | None) -> int | None:
+    if value is not None and not str(value).isdecimal():
+        raise InputError(f"{name} is '{value}': expected a whole number")
+    return None if value is None else int(value)
+
+
+def is_first() -> bool:
+    """Whether this is the one process that writes what is written once."""
+    return jax.process_index() == 0
