@@ -1,0 +1,115 @@
+"""Two processes of four devices each are one run: that of one process with eight."""
+
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from ldm_jax import checkpoint, hosts, runs
+from ldm_jax.config import Label, Mesh
+from ldm_jax.errors import InputError
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+
+
+def start(devices, *words):
+    words = [sys.executable, SCRIPT, devices, *words]
+    return subprocess.Popen(
+        list(map(str, words)), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def config(image_folder, tmp_path_factory):
+    """Both stages, two steps each; the second with its state in four pieces, two on each side."""
+    experiment = tiny.experiment(image_folder, condition=Label(dim=8))
+    train = replace(experiment.train, steps=2)
+    experiment = replace(
+        experiment,
+        train=replace(train, mesh=Mesh(fsdp=4)),
+        first_stage=replace(experiment.first_stage, train=replace(train, sample_every=2)),
+    )
+    path = tmp_path_factory.mktemp("hosts") / "config.py"
+    path.write_text(runs.as_python(experiment))
+    return path
+
+
+@pytest.fixture(scope="module")
+def alone(config):
+    """The run of one process with eight devices."""
+    run = config.parent / "alone"
+    process = start(8, config, "--workdir", run)
+    assert process.wait() == 0, process.stderr.read()
+    return run
+
+
+@pytest.fixture(scope="module")
+def together(config):
+    """The run of two processes with four devices each, and what each said."""
+    run, meet = config.parent / "together", f"127.0.0.1:{free_port()}"
+    words = [config, "--workdir", run, "--coordinator", meet, "--num-processes", 2, "--process-id"]
+    processes = [start(4, *words, index) for index in range(2)]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    return run, [out for out, _ in said]
+
+
+def test_two_processes_compute_what_one_does(alone, together):
+    run, _ = together
+    for stage in (".", "first_stage"):
+        found, expected = tiny.rows(run / stage), tiny.rows(alone / stage)
+        assert len(found) == len(expected) == 2
+        for row, one in zip(found, expected, strict=True):
+            for name in one:
+                np.testing.assert_allclose(float(row[name]), float(one[name]), rtol=1e-4)
+        saved, one = tiny.saved(run / stage, 2), tiny.saved(alone / stage, 2)
+        for part in ("params", "ema"):
+            tiny.assert_close(saved[part], one[part], rtol=1e-4, atol=2e-5)
+
+
+def test_one_of_them_writes_and_speaks(alone, together):
+    run, (first, second) = together
+    assert "a step sees 8 images" in first
+    assert "from 2 hosts" in first
+    assert "images" not in second
+
+    def written(run):
+        files = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
+        return {name for name in files if "checkpoints" not in name and "tfevents" not in name}
+
+    assert written(run) == written(alone)
+    assert checkpoint.latest_step(run) == 2
+    loaded, one = runs.load(run), runs.load(alone)
+    tiny.assert_close(loaded.params, one.params, rtol=1e-4, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("host", "2", "0"), "--coordinator is 'host': expected HOST:PORT"),
+        (("host:1", "two", "0"), "--num-processes is 'two': expected a whole number"),
+        (("host:1", "2", "2"), "--process-id is 2: expected 0 to 1"),
+        (("host:1", None, "0"), "give --coordinator, --num-processes, --process-id to each"),
+    ],
+)
+def test_what_does_not_say_where_to_meet_is_refused(given, message, monkeypatch):
+    for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(InputError, match=message):
+        hosts.connect(False, *given)
+
+
+def test_one_process_alone_waits_for_nobody():
+    hosts.connect(False)
+    assert hosts.is_first()
