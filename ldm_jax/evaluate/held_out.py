@@ -31,7 +31,7 @@ class HeldOut(NamedTuple):
 
     truth: uint8 [N, H, W, 3]
     told:  what the conditioner read of them, each [N, ...]
-    drawn: uint8 [N, H, W, 3]
+    drawn: uint8 [N * draws, H, W, 3]
     """
 
     trained: runs.Trained
@@ -40,8 +40,13 @@ class HeldOut(NamedTuple):
     drawn: np.ndarray
 
 
-def draw_held_out(run: str, kind: type[Condition], options: Options, name: str) -> HeldOut:
+def draw_held_out(
+    run: str, kind: type[Condition], options: Options, name: str, draws: int = 1
+) -> HeldOut:
     """Draws for conditions of the run's test split, and writes the pictures as sample.py does.
+
+    Args:
+        draws: pictures for each condition; those of the first draw come first in `drawn`.
 
     Raises:
         InputError: a model of another condition, or fewer examples.
@@ -53,7 +58,9 @@ def draw_held_out(run: str, kind: type[Condition], options: Options, name: str) 
             f"run '{run}' has a condition of kind {type(condition).__name__}: expected "
             f"{kind.__name__}"
         )
-    settings = {name: value for name, value in vars(options).items() if name != "out"}
+    settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
+    settings |= {"num": options.num * draws}
+    del settings["out"]
     wanted = request.resolve(described, **settings, from_data=options.num)
     trained = runs.with_weights(described)
     keys = trained.model.conditioner.keys

@@ -1,29 +1,52 @@
 """How near what a model puts into holes is to what was there, against the mean colour."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ldm_jax import cli, pictures
 from ldm_jax.config import Inpainting
-from ldm_jax.evaluate.held_out import Options, draw_held_out
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate import held_out
 from ldm_jax.types import Array
 
 
+@dataclass(frozen=True)
+class Options(held_out.Options):
+    """The settings of an evaluation; what is None is as the run's config has it."""
+
+    draws: int = 4
+    """pictures for each image, whose mean is measured, too"""
+
+
 def inpainting(run: str, words: Sequence[str], description: str) -> None:
-    """Fills holes in held-out images, and prints the error inside them."""
+    """Fills holes in held-out images, and prints the error inside them.
+
+    A draw shows one of the things that a hole may hide. Where that cannot be known, it is further
+    from the truth than the mean of all of them: in the mean square twice as far, if the model is
+    perfect, since E |x - x'|^2 = 2 E |x - E x|^2 for independent x and x' of one distribution.
+    """
     options = cli.override(Options(), words, "evaluate.py inpainting RUN", description)
-    found = draw_held_out(run, Inpainting, options, "inpainting")
+    if options.draws < 1:
+        raise InputError(f"--draws is {options.draws}: expected at least 1")
+    found = held_out.draw_held_out(run, Inpainting, options, "inpainting", options.draws)
+    draws = found.drawn.reshape(options.draws, *found.truth.shape)
     hidden = found.told["mask"] > 0.5
     plain = with_mean_color(found.truth, hidden)
     masked = np.where(hidden, 0, found.truth).astype(np.uint8)
-    shown = np.stack([masked, plain, found.drawn, found.truth], axis=1)[:8]
+    shown = np.stack([masked, plain, draws[0], found.truth], axis=1)[:8]
     out = Path(options.out or Path(run) / "inpainting")
     pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
-    ours, theirs = (error_inside(x, found.truth, hidden) for x in (found.drawn, plain))
+    compared = {
+        "a draw": draws[0],
+        f"the mean of {options.draws} draws": draws.mean(axis=0),
+        "the mean colour of the rest": plain,
+    }
     print(f"hidden: {hidden.mean():.1%} of the pixels")
-    print(f"error inside: {ours:.2f} of 255 (mean colour of the rest {theirs:.2f})")
+    for name, images in compared.items():
+        print(f"error inside of {name}: {error_inside(images, found.truth, hidden):.2f} of 255")
 
 
 def with_mean_color(images: Array, hidden: Array) -> Array:

@@ -35,8 +35,7 @@ def super_resolution(run: str, words: Sequence[str], description: str) -> None:
         params = load_lpips(options.lpips, options.lpips_weights)
         distance = lpips(options.lpips).distance
         measures["LPIPS"] = (lambda x, y: distance(params, x, y), options.lpips)
-    plain = held_out.Options(**{name: getattr(options, name) for name in PLAIN})
-    found = held_out.draw_held_out(run, LowResolution, plain, "super-resolution")
+    found = held_out.draw_held_out(run, LowResolution, options, "super-resolution")
     small = pictures.to_uint8(found.told["low_resolution"])
     H, W = found.truth.shape[1:3]
     bicubic = np.stack([enlarge(image, H, W) for image in small])
@@ -49,9 +48,6 @@ def super_resolution(run: str, words: Sequence[str], description: str) -> None:
         images = (jnp.asarray(normalize(x)) for x in (found.drawn, bicubic))
         ours, theirs = (float(jnp.mean(measure(truth, x))) for x in images)
         print(f"{name}: {ours:.3f} {unit} (bicubic {theirs:.3f})")
-
-
-PLAIN = tuple(held_out.Options.__dataclass_fields__)
 
 
 def enlarge(image: np.ndarray, height: int, width: int) -> np.ndarray:
