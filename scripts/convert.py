@@ -6,7 +6,8 @@ python scripts/convert.py CHECKPOINT RUN [--config CONFIG.py]
     diffusers becomes a run; what it is, is read from its keys and shapes or its config.json, or
     said by CONFIG.py
 python scripts/convert.py CHECKPOINT RUN --config configs/ldm/NAME.py [--tokenizer FILE]
-    a whole model of the original code becomes the run of a diffusion model
+    a whole model of the original code becomes the run of a diffusion model; so does Stable
+    Diffusion, with configs/sd/NAME.py
 python scripts/convert.py RUN NAME.safetensors (or NAME.ckpt)
     writes the weights as the original code names them
 python scripts/convert.py RUN FOLDER
@@ -28,7 +29,7 @@ class Options:
     config: str | None = None
     """an experiment whose first stage the checkpoint is, or all of it"""
     tokenizer: str | None = None
-    """of a whole model of captions: tokenizer.json, or BERT's vocab.txt"""
+    """of a whole model of captions: tokenizer.json, or BERT's vocab.txt or CLIP's merges.txt"""
     averages: bool = True
     """draw samples of a whole model's averaged weights, where there are such"""
 
