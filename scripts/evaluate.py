@@ -20,6 +20,13 @@ python scripts/evaluate.py {layout,semantic,super-resolution,inpainting} RUN [--
 python scripts/evaluate.py labels RUN CLASSIFIER [--num 100] [--real DATA] [options]
     draws each class in turn and asks a classifier of noised latents, which was trained on real
     images (configs/small-classifier.py), what is seen; --real says how often it is right of others
+python scripts/evaluate.py samples A B [--num N] [--extractor mobilenet] [options]
+    how far samples A are from real images B: FID, sFID, KID, Inception Score, precision and recall,
+    density and coverage, with a report of all that a reader has to know. Each is a folder, an .npz
+    of images (arr_0) or of statistics (mu, sigma), or data:RUN, what a run was trained on; A may
+    also be a run, of which samples are then drawn
+python scripts/evaluate.py generate RUN [--num 50000] [--out DIR] [sampling options]
+    draws samples into shards; the same command again goes on where it stopped
 """
 
 from collections.abc import Sequence
@@ -30,9 +37,11 @@ from ldm_jax.evaluate.bits import bits
 from ldm_jax.evaluate.bound import bound
 from ldm_jax.evaluate.captions import captions
 from ldm_jax.evaluate.first_stage import first_stage
+from ldm_jax.evaluate.generate import generate
 from ldm_jax.evaluate.inpainting import inpainting
 from ldm_jax.evaluate.labels import labels
 from ldm_jax.evaluate.layout import layout
+from ldm_jax.evaluate.samples import samples
 from ldm_jax.evaluate.semantic import semantic
 from ldm_jax.evaluate.super_resolution import super_resolution
 
@@ -46,6 +55,8 @@ TOOLS = {  # name -> what to call, and what its first words are
     "semantic": (semantic, "RUN"),
     "super-resolution": (super_resolution, "RUN"),
     "inpainting": (inpainting, "RUN"),
+    "samples": (samples, "A B"),
+    "generate": (generate, "RUN"),
 }
 
 

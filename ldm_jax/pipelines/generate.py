@@ -1,6 +1,6 @@
 """Pictures from a latent diffusion model: unconditional, by class or by caption."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -175,24 +175,35 @@ def for_latents(mask: Array, factor: int) -> Array:
     return jnp.max(blocks, axis=(2, 4))
 
 
-def in_batches(
-    generate: Callable[[Batch, np.ndarray], Array], inputs: Batch, seeds: Sequence[int], size: int
-) -> np.ndarray:
+def each_batch(
+    generate: Callable[[Batch, np.ndarray], Array],
+    inputs: Batch,
+    seeds: Sequence[int],
+    size: int,
+    start: int = 0,
+) -> Iterator[np.ndarray]:
     """Runs `generate` over any number of examples, always on `size` of them at a time.
 
     Args:
         generate: (inputs, seeds) -> images, such as a bound `make_generate`.
         inputs: each [N, ...].
         seeds: [N].
+        start: the first example that is wanted, a multiple of `size`.
 
-    Returns:
-        Images [N, H, W, 3]. The last batch is filled up by repeating its last example.
+    Yields:
+        Images [size, H, W, 3]. The last batch is filled up by repeating its last example, and these
+        are left out.
     """
     N = len(seeds)
-    done = []
-    for start in range(0, N, size):
-        rows = np.minimum(np.arange(start, start + size), N - 1)
+    for first in range(start, N, size):
+        rows = np.minimum(np.arange(first, first + size), N - 1)
         chosen = {name: np.asarray(x)[rows] for name, x in inputs.items()}
         images = generate(chosen, np.asarray(seeds, np.uint32)[rows])
-        done.append(np.asarray(images)[: min(size, N - start)])
-    return np.concatenate(done)
+        yield np.asarray(images)[: min(size, N - first)]
+
+
+def in_batches(
+    generate: Callable[[Batch, np.ndarray], Array], inputs: Batch, seeds: Sequence[int], size: int
+) -> np.ndarray:
+    """What `each_batch` yields as one, [N, H, W, 3]."""
+    return np.concatenate(list(each_batch(generate, inputs, seeds, size)))

@@ -1,7 +1,7 @@
 """Drawing what was asked for."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ from ldm_jax.data import transforms
 from ldm_jax.diffusion.samplers.repaint import repaint
 from ldm_jax.diffusion.times import pad
 from ldm_jax.pipelines import tiled
-from ldm_jax.pipelines.generate import Told, in_batches, make_generate
+from ldm_jax.pipelines.generate import Told, each_batch, in_batches, make_generate
 from ldm_jax.pipelines.invert import make_invert
 from ldm_jax.pipelines.patchwise import patchwise
 from ldm_jax.request.classifier import check_latents
@@ -86,6 +86,37 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
     Raises:
         InputError: a classifier that has learned on other latents.
     """
+    one_batch, given = _prepared(trained, request)
+    images = np.concatenate(list(_walk(trained, request, one_batch, given)))
+    return Drawn(images, given["noise"] if request.invert else None)
+
+
+def draw_in_turn(trained: runs.Trained, request: Request, start: int = 0) -> Iterator[np.ndarray]:
+    """The same batch by batch from picture `start` on, uint8 [batch_size or less, H, W, 3].
+
+    Args:
+        start: a multiple of the request's batch size.
+    """
+    yield from _walk(trained, request, *_prepared(trained, request), start)
+
+
+def _walk(
+    trained: runs.Trained, request: Request, one_batch: Callable, given: Batch, start: int = 0
+) -> Iterator[np.ndarray]:
+    seeds = request.seed + np.arange(request.num)
+    for images in each_batch(one_batch, given, seeds, request.batch_size, start):
+        end = start + len(images)
+        if is_pasted(trained):
+            told = {name: np.asarray(given[name])[start:end] for name in ("image", "mask")}
+            images = paste(images, told)
+        yield pictures.to_uint8(images)
+        start = end
+
+
+def _prepared(
+    trained: runs.Trained, request: Request
+) -> tuple[Callable[[Batch, np.ndarray], Array], Batch]:
+    """What draws one batch of given seeds, and what it is given of every picture, [num, ...]."""
     model, size = trained.model, image_size(trained, request.size)
     params, judge = trained.params, None
     if request.classifier:
@@ -121,11 +152,7 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
             told = told._replace(negative={"tokens": told.negative})
         return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
 
-    seeds = request.seed + np.arange(request.num)
-    images = in_batches(one_batch, given, seeds, request.batch_size)
-    if is_pasted(trained):
-        images = paste(images, told_inputs)
-    return Drawn(pictures.to_uint8(images), given["noise"] if request.invert else None)
+    return one_batch, given
 
 
 def _sampler(request: Request) -> Callable[..., Sampler]:

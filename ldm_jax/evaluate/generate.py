@@ -1,0 +1,166 @@
+"""Draws the samples that a distance is measured on, in shards, and goes on where it stopped."""
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from ldm_jax import cli, pictures, request, runs
+from ldm_jax.config import GridName, Label, SamplerName, Text
+from ldm_jax.data import pipeline
+from ldm_jax.errors import InputError
+from ldm_jax.request import Request
+
+SHOWN = 100  # pictures in the grid
+
+
+@dataclass(frozen=True)
+class Generation:
+    """How samples are drawn; what is None is as the run's config has it."""
+
+    labels: Literal["balanced", "random"] = "balanced"
+    """classes in turn, or drawn for each picture"""
+    draw_batch: int = 16
+    """pictures that are drawn at once"""
+    shard_size: int = 1000
+    """pictures a file, about"""
+    seed: int = 0
+    steps: int | None = None
+    sampler: SamplerName | None = None
+    grid: GridName | None = None
+    guidance: float | None = None
+    eta: float | None = None
+    from_data: int | None = None
+    """so many conditions of held-out images, of models of boxes, maps, masks or small images"""
+
+
+@dataclass(frozen=True)
+class Options(Generation):
+    """The settings of `generate`."""
+
+    out: str | None = None
+    """folder to write to; RUN/generated where not given"""
+    num: int = 50_000
+
+
+def generate(run: str, words: Sequence[str], description: str) -> None:
+    """Draws samples of a run into OUT/shard-00000.npz ... (ADM's layout), with a report."""
+    options = cli.override(Options(), words, "evaluate.py generate RUN", description)
+    out = Path(options.out or Path(run) / "generated")
+    draw_shards(run, out, options.num, options)
+    print(f"{options.num} pictures in {out}, the first in {out / 'grid.png'}")
+
+
+def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str, Any]:
+    """Draws `num` samples into shards in `out`, but for those that are there, and reports.
+
+    Picture i belongs to seed S + i alone, so an interrupted call, repeated, ends with the same
+    files. Returns what a report says of them.
+
+    Raises:
+        InputError: what the model cannot be asked for, or a folder with samples of another request.
+    """
+    described = runs.describe(Path(run))
+    wanted, labels = _wanted(described, num, options)
+    cli.check_folder(out, "--out")
+    each = max(1, options.shard_size // wanted.batch_size) * wanted.batch_size
+    asked = json.loads(json.dumps({"run": run, "checkpoint": described.step, **asdict(wanted)}))
+    _check_same(out, {**asked, "shard_size": each})
+    shards = [out / f"shard-{n:05d}.npz" for n in range(-(-num // each))]
+    done = next((n for n, path in enumerate(shards) if not path.exists()), len(shards))
+    if done < len(shards):
+        trained = runs.with_weights(described)
+        _draw(trained, wanted, shards, done, each)
+    said = _said(described, wanted, labels)
+    report = {"generated": said, "sampler": wanted.sampler, "num": num}
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    return said
+
+
+def _wanted(described: runs.Trained, num: int, options: Generation) -> tuple[Request, str]:
+    """The request for all samples, and how a report names their conditions."""
+    condition, data = described.experiment.condition, described.experiment.data
+    names = ("seed", "steps", "sampler", "grid", "guidance", "eta", "from_data")
+    settings = {name: getattr(options, name) for name in names}
+    wanted = request.resolve(described, num=num, batch_size=options.draw_batch, **settings)
+    if isinstance(condition, Label) and options.labels == "random":
+        drawn = np.random.default_rng(options.seed).integers(condition.num_classes, size=num)
+        return replace(wanted, labels=tuple(drawn.tolist())), "random"
+    if isinstance(condition, Label):
+        return wanted, f"balanced over {condition.num_classes} classes"
+    if isinstance(condition, Text):
+        source, _ = pipeline.open_source(data)
+        texts = pipeline.captions(source, num)
+        return replace(wanted, prompts=tuple(texts)), "captions of the training data, in turn"
+    return wanted, f"{options.from_data} conditions of held-out images" if options.from_data else (
+        "none"
+    )
+
+
+def _check_same(out: Path, asked: dict[str, Any]) -> None:
+    """Notes what is drawn into a folder; raises InputError where something else is there."""
+    note = out / "request.json"
+    if note.exists():
+        found = json.loads(note.read_text())
+        apart = [name for name in asked if found.get(name) != asked[name]]
+        if apart:
+            name = apart[0]
+            was, now = (str(each.get(name))[:60] for each in (found, asked))
+            raise InputError(
+                f"'{out}' has samples of another request ({name} {was}, now {now}): choose another "
+                "--out, or remove it"
+            )
+    out.mkdir(parents=True, exist_ok=True)
+    note.write_text(json.dumps(asked) + "\n")
+
+
+def _draw(
+    trained: runs.Trained, wanted: Request, shards: Sequence[Path], done: int, each: int
+) -> None:
+    held, written = [], done
+    labels = wanted.labels
+    bar = tqdm(total=wanted.num, initial=done * each, desc="samples", unit="image", disable=None)
+    with bar:
+        for images in request.draw_in_turn(trained, wanted, done * each):
+            held.append(images)
+            bar.update(len(images))
+            count = sum(map(len, held))
+            if count < each and written * each + count < wanted.num:
+                continue
+            block = np.concatenate(held)
+            rows = written * each + np.arange(count)
+            of = {"arr_1": np.asarray(labels, np.int32)[rows % len(labels)]} if labels else {}
+            partial = shards[written].with_name(f".{shards[written].name}")
+            np.savez(partial, arr_0=block, **of)
+            partial.replace(shards[written])
+            if written == 0:
+                grid = pictures.grid(block[:SHOWN])
+                pictures.save(shards[0].with_name("grid.png"), grid)
+            held, written = [], written + 1
+            if not sys.stderr.isatty():
+                print(f"{bar.n} of {wanted.num} samples", flush=True)
+
+
+def _said(trained: runs.Trained, wanted: Request, labels: str) -> dict[str, Any]:
+    """What decides how good samples can be."""
+    experiment = trained.experiment
+    names = ("sampler", "steps", "grid", "times", "guidance", "eta", "seed")
+    asked = {name: getattr(wanted, name) for name in names}
+    return {
+        "run": str(trained.run),
+        "checkpoint": trained.step,
+        "weights": "ema",
+        "ema_decay": experiment.optim.ema_decay,
+        "autoencoder": {
+            "kind": type(experiment.first_stage.model).__name__,
+            "factor": trained.model.first_stage.factor,
+            "channels": trained.model.first_stage.channels,
+        },
+        "labels": labels,
+        **{name: value for name, value in asked.items() if value not in (None, ())},
+    }

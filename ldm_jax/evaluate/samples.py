@@ -1,0 +1,330 @@
+"""How far samples are from real images, with all that has to be known to compare the numbers."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+import ldm_jax
+from ldm_jax import cli, pictures
+from ldm_jax.convert.extractors import FILES, Weights, load_extractor
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.generate import Generation, draw_shards
+from ldm_jax.evaluate.samples_report import flags, markdown
+from ldm_jax.evaluate.sets import Images, Statistics, open_set, spread
+from ldm_jax.extractors.extractor import Extractor
+from ldm_jax.extractors.names import Name, Resize, extractor
+from ldm_jax.metrics.density_coverage import density_coverage
+from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.metrics.inception_score import inception_score
+from ldm_jax.metrics.memorisation import memorisation
+from ldm_jax.metrics.mmd import cmmd, kid
+from ldm_jax.metrics.precision_recall import precision_recall
+from ldm_jax.metrics.statistics import Moments, Sums, merge, moments, sums
+from ldm_jax.metrics.statistics_file import write_statistics
+from ldm_jax.pipelines.extract import make_extract
+from ldm_jax.sharding import check_batch
+
+SUBSETS = 100  # that KID is a mean over
+SHOWN, NEIGHBOURS = 12, 4  # samples in the picture of copies, and what is beside each
+WANTED = {  # features that are extracted beside the main ones
+    "inception": ("spatial", "logits_unbiased"),
+}
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured, and by what."""
+
+    out: str = "evaluation"
+    """folder to write to"""
+    num: int | None = None
+    """samples; all, and of a run 50000, where not given"""
+    num_reference: int | None = None
+    """real images, spread evenly; all where not given"""
+    extractor: Name = "inception"
+    """the network whose features are compared"""
+    weights: str | None = None
+    """a file with its weights; looked for, and fetched, where not given"""
+    resize: Resize | None = None
+    """of inception, whose FID it is: tensorflow (ADM's and torch-fidelity's), pytorch
+    (pytorch-fid's) or clean (clean-fid's)"""
+    batch_size: int = 32
+    """images that the network sees at once"""
+    neighbours: int = 10_000
+    """images of each set, at most, that metrics of nearest neighbours are of"""
+    floor: bool = True
+    """also the distance between two parts of the reference that have nothing in common"""
+    ladder: tuple[float, ...] = ()
+    """also the distances of real images with noise of these standard deviations, of 255"""
+    copies: bool = False
+    """also whether samples are copies of the reference, with a picture; for training data"""
+    save_statistics: str | None = None
+    """an .npz to write the reference's statistics to, which can then be given in its place"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of `samples`."""
+
+    measured: Measured = field(default_factory=Measured)
+    generation: Generation = field(default_factory=Generation)
+
+
+def samples(a: str, b: str, words: Sequence[str], description: str) -> None:
+    """Compares samples A with real images B; writes OUT/report.json and OUT/report.md.
+
+    Raises:
+        InputError: what cannot be compared, before anything is computed or drawn.
+    """
+    options = cli.override(Options(), words, "evaluate.py samples A B", description, sections=False)
+    asked = options.measured
+    check_batch(asked.batch_size, "--batch-size")
+    network = extractor(asked.extractor, asked.resize)
+    out = Path(asked.out)
+    cli.check_folder(out, "--out")
+    reference = open_set(b)
+    is_run = (Path(a) / "config.py").exists()
+    found = None if is_run else open_set(a)
+    weights = load_extractor(network, asked.weights)
+    _check_statistics(reference, network, weights)
+    if is_run:
+        draw_shards(a, out / "generated", asked.num or 50_000, options.generation)
+        found = open_set(str(out / "generated"))
+    _check_statistics(found, network, weights)
+    num, num_reference = (
+        _count(asked.num, found, "--num"),
+        _count(asked.num_reference, reference, "--num-reference"),
+    )
+    names = (network.main, *WANTED.get(network.name, ()))
+    extract = make_extract(network, weights.params, names, asked.batch_size)
+    ours = _look(found, num, extract, network.main, asked.batch_size)
+    theirs = _look(reference, num_reference, extract, network.main, asked.batch_size)
+    metrics = measure(network, ours, theirs, asked.neighbours)
+    context = {}
+    if theirs.features is not None and num:
+        if asked.floor:
+            context["floor"] = _floor(theirs.features, num)
+        if asked.ladder:
+            context["ladder"] = _ladder(reference, network, extract, asked, theirs, num)
+    elif asked.ladder:
+        raise InputError(f"--ladder given with '{b}', which has no images: leave it out")
+    if asked.copies:
+        metrics |= _copies(found, reference, ours, theirs, out)
+    if asked.save_statistics:
+        said = {
+            "extractor": network.name,
+            "sha256": weights.sha256,
+            "resize": network.resize,
+            "count": num_reference,
+        }
+        write_statistics(asked.save_statistics, theirs.moments, said)
+    report = {
+        "samples": _described(found, num),
+        "reference": _described(reference, num_reference),
+        "extractor": {
+            "name": network.name,
+            "title": network.title,
+            "distance": network.distance,
+            "weights": weights.path.name,
+            "sha256": weights.sha256,
+            "published": weights.sha256.startswith(FILES[network.name].sha256),
+            "resize": network.resize,
+        },
+        "metrics": metrics,
+        "context": context,
+        "ldm_jax": ldm_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    report["flags"] = flags(report)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    text = markdown(report)
+    (out / "report.md").write_text(text)
+    print(text)
+    print(f"report: {out / 'report.json'}, {out / 'report.md'}")
+
+
+# What is asked for
+
+
+def _count(asked: int | None, found: Images | Statistics, flag: str) -> int | None:
+    """How many images are looked at; None where there are statistics alone."""
+    if isinstance(found, Statistics):
+        if asked is not None:
+            raise InputError(f"{flag} is {asked}: leave it out, '{found.name}' holds statistics")
+        return found.said.get("count")
+    count = found.count if asked is None else asked
+    if not 2 <= count <= found.count:
+        raise InputError(
+            f"{flag} is {count}: expected 2 to {found.count}, the images of '{found.name}'"
+        )
+    return count
+
+
+def _check_statistics(found: Images | Statistics, network: Extractor, weights: Weights) -> None:
+    """Raises InputError for statistics of other features than the extractor's."""
+    if isinstance(found, Images):
+        return
+    ours = {"extractor": network.name, "resize": network.resize, "sha256": weights.sha256}
+    for name, value in ours.items():
+        if found.said.get(name, value) != value:
+            raise InputError(
+                f"'{found.name}' has statistics of {name} {found.said[name]}: expected {value}, "
+                "with which the samples are looked at"
+            )
+    shape = jax.eval_shape(
+        lambda key, x: network.network(network.init(key), x),
+        jax.random.key(0),
+        jax.ShapeDtypeStruct((1, network.size, network.size, 3), np.float32),
+    )
+    d, wanted = len(found.moments["pool"].mean), shape[network.main].shape[1]
+    if d != wanted:
+        raise InputError(
+            f"'{found.name}' has statistics of {d} features: expected {wanted}, those of "
+            f"{network.title}"
+        )
+
+
+def _described(found: Images | Statistics, num: int | None) -> dict[str, Any]:
+    size = list(found.size) if isinstance(found, Images) else None
+    return {"name": found.name, "num": num, "size": size, **found.said}
+
+
+# What is found
+
+
+class Seen(NamedTuple):
+    """What the extractor saw of a set.
+
+    features: the main ones, float32 [N, d]; None where only statistics are known
+    logits:   [N, classes], of extractors with which the Inception Score is
+    moments:  "pool", and of InceptionV3 "spatial"
+    """
+
+    features: np.ndarray | None
+    logits: np.ndarray | None
+    moments: dict[str, Moments]
+
+
+def _look(found: Images | Statistics, num: int | None, extract, main: str, size: int) -> Seen:
+    if isinstance(found, Statistics):
+        return Seen(None, None, found.moments)
+    return gather(extract(found.batches(num, size), num), main)
+
+
+def gather(parts, main: str) -> Seen:
+    """Features batch by batch -> what metrics need of them; statistics are summed as they come."""
+    kept: dict[str, list[np.ndarray]] = {main: [], "logits_unbiased": []}
+    totals: dict[str, Sums] = {}
+    for part in parts:
+        for name, x in part.items():
+            if name in kept:
+                kept[name].append(x)
+            if name != "logits_unbiased":
+                here = sums(x)
+                totals[name] = merge([totals[name], here]) if name in totals else here
+    logits = kept["logits_unbiased"]
+    found = {"pool" if name == main else name: moments(total) for name, total in totals.items()}
+    return Seen(np.concatenate(kept[main]), np.concatenate(logits) if logits else None, found)
+
+
+def measure(network: Extractor, ours: Seen, theirs: Seen, most: int) -> dict[str, Any]:
+    """The metrics that both sets allow, by the names that reports have."""
+    found: dict[str, Any] = {
+        network.distance: frechet_distance(ours.moments["pool"], theirs.moments["pool"])
+    }
+    if "spatial" in ours.moments and "spatial" in theirs.moments:
+        found["sFID"] = frechet_distance(ours.moments["spatial"], theirs.moments["spatial"])
+    if ours.logits is not None and len(ours.logits) >= 10:
+        score = inception_score(ours.logits)
+        found["Inception Score"] = {"mean": score.mean, "std": score.std}
+    if ours.features is None or theirs.features is None:
+        return found
+    x, y = ours.features, theirs.features
+    of = "" if network.distance == "FID" else f"{network.name} "
+    size = min(1000, len(x) // 2, len(y) // 2)
+    if size >= 2:
+        distance = kid(x, y, SUBSETS, size)
+        found["KID" if not of else f"{of}kernel distance"] = {
+            "mean": distance.mean,
+            "std": distance.std,
+            "subset_size": size,
+        }
+    if network.name.startswith("clip"):
+        found["CMMD"] = cmmd(x, y)
+    x, y = (z[spread(len(z), min(len(z), most))] for z in (x, y))
+    if min(len(x), len(y)) > 5:
+        found |= {f"{of}{name}": v for name, v in precision_recall(x, y)._asdict().items()}
+        found |= {f"{of}{name}": v for name, v in density_coverage(x, y)._asdict().items()}
+    return found
+
+
+def _floor(features: np.ndarray, num: int) -> dict[str, Any]:
+    """The distance between two random parts of the reference, of as many images as there are
+    samples, or of half of it: what a perfect model would be measured at."""
+    size = min(num, len(features) // 2)
+    if size < 2:
+        return {}
+    order = np.random.default_rng(0).permutation(len(features))
+    parts = features[order[:size]], features[order[size : 2 * size]]
+    return {"num": size, "distance": frechet_distance(*map(moments, parts))}
+
+
+def _ladder(
+    reference: Images, network: Extractor, extract, asked: Measured, theirs: Seen, num: int
+) -> list[dict[str, Any]]:
+    """The distances of real images with noise to all of them."""
+    count = min(num, len(theirs.features))
+    rungs = []
+    for level in asked.ladder:
+        rng = np.random.default_rng(0)
+
+        def noisy(level=level, rng=rng):
+            for images in reference.batches(count, asked.batch_size):
+                x = images + rng.normal(0.0, level, images.shape)
+                yield np.rint(x).clip(0, 255).astype(np.uint8)
+
+        seen = gather(extract(noisy(), count), network.main)
+        distance = frechet_distance(seen.moments["pool"], theirs.moments["pool"])
+        rungs.append({"noise": level, "num": count, "distance": distance})
+    return rungs
+
+
+def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, Any]:
+    """Which samples are nearest to images of the reference, with a picture of them."""
+    if ours.features is None or theirs.features is None:
+        raise InputError("--copies needs images of both sets: one of them is statistics")
+    audit = memorisation(ours.features, theirs.features, min(NEIGHBOURS, len(theirs.features)))
+    worst = np.argsort(audit.ratio, kind="stable")[:SHOWN]
+    if found.size == reference.size:
+        own = _pick(found, len(ours.features), worst)
+        near = audit.index[worst]
+        others = _pick(reference, len(theirs.features), near.ravel())
+        rows = np.concatenate([own[:, None], others.reshape(*near.shape, *own.shape[1:])], axis=1)
+        grid = pictures.grid(rows.reshape(-1, *own.shape[1:]), rows.shape[1])
+        pictures.save(out / "copies.png", grid)
+    return {
+        "authenticity": audit.authenticity,
+        "nearest": {
+            "median ratio": float(np.median(audit.ratio)),
+            "smallest ratios": [float(x) for x in audit.ratio[worst]],
+        },
+    }
+
+
+def _pick(found: Images, num: int, places: np.ndarray) -> np.ndarray:
+    """Some of the `num` images of a set that were looked at, uint8 [len(places), H, W, 3]."""
+    wanted = set(map(int, places))
+    kept, position = {}, 0
+    for images in found.batches(num, 64):
+        for image in images:
+            if position in wanted:
+                kept[position] = image
+            position += 1
+    return np.stack([kept[int(place)] for place in places])

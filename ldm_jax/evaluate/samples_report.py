@@ -1,0 +1,98 @@
+"""The report of a comparison: a page for readers, and what keeps its numbers from being quoted."""
+
+from collections.abc import Iterator
+from typing import Any
+
+USUAL = 50_000  # samples that published FIDs are of
+
+
+def flags(report: dict[str, Any]) -> list[str]:
+    """What keeps the numbers of a report from being compared with published ones, a line each."""
+    return list(_flags(report))
+
+
+def _flags(report: dict[str, Any]) -> Iterator[str]:
+    ours, theirs, network = report["samples"], report["reference"], report["extractor"]
+    if network["distance"] != "FID":
+        yield f"the distance is a {network['distance']}, not FID: other scale, other order"
+    if not network["published"]:
+        yield "the extractor's weights are not the published file: its digest differs"
+    for name, found in (("samples", ours), ("reference", theirs)):
+        if found["num"] is None:
+            yield f"how many images the {name}' statistics are of is not known"
+    if ours["num"] is not None and ours["num"] < USUAL:
+        yield f"N = {ours['num']} samples, fewer than {USUAL}: the distance is biased upwards"
+    if None not in (ours["num"], theirs["num"]) and ours["num"] != theirs["num"]:
+        yield f"unequal numbers: {ours['num']} samples, {theirs['num']} real images"
+    if ours["size"] and theirs["size"] and ours["size"] != theirs["size"]:
+        yield (
+            f"unequal sizes: samples of {_pixels(ours['size'])}, real images of "
+            f"{_pixels(theirs['size'])} pixels; data:RUN prepares the latter alike"
+        )
+    for name, found in (("samples", ours), ("reference", theirs)):
+        lossy = [kind for kind in ("JPEG", "WEBP") if kind in found.get("format", "")]
+        if lossy:
+            yield f"{name} are lossy files ({', '.join(lossy)}), which alone moves FID"
+        if found["size"]:
+            yield f"{name} were resized from {_pixels(found['size'])}: {network['resize']}"
+
+
+def _pixels(size: list[int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def markdown(report: dict[str, Any]) -> str:
+    """The report as a page."""
+    return "\n".join(_lines(report)) + "\n"
+
+
+def _lines(report: dict[str, Any]) -> Iterator[str]:
+    network, context = report["extractor"], report["context"]
+    yield f"# {report['samples']['name']} against {report['reference']['name']}"
+    yield ""
+    yield "| metric | value |"
+    yield "|---|---|"
+    for name, value in report["metrics"].items():
+        if name != "nearest":
+            yield f"| {name} | {_value(value)} |"
+    if floor := context.get("floor"):
+        yield (
+            f"| floor: two parts of the reference, {floor['num']} images each | "
+            f"{_value(floor['distance'])} |"
+        )
+    for rung in context.get("ladder", ()):
+        yield (
+            f"| {rung['num']} real images with noise of {rung['noise']:g}/255 | "
+            f"{_value(rung['distance'])} |"
+        )
+    yield ""
+    for name in ("samples", "reference"):
+        yield f"## {name.capitalize()}"
+        yield ""
+        yield from _items(report[name])
+        yield ""
+    yield "## Extractor"
+    yield ""
+    yield from _items({key: network[key] for key in ("title", "weights", "sha256", "resize")})
+    if report["flags"]:
+        yield ""
+        yield "## To be said with every number above"
+        yield ""
+        yield from (f"- {flag}" for flag in report["flags"])
+
+
+def _items(found: dict[str, Any]) -> Iterator[str]:
+    for name, value in found.items():
+        if isinstance(value, dict):
+            inner = ", ".join(f"{key} {each}" for key, each in value.items() if each is not None)
+            yield f"- {name}: {inner}"
+        elif value is not None:
+            shown = _pixels(value) if name == "size" else value
+            yield f"- {name}: {shown}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, dict):
+        more = f" (subsets of {value['subset_size']})" if "subset_size" in value else ""
+        return f"{value['mean']:.5g} +- {value['std']:.2g}{more}"
+    return f"{value:.5g}"

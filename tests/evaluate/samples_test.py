@@ -1,0 +1,262 @@
+"""evaluate.py samples and generate: what is compared, reported, refused, and drawn again."""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from ldm_jax.convert.extractors import Weights
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate import samples as evaluation
+from ldm_jax.evaluate.sets import open_set
+from ldm_jax.extractors.extractor import Extractor
+from ldm_jax.extractors.resize import tensorflow_bilinear
+from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.metrics.statistics import moments
+from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
+
+TOOL = Path(__file__).parents[2] / "scripts" / "evaluate.py"
+spec = importlib.util.spec_from_file_location("evaluate_samples_tool", TOOL)
+tool = sys.modules["evaluate_samples_tool"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tool)
+
+RNG = np.random.default_rng(0)
+SIZE = (6, 6)
+REAL = RNG.integers(60, 200, (40, *SIZE, 3), np.uint8)
+FAKE = RNG.integers(0, 256, (30, *SIZE, 3), np.uint8)
+DIM = 5
+
+
+def look(params, x):
+    """Features that are linear in the pixels, so that every distance is known."""
+    pool = x.reshape(len(x), -1) @ params
+    return {"pool": pool, "spatial": pool[:, :2] ** 2, "logits_unbiased": pool * 3}
+
+
+LINEAR = Extractor(
+    name="inception",
+    title="a linear network",
+    distance="FID",
+    main="pool",
+    init=lambda key: jnp.zeros((SIZE[0] * SIZE[1] * 3, DIM)),
+    prepare=lambda images: images,
+    scale=lambda x: tensorflow_bilinear(x, SIZE[0]) / 255.0,
+    network=look,
+    resize="none",
+    size=SIZE[0],
+)
+PARAMS = np.float32(RNG.normal(size=(SIZE[0] * SIZE[1] * 3, DIM)))
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path, monkeypatch):
+    """An empty folder to work in, and an extractor that takes no time."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(evaluation, "extractor", lambda name, resize: LINEAR)
+    weights = Weights(PARAMS, Path("linear.pth"), "6726825d00")
+    monkeypatch.setattr(evaluation, "load_extractor", lambda *_: weights)
+    return tmp_path
+
+
+def folder(path: Path, images: np.ndarray, ending="png") -> Path:
+    path.mkdir(parents=True)
+    for i, image in enumerate(images):
+        Image.fromarray(image).save(path / f"{i:04}.{ending}")
+    return path
+
+
+def features(images: np.ndarray) -> np.ndarray:
+    return np.asarray(look(PARAMS, np.float32(images) / 255.0)["pool"])
+
+
+def compare(*words) -> dict:
+    tool.main(["samples", *map(str, words), "--batch-size", "8"])
+    return json.loads(Path("evaluation/report.json").read_text())
+
+
+def test_the_distance_is_that_of_the_features_wherever_images_are_kept(here):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    report = compare(here / "fake.npz", folder(here / "real", REAL), "--ladder", 0.0, 40.0)
+    expected = frechet_distance(moments(features(FAKE)), moments(features(REAL)))
+    metrics = report["metrics"]
+    assert metrics["FID"] == pytest.approx(expected, rel=1e-5)
+    assert {"sFID", "KID", "Inception Score", "precision", "recall", "coverage"} <= metrics.keys()
+    assert metrics["KID"]["subset_size"] == 15
+    assert report["context"]["floor"]["num"] == 20
+    clean, noisy = report["context"]["ladder"]
+    assert 0 < clean["distance"] < noisy["distance"]  # 30 of the 40 images
+    assert (report["samples"]["num"], report["reference"]["num"]) == (30, 40)
+
+
+def test_a_set_against_itself(here):
+    real = folder(here / "real", REAL)
+    metrics = compare(real, real, "--copies", "True")["metrics"]
+    assert metrics["FID"] == metrics["sFID"] == 0.0
+    assert metrics["precision"] == metrics["recall"] == metrics["coverage"] == 1.0
+    assert metrics["authenticity"] == 0.0
+    assert Path("evaluation/copies.png").exists()
+
+
+def test_every_image_counts_once_whatever_the_batch(here):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    real = folder(here / "real", REAL)
+    found = [compare(here / "fake.npz", real)["metrics"]["FID"]]
+    tool.main(["samples", "fake.npz", str(real), "--batch-size", "64"])
+    found.append(json.loads(Path("evaluation/report.json").read_text())["metrics"]["FID"])
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
+
+
+def test_statistics_take_the_place_of_the_images_they_are_of(here):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    real = folder(here / "real", REAL)
+    whole = compare("fake.npz", real, "--save-statistics", "real.npz")["metrics"]
+    report = compare("fake.npz", "real.npz")
+    assert report["metrics"]["FID"] == whole["FID"]
+    assert report["metrics"]["sFID"] == whole["sFID"]
+    assert "precision" not in report["metrics"]
+    assert report["reference"]["num"] == 40
+
+
+def test_files_of_pytorch_fid_and_of_adm_are_read_and_written(here):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    found = moments(features(REAL))
+    np.savez(here / "theirs.npz", mu=found.mean, sigma=found.covariance)
+    report = compare("fake.npz", "theirs.npz")
+    assert report["metrics"]["FID"] == pytest.approx(
+        frechet_distance(moments(features(FAKE)), found), rel=1e-5
+    )
+    assert any("not known" in flag for flag in report["flags"])
+    write_statistics("ours.npz", {"pool": found, "spatial": found}, {"count": 40})
+    with np.load("ours.npz") as file:
+        assert {"mu", "sigma", "mu_s", "sigma_s"} <= set(file.files)
+        np.testing.assert_array_equal(file["sigma_s"], found.covariance)
+    assert read_statistics("ours.npz").said == {"count": 40}
+
+
+def test_the_report_names_what_decides_the_numbers(here):
+    np.savez(here / "fake.npz", arr_0=FAKE[:, :4, :4])
+    report = compare("fake.npz", folder(here / "real", REAL, "jpg"))
+    flags = "\n".join(report["flags"])
+    for part in (
+        "N = 30 samples, fewer than 50000",
+        "unequal numbers: 30 samples, 40 real",
+        "unequal sizes: samples of 4x4, real images of 6x6",
+        "reference are lossy files (JPEG)",
+        "were resized from 6x6",
+    ):
+        assert part in flags
+    assert report["extractor"]["published"]
+    page = Path("evaluation/report.md").read_text()
+    for part in ("FID", "floor: two parts of the reference, 20 images", "6726825d00", "resize"):
+        assert part in page
+
+
+# What is refused
+
+
+def refused(*words) -> str:
+    with pytest.raises(InputError) as error:
+        compare(*words)
+    assert "\n" not in str(error.value)
+    assert not Path("evaluation").exists()
+    return str(error.value)
+
+
+def test_images_that_do_not_go_together(here):
+    real = folder(here / "real", REAL)
+    Image.fromarray(FAKE[0, :3]).save(real / "z.png")
+    assert "is 6x6 pixels" in refused(real, real)
+    assert "z.png 6x3" in refused(real, real)
+
+
+@pytest.mark.parametrize(("mode", "what"), [("L", "grey"), ("RGBA", "transparent"), ("P", "a palette")])
+def test_images_that_are_not_rgb(here, mode, what):
+    real = folder(here / "real", REAL[:5])
+    Image.fromarray(REAL[0]).convert(mode).save(real / "0003.png")
+    message = refused(real, real)
+    assert f"0003.png is {what}" in message
+    assert f"mode {mode}" in message
+
+
+def test_damaged_files(here):
+    real = folder(here / "real", REAL[:5])
+    (real / "0002.png").write_bytes(b"no image")
+    assert "0002.png cannot be read" in refused(real, real)
+    whole = (real / "0001.png").read_bytes()
+    (real / "0002.png").write_bytes(whole[: len(whole) - 40])
+    assert "0002.png cannot be read" in refused(real, real)
+    np.savez(here / "x.npz", arr_0=REAL)
+    (here / "cut.npz").write_bytes((here / "x.npz").read_bytes()[:500])
+    assert "no folder and no .npz" in refused("cut.npz", "x.npz")
+
+
+def test_arrays_that_are_no_images(here):
+    np.savez(here / "floats.npz", arr_0=REAL / 255.0)
+    assert "arr_0 is float64 [40, 6, 6, 3]: expected uint8" in refused("floats.npz", "floats.npz")
+    np.savez(here / "other.npz", x=REAL)
+    assert "expected an .npz with arr_0" in refused("other.npz", "other.npz")
+    assert "does not exist" in refused("nowhere", "nowhere")
+
+
+def test_statistics_of_other_features(here):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    np.savez(here / "wide.npz", mu=np.zeros(9), sigma=np.eye(9))
+    assert "statistics of 9 features: expected 5" in refused("fake.npz", "wide.npz")
+    np.savez(here / "bad.npz", mu=np.zeros(5), sigma=np.eye(4))
+    assert "expected [d] and [d, d]" in refused("fake.npz", "bad.npz")
+    write_statistics("other.npz", {"pool": moments(features(REAL))}, {"resize": "another"})
+    assert "statistics of resize another: expected none" in refused("fake.npz", "other.npz")
+
+
+def test_numbers_that_there_are_not(here):
+    np.savez(here / "one.npz", arr_0=FAKE[:1])
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    assert "--num is 1: expected 2 to 1" in refused("one.npz", "fake.npz")
+    assert "--num is 31: expected 2 to 30" in refused("fake.npz", "fake.npz", "--num", 31)
+
+
+# Samples of a run
+
+
+def test_what_is_drawn_in_shards_is_what_sampling_draws_and_goes_on(class_run, here):
+    words = ["generate", str(class_run), "--num", "10", "--draw-batch", "2", "--shard-size", "4"]
+    tool.main([*words, "--out", "whole"])
+    files = sorted(Path("whole").glob("shard-*.npz"))
+    assert [len(np.load(file)["arr_0"]) for file in files] == [4, 4, 2]
+    labels = np.concatenate([np.load(file)["arr_1"] for file in files])
+    np.testing.assert_array_equal(labels, np.arange(10) % len(tiny.COLORS))
+    expected = np.concatenate([np.load(file)["arr_0"] for file in files])
+    files[1].unlink()
+    files[2].unlink()
+    tool.main([*words, "--out", "whole"])
+    found = np.concatenate([np.load(file)["arr_0"] for file in files])
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="samples of another request"):
+        tool.main([*words, "--out", "whole", "--steps", "2"])
+
+
+def test_a_run_is_sampled_and_its_settings_reported(class_run, here):
+    words = "--num", 6, "--draw-batch", 2, "--labels", "random", "--steps", 2, "--guidance", 1.5
+    report = compare(class_run, f"data:{class_run}", *words)
+    drawn = report["samples"]["generated"]
+    assert (drawn["steps"], drawn["guidance"], drawn["labels"]) == (2, 1.5, "random")
+    assert drawn["autoencoder"]["kind"] == "KLAutoencoder"
+    assert drawn["weights"] == "ema"
+    assert report["reference"]["preparation"].startswith("shorter side to 8 pixels")
+    assert np.isfinite(report["metrics"]["FID"])
+
+
+def test_shards_are_one_set(class_run, here):
+    for n in range(3):
+        (here / "shards").mkdir(exist_ok=True)
+        np.savez(here / "shards" / f"shard-{n:05}.npz", arr_0=FAKE[10 * n : 10 * n + 10])
+    found = open_set("shards")
+    assert (found.count, found.size) == (30, SIZE)
+    np.testing.assert_array_equal(np.concatenate(list(found.batches(30, 7))), FAKE)
+    np.testing.assert_array_equal(np.concatenate(list(found.batches(10, 4))), FAKE[::3])
