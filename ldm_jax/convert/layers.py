@@ -1,6 +1,8 @@
 """Rows of the layers that several networks share, in the layout of PyTorch."""
 
-from ldm_jax.convert.table import CONV, DENSE, SAME, Row, Table
+import numpy as np
+
+from ldm_jax.convert.table import CONV, DENSE, SAME, Layout, Row, Table
 
 
 def norm(here: str, there: str, channels: int) -> Table:
@@ -31,3 +33,20 @@ def dense(here: str, there: str | tuple[str, ...], i: int, o: int, ones=0, bias=
 def embedding(here: str, there: str, entries: int, dim: int) -> Table:
     """A table of vectors."""
     return [Row(here, (f"{there}.weight",), (entries, dim), SAME)]
+
+
+PATCH = Layout(
+    lambda w: np.reshape(np.transpose(w, (2, 3, 1, 0)), (-1, len(w))),
+    lambda w, shape: np.transpose(
+        np.reshape(w, (shape[2], shape[3], shape[1], shape[0])), (3, 2, 0, 1)
+    ),
+)
+
+
+def patches(here: str, there: str, o: int, size: int) -> Row:
+    """The kernel of a convolution whose windows do not overlap, here a dense layer of their pixels.
+
+    Args:
+        size: pixels a side of a window.
+    """
+    return Row(f"{here}/kernel", (f"{there}.weight",), (o, 3, size, size), PATCH)

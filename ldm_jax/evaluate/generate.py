@@ -143,7 +143,7 @@ def _draw(
                 pictures.save(shards[0].with_name("grid.png"), grid)
             held, written = [], written + 1
             if not sys.stderr.isatty():
-                print(f"{bar.n} of {wanted.num} samples", flush=True)
+                print(f"{min(written * each, wanted.num)} of {wanted.num} samples", flush=True)
 
 
 def _said(trained: runs.Trained, wanted: Request, labels: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, pictures
-from ldm_jax.convert.extractors import FILES, Weights, load_extractor
+from ldm_jax.convert.extractors import Weights, is_published, load_extractor
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples_report import flags, markdown
@@ -132,7 +132,7 @@ def samples(a: str, b: str, words: Sequence[str], description: str) -> None:
             "distance": network.distance,
             "weights": weights.path.name,
             "sha256": weights.sha256,
-            "published": weights.sha256.startswith(FILES[network.name].sha256),
+            "published": is_published(network, weights),
             "resize": network.resize,
         },
         "metrics": metrics,

@@ -7,8 +7,9 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.clip.vision import ARCHITECTURES, VisionTower
 from ldm_jax.errors import InputError
-from ldm_jax.extractors import inception, mobilenet
+from ldm_jax.extractors import dinov2, inception, mobilenet
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.resize import (
     clean_bicubic,
@@ -18,12 +19,17 @@ from ldm_jax.extractors.resize import (
 )
 from ldm_jax.types import Array
 
-Name = Literal["inception", "mobilenet"]
+Name = Literal[
+    "inception", "mobilenet", "dinov2", "clip_vit_b32", "clip_vit_l14", "clip_vit_l14_336"
+]
 Resize = Literal["tensorflow", "pytorch", "clean"]
 
 # of ImageNet's photographs, whose values are 0 ... 1
 IMAGENET_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.asarray([0.229, 0.224, 0.225], np.float32)
+# of the pictures that CLIP has learned from
+CLIP_MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
+CLIP_STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
 def extractor(name: Name, resize: Resize | None = None) -> Extractor:
@@ -108,6 +114,47 @@ def _imagenet(x: Array) -> Array:
     return (jnp.asarray(x, jnp.float32) / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
 
 
+def _dinov2(_: str) -> Extractor:
+    of = dinov2.VIT_L14
+    return Extractor(
+        name="dinov2",
+        title="DINOv2 ViT-L/14",
+        distance="FD-DINOv2",
+        main="pool",
+        init=_init(dinov2.DINOv2(of), of.size),
+        prepare=lambda images: pillow_bicubic(images, of.size),
+        scale=_imagenet,
+        network=_pooled(dinov2.DINOv2(of)),
+        resize=f"Pillow's antialiased bicubic filter to {of.size} pixels",
+        size=of.size,
+    )
+
+
+def _clip(name: str) -> Callable[[str], Extractor]:
+    of = ARCHITECTURES[name]
+    title = {"vit_b32": "ViT-B/32", "vit_l14": "ViT-L/14", "vit_l14_336": "ViT-L/14 at 336"}[name]
+
+    def make(_: str) -> Extractor:
+        return Extractor(
+            name=f"clip_{name}",
+            title=f"CLIP {title}, image tower",
+            distance=f"CLIP {title} Frechet distance",
+            main="pool",
+            init=_init(VisionTower(of), of.size),
+            prepare=lambda images: pillow_bicubic(images, of.size),
+            scale=lambda x: (jnp.asarray(x, jnp.float32) / 255.0 - CLIP_MEAN) / CLIP_STD,
+            network=_pooled(VisionTower(of)),
+            resize=f"Pillow's antialiased bicubic filter to {of.size} pixels",
+            size=of.size,
+        )
+
+    return make
+
+
+def _pooled(network: nn.Module) -> Callable:
+    return lambda params, x: {"pool": network.apply({"params": params}, x)}
+
+
 def _init(network: nn.Module, size: int) -> Callable:
     return lambda key: network.init(key, jnp.zeros((1, size, size, 3)))["params"]
 
@@ -119,4 +166,6 @@ def _apply(network: nn.Module) -> Callable:
 MAKERS: dict[str, Callable[[str], Extractor]] = {
     "inception": _inception,
     "mobilenet": _mobilenet,
+    "dinov2": _dinov2,
+    **{f"clip_{name}": _clip(name) for name in ARCHITECTURES},
 }

@@ -23,7 +23,7 @@ def zeros(name: str) -> Mapping[str, np.ndarray]:
     return {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes(table).items()}
 
 
-STATES = {name: zeros(name) for name in MAKERS}
+STATES = {name: zeros(name) for name in extractors.FILES}  # transformers have parity/towers
 
 
 @pytest.fixture(autouse=True)
@@ -90,3 +90,10 @@ def test_without_weights_it_is_said_how_to_get_them(name, tmp_path):
     assert "\n" not in message
     assert f"save it as {tmp_path / 'cache'}" in message
     assert "--weights FILE" in message
+
+
+@pytest.mark.parametrize("name", extractors.BY_PATH)
+def test_what_is_not_fetched_is_named_with_where_it_is(name):
+    assert set(MAKERS) == {*extractors.FILES, *extractors.BY_PATH}
+    with pytest.raises(InputError, match=r"fetch .* of .*, and give it as --weights FILE"):
+        load_extractor(extractor(name))

@@ -175,7 +175,9 @@ def test_images_that_do_not_go_together(here):
     assert "z.png 6x3" in refused(real, real)
 
 
-@pytest.mark.parametrize(("mode", "what"), [("L", "grey"), ("RGBA", "transparent"), ("P", "a palette")])
+@pytest.mark.parametrize(
+    ("mode", "what"), [("L", "grey"), ("RGBA", "transparent"), ("P", "a palette")]
+)
 def test_images_that_are_not_rgb(here, mode, what):
     real = folder(here / "real", REAL[:5])
     Image.fromarray(REAL[0]).convert(mode).save(real / "0003.png")

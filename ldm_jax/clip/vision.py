@@ -1,0 +1,49 @@
+"""CLIP's tower of pictures, a vision transformer (Radford et al. 2021, section 2.4)."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+
+from ldm_jax.clip.transformer import Block
+from ldm_jax.nn.patches import Patches
+from ldm_jax.types import Array
+
+
+class Architecture(NamedTuple):
+    """A published tower.
+
+    dim:   of the space that pictures and captions share
+    patch: pixels a side
+    size:  pixels a side of pictures
+    """
+
+    channels: int
+    layers: int
+    heads: int
+    dim: int
+    patch: int
+    size: int
+
+
+ARCHITECTURES = {  # table 20 of the paper
+    "vit_b32": Architecture(768, 12, 12, 512, 32, 224),
+    "vit_l14": Architecture(1024, 24, 16, 768, 14, 224),
+    "vit_l14_336": Architecture(1024, 24, 16, 768, 14, 336),
+}
+
+
+class VisionTower(nn.Module):
+    """Pictures to vectors."""
+
+    of: Architecture
+
+    @nn.compact
+    def __call__(self, x) -> Array:
+        """x [B, size, size, 3], normalised -> [B, dim], not of unit length."""
+        y = Patches(self.of.channels, self.of.patch, use_bias=False, name="patches")(x)
+        y = y + self.param("position", nn.initializers.normal(0.02), y.shape[1:])
+        y = nn.LayerNorm(epsilon=1e-5, name="norm_in")(y)
+        for n in range(self.of.layers):
+            y = Block(self.of.heads, causal=False, activation="openai", name=f"block_{n}")(y)
+        y = nn.LayerNorm(epsilon=1e-5, name="norm")(y[:, 0])
+        return nn.Dense(self.of.dim, use_bias=False, name="project")(y)

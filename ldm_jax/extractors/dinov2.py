@@ -1,0 +1,95 @@
+"""DINOv2 (Oquab et al. 2023), a vision transformer that learned without labels."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.nn.attention import attention
+from ldm_jax.nn.patches import Patches
+from ldm_jax.types import Array
+
+EPSILON = 1e-6
+CUBIC = -0.75  # PyTorch's coefficient of cubic convolution
+
+
+class Architecture(NamedTuple):
+    """One of the four sizes; `trained` is how many patches a side its positions are for."""
+
+    channels: int
+    layers: int
+    heads: int
+    patch: int = 14
+    trained: int = 37
+    size: int = 224
+
+
+VIT_L14 = Architecture(1024, 24, 16)
+
+
+class Layer(nn.Module):
+    """Attention and a feed-forward layer four times as wide, both residual and scaled a channel
+    (LayerScale, Touvron et al. 2021)."""
+
+    heads: int
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, n, C] -> [B, n, C]."""
+        B, n, C = x.shape
+        ones = nn.initializers.ones
+        y = nn.LayerNorm(epsilon=EPSILON, name="norm1")(x)
+        qkv = nn.Dense(3 * C, name="qkv")(y).reshape(B, n, 3, self.heads, C // self.heads)
+        y = attention(*jnp.moveaxis(qkv, 2, 0)).reshape(B, n, C)
+        x = x + self.param("scale1", ones, (C,)) * nn.Dense(C, name="out")(y)
+        y = nn.Dense(4 * C, name="ff_in")(nn.LayerNorm(epsilon=EPSILON, name="norm2")(x))
+        y = nn.Dense(C, name="ff_out")(jax.nn.gelu(y, approximate=False))
+        return x + self.param("scale2", ones, (C,)) * y
+
+
+class DINOv2(nn.Module):
+    """The whole network.
+
+    offset: is added to the patches a side where positions are interpolated; 0.1 in the authors'
+        code, with which FD-DINOv2 was published, 0 in transformers'.
+    """
+
+    of: Architecture = VIT_L14
+    offset: float = 0.1
+
+    @nn.compact
+    def __call__(self, x) -> Array:
+        """x [B, size, size, 3], normalised -> the class token, [B, channels]."""
+        C, n = self.of.channels, self.of.trained
+        y = Patches(C, self.of.patch, use_bias=True, name="patches")(x)
+        position = self.param("position", nn.initializers.normal(0.02), (1 + n * n, C))
+        side = x.shape[1] // self.of.patch
+        if side != n:
+            weights = cubic_weights(n, side, self.offset)
+            grid = position[1:].reshape(n, n, C)
+            grid = jnp.einsum("ai,bj,ijc->abc", weights, weights, grid).reshape(-1, C)
+            position = jnp.concatenate([position[:1], grid])
+        y = y + position
+        for i in range(self.of.layers):
+            y = Layer(self.of.heads, name=f"block_{i}")(y)
+        return nn.LayerNorm(epsilon=EPSILON, name="norm")(y[:, 0])
+
+
+def cubic_weights(n: int, m: int, offset: float = 0.0) -> np.ndarray:
+    """What each of m places takes of n by cubic convolution (Keys 1981), [m, n] float32.
+
+    Place i is at (i + 1/2) n / (m + offset) - 1/2; beyond the ends the last value goes on.
+    """
+    at = (np.arange(m) + 0.5) * n / (m + offset) - 0.5
+    low = np.floor(at).astype(int)
+    weights = np.zeros((m, n))
+    for step in range(-1, 3):
+        d = np.abs(at - (low + step))
+        near = (CUBIC + 2) * d**3 - (CUBIC + 3) * d**2 + 1
+        far = CUBIC * d**3 - 5 * CUBIC * d**2 + 8 * CUBIC * d - 4 * CUBIC
+        np.add.at(
+            weights, (np.arange(m), np.clip(low + step, 0, n - 1)), np.where(d <= 1, near, far)
+        )
+    return weights.astype(np.float32)

@@ -1,0 +1,22 @@
+"""A picture as a sequence (Dosovitskiy et al. 2021, eq. 1)."""
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+
+class Patches(nn.Module):
+    """A projection of each patch, after a learned token that stands for the whole picture."""
+
+    channels: int
+    patch: int  # pixels a side
+    use_bias: bool
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, H, W, 3] -> [B, 1 + (H / patch) (W / patch), channels]."""
+        B, H, W, _ = x.shape
+        p, C = self.patch, self.channels
+        x = x.reshape(B, H // p, p, W // p, p, 3).transpose(0, 1, 3, 2, 4, 5)
+        y = nn.Dense(C, use_bias=self.use_bias, name="project")(x.reshape(B, -1, p * p * 3))
+        token = self.param("token", nn.initializers.normal(0.02), (C,))
+        return jnp.concatenate([jnp.broadcast_to(token, (B, 1, C)), y], axis=1)
