@@ -24,7 +24,7 @@ from ldm_jax.metrics.inception_score import inception_score
 from ldm_jax.metrics.memorisation import memorisation
 from ldm_jax.metrics.mmd import cmmd, kid
 from ldm_jax.metrics.precision_recall import precision_recall
-from ldm_jax.metrics.statistics import Moments, Sums, merge, moments, sums
+from ldm_jax.metrics.statistics import Moments, Running, moments
 from ldm_jax.metrics.statistics_file import write_statistics
 from ldm_jax.pipelines.extract import make_extract
 from ldm_jax.sharding import check_batch
@@ -221,16 +221,15 @@ def _look(found: Images | Statistics, num: int | None, extract, main: str, size:
 def gather(parts, main: str) -> Seen:
     """Features batch by batch -> what metrics need of them; statistics are summed as they come."""
     kept: dict[str, list[np.ndarray]] = {main: [], "logits_unbiased": []}
-    totals: dict[str, Sums] = {}
+    totals: dict[str, Running] = {}
     for part in parts:
         for name, x in part.items():
             if name in kept:
                 kept[name].append(x)
             if name != "logits_unbiased":
-                here = sums(x)
-                totals[name] = merge([totals[name], here]) if name in totals else here
+                totals.setdefault(name, Running()).add(x)
     logits = kept["logits_unbiased"]
-    found = {"pool" if name == main else name: moments(total) for name, total in totals.items()}
+    found = {"pool" if name == main else name: moments(t.result()) for name, t in totals.items()}
     return Seen(np.concatenate(kept[main]), np.concatenate(logits) if logits else None, found)
 
 

@@ -59,6 +59,45 @@ def merge(parts: Iterable[Sums]) -> Sums:
     return Sums(sum(counts), sum(totals), sum(outers))
 
 
+class Running:
+    """Sums of features that come batch by batch; a few thousand are held and added at once, so that
+    the sum of outer products, which is large, is seldom touched."""
+
+    def __init__(self, rows: int = 2048):
+        self._rows = rows
+        self._held: list[np.ndarray] = []
+        self._total: Sums | None = None
+
+    def add(self, features: np.ndarray) -> None:
+        """Takes in [n, d]."""
+        self._held.append(features)
+        if sum(map(len, self._held)) >= self._rows:
+            self._add_held()
+
+    def _add_held(self) -> None:
+        if not self._held:
+            return
+        here = sums(np.concatenate(self._held))
+        self._held = []
+        if self._total is None:
+            self._total = here
+        else:
+            self._total.total[...] += here.total
+            self._total.outer[...] += here.outer
+            self._total = self._total._replace(count=self._total.count + here.count)
+
+    def result(self) -> Sums:
+        """Of all that was added.
+
+        Raises:
+            InputError: nothing was.
+        """
+        self._add_held()
+        if self._total is None:
+            raise InputError("there are no features: expected those of at least one example")
+        return self._total
+
+
 def moments(features: np.ndarray | Sums) -> Moments:
     """Mean and unbiased covariance, (S - s s^T / N) / (N - 1), of features [N, d] or of their sums.
 

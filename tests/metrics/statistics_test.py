@@ -5,7 +5,7 @@ import pytest
 
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.frechet import frechet_distance
-from ldm_jax.metrics.statistics import merge, moments, sums
+from ldm_jax.metrics.statistics import Running, merge, moments, sums
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (97, 7)).astype(np.float32)
 
@@ -25,6 +25,19 @@ def test_parts_in_any_order_merge_into_the_whole(bounds):
         np.testing.assert_allclose(found.total, whole.total, rtol=1e-14)
         np.testing.assert_allclose(found.outer, whole.outer, rtol=1e-13)
         assert frechet_distance(moments(found), moments(whole)) < 1e-9
+
+
+@pytest.mark.parametrize("rows", [1, 20, 1000])
+def test_batches_one_after_the_other_are_the_whole(rows):
+    running, whole = Running(rows), sums(X)
+    for part in np.split(X, [5, 30, 31, 90]):
+        running.add(part)
+    found = running.result()
+    assert found.count == whole.count
+    np.testing.assert_allclose(found.total, whole.total, rtol=1e-14)
+    np.testing.assert_allclose(found.outer, whole.outer, rtol=1e-13)
+    with pytest.raises(InputError, match="no features"):
+        Running().result()
 
 
 def test_products_of_whole_numbers_merge_without_any_difference():
