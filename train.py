@@ -1,15 +1,19 @@
 """Trains a first stage, a latent diffusion model, or a classifier that guides one.
 
 python train.py CONFIG.py [--workdir RUN] [--section.field VALUE ...] [--dry-run]
+                          [--init-from OTHER [--init-partial]]
 
-The same command again resumes. A diffusion model whose first stage has no run yet trains it first,
-in RUN/first_stage; a classifier (configs/small-classifier.py) takes first stage, scale and noise
-from the model that it is to guide, --diffusion-run RUN. RUN is runs/NAME for configs/NAME.py unless
-given.
+The same command again resumes, also after SIGTERM, on which the step is saved and the exit status
+is 143. A diffusion model whose first stage has no run yet trains it first, in RUN/first_stage; a
+classifier (configs/small-classifier.py) takes first stage, scale and noise from the model that it
+is to guide, --diffusion-run RUN. RUN is runs/NAME for configs/NAME.py unless given.
 
 On several hosts the same command is started on each, with --distributed where JAX detects them
 (SLURM, Open MPI, Kubernetes, a TPU pod), or else with --coordinator HOST:PORT --num-processes N
 --process-id I (docs/scale.md).
+
+--init-from starts from the weights of another run, trained here or converted: of the parts that
+both have, all arrays must match, unless --init-partial takes those that do.
 """
 
 import sys
@@ -30,9 +34,12 @@ def main(words: Sequence[str]) -> None:
     path, *rest = words
     config = cli.load_config(path)
     workdir, rest = option(rest, "--workdir")
-    flags = ("--dry-run", "--distributed")
-    dry_run, distributed = (flag in rest for flag in flags)
+    init_from, rest = option(rest, "--init-from")
+    flags = ("--dry-run", "--distributed", "--init-partial")
+    dry_run, distributed, partial = (flag in rest for flag in flags)
     rest = [word for word in rest if word not in flags]
+    if partial and not init_from:
+        raise InputError("--init-partial is given without --init-from RUN: expected both")
     meeting = []
     for name in hosts.BY_HAND:
         value, rest = option(rest, name, "a value")
@@ -40,7 +47,7 @@ def main(words: Sequence[str]) -> None:
     hosts.connect(distributed, *meeting)
     experiment = cli.override(config, rest, f"train.py {path}", __doc__)
     run = Path(workdir or Path("runs") / Path(path).stem)
-    training.train(experiment, run, dry_run)
+    training.train(experiment, run, dry_run, init_from and Path(init_from), partial)
     if dry_run:
         print(f"dry run: config and data can be used, nothing is written to {run}")
 

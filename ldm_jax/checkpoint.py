@@ -1,8 +1,9 @@
 """Checkpoints: a run's state and its place in the data, through Orbax.
 
 A checkpoint is complete or absent: Orbax writes beside it and renames. The parts are items of
-their own ("params", "ema", "optimizer", "data"), so that sampling reads only the weights. Whoever
-reads takes the newest that can be read, and names on standard error those that cannot.
+their own ("params", "ema", "optimizer", "data", and "power" where such averages are kept), so that
+sampling reads only the weights. Whoever reads takes the newest that can be read, and names on
+standard error those that cannot.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from ldm_jax.errors import InputError, StoppedError, reason
 from ldm_jax.types import Params, TrainState
 
 T = TypeVar("T")
+ITEMS = ("params", "ema", "optimizer", "power")
 HIGHER = ("psnr", "accuracy")  # metrics of which more is better; of all others, less
 
 
@@ -231,14 +233,16 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
         return checkpoints.restore(step, args=ocp.args.Composite(**items, data=place))
 
     found = _read_newest(run, read)
-    return TrainState(params=found.params, ema=found.ema, **found.optimizer)
+    power = found.power if target.power else {}
+    return TrainState(params=found.params, ema=found.ema, power=power, **found.optimizer)
 
 
-def restore_weights(run: Path, target: Params) -> Params:
+def restore_weights(run: Path, target: Params, exact: bool = True) -> Params:
     """The newest weights of a run: averaged where an average is kept. Reads nothing else.
 
     Args:
         target: the parts of params that are wanted: shapes, dtypes and shardings.
+        exact: whether these parts must have no more arrays there.
 
     Raises:
         InputError: the run has no checkpoint, or one of another architecture.
@@ -246,7 +250,8 @@ def restore_weights(run: Path, target: Params) -> Params:
 
     def read(checkpoints, step):
         items = _items(_metadata(checkpoints, step), target)
-        _check_shapes(run, step, checkpoints, items)
+        if exact:
+            _check_shapes(run, step, checkpoints, items)
         wanted = {
             name: ocp.args.PyTreeRestore(
                 tree,
@@ -317,7 +322,8 @@ def _check_shapes(
 def parts(state: TrainState) -> dict:
     """The items of a checkpoint that hold arrays."""
     optimizer = {"step": state.step, "opt_state": state.opt_state}
-    return {"params": state.params, "ema": state.ema, "optimizer": optimizer}
+    items = {"params": state.params, "ema": state.ema, "optimizer": optimizer}
+    return {**items, "power": state.power} if state.power else items
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
@@ -343,7 +349,7 @@ def _read_newest(run: Path, read: Callable[[ocp.CheckpointManager, int], T]) -> 
     if not found:
         raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
     # which items there are must be said, or Orbax guesses (and warns)
-    handlers = {name: ocp.PyTreeCheckpointHandler() for name in ("params", "ema", "optimizer")}
+    handlers = {name: ocp.PyTreeCheckpointHandler() for name in ITEMS}
     with ocp.CheckpointManager(
         (run / "checkpoints").absolute(),
         options=ocp.CheckpointManagerOptions(create=False, read_only=True),
@@ -365,3 +371,42 @@ def _read_newest(run: Path, read: Callable[[ocp.CheckpointManager, int], T]) -> 
                     ) from error
                 print(f"warning: {place} {why}: the one before, {older}, is used", file=sys.stderr)
     raise AssertionError("a checkpoint was read or refused")
+
+
+# Snapshots: averages that are kept for good, in RUN/snapshots
+
+
+def save_snapshot(run: Path, state: TrainState) -> None:
+    """Saves the averages of `state.power` for good, under the state's step."""
+    with _saving(run), ocp.StandardCheckpointer() as writer:
+        for key, average in state.power.items():
+            writer.save(_snapshot(run, int(state.step), key), average, force=True)
+            writer.wait_until_finished()
+
+
+def snapshot_steps(run: Path) -> list[int]:
+    """The steps of a run's snapshots, in order."""
+    folder = run / "snapshots"
+    if not folder.is_dir():
+        return []
+    found = sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+    return [step for step in found if snapshot_names(run, step)]
+
+
+def snapshot_names(run: Path, step: int) -> list[str]:
+    """The averages of a snapshot, by their widths."""
+    entries = (run / "snapshots" / str(step)).iterdir()
+    return sorted(entry.name for entry in entries if "orbax" not in entry.name)
+
+
+def read_snapshot(run: Path, step: int, key: str) -> Params:
+    """One average of a snapshot, as numpy arrays."""
+    with ocp.PyTreeCheckpointer() as reader:
+        place = _snapshot(run, step, key)
+        there = reader.metadata(place).item_metadata.tree
+        wanted = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), there)
+        return reader.restore(place, restore_args=wanted)
+
+
+def _snapshot(run: Path, step: int, key: str) -> Path:
+    return (run / "snapshots" / str(step) / key).absolute()

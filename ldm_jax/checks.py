@@ -11,6 +11,7 @@ from ldm_jax.diffusion import times
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import TRUNKS
 from ldm_jax.losses.patchgan import smallest
+from ldm_jax.train import power_ema
 
 # what a number may be, by the name of its field in whatever section
 RANGES = (
@@ -26,9 +27,9 @@ RANGES = (
     (
         "0 or more",
         lambda x: 0 <= x < math.inf,
-        "max_bad_images threads warmup sample_every kl_weight weight_decay p2_gamma vlb_weight "
-        "offset_noise input_perturbation perceptual_weight weight commitment start r1_weight "
-        "lecam_weight s_churn s_tmin s_tmax s_noise",
+        "max_bad_images threads warmup sample_every snapshot_every kl_weight weight_decay p2_gamma "
+        "vlb_weight offset_noise input_perturbation perceptual_weight weight commitment start "
+        "r1_weight lecam_weight s_churn s_tmin s_tmax s_noise",
     ),
     (
         "more than 0",
@@ -58,6 +59,11 @@ RANGES = (
         lambda x: len(x) in (0, 2) and min(x, default=1) >= 1 and tuple(sorted(x)) == x,
         "profile_steps",
     ),
+    (
+        "widths of more than 0 and less than 0.288, such as 0.05 0.1",
+        lambda x: all(0 < width < 0.288 for width in x),
+        "power_ema",
+    ),
     ("red, green and blue, 0 to 255", lambda x: 0 <= min(x) <= max(x) <= 255, "background"),
 )
 
@@ -76,10 +82,25 @@ def check_ranges(config: Any, prefix: str = "") -> None:
                 raise InputError(f"{name} is {value}: expected {expected}")
 
 
+def check_averages(experiment: Any, prefix: str = "") -> None:
+    """Raises InputError where averages are to be kept for good of which there are none."""
+    every, widths = experiment.train.snapshot_every, experiment.optim.power_ema
+    if bool(every) != bool(widths):
+        raise InputError(
+            f"{prefix}train.snapshot_every is {every} and {prefix}optim.power_ema {widths}: "
+            "expected both or neither, since the one is how often the others are kept for good"
+        )
+    if len({power_ema.name(width) for width in widths}) < len(widths):
+        raise InputError(
+            f"{prefix}optim.power_ema is {widths}: expected widths that differ by 0.001 or more"
+        )
+
+
 def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> None:
     """Raises InputError where the parts of the config cannot go together."""
     model, size = experiment.model, experiment.data.image_size
     factor = build_first_stage(model).factor
+    check_averages(experiment, prefix)
     if size is None:
         raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
     if isinstance(model, c.MLPAutoencoder) and size != model.image_size:
@@ -153,6 +174,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
     unet, size = experiment.model, experiment.data.image_size
     factor = build_first_stage(experiment.first_stage.model).factor
     factor *= 2 ** (len(unet.channel_mults) - 1)
+    check_averages(experiment)
     if size is None:
         raise InputError("data.image_size is not set: expected a number of pixels")
     if size % factor:
@@ -343,6 +365,7 @@ def _check_loss(loss: c.DiffusionLoss, diffusion: c.Diffusion) -> None:
 
 def check_classifier(experiment: c.ClassifierExperiment) -> None:
     """Raises InputError where the classifier cannot see the latents that it is to tell apart."""
+    check_averages(experiment)
     model, size = experiment.model, experiment.data.image_size
     factor = build_first_stage(experiment.first_stage.model).factor
     side, least = size // factor, 2 ** (len(model.channel_mults) - 1)

@@ -398,6 +398,8 @@ class Optim:
     weight_decay: float = 0.0
     clip: float | None = 1.0  # largest global norm of the gradient
     ema_decay: float = 0.9999
+    # further averages, of these relative widths, of which scripts/ema.py makes those of any width
+    power_ema: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -420,6 +422,7 @@ class Train:
     steps: int = 100_000
     save_every: int = 1_000
     keep: int = 2  # of the newest checkpoints
+    snapshot_every: int = 0  # steps after which averages of optim.power_ema are kept; 0: never
     best: str | None = None  # a metric, such as loss, of which the best checkpoint is kept as well
     log_every: int = 50
     sample_every: int = 1_000  # 0: never

@@ -5,6 +5,9 @@ RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
 RUN/objects.txt          names of the classes of what lies in boxes, where there are any
 RUN/checkpoints/STEP/    see checkpoint.py
+RUN/snapshots/STEP/      averages that are kept, see train/power_ema.py
+RUN/damaged/STEP/        checkpoints that could not be read
+RUN/profile/             traces, where train.profile_steps asks for them
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
 RUN/aside.safetensors    what a converted checkpoint held besides the model
 RUN/first_stage/         the first stage's run, where it was trained on the way
@@ -68,6 +71,13 @@ def write_imported(
     _write_whole(run / "config.py", as_python(experiment))
 
 
+def copy_names(run: Path, to: Path) -> None:
+    """Copies the names of classes, where there are any."""
+    for name in ("classes.txt", "objects.txt"):
+        if (run / name).exists():
+            _write_whole(to / name, (run / name).read_text())
+
+
 def _write_whole(path: Path, text: str) -> None:
     """Writes a file that is never seen half-written."""
     unfinished = path.with_name(f".{path.name}")
@@ -97,20 +107,23 @@ def _load_weights(run: Path, shapes: Params) -> Params:
 
 
 def load_first_stage_config(run: Path) -> FirstStageExperiment:
-    """The config of a first stage's run, with where it is.
+    """The config of a run's first stage, with where it is: the run's own, or its diffusion model's.
 
     Raises:
-        InputError: not such a run, or one without a checkpoint that fits it.
+        InputError: a run without one, or without a checkpoint that fits it.
     """
-    config = _load_first_stage_experiment(run)
-    checkpoint.check_weights(run, first_stage_shapes(build.build_first_stage(config.model)))
-    if 0 < checkpoint.latest_step(run) < config.train.steps:  # 0: trained elsewhere
+    there = load_config(run)
+    inside = isinstance(there, Experiment)
+    config = there.first_stage if inside else _load_first_stage_experiment(run)
+    shapes = first_stage_shapes(build.build_first_stage(config.model))
+    checkpoint.check_weights(run, {"first_stage": shapes} if inside else shapes)
+    if not inside and 0 < checkpoint.latest_step(run) < config.train.steps:  # 0: trained elsewhere
         print(f"warning: first stage '{run}' has not finished its training", file=sys.stderr)
     return replace(config, run=str(run))
 
 
 def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
-    config = _load_config(run)
+    config = load_config(run)
     if not isinstance(config, FirstStageExperiment):
         kind = "a diffusion model" if isinstance(config, Experiment) else "a classifier"
         raise InputError(f"run '{run}' is {kind}: expected the run of a first stage")
@@ -118,7 +131,12 @@ def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
 
 
 def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
-    """The averaged weights of a first stage's run; its latents are unscaled."""
+    """The averaged weights of a first stage, of whose run or diffusion model's this is.
+
+    The latents of its own run are unscaled, those of a diffusion model scaled as it measured.
+    """
+    if isinstance(load_config(run), Experiment):
+        return load_scaled_first_stage(run, first_stage)
     return _load_weights(run, first_stage_shapes(first_stage))
 
 
@@ -156,7 +174,7 @@ def find_first_stage(run: Path) -> TrainedFirstStage:
     """
     if checkpoint.latest_step(run) is None and (run / "first_stage").is_dir():
         return describe_first_stage(run / "first_stage")
-    config = _load_config(run)
+    config = load_config(run)
     if isinstance(config, FirstStageExperiment):
         return describe_first_stage(run)
     experiment = config.first_stage
@@ -198,7 +216,7 @@ def describe_classifier(run: Path) -> TrainedClassifier:
     Raises:
         InputError: not a run, a run of something else, or one without a checkpoint.
     """
-    experiment = _load_config(run)
+    experiment = load_config(run)
     if not isinstance(experiment, ClassifierExperiment):
         raise InputError(
             f"run '{run}' is no classifier: expected the run of one, trained with a config such as "
@@ -233,7 +251,7 @@ def with_weights(
 
 def describe_any(run: Path) -> Trained | TrainedFirstStage:
     """The model of a run of either kind, without its weights."""
-    of_first_stage = isinstance(_load_config(run), FirstStageExperiment)
+    of_first_stage = isinstance(load_config(run), FirstStageExperiment)
     return (describe_first_stage if of_first_stage else describe)(run)
 
 
@@ -243,7 +261,7 @@ def describe(run: Path) -> Trained:
     Raises:
         InputError: not a run, a run of a first stage, or one without a checkpoint.
     """
-    experiment = _load_config(run)
+    experiment = load_config(run)
     if not isinstance(experiment, Experiment):
         kind = "a first stage" if isinstance(experiment, FirstStageExperiment) else "a classifier"
         raise InputError(
@@ -294,7 +312,12 @@ def _lines(file: Path) -> tuple[str, ...]:
     return tuple(file.read_text().splitlines()) if file.exists() else ()
 
 
-def _load_config(run: Path):
+def load_config(run: Path) -> AnyExperiment:
+    """The config of a run.
+
+    Raises:
+        InputError: not a run.
+    """
     if not run.is_dir():
         raise InputError(f"run '{run}' does not exist: expected a folder that train.py wrote")
     if not (run / "config.py").exists():

@@ -45,6 +45,7 @@ class Devices(NamedTuple):
     make:      (function, *arguments) -> what the function answers, as `place` gives it; no device
                holds more than its part
     split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, spread
+    like:      the same -> the shapes of what `split` gives, and where it would be
     lift:      (step(state, batch, key, average, gather), state or its shapes) -> compiled
                step(state, batch, key); eats its state
     summary:   tree of arrays or shapes -> one line that says how it is placed
@@ -56,6 +57,7 @@ class Devices(NamedTuple):
     target: Callable[[Any], Any]
     make: Callable[..., Any]
     split: Callable[[dict], dict]
+    like: Callable[[dict], dict]
     lift: Callable[[Callable, Any], Callable]
     summary: Callable[[Any], str]
 
@@ -148,6 +150,13 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
     def split(batch):
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
 
+    def like(batch):
+        def whole_batch(x):
+            shape = (x.shape[0] * jax.process_count(), *x.shape[1:])
+            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=rows)
+
+        return jax.tree.map(whole_batch, batch)
+
     def lift_jit(step, state):
         def gather(params):  # or else the compiler may split layers along fsdp, not the batch
             return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
@@ -157,9 +166,15 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
 
         return jax.jit(alone, donate_argnums=0, out_shardings=(shardings(state), whole))
 
-    def split_pmap(batch):  # [b, ...] -> [devices, b / devices, ...]
+    def by_device(batch):  # [b, ...] -> [devices, b / devices, ...]
         n = jax.local_device_count()
-        return split({k: np.reshape(x, (n, -1, *np.shape(x)[1:])) for k, x in batch.items()})
+        return {k: np.reshape(x, (n, -1, *np.shape(x)[1:])) for k, x in batch.items()}
+
+    def split_pmap(batch):
+        return split(by_device(batch))
+
+    def like_pmap(batch):
+        return like(by_device(batch))
 
     def lift_pmap(step, state):
         def one_of_many(state, batch, key):
@@ -172,7 +187,7 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
     def summary(tree):
         return _summary(kind, sizes, tree)
 
-    spread = {"jit": (split, lift_jit), "pmap": (split_pmap, lift_pmap)}
+    spread = {"jit": (split, like, lift_jit), "pmap": (split_pmap, like_pmap, lift_pmap)}
     return Devices(mesh.size, replicate, place, target, make, *spread[kind], summary)
 
 

@@ -9,8 +9,9 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling
-from ldm_jax.autoencoders.latents import factor, scaled
+from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling, starting
+from ldm_jax.autoencoders.latents import factor, remembered, scaled
+from ldm_jax.caching import digest
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import (
@@ -25,13 +26,13 @@ from ldm_jax.config import (
     Text,
 )
 from ldm_jax.convert.lpips import load_lpips
-from ldm_jax.data import pipeline
+from ldm_jax.data import latents, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.generate import make_generate
 from ldm_jax.sharding import check_batch, check_devices, devices
-from ldm_jax.train import autoencoder_step, diffusion_step
+from ldm_jax.train import autoencoder_step, diffusion_step, plan, power_ema
 from ldm_jax.train.classifier_step import classifier_objective
-from ldm_jax.train.loop import fit
+from ldm_jax.train.loop import fit, with_positions
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.scale import measure_scale
 from ldm_jax.train.state import Objective, averaged_params, make_train_step, new_state
@@ -66,61 +67,108 @@ def _inherited(own: Data, data: Data) -> Data:
     return replace(own, **filled)
 
 
-def train(experiment: runs.AnyExperiment, run: Path, dry_run: bool = False) -> None:
+def train(
+    experiment: runs.AnyExperiment,
+    run: Path,
+    dry_run: bool = False,
+    init_from: Path | None = None,
+    partial: bool = False,
+) -> None:
     """Trains what the experiment describes in the folder `run`, or goes on with it.
+
+    Args:
+        init_from: a run whose weights to start from, see `starting`; what was begun goes on. A
+            diffusion model takes its first stage and the scale of its latents along, unless
+            first_stage.run says another, and its tokenizer.
+        partial: take what matches.
 
     Raises:
         InputError: bad input, found before anything is written.
     """
     cli.check_folder(run, "--workdir")
     checks.check_ranges(experiment)
+    start = starting.start_from(init_from, experiment, partial) if init_from else None
     if isinstance(experiment, FirstStageExperiment):
-        source = _prepare_first_stage(experiment, run)
-        if not dry_run and not _finished("first stage", run, experiment.train.steps):
-            _train_first_stage(experiment, run, source)
+        source = _prepare_first_stage(experiment, run, start=start)
+        if dry_run:
+            _plan_first_stage(experiment, source)
+        elif not _finished("first stage", run, experiment.train.steps):
+            _train_first_stage(experiment, run, source, start)
         return
     if isinstance(experiment, ClassifierExperiment):
-        _train_classifier(experiment, run, dry_run)
+        _train_classifier(experiment, run, dry_run, start)
         return
+    if start and not experiment.first_stage.run:
+        given = replace(experiment.first_stage, run=str(start.run))
+        experiment = replace(experiment, first_stage=given)
     first = inherit(experiment.first_stage, experiment.data)
     first_run = Path(first.run or run / "first_stage")
     if first.run:
         first = runs.load_first_stage_config(first_run)
     experiment = replace(experiment, first_stage=first)
     checks.check_diffusion(experiment)
+    if latents.is_latents(experiment.data.path or "") and not first.run:
+        raise InputError(
+            f"data.path '{experiment.data.path}' holds latents: expected --first-stage.run RUN, "
+            "the first stage that encoded them"
+        )
     first_source = None if first.run else _prepare_first_stage(first, first_run, "first_stage.")
     check_devices(experiment.train, "train")
     check_batch(experiment.data.batch_size, "data.batch_size", experiment.train)
     source = Source(*pipeline.open_source(experiment.data))
     experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
     source = source._replace(derive=build.build_derive(experiment.condition))
-    tokenizer = _tokenizer(experiment, run, source)
+    tokenizer = _tokenizer(experiment, run, source, start)
     model = build.build_model(experiment, tokenizer)
+    if isinstance(source.records, latents.Source):
+        _check_latents(source, experiment, model)
+    if start:
+        starting.match(start, jax.eval_shape(lambda: _trained_parts(experiment, model)))
     if checkpoint.latest_step(run) is not None:
         helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
         params = {**runs.model_shapes(model), **helpers}
         _check_architecture(run, params, experiment, _objective(experiment, model))
-    _look(experiment.data, source, model.conditioner.keys, tokenizer)
+    batch = _look(experiment.data, source, model.conditioner.keys, tokenizer, batch=dry_run)
     if dry_run:
+        if first_source:
+            _plan_first_stage(first, first_source)
+        objective = _objective(experiment, _reading(source, model))
+        params = {
+            **runs.model_shapes(model),
+            **jax.eval_shape(lambda: _init_helpers(experiment, model)),
+        }
+        _plan("diffusion", experiment, objective, params, batch)
         return
     if first_source and not _finished("first stage", first_run, first.train.steps):
         _train_first_stage(first, first_run, first_source)
     if not _finished("diffusion", run, experiment.train.steps):
         runs.write(run, experiment, tokenizer, source.info)
-        _train_diffusion(experiment, run, first_run, source, model, tokenizer)
+        _train_diffusion(experiment, run, first_run, source, model, tokenizer, start)
 
 
-def _prepare_first_stage(experiment: FirstStageExperiment, run: Path, prefix: str = "") -> Source:
+def _prepare_first_stage(
+    experiment: FirstStageExperiment,
+    run: Path,
+    prefix: str = "",
+    start: starting.Start | None = None,
+) -> Source:
     checks.check_first_stage(experiment, prefix)
     check_devices(experiment.train, f"{prefix}train")
     check_batch(experiment.data.batch_size, f"{prefix}data.batch_size", experiment.train)
     source = Source(*pipeline.open_source(experiment.data))
-    if checkpoint.latest_step(run) is not None:
-        first_stage = build.build_first_stage(experiment.model)
-        objective = build.build_autoencoder_objective(first_stage, experiment.loss)
-        params = jax.eval_shape(
-            lambda key: init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
+    if isinstance(source.records, latents.Source):
+        raise InputError(
+            f"{prefix}data.path '{experiment.data.path}' holds latents: expected the images "
+            "themselves to train a first stage on"
         )
+    first_stage = build.build_first_stage(experiment.model)
+    params = jax.eval_shape(
+        lambda key: init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
+    )
+    if start:
+        starting.match(start, _without(params, "perceptual"))
+    if checkpoint.latest_step(run) is not None:
+        objective = _stage_objective(experiment, first_stage)
         _check_architecture(run, params, experiment, objective)
     elif experiment.loss.perceptual_weight:
         weights = load_lpips(experiment.loss.perceptual, experiment.loss.perceptual_weights)
@@ -149,19 +197,66 @@ def _check_architecture(
     if checkpoint.latest_step(run) == 0:
         raise InputError(
             f"run '{run}' holds weights from elsewhere and no state of training: expected another "
-            f"--workdir, where --first-stage.run {run} trains a diffusion model on its latents"
+            f"--workdir, where --init-from {run} goes on from its weights, or --first-stage.run "
+            f"{run} trains a diffusion model on its latents"
         )
-    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
-    state = jax.eval_shape(lambda params: new_state(params, optim, objective), params)
+    state = jax.eval_shape(_step(experiment, objective)[1], params)
     checkpoint.check_architecture(run, checkpoint.parts(state))
 
 
-def _look(data: Data, source: Source, keys: tuple = (), tokenizer=None) -> None:
-    """A first look at the data: what cannot be read or does not fit shows before any work."""
+def _step(
+    experiment: runs.AnyExperiment, objective: Objective
+) -> tuple[Callable, Callable[[Params], TrainState]]:
+    """The train step of an experiment, and what makes the state before the first from params."""
+    config = experiment.optim
+    optim = optimizer(config, experiment.train.steps, objective.trained)
+    step = make_train_step(objective, optim, config.ema_decay)
+
+    def begin(params: Params) -> TrainState:
+        return power_ema.with_averages(new_state(params, optim, objective), config.power_ema)
+
+    return power_ema.keeping(step, config.power_ema), begin
+
+
+def _plan(
+    name: str, experiment: runs.AnyExperiment, objective: Objective, params: Params, batch: dict
+) -> None:
+    """Says what a step would cost; compiles it, and computes nothing.
+
+    Args:
+        params: their shapes.
+        batch: of this host.
+    """
+    spread = devices(experiment.train.devices, experiment.train.mesh)
+    step, begin = _step(experiment, objective)
+    state = spread.target(jax.eval_shape(begin, params))
+    key = jax.eval_shape(lambda: jax.random.key(0))
+    batch = spread.like(with_positions(batch))
+    for line in plan.describe(
+        spread.lift(step, state), state, batch, key, experiment.data.batch_size
+    ):
+        print(f"{name}: {line}")
+
+
+def _plan_first_stage(experiment: FirstStageExperiment, source: Source) -> None:
+    first_stage = build.build_first_stage(experiment.model)
+    objective = _stage_objective(experiment, first_stage)
+    params = jax.eval_shape(
+        lambda: init_first_stage(first_stage, experiment.loss, jax.random.key(0))
+    )
+    _plan("first stage", experiment, objective, params, next(_data(experiment.data, source, 0)))
+
+
+def _look(
+    data: Data, source: Source, keys: tuple = (), tokenizer=None, batch: bool = False
+) -> dict | None:
+    """A first look at the data: what cannot be read or does not fit shows before any work.
+
+    Returns a batch where one had to be made, or is asked for.
+    """
     batches = _data(data, source, 0, keys, tokenizer)
     pipeline.check_readable(data, source.records)
-    if source.derive:
-        next(batches)
+    return next(batches) if batch or source.derive else None
 
 
 def _finished(name: str, run: Path, steps: int) -> bool:
@@ -220,20 +315,67 @@ def _tokens(model: LatentDiffusion) -> int:
     return 0 if told.tokens is None else told.tokens.shape[1]
 
 
-def _train_first_stage(experiment: FirstStageExperiment, run: Path, source: Source) -> None:
+def _check_latents(source: Source, experiment: Experiment, model: LatentDiffusion) -> None:
+    """Raises InputError where a condition is made of the images that latents are of."""
+    if source.derive or model.conditioner.encode:
+        raise InputError(
+            f"data.path '{experiment.data.path}' holds latents: expected images for a condition of "
+            f"{type(experiment.condition).__name__}, which is made of them"
+        )
+
+
+def _of_latents(source: Source, model: LatentDiffusion, params: Params) -> LatentDiffusion:
+    """The model for training on latents, where the source has them in place of images.
+
+    Raises:
+        InputError: another first stage encoded them.
+    """
+    if isinstance(source.records, latents.Source):
+        there, own = source.records.described, digest(params, model.first_stage)
+        if there.first_stage != own:
+            raise InputError(
+                f"the latents in {source.records.name} are of a first stage with digest "
+                f"{there.first_stage}: expected {own}, that of first_stage.run; cache them with it"
+            )
+    return _reading(source, model)
+
+
+def _reading(source: Source, model: LatentDiffusion) -> LatentDiffusion:
+    """The model with a first stage that reads what the source has."""
+    if not isinstance(source.records, latents.Source):
+        return model
+    drawn = source.records.described.drawn
+    return model._replace(first_stage=remembered(model.first_stage, drawn))
+
+
+def _stage_objective(experiment: FirstStageExperiment, first_stage: FirstStage) -> Objective:
+    parts = experiment.train.accumulate
+    return build.build_autoencoder_objective(first_stage, experiment.loss, parts)
+
+
+def _without(params: Params, part: str) -> Params:
+    return {name: tree for name, tree in params.items() if name != part}
+
+
+def _train_first_stage(
+    experiment: FirstStageExperiment,
+    run: Path,
+    source: Source,
+    start: starting.Start | None = None,
+) -> None:
     runs.write(run, experiment, None, source.info)
     first_stage = build.build_first_stage(experiment.model)
     init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
-    parts = experiment.train.accumulate
-    objective = build.build_autoencoder_objective(first_stage, experiment.loss, parts)
-    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
+    objective = _stage_objective(experiment, first_stage)
     spread = devices(experiment.train.devices, experiment.train.mesh)
     params = spread.make(lambda key: init_first_stage(first_stage, experiment.loss, key), init_key)
     if source.perceptual is not None:
         params["perceptual"] = source.perceptual
-    state = spread.make(lambda params: new_state(params, optim, objective), spread.place(params))
+    if start and checkpoint.latest_step(run) is None:
+        params |= starting.fill(start, _without(params, "perceptual"))
+    step, begin = _step(experiment, objective)
+    state = spread.make(begin, spread.place(params))
     _announce("first stage", experiment, spread.summary(state))
-    step = make_train_step(objective, optim, experiment.optim.ema_decay)
     example = next(_data(experiment.data, source, experiment.seed + 1, whole=True))
     fit(
         "first stage",
@@ -268,19 +410,24 @@ def _train_diffusion(
     source: Source,
     model: LatentDiffusion,
     tokenizer: Tokenizer | None,
+    start: starting.Start | None = None,
 ) -> None:
     init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
     spread = devices(experiment.train.devices, experiment.train.mesh)
-    params = spread.make(model.init, init_key)
-    params["first_stage"] = runs.load_first_stage(first_run, model.first_stage)
-    if checkpoint.latest_step(run) is None:  # or else it is in the checkpoint
-        params["first_stage"] |= _scale(experiment, source, model.first_stage, params, scale_key)
-    params |= _init_helpers(experiment, model)
-    objective = _objective(experiment, model)
-    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
-    state = spread.make(lambda params: new_state(params, optim, objective), spread.place(params))
+    params = spread.make(lambda key: _trained_parts(experiment, model, key), init_key)
+    first_stage = runs.load_first_stage(first_run, model.first_stage)
+    reading = _of_latents(source, model, first_stage)
+    if checkpoint.latest_step(run) is None:  # or else all of it is in the checkpoint
+        if start:
+            params = starting.fill(start, params)
+        if start is None or first_run != start.run:
+            given = {**params, "first_stage": first_stage}
+            first_stage |= _scale(experiment, source, reading.first_stage, given, scale_key)
+    params["first_stage"] = first_stage
+    objective = _objective(experiment, reading)
+    step, begin = _step(experiment, objective)
+    state = spread.make(begin, spread.place(params))
     _announce("diffusion", experiment, spread.summary(state), _tokens(model))
-    step = make_train_step(objective, optim, experiment.optim.ema_decay)
     keys = model.conditioner.keys
     example = next(_data(experiment.data, source, experiment.seed + 1, keys, tokenizer, True))
     n = min(experiment.train.num_samples, len(example["image"]))
@@ -295,6 +442,14 @@ def _train_diffusion(
         step_key,
         picture=_samples(experiment, model, {key: example[key][:n] for key in keys}, n),
     )
+
+
+def _trained_parts(
+    experiment: Experiment, model: LatentDiffusion, key: Array | None = None
+) -> Params:
+    """All parts of params but the first stage."""
+    params = model.init(jax.random.key(0) if key is None else key)
+    return params | _init_helpers(experiment, model)
 
 
 def _scale(
@@ -369,7 +524,9 @@ def _fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
     return wanted
 
 
-def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer | None:
+def _tokenizer(
+    experiment: Experiment, run: Path, source: Source, start: starting.Start | None = None
+) -> Tokenizer | None:
     condition = experiment.condition
     if not isinstance(condition, Text):
         return None
@@ -379,6 +536,8 @@ def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer |
         return clip_tokenizer.load(condition.tokenizer, condition.length, condition.weights)
     if condition.tokenizer:
         return tokens.load(condition.tokenizer, condition.length)
+    if start and isinstance(start.experiment.condition, Text):  # its weights know its pieces alone
+        return runs.load_tokenizer(start.run, start.experiment)
     if condition.vocab_size is None:
         raise InputError(
             "condition.vocab_size is None: expected how many word pieces to learn, "
@@ -388,7 +547,12 @@ def _tokenizer(experiment: Experiment, run: Path, source: Source) -> Tokenizer |
     return tokens.learn(captions, condition.vocab_size, condition.length)
 
 
-def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool) -> None:
+def _train_classifier(
+    experiment: ClassifierExperiment,
+    run: Path,
+    dry_run: bool,
+    start: starting.Start | None = None,
+) -> None:
     """Trains a classifier of the noised latents of a diffusion model's run."""
     if not experiment.diffusion_run:
         raise InputError(
@@ -409,6 +573,8 @@ def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool
     check_batch(data.batch_size, "data.batch_size", experiment.train)
     checks.check_classifier(experiment)
     source = Source(*pipeline.open_source(data))
+    if isinstance(source.records, latents.Source):
+        raise InputError(f"data.path '{data.path}' holds latents: expected images")
     if not source.info.class_names:
         raise InputError(
             "the data of a classifier has no classes: expected class folders or a label field "
@@ -418,25 +584,33 @@ def _train_classifier(experiment: ClassifierExperiment, run: Path, dry_run: bool
     experiment = replace(experiment, num_classes=count)
     model = build.build_classifier(experiment)
     objective = classifier_objective(model, experiment.train.accumulate)
+    if start:
+        starting.match(start, jax.eval_shape(model.init, jax.random.key(0)))
     if checkpoint.latest_step(run) is not None:
         _check_architecture(run, runs.model_shapes(model), experiment, objective)
-    _look(data, source, ("label",))
-    if dry_run or _finished("classifier", run, experiment.train.steps):
+    batch = _look(data, source, ("label",), batch=dry_run)
+    if dry_run:
+        params = {**runs.model_shapes(model)}
+        _plan("classifier", experiment, objective, params, batch)
+        return
+    if _finished("classifier", run, experiment.train.steps):
         return
     runs.write(run, experiment, None, source.info)
     init_key, step_key = jax.random.split(jax.random.key(experiment.seed))
     spread = devices(experiment.train.devices, experiment.train.mesh)
     params = spread.make(model.init, init_key)
+    if start and checkpoint.latest_step(run) is None:
+        params = starting.fill(start, params)
     params["first_stage"] = runs.load_scaled_first_stage(guided.run, guided.model.first_stage)
-    optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
-    state = spread.make(lambda params: new_state(params, optim, objective), spread.place(params))
+    step, begin = _step(experiment, objective)
+    state = spread.make(begin, spread.place(params))
     _announce("classifier", experiment, spread.summary(state))
     fit(
         "classifier",
         run,
         experiment.train,
         spread,
-        make_train_step(objective, optim, experiment.optim.ema_decay),
+        step,
         state,
         _data(data, source, experiment.seed, ("label",)),
         step_key,

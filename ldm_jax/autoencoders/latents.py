@@ -7,7 +7,7 @@ better where channels differ, or where their means are large against their sprea
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.types import Array, Gaussian, Params
+from ldm_jax.types import Array, FirstStage, Gaussian, Params
 
 
 def unit(channels: int) -> Params:
@@ -38,3 +38,23 @@ def draw(q: Gaussian, keys: Array) -> Array:
     """
     noise = jax.vmap(lambda key: jax.random.normal(key, q.mean.shape[1:]))(keys)
     return q.mean + jnp.exp(0.5 * q.log_variance) * noise
+
+
+def remembered(first_stage: FirstStage, drawn: bool) -> FirstStage:
+    """The first stage for training on posteriors that were encoded before.
+
+    In place of images it reads moments [B, h, w, 2 c], mean and log-variance before scaling, or
+    [B, h, w, c], the mean alone, where latents are not `drawn`. Its scale, and how it draws and
+    decodes, are as they were.
+    """
+
+    def posterior(params: Params, moments: Array) -> Gaussian:
+        if not drawn:
+            return Gaussian(moments, jnp.full_like(moments, -jnp.inf))
+        return Gaussian(*jnp.split(moments, 2, axis=-1))
+
+    def encode(params: Params, moments: Array, keys: Array) -> Array:
+        q = posterior(params, moments)
+        return scaled(params, draw(q, keys) if drawn else q.mean)
+
+    return first_stage._replace(posterior=posterior, encode=encode)

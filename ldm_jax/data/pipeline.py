@@ -8,7 +8,7 @@ where the stream stands is one integer.
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from ldm_jax import config
-from ldm_jax.data import objects, transforms
+from ldm_jax.data import latents, objects, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
 
@@ -46,7 +46,8 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
 
     The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
     `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
-    alternatives), `boxes` (see `objects`) and `segmentation` (a path or encoded bytes).
+    alternatives), `boxes` (see `objects`) and `segmentation` (a path or encoded bytes). Of a
+    folder of latents, see `latents`.
 
     Raises InputError where the data cannot be used.
     """
@@ -55,7 +56,9 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
     if data.image_size is None:
         raise InputError("data.image_size is not set: give --data.image-size in pixels")
     source = _open(data)
-    if not data.upscale:
+    if isinstance(source, latents.Source):
+        latents.check(data, source)
+    elif not data.upscale:
         _check_sizes(source, data.image_size)
     has_captions = "text" not in source.absent
     info = DataInfo(len(source), source.class_names, has_captions, source.object_names)
@@ -64,6 +67,8 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
 
 def _open(data: config.Data) -> Any:
     fields = {"split": data.split, "caption": data.caption, "label": data.label}
+    if latents.is_latents(data.path):
+        return latents.Source(data.path)
     if data.path != "shapes" and not data.path.startswith("tfds:"):
         return open_folder(data.path, **fields)
     from ldm_jax.data import shapes, tfds  # TFDS takes a second to import
@@ -101,9 +106,9 @@ def batches(
     int32 [b]; with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and of
     `derive` those that `keys` names, each of which makes an array of an example as the reader gives
     it (`image` uint8 [R, R, 3], `index`, and with "boxes" or "segmentation" in `keys` these, moved
-    along with crop and flip) and of the example's random numbers. Every
-    example comes once an epoch, on one host. `get_state` and `set_state` (and so Grain's
-    checkpoints) continue with exactly the batch that was next.
+    along with crop and flip) and of the example's random numbers. Of latents, `image` is their
+    posterior, see `latents.Reader`. Every example comes once an epoch, on one host. `get_state` and
+    `set_state` (and so Grain's checkpoints) continue with exactly the batch that was next.
 
     Raises InputError at once where the settings do not suit the data, and from `next` where more
     than `data.max_bad_images` images cannot be read.
@@ -118,7 +123,7 @@ def batches(
         grain.MapDataset.range(len(source))
         .shuffle(seed=seed)
         .repeat()
-        .random_map(_Reader(data, source, keys, derive), seed=seed)
+        .random_map(_reader(data, source, keys, derive), seed=seed)
         .slice(slice(process_index, None, process_count))
         .batch(
             data.batch_size // process_count,
@@ -128,6 +133,29 @@ def batches(
     )
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
     return iter(stream.to_iter_dataset(options))
+
+
+def _reader(
+    data: config.Data, source: Any, keys: tuple[str, ...], derive: Mapping[str, Derive]
+) -> Callable[[int, np.random.Generator], dict[str, Any]]:
+    """What reads one example: (index, rng) -> dict."""
+    if isinstance(source, latents.Source):
+        return latents.Reader(data, source, [_FIELDS[key] for key in keys])
+    return _Reader(data, source, keys, derive)
+
+
+def in_order(
+    data: config.Data, source: Any, indices: range, keys: tuple[str, ...]
+) -> Iterator[dict[str, Any]]:
+    """Examples as they are, in order: `image` uint8 [R, R, 3], `name`, and the fields of `keys`.
+
+    Cropped in the middle and not mirrored; those that cannot be read are left out, with a warning.
+    """
+    read = _Reader(replace(data, crop="center", flip=False), source, keys)
+    with ThreadPoolExecutor(max(1, data.threads)) as pool:
+        for start in range(0, len(indices), data.batch_size):
+            some = pool.map(read.example, indices[start : start + data.batch_size])
+            yield from (example for example in some if example is not None)
 
 
 def once(
@@ -193,7 +221,9 @@ def _collate(
 ) -> dict[str, np.ndarray]:
     """Examples to a batch; as one operation over all of them, this is where floats appear."""
     batch = {name: np.stack([row["derived"][name] for row in rows]) for name in rows[0]["derived"]}
-    batch["image"] = transforms.normalize(np.stack([row["image"] for row in rows]))
+    image = np.stack([row["image"] for row in rows])
+    pixels = image.dtype == np.uint8  # or else latents
+    batch["image"] = transforms.normalize(image) if pixels else image.astype(np.float32)
     if "label" in rows[0]:
         batch["label"] = np.array([row["label"] for row in rows], np.int32)
     if "text" in rows[0]:
@@ -228,7 +258,7 @@ class _Reader:
         self._lock = threading.Lock()
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        while (example := self._cache.get(index) or self._read(index)) is None:
+        while (example := self.example(index)) is None:
             index = (index + 1) % len(self._source)
         example = dict(example)
         if self._data.crop == "random":
@@ -240,6 +270,10 @@ class _Reader:
             example["text"] = example["text"][rng.integers(len(example["text"]))]
         example["derived"] = {name: make(example, rng) for name, make in self._derive.items()}
         return example
+
+    def example(self, index: int) -> dict[str, Any] | None:
+        """The example without what is random about it; None where its image cannot be read."""
+        return self._cache.get(index) or self._read(index)
 
     def _read(self, index: int) -> dict[str, Any] | None:
         """The example with its image as uint8, [R, R, 3] or larger where the crop is random."""
@@ -338,6 +372,8 @@ def check_readable(data: config.Data, source: Any) -> None:
 
     Raises InputError where more than `data.max_bad_images` of them cannot be read, or none can.
     """
+    if isinstance(source, latents.Source):
+        return
 
     def look(index: int) -> tuple[str, str] | None:
         record = source[index]

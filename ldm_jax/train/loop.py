@@ -66,12 +66,26 @@ def fit(
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
     lifted, finite = devices.lift(step, state), jax.jit(_finite)
+
+    def shows(n: int) -> bool:
+        every = config.sample_every if picture else 0
+        return bool(every) and (n % every == 0 or n == config.steps)
+
+    def show(state: TrainState, n: int) -> None:
+        shown = picture(state)
+        log.picture(n, shown)
+        if hosts.is_first():
+            pictures.save(run / "samples" / f"{n:08d}.png", shown)
+        meter.restart()
+
     with contextlib.ExitStack() as stack:
         saves = stack.enter_context(checkpoint.manager(run, config.keep, config.best))
         log = stack.enter_context(open_log(run, name, start, config.steps))
         meter = stack.enter_context(contextlib.closing(Meter()))
         trace = stack.enter_context(_Trace(run / "profile", config.profile_steps))
         pending = []
+        if start and shows(start) and not (run / "samples" / f"{start:08d}.png").exists():
+            show(state, start)  # the run ended between checkpoint and picture
         for n in range(start + 1, config.steps + 1):
             batch = with_positions(meter.next(data))
             placed = devices.split(batch)
@@ -100,16 +114,15 @@ def fit(
                 log.scalars(n, {**values, **meter.read()})
                 pending = []
                 checkpoint.check_saved(saves)
-            shows_now = picture and config.sample_every and n % config.sample_every == 0
-            if (last and picture and config.sample_every) or (shows_now and not asked):
-                shown = picture(state)
-                log.picture(n, shown)
-                if hosts.is_first():
-                    pictures.save(run / "samples" / f"{n:08d}.png", shown)
-                meter.restart()
+            if last and shows(n):
+                show(state, n)  # first, since a run that has its last checkpoint is done
             if saves_now:
                 check_finite(jax.device_get(finite(state)), n)
                 checkpoint.save(saves, state, data, values)
+            if config.snapshot_every and (n % config.snapshot_every == 0 or last):
+                checkpoint.save_snapshot(run, state)
+            if shows(n) and not last and not asked:
+                show(state, n)
             if asked and not last:
                 checkpoint.check_saved(saves, wait=True)
                 raise StoppedError(

@@ -138,6 +138,24 @@ def test_pictures_show_the_state_at_their_intervals_and_at_the_end(tmp_path):
     assert names == ["00000002.png", "00000004.png", "00000005.png"]
 
 
+def test_a_picture_that_the_end_came_before_is_drawn_when_it_goes_on(tmp_path):
+    def blank(state):
+        return np.zeros((4, 4, 3), np.uint8)
+
+    def killed(state):
+        if int(state.step) == 4:
+            raise KeyboardInterrupt
+        return blank(state)
+
+    config = replace(CONFIG, sample_every=2)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, config, picture=killed)
+    assert steps(tmp_path)[-1] == 4  # it is saved first
+    fit(tmp_path, config, picture=blank)
+    names = sorted(path.name for path in (tmp_path / "samples").iterdir())
+    assert names == ["00000002.png", "00000004.png", "00000006.png"]
+
+
 def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
     def explodes(params, batch, keys):
         total, metrics = loss(params, batch, keys)

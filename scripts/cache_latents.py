@@ -1,0 +1,34 @@
+"""Encodes images once, so that training on their latents need not.
+
+python scripts/cache_latents.py RUN DATA OUT [options]
+    encodes the images of DATA (a folder, tfds:NAME or shapes) and their mirror images with the
+    first stage of RUN, a first stage's or a diffusion model's, and writes means and log-variances,
+    captions and labels into array_record shards. The same command goes on where it stopped; on
+    several hosts each writes shards of its own.
+
+python train.py CONFIG.py --data.path OUT --first-stage.run RUN
+    then trains on them; latents are drawn anew each time, as from the images.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ldm_jax import cli
+from ldm_jax.caching import cache_latents
+from ldm_jax.errors import InputError
+
+
+def main(words: Sequence[str]) -> None:
+    """Parse, call."""
+    if {"--help", "-h"} & set(words):
+        words = ["", "", "", "--help"]
+    if len(words) < 3 or any(word.startswith("-") for word in words[:3]):
+        raise InputError(
+            "expected python scripts/cache_latents.py RUN DATA OUT [options], see --help"
+        )
+    run, data, out, *rest = words
+    cache_latents(Path(run), data, Path(out), rest, __doc__)
+
+
+if __name__ == "__main__":
+    cli.main(main)

@@ -1,0 +1,30 @@
+"""Averages the weights of a run anew, with a length that is chosen after training.
+
+python scripts/ema.py RUN OUT [--sigma-rel 0.1] [--step N]
+    writes the run OUT, whose weights are the average of those of RUN whose standard deviation over
+    time is a share of sigma_rel of the steps until N (Karras et al. 2024, EDM2). RUN must have been
+    trained with two or more averages and snapshots of them:
+
+python train.py CONFIG.py --optim.power-ema 0.05 0.1 --train.snapshot-every 1000
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from ldm_jax import cli
+from ldm_jax.averaging import average
+from ldm_jax.errors import InputError
+
+
+def main(words: Sequence[str]) -> None:
+    """Parse, call."""
+    if {"--help", "-h"} & set(words):
+        words = ["", "", "--help"]
+    if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
+        raise InputError("expected python scripts/ema.py RUN OUT [--sigma-rel S], see --help")
+    run, out, *rest = words
+    average(Path(run), Path(out), rest, __doc__)
+
+
+if __name__ == "__main__":
+    cli.main(main)
