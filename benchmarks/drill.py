@@ -135,8 +135,8 @@ def kill_once(config: Path, run: Path, cache: Path, how: signal.Signals, phase: 
 
 def aims(phase: str, line: str, made: dict, seen: int, steps: int, run: Path) -> bool:
     """Whether the line of output comes before the moment that is meant."""
-    if phase == "compile":  # a line that comes before a step is traced
-        return "resuming" in line or "latent scale" in line or seen > 2
+    if phase == "compile":  # the line that comes before a step is traced
+        return ": a step sees" in line
     if phase == "step":
         return seen >= steps
     newest = made["diffusion"] or made["first stage"]
@@ -158,18 +158,19 @@ def pause(phase: str, run: Path, rng) -> None:
 def everything(run: Path) -> dict[str, np.ndarray | str]:
     """All that a finished run holds and that does not depend on the machine."""
     found = {}
-    for place, steps in ((run / "first_stage", STAGES["first stage"]), (run, STAGES["diffusion"])):
+    for stage, steps in STAGES.items():
+        place = run / "first_stage" if stage == "first stage" else run
         folder = (place / "checkpoints" / str(steps)).absolute()
         with ocp.StandardCheckpointer() as reader:
             for item in ("params", "ema", "optimizer"):
                 leaves = jax.tree_util.tree_leaves_with_path(reader.restore(folder / item))
                 for path, x in leaves:
-                    found[f"{place.name}/{item}{jax.tree_util.keystr(path)}"] = np.asarray(x)
+                    found[f"{stage}/{item}{jax.tree_util.keystr(path)}"] = np.asarray(x)
         (data,) = (folder / "data").glob("*.json")
-        found[f"{place.name}/data"] = json.dumps(json.loads(data.read_text()))
+        found[f"{stage}/data"] = json.dumps(json.loads(data.read_text()))
         with (place / "metrics.csv").open(newline="") as file:
             rows = [{k: v for k, v in r.items() if k not in MEASURED} for r in csv.DictReader(file)]
-        found[f"{place.name}/metrics"] = json.dumps(rows)
+        found[f"{stage}/metrics"] = json.dumps(rows)
     pictures = sorted((run / "samples").iterdir())
     found |= {f"samples/{p.name}": np.asarray(Image.open(p)) for p in pictures}
     return found
