@@ -43,9 +43,8 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
     """
     there = runs.load_config(run)
     shapes, averaged = checkpoint.weight_shapes(run), frozenset(checkpoint.averaged_parts(run))
-    start = Start(run, there, shapes, averaged, partial)
     if isinstance(wanted, FirstStageExperiment) and isinstance(there, Experiment):
-        return start._replace(shapes=shapes["first_stage"], inside=True)
+        return Start(run, there, shapes["first_stage"], averaged, partial, inside=True)
     for kind, name, remedy in (
         (
             FirstStageExperiment,
@@ -59,7 +58,8 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
             raise InputError(
                 f"--init-from '{run}' is {name}: expected a run of what the config trains{remedy}"
             )
-    return start
+    own = {part: tree for part, tree in shapes.items() if part != "first_stage"}  # see `training`
+    return Start(run, there, own, averaged, partial)
 
 
 class Match(NamedTuple):

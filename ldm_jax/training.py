@@ -420,6 +420,8 @@ def _train_diffusion(
     if checkpoint.latest_step(run) is None:  # or else all of it is in the checkpoint
         if start:
             params = starting.fill(start, params)
+            if first_run == start.run:
+                print("its first stage and the scale of its latents are taken along")
         if start is None or first_run != start.run:
             given = {**params, "first_stage": first_stage}
             first_stage |= _scale(experiment, source, reading.first_stage, given, scale_key)
