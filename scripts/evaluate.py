@@ -17,6 +17,9 @@ python scripts/evaluate.py {layout,semantic,super-resolution,inpainting} RUN [--
     draws for conditions of the test split of the run's data, and prints how far pictures follow
     them: boxes found where asked, agreement with class maps, PSNR (and with --lpips vgg LPIPS)
     against bicubic, the error inside holes against the mean colour
+python scripts/evaluate.py retrieval RUN [--num 100] [--extractor mobilenet] [options]
+    draws for the neighbours, among the training images, of held-out images, and prints how much
+    nearer pictures are to these than to others
 python scripts/evaluate.py labels RUN CLASSIFIER [--num 100] [--real DATA] [options]
     draws each class in turn and asks a classifier of noised latents, which was trained on real
     images (configs/small-classifier.py), what is seen; --real says how often it is right of others
@@ -41,6 +44,7 @@ from ldm_jax.evaluate.generate import generate
 from ldm_jax.evaluate.inpainting import inpainting
 from ldm_jax.evaluate.labels import labels
 from ldm_jax.evaluate.layout import layout
+from ldm_jax.evaluate.retrieval import retrieval
 from ldm_jax.evaluate.samples import samples
 from ldm_jax.evaluate.semantic import semantic
 from ldm_jax.evaluate.super_resolution import super_resolution
@@ -52,6 +56,7 @@ TOOLS = {  # name -> what to call, and what its first words are
     "first-stage": (first_stage, "RUN DATA"),
     "labels": (labels, "RUN CLASSIFIER"),
     "layout": (layout, "RUN"),
+    "retrieval": (retrieval, "RUN"),
     "semantic": (semantic, "RUN"),
     "super-resolution": (super_resolution, "RUN"),
     "inpainting": (inpainting, "RUN"),

@@ -48,7 +48,7 @@ def nearest(rows: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
         rows: [N, d], k <= N.
         queries: [Q, d].
     """
-    rows, queries = _unit(rows), _unit(queries)
+    rows, queries = unit(rows), unit(queries)
     found = []
     for start in range(0, len(queries), ROWS):
         similarity = queries[start : start + ROWS] @ rows.T  # [q, N]
@@ -66,5 +66,6 @@ def nearest_others(rows: np.ndarray, k: int) -> np.ndarray:
     return near[others].reshape(len(rows), k)
 
 
-def _unit(rows: np.ndarray) -> np.ndarray:
+def unit(rows: np.ndarray) -> np.ndarray:
+    """Rows [N, d] at length one."""
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

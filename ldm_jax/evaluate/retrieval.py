@@ -1,0 +1,84 @@
+"""Whether pictures are like those whose neighbours a model was told."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax import cli, pictures, request, runs
+from ldm_jax.config import Retrieval
+from ldm_jax.data import neighbours, pipeline
+from ldm_jax.embeddings import embedder
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate import held_out
+from ldm_jax.extractors.names import Name
+
+
+@dataclass(frozen=True)
+class Options(held_out.Options):
+    """The settings of an evaluation; what is None is as the run's config has it."""
+
+    extractor: Name = "mobilenet"
+    """the network of the embeddings that the run was trained with"""
+    weights: str | None = None
+    """a file with its weights; looked for, and fetched, where not given"""
+
+
+def retrieval(run: str, words: Sequence[str], description: str) -> None:
+    """Draws for the neighbours of held-out images, and prints how near pictures are to those.
+
+    The neighbours are of the training images. A picture counts as found where its embedding is
+    nearer, by cosine, to that of its own held-out image than to that of another one.
+
+    Raises:
+        InputError: a model of another condition, or embeddings that are not the extractor's.
+    """
+    options = cli.override(Options(), words, "evaluate.py retrieval RUN", description)
+    described = runs.describe(Path(run))
+    condition = described.experiment.condition
+    if not isinstance(condition, Retrieval):
+        raise InputError(
+            f"run '{run}' has a condition of kind {type(condition).__name__}: expected Retrieval"
+        )
+    rows = neighbours.load(condition.embeddings, condition.dim, "condition.embeddings")
+    data = replace(described.experiment.data, split="test", batch_size=options.batch_size)
+    source, info = pipeline.open_source(data)
+    if not 2 <= options.num <= info.num_examples:
+        raise InputError(
+            f"--num is {options.num}: expected 2 to {info.num_examples}, the held-out images"
+        )
+    rows_of = embedder(options.extractor, options.weights, options.batch_size)
+    truth = [pictures.to_uint8(b["image"]) for b in pipeline.once(data, source, options.num)]
+    queries = rows_of(truth)
+    if queries.shape[1] != condition.dim:
+        raise InputError(
+            f"--extractor {options.extractor} makes embeddings of {queries.shape[1]} numbers: "
+            f"expected {condition.dim}, as the run was trained with"
+        )
+    out = Path(options.out or Path(run) / "retrieval")
+    cli.check_folder(out, "--out")
+    out.mkdir(parents=True, exist_ok=True)
+    np.save(out / "queries.npy", queries)
+    settings = {name: getattr(options, name) for name in held_out.Options.__dataclass_fields__}
+    settings |= {"neighbours": condition.embeddings, "query": str(out / "queries.npy")}
+    del settings["out"]
+    wanted = request.resolve(described, **settings)
+    trained = runs.with_weights(described)
+    drawn = request.draw(trained, wanted)
+    request.write(out, drawn, trained, wanted)
+    pairs = np.stack([np.concatenate(truth), drawn.images], axis=1)[:16]
+    pictures.save(out / "grid.png", pictures.grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
+    own, other = nearness(rows_of([drawn.images]), queries)
+    told = rows[neighbours.nearest(rows, queries, condition.neighbours)].mean(axis=1)
+    best = nearness(told, queries)
+    print(f"cosine to the held-out image: {own.mean():.3f} (to another {other.mean():.3f})")
+    print(f"the same of the mean of its neighbours: {best[0].mean():.3f} ({best[1].mean():.3f})")
+    print(f"nearer to its own than to another: {np.mean(own > other):.1%} (by chance 50.0%)")
+
+
+def nearness(rows: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Cosines of each row [N, d] to its query, and to the next one's, [N] each."""
+    rows, queries = neighbours.unit(rows), neighbours.unit(queries)
+    own = np.sum(rows * queries, axis=1)
+    return own, np.sum(rows * np.roll(queries, 1, axis=0), axis=1)
