@@ -85,16 +85,20 @@ def mesh_shape(asked: config.Mesh, name: str = "train.mesh") -> dict[str, int]:
     return shape
 
 
+def _rule(name: str, ndim: int) -> P:
+    """Which dimension stands along the axis tensor, by the first rule for such a name."""
+    rules = (spec for pattern, spec in TENSOR if re.fullmatch(pattern, name))
+    return next((spec for spec in rules if len(spec) == ndim), P(*[None] * ndim))
+
+
 def spec_of(name: str, shape: tuple[int, ...], mesh: dict[str, int]) -> P:
     """How an array of this name and shape is split: over tensor by rule, over fsdp where it can be.
 
     A dimension that an axis does not divide stays whole; fsdp takes the longest that is free.
     """
-    rules = (spec for pattern, spec in TENSOR if re.fullmatch(pattern, name))
-    spec = list(next((spec for spec in rules if len(spec) == len(shape)), [None] * len(shape)))
     axes = [
-        axis if axis and mesh[axis] > 1 and shape[i] % mesh[axis] == 0 else None
-        for i, axis in enumerate(spec)
+        axis if axis and mesh[axis] > 1 and n % mesh[axis] == 0 else None
+        for axis, n in zip(_rule(name, len(shape)), shape, strict=True)
     ]
     if mesh["fsdp"] > 1 and math.prod(shape) >= SMALL:
         free = [i for i, n in enumerate(shape) if axes[i] is None and n % mesh["fsdp"] == 0]
@@ -192,7 +196,7 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
 
 
 def held(tree: Any, sizes: dict[str, int]) -> int:
-    """Bytes of a tree that one device holds on a mesh of these sizes."""
+    """Bytes of a tree of arrays or shapes that one device holds on a mesh of these sizes."""
     total = 0
     for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True):
         parts = math.prod(sizes[axis] for axis in spec_of(name, x.shape, sizes) if axis)
@@ -200,22 +204,25 @@ def held(tree: Any, sizes: dict[str, int]) -> int:
     return total
 
 
+def _undivided(tree: Any, sizes: dict[str, int]) -> list[str]:
+    """Names and shapes of the arrays that an axis should split and does not divide."""
+    found = []
+    for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True):
+        wanted = {"tensor"} & set(_rule(name, len(x.shape)))
+        wanted |= {"fsdp"} if math.prod(x.shape) >= SMALL else set()
+        if any(sizes[axis] > 1 for axis in wanted - set(spec_of(name, x.shape, sizes))):
+            found.append(f"{name} {x.shape}")
+    return found
+
+
 def _summary(kind: str, sizes: dict[str, int], tree: Any) -> str:
-    alone = dict.fromkeys(AXES, 1)
-    all_bytes, own = held(tree, alone), held(tree, sizes)
     shape = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1) or "one device"
-    said = f"{kind} over {shape}: a device holds {own / 2**20:.1f} MiB of state"
+    said = f"{kind} over {shape}: a device holds {held(tree, sizes) / 2**20:.1f} MiB of state"
     if sizes["fsdp"] * sizes["tensor"] == 1:
         return said
-    left = [
-        f"{name} {x.shape}"
-        for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True)
-        if math.prod(x.shape) >= SMALL and not any(spec_of(name, x.shape, sizes))
-    ]
-    said += f" of {all_bytes / 2**20:.1f} MiB"
-    if left:
-        said += f"; {len(left)} arrays do not divide and stay whole, such as {left[0]}"
-    return said
+    said += f" of {held(tree, dict.fromkeys(AXES, 1)) / 2**20:.1f} MiB"
+    left = _undivided(tree, sizes)
+    return said + (f"; not divided: {len(left)} arrays, such as {left[0]}" if left else "")
 
 
 def check_pmap(kind: str, sizes: dict[str, int], name: str = "train") -> None:

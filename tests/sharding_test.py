@@ -1,11 +1,14 @@
 """Placing arrays on however many devices there are; `train/eight_devices_test.py` has eight."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
 
+from ldm_jax import checks, sharding, training
 from ldm_jax.config import Mesh, Optim, Train
 from ldm_jax.errors import InputError
 from ldm_jax.sharding import check_batch, check_devices, devices, spec_of
@@ -122,3 +125,41 @@ def test_an_optimizers_state_is_split_as_its_params_are(kind):
     ]
     assert found
     assert {tuple(spec) for spec in found} == {("fsdp", "tensor")}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({}, "tensor is 4 and model.num_heads makes 2 heads"),
+        ({"head_channels": 2}, "tensor is 4 and condition.num_heads makes 2 heads"),
+        ({"head_channels": 8}, "tensor is 4 and model.head_channels makes 1 heads"),
+    ],
+)
+def test_heads_that_tensor_does_not_divide_are_refused(changes, message):
+    experiment = tiny.experiment(train=Train(mesh=Mesh(tensor=4)))
+    first = training.inherit(experiment.first_stage, experiment.data)
+    model = replace(experiment.model, **changes)
+    with pytest.raises(InputError, match=message):
+        checks.check_diffusion(replace(experiment, first_stage=first, model=model))
+
+
+def test_a_summary_says_what_a_device_holds_and_names_what_is_not_divided():
+    shapes = {
+        "denoiser/q/kernel": jax.ShapeDtypeStruct((512, 512), jnp.float32),
+        "denoiser/k/kernel": jax.ShapeDtypeStruct((515, 513), jnp.float32),
+        "denoiser/conv_in/kernel": jax.ShapeDtypeStruct((3, 3, 4, 64), jnp.float32),  # no rule
+        "denoiser/q/bias": jax.ShapeDtypeStruct((5,), jnp.float32),  # too small for fsdp
+    }
+    sizes = {"data": 2, "fsdp": 4, "tensor": 1}
+    said = sharding._summary("jit", sizes, shapes)
+    whole, kernel, conv = 4 * 515 * 513, 512 * 512, 3 * 3 * 4 * 64
+    assert sharding.held(shapes, sizes) == whole + kernel + conv + 20
+    assert said == (
+        "jit over data 2 x fsdp 4: a device holds 1.3 MiB of state of 2.0 MiB; "
+        "not divided: 1 arrays, such as denoiser/k/kernel (515, 513)"
+    )
+    tensor = sharding._summary("jit", {"data": 1, "fsdp": 1, "tensor": 2}, shapes)
+    assert tensor.endswith("not divided: 2 arrays, such as denoiser/k/kernel (515, 513)")
+    assert sharding._summary("jit", dict.fromkeys(sizes, 1), shapes) == (
+        "jit over one device: a device holds 2.0 MiB of state"
+    )

@@ -29,9 +29,6 @@ def main(folder: str, first_stage: str, out: str) -> None:
     for kind, pictures in (("jit", 0), ("pmap", 2)):
         train = replace(experiment.train, steps=2, devices=kind, sample_every=pictures)
         training.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
-        vq = tiny.vq_experiment(folder)
-        train = replace(vq.train, steps=2, devices=kind)
-        training.train(replace(vq, train=train), Path(out) / f"vq_{kind}")
 
 
 def check_everyones() -> None:

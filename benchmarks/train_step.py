@@ -1,0 +1,260 @@
+"""A training step here and in diffusers (PyTorch, eager): the same network, data and optimizer.
+
+python benchmarks/train_step.py [--network unet-35m ...] [--rounds 15] [--torch PYTHON]
+
+PYTHON is an interpreter with torch and diffusers, which need not have JAX; without it, only our
+side is measured. Each side is a process of its own, which holds its network; they take turns, a
+step each a round, and wait while the other computes. Prints the parameters of both (the same
+number, or it is not the same network), the medians of wall time, and their ratio. A step is
+forward, backward and AdamW, float32.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+
+class UNet(NamedTuple):
+    """A denoiser with cross-attention at all but the last `plain` levels, and what it is shown."""
+
+    channels: tuple[int, ...]
+    plain: int
+    layers: int
+    heads: int
+    groups: int
+    latent: tuple[int, int, int]
+    tokens: tuple[int, int]
+    batch: int
+
+
+class Autoencoder(NamedTuple):
+    """A KL first stage, and what it is shown."""
+
+    channels: tuple[int, ...]
+    layers: int
+    z_channels: int
+    groups: int
+    attention: bool
+    side: int
+    batch: int
+
+
+NETWORKS = {
+    # the network that peers were measured with
+    "unet-35m": UNet((64, 128, 256, 256), 1, 2, 8, 32, (32, 32, 4), (77, 256), 4),
+    # those of configs/demo.py; the denoiser without the places that diffusers' cannot be told
+    "unet-demo": UNet((64, 128), 0, 1, 4, 16, (8, 8, 8), (12, 128), 8),
+    "autoencoder-demo": Autoencoder((16, 32, 64), 1, 8, 4, False, 32, 16),
+    # kl-f8 of half the width
+    "autoencoder-f8": Autoencoder((64, 128, 256, 256), 2, 4, 32, True, 128, 1),
+}
+LR = 1e-4
+
+
+def ours(network: UNet | Autoencoder):
+    """Number of parameters, and a function that makes one step."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+    import optax
+
+    from ldm_jax import build, config
+    from ldm_jax.backbones import unet
+    from ldm_jax.types import Cond
+
+    keys, rng = iter(jax.random.split(jax.random.key(0), 8)), np.random.default_rng(0)
+
+    def drawn(shapes):  # an initialiser would take long to compile
+        return jax.tree.map(
+            lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)), shapes
+        )
+
+    mults = tuple(width // network.channels[0] for width in network.channels)
+    if isinstance(network, UNet):
+        settings = config.UNet(
+            channels=network.channels[0],
+            channel_mults=mults,
+            num_res_blocks=network.layers,
+            attention_factors=tuple(2**i for i in range(len(mults) - network.plain)),
+            num_heads=network.heads,
+            norm_groups=network.groups,
+        )
+        model = unet.UNet(settings, network.latent[-1])
+        z = jax.random.normal(next(keys), (network.batch, *network.latent))
+        noise = jax.random.normal(next(keys), z.shape)
+        told = Cond(tokens=jax.random.normal(next(keys), (network.batch, *network.tokens)))
+        steps = jnp.arange(network.batch) * 100
+        params = drawn(jax.eval_shape(model.init, next(keys), z, steps, told)["params"])
+        data = (z, noise, steps, told)
+
+        def loss(params, z, noise, steps, told):
+            return jnp.mean(jnp.square(model.apply({"params": params}, z, steps, told) - noise))
+
+    else:
+        settings = config.KLAutoencoder(
+            channels=network.channels[0],
+            channel_mults=mults,
+            num_res_blocks=network.layers,
+            mid_attention=network.attention,
+            z_channels=network.z_channels,
+            norm_groups=network.groups,
+        )
+        stage = build.build_first_stage(settings)
+        images = jax.random.normal(next(keys), (network.batch, network.side, network.side, 3))
+        params = drawn(jax.eval_shape(stage.init, next(keys)))
+        params = {name: params[name] for name in stage.parts}
+        data = (images, jax.random.split(next(keys), network.batch))
+
+        def loss(params, images, keys):
+            made = stage.reconstruct(params, images, keys)
+            error = jnp.mean(jnp.square(made.image - images))
+            return error + 1e-6 * jnp.mean(made.terms["kl"])
+
+    adamw = optax.adamw(LR)
+
+    def update(state):
+        params, moments = state
+        gradients = jax.grad(loss)(params, *data)
+        changes, moments = adamw.update(gradients, moments, params)
+        return optax.apply_updates(params, changes), moments
+
+    count = sum(x.size for x in jax.tree.leaves(params))
+    compiled = jax.jit(update, donate_argnums=0)
+    state = [(params, adamw.init(params))]
+
+    def step():
+        state[0] = jax.block_until_ready(compiled(state[0]))
+
+    return count, step
+
+
+def theirs(network: UNet | Autoencoder):
+    """The same in diffusers."""
+    import diffusers
+    import torch
+
+    levels = len(network.channels)
+    torch.manual_seed(0)
+    if isinstance(network, UNet):
+        crossing = levels - network.plain
+        model = diffusers.UNet2DConditionModel(
+            sample_size=network.latent[0],
+            in_channels=network.latent[-1],
+            out_channels=network.latent[-1],
+            block_out_channels=network.channels,
+            down_block_types=("CrossAttnDownBlock2D",) * crossing
+            + ("DownBlock2D",) * network.plain,
+            up_block_types=("UpBlock2D",) * network.plain + ("CrossAttnUpBlock2D",) * crossing,
+            layers_per_block=network.layers,
+            attention_head_dim=network.heads,  # which is their number
+            norm_num_groups=network.groups,
+            cross_attention_dim=network.tokens[1],
+        )
+        h, w, c = network.latent
+        z, noise = torch.randn(2, network.batch, c, h, w)
+        told, steps = torch.randn(network.batch, *network.tokens), torch.arange(network.batch) * 100
+
+        def loss():
+            return torch.mean((model(z, steps, told).sample - noise) ** 2)
+
+    else:
+        model = diffusers.AutoencoderKL(
+            block_out_channels=network.channels,
+            down_block_types=("DownEncoderBlock2D",) * levels,
+            up_block_types=("UpDecoderBlock2D",) * levels,
+            layers_per_block=network.layers,
+            latent_channels=network.z_channels,
+            norm_num_groups=network.groups,
+            mid_block_add_attention=network.attention,
+        )
+        images = torch.randn(network.batch, 3, network.side, network.side)
+
+        def loss():
+            latents = model.encode(images).latent_dist
+            error = torch.mean((model.decode(latents.sample()).sample - images) ** 2)
+            return error + 1e-6 * torch.mean(latents.kl())
+
+    model.train()
+    adamw = torch.optim.AdamW(model.parameters(), LR)
+
+    def step():
+        adamw.zero_grad(set_to_none=True)
+        loss().backward()
+        adamw.step()
+
+    return sum(x.numel() for x in model.parameters()), step
+
+
+def serve(side: str, name: str) -> None:
+    """Makes a step for each line that is read, and answers how long it took."""
+    count, step = {"ours": ours, "diffusers": theirs}[side](NETWORKS[name])
+    start = time.perf_counter()
+    for _ in range(2):  # the first compiles
+        step()
+    print(json.dumps([count, time.perf_counter() - start]), flush=True)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        step()
+        print(json.dumps(time.perf_counter() - start), flush=True)
+
+
+class Side:
+    """A process that serves."""
+
+    def __init__(self, python: str, side: str, name: str):
+        words = [python, __file__, "--serve", side, "--network", name]
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen(words, **pipes)
+        self.count, self.first = self._answer()
+
+    def step(self) -> float:
+        """Seconds of one step."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return self._answer()
+
+    def _answer(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.process.args[0]} failed with status {self.process.wait()}")
+        return json.loads(line)
+
+
+def main() -> None:
+    """Measures each network."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--torch", metavar="PYTHON", help="with torch and diffusers")
+    parser.add_argument("--serve", choices=("ours", "diffusers"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.serve:
+        serve(given.serve, given.network[0])
+        return
+    for name in given.network:
+        sides = {"ours": Side(sys.executable, "ours", name)}
+        if given.torch:
+            sides["diffusers"] = Side(given.torch, "diffusers", name)
+        taken = {of: [] for of in sides}
+        for _ in range(given.rounds):
+            for of, side in sides.items():
+                taken[of].append(side.step())
+        medians = {of: statistics.median(times) for of, times in taken.items()}
+        for of, side in sides.items():
+            low, high = min(taken[of]), max(taken[of])
+            print(
+                f"{name} {of}: {side.count} parameters, {1e3 * medians[of]:.1f} ms "
+                f"({1e3 * low:.1f} to {1e3 * high:.1f}), first two steps {side.first:.1f} s"
+            )
+            side.process.stdin.close()
+            side.process.wait()
+        if given.torch:
+            print(f"{name} ratio {medians['ours'] / medians['diffusers']:.3f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
