@@ -30,6 +30,9 @@ python scripts/evaluate.py samples A B [--num N] [--extractor mobilenet] [option
     also be a run, of which samples are then drawn
 python scripts/evaluate.py generate RUN [--num 50000] [--out DIR] [sampling options]
     draws samples into shards; the same command again goes on where it stopped
+python scripts/evaluate.py sweep RUN B [--steps 10 25 50] [--guidance 1 2 3] [--samplers ...]
+    the distance to B over steps, guidance, eta and samplers, with intervals over seeds, as a table
+    and a plot; finished cells are not measured again
 """
 
 from collections.abc import Sequence
@@ -48,6 +51,7 @@ from ldm_jax.evaluate.retrieval import retrieval
 from ldm_jax.evaluate.samples import samples
 from ldm_jax.evaluate.semantic import semantic
 from ldm_jax.evaluate.super_resolution import super_resolution
+from ldm_jax.evaluate.sweep import sweep
 
 TOOLS = {  # name -> what to call, and what its first words are
     "captions": (captions, "RUN"),
@@ -62,6 +66,7 @@ TOOLS = {  # name -> what to call, and what its first words are
     "inpainting": (inpainting, "RUN"),
     "samples": (samples, "A B"),
     "generate": (generate, "RUN"),
+    "sweep": (sweep, "RUN B"),
 }
 
 

@@ -66,7 +66,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
         InputError: what the model cannot be asked for, or a folder with samples of another request.
     """
     described = runs.describe(Path(run))
-    wanted, labels = _wanted(described, num, options)
+    wanted, labels = wanted_samples(described, num, options)
     cli.check_folder(out, "--out")
     each = max(1, options.shard_size // wanted.batch_size) * wanted.batch_size
     asked = json.loads(json.dumps({"run": run, "checkpoint": described.step, **asdict(wanted)}))
@@ -82,8 +82,8 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     return said
 
 
-def _wanted(described: runs.Trained, num: int, options: Generation) -> tuple[Request, str]:
-    """The request for all samples, and how a report names their conditions."""
+def wanted_samples(described: runs.Trained, num: int, options: Generation) -> tuple[Request, str]:
+    """The request for so many samples, and how a report names their conditions."""
     condition, data = described.experiment.condition, described.experiment.data
     names = ("seed", "steps", "sampler", "grid", "guidance", "eta", "from_data")
     settings = {name: getattr(options, name) for name in names}

@@ -91,19 +91,19 @@ def samples(a: str, b: str, words: Sequence[str], description: str) -> None:
     is_run = (Path(a) / "config.py").exists()
     found = None if is_run else open_set(a)
     weights = load_extractor(network, asked.weights)
-    _check_statistics(reference, network, weights)
+    check_statistics(reference, network, weights)
     if is_run:
         draw_shards(a, out / "generated", asked.num or 50_000, options.generation)
         found = open_set(str(out / "generated"))
-    _check_statistics(found, network, weights)
+    check_statistics(found, network, weights)
     num, num_reference = (
-        _count(asked.num, found, "--num"),
-        _count(asked.num_reference, reference, "--num-reference"),
+        count_of(asked.num, found, "--num"),
+        count_of(asked.num_reference, reference, "--num-reference"),
     )
     names = (network.main, *WANTED.get(network.name, ()))
     extract = make_extract(network, weights.params, names, asked.batch_size)
-    ours = _look(found, num, extract, network.main, asked.batch_size)
-    theirs = _look(reference, num_reference, extract, network.main, asked.batch_size)
+    ours = look(found, num, extract, network.main, asked.batch_size)
+    theirs = look(reference, num_reference, extract, network.main, asked.batch_size)
     metrics = measure(network, ours, theirs, asked.neighbours)
     context = {}
     if theirs.features is not None and num:
@@ -153,7 +153,7 @@ def samples(a: str, b: str, words: Sequence[str], description: str) -> None:
 # What is asked for
 
 
-def _count(asked: int | None, found: Images | Statistics, flag: str) -> int | None:
+def count_of(asked: int | None, found: Images | Statistics, flag: str) -> int | None:
     """How many images are looked at; None where there are statistics alone."""
     if isinstance(found, Statistics):
         if asked is not None:
@@ -167,7 +167,7 @@ def _count(asked: int | None, found: Images | Statistics, flag: str) -> int | No
     return count
 
 
-def _check_statistics(found: Images | Statistics, network: Extractor, weights: Weights) -> None:
+def check_statistics(found: Images | Statistics, network: Extractor, weights: Weights) -> None:
     """Raises InputError for statistics of other features than the extractor's."""
     if isinstance(found, Images):
         return
@@ -212,7 +212,8 @@ class Seen(NamedTuple):
     moments: dict[str, Moments]
 
 
-def _look(found: Images | Statistics, num: int | None, extract, main: str, size: int) -> Seen:
+def look(found: Images | Statistics, num: int | None, extract, main: str, size: int) -> Seen:
+    """What the extractor sees of `num` images of a set, `size` at a time."""
     if isinstance(found, Statistics):
         return Seen(None, None, found.moments)
     return gather(extract(found.batches(num, size), num), main)

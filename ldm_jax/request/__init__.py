@@ -13,7 +13,7 @@ written.py    the pictures in a folder, with a report
 """
 
 from ldm_jax.request.checked import check_count, resolve
-from ldm_jax.request.drawing import draw, draw_in_turn
+from ldm_jax.request.drawing import compiled, draw, draw_in_turn
 from ldm_jax.request.given import load_latents
 from ldm_jax.request.wanted import Drawn, Request
 from ldm_jax.request.written import report, write
@@ -22,6 +22,7 @@ __all__ = [
     "Drawn",
     "Request",
     "check_count",
+    "compiled",
     "draw",
     "draw_in_turn",
     "load_latents",

@@ -91,13 +91,25 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
     return Drawn(images, given["noise"] if request.invert else None)
 
 
-def draw_in_turn(trained: runs.Trained, request: Request, start: int = 0) -> Iterator[np.ndarray]:
+def draw_in_turn(
+    trained: runs.Trained,
+    request: Request,
+    start: int = 0,
+    generate: Callable[..., Array] | None = None,
+) -> Iterator[np.ndarray]:
     """The same batch by batch from picture `start` on, uint8 [batch_size or less, H, W, 3].
 
     Args:
         start: a multiple of the request's batch size.
+        generate: what `compiled` made for a request that differs in numbers alone.
     """
-    yield from _walk(trained, request, *_prepared(trained, request), start)
+    yield from _walk(trained, request, *_prepared(trained, request, generate), start)
+
+
+def compiled(trained: runs.Trained, request: Request) -> Callable[..., Array]:
+    """What draws the batches of a plain request, of one sampler at any steps, guidance and eta."""
+    size = image_size(trained, request.size)
+    return make_generate(trained.model, _sampler(request), size, schedule=request.guidance_schedule)
 
 
 def _walk(
@@ -114,7 +126,7 @@ def _walk(
 
 
 def _prepared(
-    trained: runs.Trained, request: Request
+    trained: runs.Trained, request: Request, generate: Callable[..., Array] | None = None
 ) -> tuple[Callable[[Batch, np.ndarray], Array], Batch]:
     """What draws one batch of given seeds, and what it is given of every picture, [num, ...]."""
     model, size = trained.model, image_size(trained, request.size)
@@ -130,7 +142,7 @@ def _prepared(
     if request.patch:
         model = patchwise(model, request.patch)
     sampler, options = _sampler(request), sampling.arguments(request)
-    generate = make_generate(model, sampler, size, judge, request.guidance_schedule)
+    generate = generate or make_generate(model, sampler, size, judge, request.guidance_schedule)
     times = times_of(request, trained)
     T = model.process.T
     times = pad(times, T * math.ceil((len(times) - 1) / T))

@@ -1,0 +1,249 @@
+"""Distances over steps, guidance, eta and samplers, with confidence intervals over seeds."""
+
+import csv
+import itertools
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ldm_jax import cli, pictures, request, runs, sampling
+from ldm_jax.config import SamplerName
+from ldm_jax.convert.extractors import load_extractor
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.chart import chart
+from ldm_jax.evaluate.generate import Generation, wanted_samples
+from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
+from ldm_jax.evaluate.sets import open_set
+from ldm_jax.extractors.names import Name, Resize, extractor
+from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.pipelines.extract import make_extract
+from ldm_jax.sharding import check_batch
+
+# Student's t for a two-sided interval of 95 %, by degrees of freedom; beyond them nearly normal
+T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+NORMAL95 = 1.96
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of `sweep`; what is () is as the run's config has it."""
+
+    out: str | None = None
+    """folder to write to; RUN/sweep where not given. Finished cells in it are not drawn again"""
+    steps: tuple[int, ...] = (10, 25, 50)
+    guidance: tuple[float, ...] = ()
+    eta: tuple[float, ...] = ()
+    """of samplers that take it"""
+    samplers: tuple[SamplerName, ...] = ()
+    seeds: int = 3
+    """sets of samples a cell, of seeds that have nothing in common"""
+    num: int = 1000
+    """samples a set"""
+    num_reference: int | None = None
+    extractor: Name = "inception"
+    weights: str | None = None
+    resize: Resize | None = None
+    batch_size: int = 32
+    """images that the network sees at once"""
+    draw_batch: int = 16
+    """pictures that are drawn at once"""
+
+
+class Cell(NamedTuple):
+    """One set of samples."""
+
+    sampler: str
+    steps: int
+    guidance: float
+    eta: float | None
+    seed: int
+
+    def file(self) -> str:
+        """The name of its result."""
+        eta = "" if self.eta is None else f"-eta{self.eta:g}"
+        return f"{self.sampler}-{self.steps}-guidance{self.guidance:g}{eta}-seed{self.seed}.json"
+
+
+def sweep(run: str, b: str, words: Sequence[str], description: str) -> None:
+    """Measures each cell that is not there yet; writes OUT/sweep.csv, sweep.md and sweep.png."""
+    options = cli.override(Options(), words, "evaluate.py sweep RUN B", description)
+    check_batch(options.batch_size, "--batch-size")
+    described = runs.describe(Path(run))
+    cells = plan(described.experiment.sampling, options)
+    plain = Generation(draw_batch=options.draw_batch)
+    requests = {cell: _request(described, options, plain, cell) for cell in cells}
+    network = extractor(options.extractor, options.resize)
+    reference = open_set(b)
+    num_reference = count_of(options.num_reference, reference, "--num-reference")
+    weights = load_extractor(network, options.weights)
+    check_statistics(reference, network, weights)
+    out = Path(options.out or Path(run) / "sweep")
+    cli.check_folder(out, "--out")
+    said = {
+        "run": run,
+        "checkpoint": described.step,
+        "reference": b,
+        "num": options.num,
+        "num_reference": num_reference,
+        "extractor": network.title,
+        "resize": network.resize,
+        "sha256": weights.sha256,
+    }
+    _check_same(out, said)
+    missing = [cell for cell in cells if not (out / "cells" / cell.file()).exists()]
+    if missing:
+        trained = runs.with_weights(described)
+        extract = make_extract(network, weights.params, (network.main,), options.batch_size)
+        real = look(reference, num_reference, extract, network.main, options.batch_size)
+        for _, group in itertools.groupby(missing, lambda cell: cell.sampler):
+            group = list(group)
+            generate = request.compiled(trained, requests[group[0]])
+            for cell in group:
+                drawn = request.draw_in_turn(trained, requests[cell], generate=generate)
+                parts = extract(_as_large(drawn, options.batch_size), options.num)
+                found = gather(parts, network.main)
+                distance = frechet_distance(found.moments["pool"], real.moments["pool"])
+                _write(out / "cells" / cell.file(), {**cell._asdict(), "distance": distance})
+                print(f"{cell.file().removesuffix('.json')}: {distance:.4g}", flush=True)
+    rows = summary([json.loads((out / "cells" / cell.file()).read_text()) for cell in cells])
+    _report(out, rows, network.distance, said)
+    print(f"table: {out / 'sweep.md'}, plot: {out / 'sweep.png'}")
+
+
+def plan(own: Any, options: Options) -> list[Cell]:
+    """All cells, those of one sampler together.
+
+    Raises:
+        InputError: a number that makes no set, or eta of no sampler that takes it.
+    """
+    for name in ("seeds", "num"):
+        value, least = getattr(options, name), {"seeds": 1, "num": 2}[name]
+        if value < least:
+            raise InputError(f"--{name} is {value}: expected at least {least}")
+    samplers = options.samplers or (own.sampler,)
+    takers = sampling.takers_of("eta")
+    if options.eta and not set(samplers) & set(takers):
+        raise InputError(
+            f"--eta given to {', '.join(samplers)}: leave it out, it is of {', '.join(takers)}"
+        )
+    cells = []
+    for sampler in samplers:
+        takes = sampler in takers
+        etas = (options.eta or (own.eta if sampler == own.sampler else None,)) if takes else (None,)
+        for steps, guidance, eta in itertools.product(
+            options.steps, options.guidance or (own.guidance,), etas
+        ):
+            cells += [
+                Cell(sampler, steps, guidance, eta, seed * options.num)
+                for seed in range(options.seeds)
+            ]
+    return cells
+
+
+def _request(
+    described: runs.Trained, options: Options, plain: Generation, cell: Cell
+) -> request.Request:
+    asked = replace(
+        plain,
+        seed=cell.seed,
+        steps=cell.steps,
+        sampler=cell.sampler,
+        guidance=cell.guidance,
+        eta=cell.eta,
+    )
+    return wanted_samples(described, options.num, asked)[0]
+
+
+def _as_large(drawn, size: int):
+    """Batches of any size, none larger than `size`."""
+    for images in drawn:
+        for start in range(0, len(images), size):
+            yield images[start : start + size]
+
+
+def _check_same(out: Path, said: dict[str, Any]) -> None:
+    """Notes what is measured into a folder; raises InputError where something else is there."""
+    note = out / "measured.json"
+    if note.exists():
+        found = json.loads(note.read_text())
+        apart = [name for name in said if found.get(name) != said[name]]
+        if apart:
+            name = apart[0]
+            raise InputError(
+                f"'{out}' has cells of another sweep ({name} {found.get(name)}, now {said[name]}): "
+                "choose another --out, or remove it"
+            )
+    _write(note, said)
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}")
+    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.replace(path)
+
+
+# What comes of it
+
+
+def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A row a cell: its mean over seeds, with half of the 95 % interval (None for one seed)."""
+    names = ("sampler", "steps", "guidance", "eta")
+    groups: dict[tuple, list[float]] = {}
+    for each in found:
+        groups.setdefault(tuple(each[name] for name in names), []).append(each["distance"])
+    return [
+        {
+            **dict(zip(names, key, strict=True)),
+            "seeds": len(values),
+            "mean": float(np.mean(values)),
+            "interval": interval(values),
+        }
+        for key, values in groups.items()
+    ]
+
+
+def interval(values: Sequence[float]) -> float | None:
+    """t s / sqrt(n), half of the interval that holds the mean of all seeds 19 times in 20."""
+    n = len(values)
+    if n < 2:
+        return None
+    t = T95[n - 2] if n - 2 < len(T95) else NORMAL95
+    return float(t * np.std(values, ddof=1) / math.sqrt(n))
+
+
+def _report(out: Path, rows: list[dict[str, Any]], distance: str, said: dict[str, Any]) -> None:
+    with (out / "sweep.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    lines = [
+        f"# {distance} of {said['run']}",
+        "",
+        f"| sampler | steps | guidance | eta | {distance} |",
+    ]
+    lines.append("|---|---|---|---|---|")
+    curves: dict[str, list[tuple[float, float, float]]] = {}
+    for row in rows:
+        eta = "" if row["eta"] is None else f"{row['eta']:g}"
+        half = "" if row["interval"] is None else f" +- {row['interval']:.2g}"
+        lines.append(
+            f"| {row['sampler']} | {row['steps']} | {row['guidance']:g} | {eta} | "
+            f"{row['mean']:.5g}{half} |"
+        )
+        name = f"{row['sampler']}, guidance {row['guidance']:g}" + (f", eta {eta}" if eta else "")
+        point = (row["steps"], row["mean"], row["interval"] or 0.0)
+        curves.setdefault(name, []).append(point)
+    lines += [
+        "",
+        f"Mean and 95 % interval over {rows[0]['seeds']} sets of {said['num']} samples.",
+        "",
+    ]
+    lines += [f"- {name}: {value}" for name, value in said.items()]
+    (out / "sweep.md").write_text("\n".join(lines) + "\n")
+    pictures.save(out / "sweep.png", chart(curves, "steps", distance))
