@@ -3,15 +3,21 @@
 A checkpoint is complete or absent: Orbax writes beside it and renames. The parts are items of
 their own ("params", "ema", "optimizer", "data", and "power" where such averages are kept), so that
 sampling reads only the weights. Whoever reads takes the newest that can be read, and names on
-standard error those that cannot.
+standard error those that cannot. The arrays in Orbax's files have no digest of their own, so
+RUN/digests/STEP.json has those of the files, by which one that was changed is known.
 """
 
 import contextlib
+import json
 import mmap
 import sys
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import grain
 import jax
@@ -26,8 +32,19 @@ ITEMS = ("params", "ema", "optimizer", "power")
 HIGHER = ("psnr", "accuracy")  # metrics of which more is better; of all others, less
 
 
+class Saves(NamedTuple):
+    """What checkpoints are saved with.
+
+    digesting: threads that wait for a checkpoint to be whole, and write its digests
+    """
+
+    run: Path
+    orbax: ocp.CheckpointManager
+    digesting: list[threading.Thread]
+
+
 @contextlib.contextmanager
-def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[ocp.CheckpointManager]:
+def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves]:
     """The checkpoints of a run, in RUN/checkpoints, to be written beside other work.
 
     Creates the folder only when it saves, and removes what a killed run left half-written.
@@ -58,14 +75,25 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[ocp.C
     folder = (run / "checkpoints").absolute()
     with _saving(run):
         checkpoints = ocp.CheckpointManager(folder, options=options)
+    saves = Saves(run, checkpoints, [])
     try:
-        yield checkpoints
+        yield saves
     except BaseException:
         with contextlib.suppress(Exception):  # what ended the run is told, not what followed
             checkpoints.close()
         raise
-    with _saving(run):
-        checkpoints.close()
+    else:
+        with _saving(run):
+            checkpoints.close()
+    finally:
+        for thread in saves.digesting:
+            thread.join()
+        if jax.process_index() == 0:
+            gone = {file.stem for file in (run / "digests").glob("*.json")} - set(
+                map(str, steps(run))
+            )
+            for step in gone:
+                _forget_digest(run, int(step))
 
 
 @contextlib.contextmanager
@@ -97,7 +125,7 @@ def latest_step(run: Path) -> int | None:
 
 
 def save(
-    checkpoints: ocp.CheckpointManager,
+    saves: Saves,
     state: TrainState,
     data: Any,
     metrics: Mapping[str, float] | None = None,
@@ -110,9 +138,12 @@ def save(
     Raises:
         StoppedError: it cannot be saved, or the one before could not be.
     """
-    with _saving(Path(checkpoints.directory).parent):
-        checkpoints.save(
-            int(state.step),
+    step = int(state.step)
+    if jax.process_index() == 0:
+        _forget_digest(saves.run, step)  # of one that was there before
+    with _saving(saves.run):
+        saves.orbax.save(
+            step,
             args=ocp.args.Composite(
                 **{name: ocp.args.StandardSave(tree) for name, tree in parts(state).items()},
                 data=grain.checkpoint.CheckpointSave(data),
@@ -120,18 +151,78 @@ def save(
             metrics=dict(metrics) if metrics else None,
             force=True,
         )
+    if jax.process_index() == 0:
+        thread = threading.Thread(target=_digest, args=(saves, step), name="digest")
+        thread.start()
+        saves.digesting[:] = [*(t for t in saves.digesting if t.is_alive()), thread]
 
 
-def check_saved(checkpoints: ocp.CheckpointManager, wait: bool = False) -> None:
+def check_saved(saves: Saves, wait: bool = False) -> None:
     """Raises StoppedError where a save that was started has failed.
 
     Args:
         wait: until it is done; or else what is not yet done is not looked at.
     """
-    with _saving(Path(checkpoints.directory).parent):
+    with _saving(saves.run):
         if wait:
-            checkpoints.wait_until_finished()
-        checkpoints.check_for_errors()
+            saves.orbax.wait_until_finished()
+        saves.orbax.check_for_errors()
+
+
+def _digest(saves: Saves, step: int) -> None:
+    """Writes the digests of a checkpoint once it is whole.
+
+    Where it cannot be done there is no digest, and the checkpoint is as good as before.
+    """
+    folder = saves.run / "checkpoints" / str(step)
+    while not folder.exists() and saves.orbax.is_saving_in_progress():
+        time.sleep(0.02)
+    with contextlib.suppress(OSError):
+        found = {str(file.relative_to(folder)): crc for file, crc in _crcs(_files(folder, ITEMS))}
+        place = saves.run / "digests"
+        place.mkdir(exist_ok=True)
+        if found:
+            unfinished = place / f".{step}.json"
+            unfinished.write_text(json.dumps(found))
+            unfinished.replace(place / f"{step}.json")
+
+
+def _forget_digest(run: Path, step: int) -> None:
+    (run / "digests" / f"{step}.json").unlink(missing_ok=True)
+
+
+def _files(folder: Path, items: Iterable[str]) -> list[Path]:
+    """The files of some items of a checkpoint."""
+    found = (file for item in items for file in (folder / item).rglob("*") if file.is_file())
+    return sorted(found)
+
+
+def _crcs(files: list[Path]) -> Iterator[tuple[Path, int]]:
+    """CRC-32 of each file, read piece by piece, several at once."""
+
+    def crc(file: Path) -> int:
+        found = 0
+        with file.open("rb") as opened:
+            while piece := opened.read(2**22):
+                found = zlib.crc32(piece, found)
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        yield from zip(files, pool.map(crc, files), strict=True)
+
+
+def _check_digests(run: Path, step: int, items: Iterable[str]) -> None:
+    """Raises ValueError where files of these items are not as they were written."""
+    place = run / "digests" / f"{step}.json"
+    if not place.exists():
+        return
+    folder = run / "checkpoints" / str(step)
+    written = json.loads(place.read_text())
+    expected = {name: crc for name, crc in written.items() if name.split("/")[0] in items}
+    found = {str(file.relative_to(folder)): crc for file, crc in _crcs(_files(folder, items))}
+    wrong = sorted(name for name in expected if found.get(name) != expected[name])
+    if wrong:
+        raise ValueError(f"{len(wrong)} of its files are not as written, such as {wrong[0]}")
 
 
 def set_aside(run: Path, after: int) -> None:
@@ -143,6 +234,7 @@ def set_aside(run: Path, after: int) -> None:
             while place.exists():
                 place = place.with_name(f"{place.name}+")
             (run / "checkpoints" / str(step)).rename(place)
+            _forget_digest(run, step)
             print(f"checkpoint {step} is now '{place}'", file=sys.stderr)
 
 
@@ -202,6 +294,7 @@ def read_part(run: Path, item: str, part: str) -> Params:
     """One part of "params" or "ema" in the newest checkpoint, as numpy arrays."""
 
     def read(checkpoints, step):
+        _check_digests(run, step, [item])
         there = {part: _metadata(checkpoints, step)[item][part]}
         wanted = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), there)
         target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there)
@@ -229,6 +322,7 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
 
     def read(checkpoints, step):
         _check_shapes(run, step, checkpoints, parts(target), whole=True)
+        _check_digests(run, step, ITEMS)
         place = grain.checkpoint.CheckpointRestore(data)
         return checkpoints.restore(step, args=ocp.args.Composite(**items, data=place))
 
@@ -260,6 +354,7 @@ def restore_weights(run: Path, target: Params, exact: bool = True) -> Params:
             )
             for name, tree in items.items()
         }
+        _check_digests(run, step, items)
         found = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
         return {part: weights for name in items for part, weights in found[name].items()}
 

@@ -151,6 +151,24 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used_and_both_are_named(tmp_p
     assert checkpoint.steps(tmp_path) == [6, 3]
 
 
+@pytest.mark.parametrize("item", ["params", "ema", "optimizer"])
+def test_a_bit_that_was_changed_is_damage(tmp_path, capsys, item):
+    """Orbax has no digest of arrays: it would give other numbers."""
+    write(tmp_path, [3, 6])
+    files = (tmp_path / "checkpoints" / "6" / item).rglob("ocdbt.process_*/d/*")
+    file = max(files, key=lambda file: file.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    tiny.assert_same(checkpoint.restore(tmp_path, target(make(1)), stream()), make(3))
+    assert "1 of its files are not as written" in capsys.readouterr().err
+
+
+def test_digests_go_with_their_checkpoints(tmp_path):
+    write(tmp_path, [1, 2, 9, 10], keep=2)
+    assert sorted(file.name for file in (tmp_path / "digests").iterdir()) == ["10.json", "9.json"]
+
+
 @pytest.mark.parametrize(("metric", "best"), [("loss", 2), ("psnr", 3)])
 def test_the_best_checkpoint_is_kept_beside_the_newest(tmp_path, metric, best):
     values = {1: 0.5, 2: 0.1, 3: 0.9, 4: 0.4, 5: 0.3}
