@@ -1,9 +1,12 @@
 """Several hosts that are one run: the same program is started on each, and here they meet."""
 
+import contextlib
 import os
 import sys
+from collections.abc import Iterator
 
 import jax
+from jax.experimental import multihost_utils
 
 from ldm_jax.errors import InputError
 
@@ -58,6 +61,21 @@ def _number(name: str, value: str | int | None) -> int | None:
     if value is not None and not str(value).isdecimal():
         raise InputError(f"{name} is '{value}': expected a whole number")
     return None if value is None else int(value)
+
+
+@contextlib.contextmanager
+def first_before_others() -> Iterator[None]:
+    """What is done in here, the first process has done before the others begin.
+
+    For what prepares files that all of them share. Whatever stops the first stops no other.
+    """
+    if jax.process_count() > 1 and not is_first():
+        multihost_utils.sync_global_devices("the first is done")
+    try:
+        yield
+    finally:
+        if jax.process_count() > 1 and is_first():
+            multihost_utils.sync_global_devices("the first is done")
 
 
 def is_first() -> bool:

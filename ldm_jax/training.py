@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, cli, pictures, runs, sampling, starting
+from ldm_jax import build, checkpoint, checks, cli, hosts, pictures, runs, sampling, starting
 from ldm_jax.autoencoders.latents import factor, remembered, scaled
 from ldm_jax.caching import digest
 from ldm_jax.conditioning import clip_tokenizer
@@ -115,7 +115,7 @@ def train(
     first_source = None if first.run else _prepare_first_stage(first, first_run, "first_stage.")
     check_devices(experiment.train, "train")
     check_batch(experiment.data.batch_size, "data.batch_size", experiment.train)
-    source = Source(*pipeline.open_source(experiment.data))
+    source = _open(experiment.data)
     experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
     source = source._replace(derive=build.build_derive(experiment.condition))
     tokenizer = _tokenizer(experiment, run, source, start)
@@ -155,7 +155,7 @@ def _prepare_first_stage(
     checks.check_first_stage(experiment, prefix)
     check_devices(experiment.train, f"{prefix}train")
     check_batch(experiment.data.batch_size, f"{prefix}data.batch_size", experiment.train)
-    source = Source(*pipeline.open_source(experiment.data))
+    source = _open(experiment.data)
     if isinstance(source.records, latents.Source):
         raise InputError(
             f"{prefix}data.path '{experiment.data.path}' holds latents: expected the images "
@@ -171,7 +171,8 @@ def _prepare_first_stage(
         objective = _stage_objective(experiment, first_stage)
         _check_architecture(run, params, experiment, objective)
     elif experiment.loss.perceptual_weight:
-        weights = load_lpips(experiment.loss.perceptual, experiment.loss.perceptual_weights)
+        with hosts.first_before_others():
+            weights = load_lpips(experiment.loss.perceptual, experiment.loss.perceptual_weights)
         source = source._replace(perceptual=weights)
     _look(experiment.data, source)
     return source
@@ -245,6 +246,11 @@ def _plan_first_stage(experiment: FirstStageExperiment, source: Source) -> None:
         lambda: init_first_stage(first_stage, experiment.loss, jax.random.key(0))
     )
     _plan("first stage", experiment, objective, params, next(_data(experiment.data, source, 0)))
+
+
+def _open(data: Data) -> Source:
+    with hosts.first_before_others():
+        return Source(*pipeline.open_source(data))
 
 
 def _look(
@@ -574,7 +580,7 @@ def _train_classifier(
     check_devices(experiment.train, "train")
     check_batch(data.batch_size, "data.batch_size", experiment.train)
     checks.check_classifier(experiment)
-    source = Source(*pipeline.open_source(data))
+    source = _open(data)
     if isinstance(source.records, latents.Source):
         raise InputError(f"data.path '{data.path}' holds latents: expected images")
     if not source.info.class_names:
