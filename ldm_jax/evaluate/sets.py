@@ -18,13 +18,13 @@ from PIL import Image
 
 from ldm_jax import pictures, runs
 from ldm_jax.config import FirstStageExperiment
-from ldm_jax.data import pipeline
+from ldm_jax.data import pipeline, transforms
 from ldm_jax.data.folder import EXTENSIONS
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import holds_statistics, read_statistics
 
-LOSSY = {"JPEG", "WEBP"}
+LOOKED_AT = 50  # images of a data set whose format a report names
 SHARDS = "shard-*.npz"
 
 
@@ -62,6 +62,11 @@ def open_set(name: str) -> Images | Statistics:
     if name.startswith("data:"):
         return _of_run(name)
     path = Path(name).expanduser()
+    if (path / "config.py").exists():
+        raise InputError(
+            f"'{name}' is a run: expected data:{name} for what it was trained on, or the run as the "
+            "first of the two sets, to draw samples of it"
+        )
     if path.is_dir():
         shards = sorted(path.glob(SHARDS))
         return _of_arrays(name, shards, path / "report.json") if shards else _of_folder(name, path)
@@ -292,11 +297,12 @@ def _of_run(name: str) -> Images:
             yield pictures.to_uint8(batch["image"])
 
     stage = isinstance(described.experiment, FirstStageExperiment)
+    some = [source[i]["image"] for i in spread(len(source), min(len(source), LOOKED_AT))]
     said = {
         "kind": "data",
         "data": data.path,
         "split": data.split,
-        "format": "as decoded",
+        "format": ", ".join(sorted({transforms.open_image(image).format for image in some})),
         "preparation": f"shorter side to {data.image_size} pixels by Lanczos, cropped in the "
         f"middle, not mirrored; as run '{run or rest}' was trained"
         + (" (a first stage)" if stage else ""),

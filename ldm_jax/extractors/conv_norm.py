@@ -45,6 +45,15 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: list[int], groups: 
     rows, columns = (
         (n + 2 * p - k) // stride + 1 for n, p, k in ((h, padding[0], kh), (w, padding[1], kw))
     )
+    if groups == C == channels:
+        # of one channel each: sums of shifted pictures, on CPUs three to twelve times as fast
+        x = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
+        down, across = (stride * (n - 1) + 1 for n in (rows, columns))
+        return sum(
+            x[:, i : i + down : stride, j : j + across : stride] * kernel[i, j, 0]
+            for i in range(kh)
+            for j in range(kw)
+        )
     # XLA's convolution on CPUs takes three times as long where nothing is padded: a line too much
     # is computed, and left out
     more = 0 if any(padding) else 1

@@ -216,6 +216,10 @@ def test_statistics_of_other_features(here):
     assert "statistics of resize another: expected none" in refused("fake.npz", "other.npz")
 
 
+def test_a_run_is_no_reference(class_run):
+    assert f"expected data:{class_run}" in refused(class_run, class_run)
+
+
 def test_numbers_that_there_are_not(here):
     np.savez(here / "one.npz", arr_0=FAKE[:1])
     np.savez(here / "fake.npz", arr_0=FAKE)
@@ -251,6 +255,7 @@ def test_a_run_is_sampled_and_its_settings_reported(class_run, here):
     assert drawn["autoencoder"]["kind"] == "KLAutoencoder"
     assert drawn["weights"] == "ema"
     assert report["reference"]["preparation"].startswith("shorter side to 8 pixels")
+    assert report["reference"]["format"] == "PNG"
     assert np.isfinite(report["metrics"]["FID"])
 
 
