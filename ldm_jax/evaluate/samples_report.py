@@ -83,12 +83,20 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
 
 def _items(found: dict[str, Any]) -> Iterator[str]:
     for name, value in found.items():
-        if isinstance(value, dict):
-            inner = ", ".join(f"{key} {each}" for key, each in value.items() if each is not None)
-            yield f"- {name}: {inner}"
-        elif value is not None:
-            shown = _pixels(value) if name == "size" else value
+        if value is not None:
+            shown = _pixels(value) if name == "size" else _listed(value)
             yield f"- {name}: {shown}"
+
+
+def _listed(value: Any) -> str:
+    """A value, or what a dict holds, one after the other."""
+    if not isinstance(value, dict):
+        return str(value)
+    inner = {key: each for key, each in value.items() if each is not None}
+    return ", ".join(
+        f"{key} ({_listed(each)})" if isinstance(each, dict) else f"{key} {each}"
+        for key, each in inner.items()
+    )
 
 
 def _value(value: Any) -> str:

@@ -64,8 +64,8 @@ def open_set(name: str) -> Images | Statistics:
     path = Path(name).expanduser()
     if (path / "config.py").exists():
         raise InputError(
-            f"'{name}' is a run: expected data:{name} for what it was trained on, or the run as the "
-            "first of the two sets, to draw samples of it"
+            f"'{name}' is a run: expected data:{name} for what it was trained on, or the run as "
+            "the first of the two sets, to draw samples of it"
         )
     if path.is_dir():
         shards = sorted(path.glob(SHARDS))
