@@ -1,7 +1,7 @@
 """How far samples are from real images, with all that has to be known to compare the numbers."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -58,9 +58,9 @@ class Measured:
     neighbours: int = 10_000
     """images of each set, at most, that metrics of nearest neighbours are of"""
     floor: bool = True
-    """also the distance between two parts of the reference that have nothing in common"""
+    """also the distance of a part of the reference, of as many images as samples, to the rest"""
     ladder: tuple[float, ...] = ()
-    """also the distances of real images with noise of these standard deviations, of 255"""
+    """also that distance with noise of these standard deviations, of 255, on the part"""
     copies: bool = False
     """also whether samples are copies of the reference, with a picture; for training data"""
     save_statistics: str | None = None
@@ -265,35 +265,55 @@ def measure(network: Extractor, ours: Seen, theirs: Seen, most: int) -> dict[str
     return found
 
 
+def _parts(M: int, num: int) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the reference: as many as samples, or half, spread evenly; and the rest."""
+    part = np.asarray(spread(M, min(num, M // 2)))
+    return part, np.setdiff1d(np.arange(M), part)
+
+
 def _floor(features: np.ndarray, num: int) -> dict[str, Any]:
-    """The distance between two random parts of the reference, of as many images as there are
-    samples, or of half of it: what a perfect model would be measured at."""
-    size = min(num, len(features) // 2)
-    if size < 2:
+    """The distance of a part of the reference, of as many images as there are samples, to the rest:
+    what a perfect model would be measured at."""
+    part, rest = _parts(len(features), num)
+    if len(part) < 2:
         return {}
-    order = np.random.default_rng(0).permutation(len(features))
-    parts = features[order[:size]], features[order[size : 2 * size]]
-    return {"num": size, "distance": frechet_distance(*map(moments, parts))}
+    distance = frechet_distance(moments(features[part]), moments(features[rest]))
+    return {"num": len(part), "rest": len(rest), "distance": distance}
 
 
 def _ladder(
     reference: Images, network: Extractor, extract, asked: Measured, theirs: Seen, num: int
 ) -> list[dict[str, Any]]:
-    """The distances of real images with noise to all of them."""
-    count = min(num, len(theirs.features))
-    rungs = []
+    """The same with noise on the part; without any, it is the floor."""
+    M = len(theirs.features)
+    part, rest = _parts(M, num)
+    if len(part) < 2:
+        return []
+    real, rungs = moments(theirs.features[rest]), []
     for level in asked.ladder:
-        rng = np.random.default_rng(0)
-
-        def noisy(level=level, rng=rng):
-            for images in reference.batches(count, asked.batch_size):
-                x = images + rng.normal(0.0, level, images.shape)
-                yield np.rint(x).clip(0, 255).astype(np.uint8)
-
-        seen = gather(extract(noisy(), count), network.main)
-        distance = frechet_distance(seen.moments["pool"], theirs.moments["pool"])
-        rungs.append({"noise": level, "num": count, "distance": distance})
+        noisy = _noisy(_picked(reference, M, part, asked.batch_size), level)
+        seen = gather(extract(noisy, len(part)), network.main)
+        distance = frechet_distance(seen.moments["pool"], real)
+        rungs.append({"noise": level, "num": len(part), "distance": distance})
     return rungs
+
+
+def _noisy(batches: Iterator[np.ndarray], level: float) -> Iterator[np.ndarray]:
+    """Images with normal noise of this standard deviation, rounded and clipped to 0 ... 255."""
+    rng = np.random.default_rng(0)
+    for images in batches:
+        x = images + rng.normal(0.0, level, images.shape)
+        yield np.rint(x).clip(0, 255).astype(np.uint8)
+
+
+def _picked(found: Images, num: int, places: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
+    """Of the `num` images of a set that were looked at those at ascending places, as they come."""
+    start = 0
+    for images in found.batches(num, batch_size):
+        here = places[(places >= start) & (places < start + len(images))] - start
+        start += len(images)
+        if len(here):
+            yield images[here]
 
 
 def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, Any]:
@@ -320,11 +340,5 @@ def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, 
 
 def _pick(found: Images, num: int, places: np.ndarray) -> np.ndarray:
     """Some of the `num` images of a set that were looked at, uint8 [len(places), H, W, 3]."""
-    wanted = set(map(int, places))
-    kept, position = {}, 0
-    for images in found.batches(num, 64):
-        for image in images:
-            if position in wanted:
-                kept[position] = image
-            position += 1
-    return np.stack([kept[int(place)] for place in places])
+    each, where = np.unique(places, return_inverse=True)
+    return np.concatenate(list(_picked(found, num, each, 64)))[where]

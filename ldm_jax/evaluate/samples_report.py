@@ -57,12 +57,12 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
             yield f"| {name} | {_value(value)} |"
     if floor := context.get("floor"):
         yield (
-            f"| floor: two parts of the reference, {floor['num']} images each | "
+            f"| floor: {floor['num']} real images against {floor['rest']} others | "
             f"{_value(floor['distance'])} |"
         )
     for rung in context.get("ladder", ()):
         yield (
-            f"| {rung['num']} real images with noise of {rung['noise']:g}/255 | "
+            f"| the same {rung['num']} with noise of {rung['noise']:g}/255 | "
             f"{_value(rung['distance'])} |"
         )
     yield ""

@@ -88,9 +88,15 @@ def test_the_distance_is_that_of_the_features_wherever_images_are_kept(here):
     assert metrics["FID"] == pytest.approx(expected, rel=1e-5)
     assert {"sFID", "KID", "Inception Score", "precision", "recall", "coverage"} <= metrics.keys()
     assert metrics["KID"]["subset_size"] == 15
-    assert report["context"]["floor"]["num"] == 20
+    floor = report["context"]["floor"]
+    part, rest = features(REAL[::2]), features(REAL[1::2])
+    assert (floor["num"], floor["rest"]) == (20, 20)
+    assert floor["distance"] == pytest.approx(
+        frechet_distance(moments(part), moments(rest)), rel=1e-5
+    )
     clean, noisy = report["context"]["ladder"]
-    assert 0 < clean["distance"] < noisy["distance"]  # 30 of the 40 images
+    assert clean["distance"] == pytest.approx(floor["distance"], rel=1e-6)
+    assert noisy["distance"] > clean["distance"]
     assert (report["samples"]["num"], report["reference"]["num"]) == (30, 40)
 
 
@@ -153,7 +159,7 @@ def test_the_report_names_what_decides_the_numbers(here):
         assert part in flags
     assert report["extractor"]["published"]
     page = Path("evaluation/report.md").read_text()
-    for part in ("FID", "floor: two parts of the reference, 20 images", "6726825d00", "resize"):
+    for part in ("FID", "floor: 20 real images against 20 others", "6726825d00", "resize"):
         assert part in page
 
 
