@@ -18,7 +18,9 @@ def mean_colors(name, weights, batch_size):
     """An embedder: the mean of the upper and of the lower half of an image, 6 numbers."""
 
     def embed(batches, total=None):
-        images = np.concatenate(list(batches)).astype(np.float32)
+        batches = list(batches)
+        assert max(map(len, batches)) <= batch_size
+        images = np.concatenate(batches).astype(np.float32)
         return images.reshape(len(images), 2, -1, 3).mean(2).reshape(-1, 6)
 
     return embed
@@ -34,7 +36,7 @@ def test_each_row_is_of_the_image_with_its_number(image_folder, tmp_path, capsys
     data = tiny.experiment(image_folder).data
     embeddings.embed(replace(data, flip=True), tmp_path / "rows.npy", "any", None, batch_size=3)
     images = [np.asarray(Image.open(image_folder / f"{i:02}.png")) for i in range(16)]
-    expected = mean_colors("", None, 0)([np.stack(images)])
+    expected = mean_colors("", None, 16)([np.stack(images)])
     np.testing.assert_allclose(np.load(tmp_path / "rows.npy"), expected, atol=0.5)
     assert "16 embeddings of 6 numbers" in capsys.readouterr().out
 

@@ -69,7 +69,9 @@ def retrieval(run: str, words: Sequence[str], description: str) -> None:
     request.write(out, drawn, trained, wanted)
     pairs = np.stack([np.concatenate(truth), drawn.images], axis=1)[:16]
     pictures.save(out / "grid.png", pictures.grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
-    own, other = nearness(rows_of([drawn.images]), queries)
+    size = options.batch_size
+    batches = [drawn.images[i : i + size] for i in range(0, options.num, size)]
+    own, other = nearness(rows_of(batches), queries)
     told = rows[neighbours.nearest(rows, queries, condition.neighbours)].mean(axis=1)
     best = nearness(told, queries)
     print(f"cosine to the held-out image: {own.mean():.3f} (to another {other.mean():.3f})")
