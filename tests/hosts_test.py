@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 import tiny
@@ -75,7 +76,7 @@ def test_two_processes_compute_what_one_does(alone, together):
                 np.testing.assert_allclose(float(row[name]), float(one[name]), rtol=1e-4)
         saved, one = tiny.saved(run / stage, 2), tiny.saved(alone / stage, 2)
         for part in ("params", "ema"):
-            tiny.assert_close(saved[part], one[part], rtol=1e-4, atol=2e-5)
+            tiny.assert_close(saved[part], one[part], atol=1e-4)
 
 
 def test_one_of_them_writes_and_speaks(alone, together):
@@ -91,7 +92,7 @@ def test_one_of_them_writes_and_speaks(alone, together):
     assert written(run) == written(alone)
     assert checkpoint.latest_step(run) == 2
     loaded, one = runs.load(run), runs.load(alone)
-    tiny.assert_close(loaded.params, one.params, rtol=1e-4, atol=2e-5)
+    tiny.assert_close(loaded.params, one.params, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -104,8 +105,10 @@ def test_one_of_them_writes_and_speaks(alone, together):
     ],
 )
 def test_what_does_not_say_where_to_meet_is_refused(given, message, monkeypatch):
-    for name in ("SLURM_JOB_ID", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST"):
-        monkeypatch.delenv(name, raising=False)
+    def nothing_detected(*given):
+        raise ValueError("Number of processes must be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", nothing_detected)
     with pytest.raises(InputError, match=message):
         hosts.connect(False, *given)
 

@@ -176,9 +176,10 @@ class _Trace:
 
 
 def with_positions(batch: dict) -> dict:
-    """Adds each example's position in the global batch, [b] int32."""
-    size = len(batch["image"])
-    return {**batch, "position": np.arange(size, dtype=np.int32) + jax.process_index() * size}
+    """Adds each example's position in the global batch, [b] int32, as `pipeline.batches` deals:
+    to one host after the other."""
+    dealt = np.arange(len(batch["image"]), dtype=np.int32) * jax.process_count()
+    return {**batch, "position": dealt + np.int32(jax.process_index())}
 
 
 def global_size(batch: dict) -> int:

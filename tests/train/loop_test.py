@@ -254,6 +254,16 @@ def test_what_compiling_took_and_a_step_costs_is_said(whole, tmp_path, capsys):
     assert "MiB a device" in out
 
 
+def test_hosts_share_out_the_positions_of_the_batch(monkeypatch):
+    """As the pipeline deals examples: so an example draws the same numbers on whichever host."""
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    dealt = []
+    for host in range(2):
+        monkeypatch.setattr(jax, "process_index", lambda host=host: host)
+        dealt.append(loop.with_positions({"image": np.zeros((3, 1, 1, 1))})["position"].tolist())
+    assert dealt == [[0, 2, 4], [1, 3, 5]]
+
+
 def test_examples_know_their_position_in_the_batch():
     batch = loop.with_positions({"image": np.zeros((3, 1, 1, 1))})
     assert batch["position"].tolist() == [0, 1, 2]
