@@ -46,7 +46,7 @@ class Autoencoder(NamedTuple):
 NETWORKS = {
     # the network that peers were measured with
     "unet-35m": UNet((64, 128, 256, 256), 1, 2, 8, 32, (32, 32, 4), (77, 256), 4),
-    # those of configs/demo.py; the denoiser without the places that diffusers' cannot be told
+    # those that configs/demo.py had at 32 pixels; without the places, which diffusers cannot tell
     "unet-demo": UNet((64, 128), 0, 1, 4, 16, (8, 8, 8), (12, 128), 8),
     "autoencoder-demo": Autoencoder((16, 32, 64), 1, 8, 4, False, 32, 16),
     # kl-f8 of half the width
