@@ -124,6 +124,8 @@ def train(
         _check_latents(source, experiment, model)
     if start:
         starting.match(start, jax.eval_shape(lambda: _trained_parts(experiment, model)))
+    if not dry_run and checkpoint.latest_step(run) is None:
+        _check_frozen(model, start)
     if checkpoint.latest_step(run) is not None:
         helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
         params = {**runs.model_shapes(model), **helpers}
@@ -144,6 +146,16 @@ def train(
     if not _finished("diffusion", run, experiment.train.steps):
         runs.write(run, experiment, tokenizer, source.info)
         _train_diffusion(experiment, run, first_run, source, model, tokenizer, start)
+
+
+def _check_frozen(model: LatentDiffusion, start: starting.Start | None) -> None:
+    """Raises InputError where a conditioner that is not trained would stay as it was drawn."""
+    if model.conditioner.trained or (start and "conditioner" in start.shapes):
+        return
+    raise InputError(
+        "the conditioner is frozen and has no weights: expected --init-from RUN, of a model that "
+        "has one, such as Stable Diffusion converted by scripts/convert.py"
+    )
 
 
 def _prepare_first_stage(

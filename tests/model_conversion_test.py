@@ -7,7 +7,7 @@ import pytest
 import tiny
 from torch_files import Call, Global, write_zip
 
-from ldm_jax import build, checkpoint, conversion, request, runs
+from ldm_jax import build, checkpoint, conversion, request, runs, training
 from ldm_jax import config as c
 from ldm_jax.convert import model as names
 from ldm_jax.convert import table
@@ -140,6 +140,24 @@ def test_a_model_that_reads_captions_by_clip_draws_of_them(place, weights):
     ]
     pictures = request.draw(trained, request.resolve(trained, prompt=["ab", "cd"])).images
     assert np.any(pictures[0] != pictures[1])
+
+
+def test_a_frozen_tower_needs_weights_and_keeps_them(place, image_folder, tmp_path):
+    model = experiment(CLIP)
+    source, run, config = place(model, original(model))
+    conversion.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
+    train = tiny.experiment().train
+    model = replace(model, data=replace(tiny.experiment(image_folder).data), train=train)
+    model = replace(model, condition=replace(CLIP, tokenizer=str(source.with_name("merges.txt"))))
+    ours = replace(model, first_stage=replace(model.first_stage, run=str(run)))
+    with pytest.raises(InputError, match="frozen and has no weights: expected --init-from RUN"):
+        training.train(ours, tmp_path / "without")
+    assert not (tmp_path / "without").exists()
+    training.train(model, tmp_path / "tuned", init_from=run)
+    before, after = runs.load(run).params, runs.load(tmp_path / "tuned").params
+    tiny.assert_same(before["conditioner"], after["conditioner"])
+    before, after = (tiny.arrays(x["denoiser"]) for x in (before, after))
+    assert any(np.any(before[name] != after[name]) for name in before)
 
 
 def test_without_averages(place, tmp_path, capsys):
