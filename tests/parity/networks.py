@@ -131,10 +131,7 @@ def text_transformer(config) -> Network:
         head_dim=config.head_dim,
         length=config.length,
     )
-    return Network(
-        lambda inputs: transformer.init(jax.random.key(0), inputs["ids"])["params"],
-        lambda params, inputs: {"tokens": transformer.apply({"params": params}, inputs["ids"])},
-    )
+    return _of_ids(transformer)
 
 
 def text_tower(config) -> Network:
@@ -147,7 +144,11 @@ def text_tower(config) -> Network:
         length=config.length,
         weights=config.weights,
     )
+    return _of_ids(tower)
+
+
+def _of_ids(module) -> Network:
     return Network(
-        lambda inputs: tower.init(jax.random.key(0), inputs["ids"])["params"],
-        lambda params, inputs: {"tokens": tower.apply({"params": params}, inputs["ids"])},
+        lambda inputs: module.init(jax.random.key(0), inputs["ids"])["params"],
+        lambda params, inputs: {"tokens": module.apply({"params": params}, inputs["ids"])},
     )
