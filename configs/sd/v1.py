@@ -2,6 +2,7 @@
 
 python scripts/convert.py v1-5-pruned.safetensors RUN --config configs/sd/v1.py
 python sample.py RUN --prompt "a photograph of an astronaut riding a horse"
+Steps and batch are of 1.5's training at this size, as its model card says.
 """
 
 from ldm_jax.config import *
@@ -16,5 +17,5 @@ config = Experiment(
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=50, guidance=7.5),
     optim=Optim(lr=1e-4, warmup=10_000, weight_decay=0.01, clip=None),
-    train=Train(steps=237_000),
+    train=Train(steps=595_000),
 )
