@@ -13,7 +13,7 @@ from tqdm import tqdm
 from ldm_jax import cli, pictures, request, runs
 from ldm_jax.config import GridName, Label, SamplerName, Text
 from ldm_jax.data import pipeline
-from ldm_jax.errors import InputError
+from ldm_jax.evaluate.asked import note
 from ldm_jax.request import Request
 
 SHOWN = 100  # pictures in the grid
@@ -70,7 +70,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     cli.check_folder(out, "--out")
     each = max(1, options.shard_size // wanted.batch_size) * wanted.batch_size
     asked = json.loads(json.dumps({"run": run, "checkpoint": described.step, **asdict(wanted)}))
-    _check_same(out, {**asked, "shard_size": each})
+    note(out, "request.json", {**asked, "shard_size": each}, "samples of another request")
     shards = [out / f"shard-{n:05d}.npz" for n in range(-(-num // each))]
     done = next((n for n, path in enumerate(shards) if not path.exists()), len(shards))
     if done < len(shards):
@@ -100,23 +100,6 @@ def wanted_samples(described: runs.Trained, num: int, options: Generation) -> tu
     return wanted, f"{options.from_data} conditions of held-out images" if options.from_data else (
         "none"
     )
-
-
-def _check_same(out: Path, asked: dict[str, Any]) -> None:
-    """Notes what is drawn into a folder; raises InputError where something else is there."""
-    note = out / "request.json"
-    if note.exists():
-        found = json.loads(note.read_text())
-        apart = [name for name in asked if found.get(name) != asked[name]]
-        if apart:
-            name = apart[0]
-            was, now = (str(each.get(name))[:60] for each in (found, asked))
-            raise InputError(
-                f"'{out}' has samples of another request ({name} {was}, now {now}): choose another "
-                "--out, or remove it"
-            )
-    out.mkdir(parents=True, exist_ok=True)
-    note.write_text(json.dumps(asked) + "\n")
 
 
 def _draw(

@@ -15,6 +15,7 @@ from ldm_jax import cli, pictures, request, runs, sampling
 from ldm_jax.config import SamplerName
 from ldm_jax.convert.extractors import load_extractor
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate.asked import note, write_json
 from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.generate import Generation, wanted_samples
 from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
@@ -94,7 +95,7 @@ def sweep(run: str, b: str, words: Sequence[str], description: str) -> None:
         "resize": network.resize,
         "sha256": weights.sha256,
     }
-    _check_same(out, said)
+    note(out, "measured.json", said, "cells of another sweep")
     missing = [cell for cell in cells if not (out / "cells" / cell.file()).exists()]
     if missing:
         trained = runs.with_weights(described)
@@ -108,7 +109,7 @@ def sweep(run: str, b: str, words: Sequence[str], description: str) -> None:
                 parts = extract(_as_large(drawn, options.batch_size), options.num)
                 found = gather(parts, network.main)
                 distance = frechet_distance(found.moments["pool"], real.moments["pool"])
-                _write(out / "cells" / cell.file(), {**cell._asdict(), "distance": distance})
+                write_json(out / "cells" / cell.file(), {**cell._asdict(), "distance": distance})
                 print(f"{cell.file().removesuffix('.json')}: {distance:.4g}", flush=True)
     rows = summary([json.loads((out / "cells" / cell.file()).read_text()) for cell in cells])
     _report(out, rows, network.distance, said)
@@ -164,28 +165,6 @@ def _as_large(drawn, size: int):
     for images in drawn:
         for start in range(0, len(images), size):
             yield images[start : start + size]
-
-
-def _check_same(out: Path, said: dict[str, Any]) -> None:
-    """Notes what is measured into a folder; raises InputError where something else is there."""
-    note = out / "measured.json"
-    if note.exists():
-        found = json.loads(note.read_text())
-        apart = [name for name in said if found.get(name) != said[name]]
-        if apart:
-            name = apart[0]
-            raise InputError(
-                f"'{out}' has cells of another sweep ({name} {found.get(name)}, now {said[name]}): "
-                "choose another --out, or remove it"
-            )
-    _write(note, said)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
-    partial.replace(path)
 
 
 # What comes of it
