@@ -31,6 +31,8 @@ class Pictures:
 
     out: str | None = None
     """folder to write to; RUN/samples-seedS where not given"""
+    checkpoint: str | None = None
+    """which of the run's: a step, or best, by train.best; the newest where not given"""
     num: int | None = None
     """pictures; one for each prompt or label, or 16, where not given"""
     batch_size: int = 16
@@ -163,10 +165,10 @@ def main(words: Sequence[str]) -> None:
     options = cli.override(Options(), rest, "sample.py RUN", __doc__, sections=False)
     settings = {name: v for part in vars(options).values() for name, v in vars(part).items()}
     given = settings.pop("out")
-    described = runs.describe_any(Path(run))
+    described = runs.describe_any(runs.chosen(run, settings.pop("checkpoint")))
     kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
     wanted = kind.resolve(described, **settings)
-    out = Path(given or Path(run) / f"samples-seed{wanted.seed}")
+    out = Path(given or described.run / f"samples-seed{wanted.seed}")
     cli.check_folder(out, "--out")
     trained = runs.with_weights(described)
     drawn = kind.draw(trained, wanted)

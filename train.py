@@ -1,7 +1,7 @@
 """Trains a first stage, a latent diffusion model, or a classifier that guides one.
 
 python train.py CONFIG.py [--workdir RUN] [--section.field VALUE ...] [--dry-run]
-                          [--init-from OTHER [--init-partial]]
+                          [--init-from OTHER [--init-checkpoint best] [--init-partial]]
 
 The same command again resumes, also after SIGTERM, on which the step is saved and the exit status
 is 143. A diffusion model whose first stage has no run yet trains it first, in RUN/first_stage; a
@@ -13,14 +13,15 @@ On several hosts the same command is started on each, with --distributed where J
 --process-id I (docs/scale.md).
 
 --init-from starts from the weights of another run, trained here or converted: of the parts that
-both have, all arrays must match, unless --init-partial takes those that do.
+both have, all arrays must match, unless --init-partial takes those that do. --init-checkpoint takes
+another than its newest checkpoint: a step, or best.
 """
 
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ldm_jax import cli, hosts, training
+from ldm_jax import cli, hosts, runs, training
 from ldm_jax.errors import InputError
 
 
@@ -33,40 +34,26 @@ def main(words: Sequence[str]) -> None:
         raise InputError("no config: expected python train.py CONFIG.py, see configs/")
     path, *rest = words
     config = cli.load_config(path)
-    workdir, rest = option(rest, "--workdir")
-    init_from, rest = option(rest, "--init-from")
+    workdir, rest = cli.option(rest, "--workdir")
+    init_from, rest = cli.option(rest, "--init-from")
+    which, rest = cli.option(rest, "--init-checkpoint", "a step, or best")
     flags = ("--dry-run", "--distributed", "--init-partial")
     dry_run, distributed, partial = (flag in rest for flag in flags)
     rest = [word for word in rest if word not in flags]
-    if partial and not init_from:
-        raise InputError("--init-partial is given without --init-from RUN: expected both")
+    for flag, given in (("--init-partial", partial), ("--init-checkpoint", which)):
+        if given and not init_from:
+            raise InputError(f"{flag} is given without --init-from RUN: expected both")
     meeting = []
     for name in hosts.BY_HAND:
-        value, rest = option(rest, name, "a value")
+        value, rest = cli.option(rest, name, "a value")
         meeting.append(value)
     hosts.connect(distributed, *meeting)
     experiment = cli.override(config, rest, f"train.py {path}", __doc__)
     run = Path(workdir or Path("runs") / Path(path).stem)
-    training.train(experiment, run, dry_run, init_from and Path(init_from), partial)
+    start = runs.chosen(init_from, which) if init_from else None
+    training.train(experiment, run, dry_run, start, partial)
     if dry_run:
         print(f"dry run: config and data can be used, nothing is written to {run}")
-
-
-def option(
-    words: Sequence[str], name: str, expected: str = "a folder"
-) -> tuple[str | None, list[str]]:
-    """Takes `name VALUE` or `name=VALUE` out of the words."""
-    words = list(words)
-    for i, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        if flag == name:
-            rest = words[i + 1 :]
-            if not equals:
-                value, *rest = rest or [""]
-            if not value or value.startswith("-"):
-                raise InputError(f"{name} has no value: expected {expected}")
-            return value, words[:i] + rest
-    return None, words
 
 
 if __name__ == "__main__":

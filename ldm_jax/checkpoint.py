@@ -2,13 +2,15 @@
 
 A checkpoint is complete or absent: Orbax writes beside it and renames. The parts are items of
 their own ("params", "ema", "optimizer", "data", and "power" where such averages are kept), so that
-sampling reads only the weights. Whoever reads takes the newest that can be read, and names on
-standard error those that cannot. The arrays in Orbax's files have no digest of their own, so
-RUN/digests/STEP.json has those of the files, by which one that was changed is known.
+sampling reads only the weights. Whoever reads takes one by its step, which must be whole, or else
+the newest that can be read, and names on standard error those that cannot. The arrays in Orbax's
+files have no digest of their own, so RUN/digests/STEP.json has those of the files, by which one
+that was changed is known.
 """
 
 import contextlib
 import json
+import math
 import mmap
 import sys
 import threading
@@ -59,10 +61,9 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves
     policies = ocp.checkpoint_managers
     kept, rank = [policies.LatestN(keep)], None
     if best:
-        sign = 1.0 if best in HIGHER else -1.0
 
         def rank(metrics):
-            return sign * metrics[best]
+            return _rank(metrics, best)
 
         kept.append(policies.BestN(get_metric_fn=rank, n=1, keep_checkpoints_without_metrics=False))
     options = ocp.CheckpointManagerOptions(
@@ -122,6 +123,24 @@ def steps(run: Path) -> list[int]:
 def latest_step(run: Path) -> int | None:
     """The step of the newest checkpoint of a run; None where it has none."""
     return next(iter(steps(run)), None)
+
+
+def best_step(run: Path, metric: str) -> int | None:
+    """The step of the checkpoint that is best by a metric, the newest of equals; None where no
+    checkpoint was saved with it."""
+    ranks = {}
+    for step in steps(run):
+        file = run / "checkpoints" / str(step) / "metrics" / "metrics"
+        if file.exists() and metric in (metrics := json.loads(file.read_text())):
+            ranks[step] = _rank(metrics, metric)
+    return max(ranks, key=lambda step: (ranks[step], step), default=None)
+
+
+def _rank(metrics: Mapping[str, float], metric: str) -> float:
+    """The more, the better; the least where the metric was not measured."""
+    if metric not in metrics:
+        return -math.inf
+    return metrics[metric] if metric in HIGHER else -metrics[metric]
 
 
 def save(
@@ -285,13 +304,16 @@ def mapping_of(array: np.ndarray) -> mmap.mmap | None:
     return base if isinstance(base, mmap.mmap) else None
 
 
-def averaged_parts(run: Path) -> set[str]:
-    """The names of the parts of which the newest checkpoint holds averages."""
-    return _read_newest(run, lambda saved, step: set(_metadata(saved, step).get("ema") or {}))
+# What reads takes `which`: the step of a checkpoint, or None for the newest that can be read
 
 
-def read_part(run: Path, item: str, part: str) -> Params:
-    """One part of "params" or "ema" in the newest checkpoint, as numpy arrays."""
+def averaged_parts(run: Path, which: int | None = None) -> set[str]:
+    """The names of the parts of which a checkpoint holds averages."""
+    return _read(run, lambda saved, step: set(_metadata(saved, step).get("ema") or {}), which)
+
+
+def read_part(run: Path, item: str, part: str, which: int | None = None) -> Params:
+    """One part of "params" or "ema" in a checkpoint, as numpy arrays."""
 
     def read(checkpoints, step):
         _check_digests(run, step, [item])
@@ -301,7 +323,7 @@ def read_part(run: Path, item: str, part: str) -> Params:
         asked = ocp.args.PyTreeRestore(target, restore_args=wanted, partial_restore=True)
         return checkpoints.restore(step, args=ocp.args.Composite(**{item: asked}))[item][part]
 
-    return _read_newest(run, read)
+    return _read(run, read, which)
 
 
 def restore(run: Path, target: TrainState, data: Any) -> TrainState:
@@ -326,13 +348,15 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
         place = grain.checkpoint.CheckpointRestore(data)
         return checkpoints.restore(step, args=ocp.args.Composite(**items, data=place))
 
-    found = _read_newest(run, read)
+    found = _read(run, read)
     power = found.power if target.power else {}
     return TrainState(params=found.params, ema=found.ema, power=power, **found.optimizer)
 
 
-def restore_weights(run: Path, target: Params, exact: bool = True) -> Params:
-    """The newest weights of a run: averaged where an average is kept. Reads nothing else.
+def restore_weights(
+    run: Path, target: Params, exact: bool = True, which: int | None = None
+) -> Params:
+    """The weights of a run: averaged where an average is kept. Reads nothing else.
 
     Args:
         target: the parts of params that are wanted: shapes, dtypes and shardings.
@@ -358,11 +382,11 @@ def restore_weights(run: Path, target: Params, exact: bool = True) -> Params:
         found = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
         return {part: weights for name in items for part, weights in found[name].items()}
 
-    return _read_newest(run, read)
+    return _read(run, read, which)
 
 
-def weight_shapes(run: Path) -> Params:
-    """The shapes of all parts of params in the newest checkpoint of a run."""
+def weight_shapes(run: Path, which: int | None = None) -> Params:
+    """The shapes of all parts of params in a checkpoint of a run."""
 
     def read(checkpoints, step):
         return jax.tree.map(
@@ -370,14 +394,15 @@ def weight_shapes(run: Path) -> Params:
             dict(_metadata(checkpoints, step)["params"]),
         )
 
-    return _read_newest(run, read)
+    return _read(run, read, which)
 
 
-def check_weights(run: Path, target: Params) -> None:
+def check_weights(run: Path, target: Params, which: int | None = None) -> None:
     """Raises InputError unless `restore_weights` finds the shapes of `target`."""
-    _read_newest(
+    _read(
         run,
         lambda saved, step: _check_shapes(run, step, saved, _items(_metadata(saved, step), target)),
+        which,
     )
 
 
@@ -393,7 +418,7 @@ def _items(metadata, target: Params) -> dict[str, Params]:
 
 def check_architecture(run: Path, target: dict) -> None:
     """Raises InputError unless the newest checkpoint has the shapes of `target`, and no others."""
-    _read_newest(run, lambda saved, step: _check_shapes(run, step, saved, target, whole=True))
+    _read(run, lambda saved, step: _check_shapes(run, step, saved, target, whole=True))
 
 
 def _check_shapes(
@@ -434,15 +459,21 @@ def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any
     return found
 
 
-def _read_newest(run: Path, read: Callable[[ocp.CheckpointManager, int], T]) -> T:
-    """What `read` finds in the newest checkpoint that it can read; names those that it cannot.
+def _read(
+    run: Path, read: Callable[[ocp.CheckpointManager, int], T], which: int | None = None
+) -> T:
+    """What `read` finds in a checkpoint: that of step `which` and no other, or the newest that it
+    can read; names those that it cannot.
 
     Raises:
-        InputError: there is no checkpoint, or none can be read.
+        InputError: there is no such checkpoint, or none can be read.
     """
     found = steps(run)
     if not found:
         raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    if which is not None and which not in found:
+        raise InputError(f"run '{run}' has no checkpoint {which}: expected {_listed(found)}")
+    wanted = found if which is None else [which]
     # which items there are must be said, or Orbax guesses (and warns)
     handlers = {name: ocp.PyTreeCheckpointHandler() for name in ITEMS}
     with ocp.CheckpointManager(
@@ -450,7 +481,7 @@ def _read_newest(run: Path, read: Callable[[ocp.CheckpointManager, int], T]) -> 
         options=ocp.CheckpointManagerOptions(create=False, read_only=True),
         item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
     ) as checkpoints:
-        for step, older in zip(found, [*found[1:], None], strict=True):
+        for step, older in zip(wanted, [*wanted[1:], None], strict=True):
             try:
                 return read(checkpoints, step)
             except (InputError, MemoryError, jax.errors.JaxRuntimeError):
@@ -461,11 +492,15 @@ def _read_newest(run: Path, read: Callable[[ocp.CheckpointManager, int], T]) -> 
                 place = f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read"
                 why = f"({reason(error)})"
                 if older is None:
-                    raise InputError(
-                        f"{place} {why}: expected a whole one, and none is before it"
-                    ) from error
+                    others = "and none is before it" if which is None else f"of {_listed(found)}"
+                    raise InputError(f"{place} {why}: expected a whole one, {others}") from error
                 print(f"warning: {place} {why}: the one before, {older}, is used", file=sys.stderr)
     raise AssertionError("a checkpoint was read or refused")
+
+
+def _listed(found: list[int]) -> str:
+    """The steps that there are, as an error names them."""
+    return f"one of {', '.join(map(str, sorted(found)))}"
 
 
 # Snapshots: averages that are kept for good, in RUN/snapshots

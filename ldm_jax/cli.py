@@ -179,6 +179,23 @@ def override(
     return result
 
 
+def option(
+    words: Sequence[str], name: str, expected: str = "a folder"
+) -> tuple[str | None, list[str]]:
+    """Takes `name VALUE` or `name=VALUE` out of the words."""
+    words = list(words)
+    for i, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        if flag == name:
+            rest = words[i + 1 :]
+            if not equals:
+                value, *rest = rest or [""]
+            if not value or value.startswith("-"):
+                raise InputError(f"{name} has no value: expected {expected}")
+            return value, words[:i] + rest
+    return None, words
+
+
 def check_folder(path: Path, name: str) -> None:
     """Raises InputError where the folder `path`, given as `name`, could not be made or filled."""
     place = next(place for place in (path, *path.absolute().parents) if place.exists())

@@ -9,8 +9,12 @@ RUN/snapshots/STEP/      averages that are kept, see train/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
 RUN/profile/             traces, where train.profile_steps asks for them
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
+RUN/evaluation/          statistics of what samples are measured against while training goes on
 RUN/aside.safetensors    what a converted checkpoint held besides the model
 RUN/first_stage/         the first stage's run, where it was trained on the way
+
+RUN stands for its newest checkpoint. Whatever reads a run also takes RUN/checkpoints/STEP, another
+one of them, and RUN/checkpoints/best, the best by train.best.
 """
 
 import pprint
@@ -31,6 +35,67 @@ from ldm_jax.sharding import devices
 from ldm_jax.types import FirstStage, LatentClassifier, LatentDiffusion, Params
 
 AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment
+
+
+class Place(NamedTuple):
+    """A run, and the step of one of its checkpoints; None: the newest that can be read."""
+
+    run: Path
+    which: int | None = None
+
+
+def locate(place: Path | str) -> Place:
+    """What RUN, RUN/checkpoints/STEP or RUN/checkpoints/best stands for.
+
+    Raises:
+        InputError: the run has no such checkpoint.
+    """
+    place = Path(place)
+    run, word = place.parent.parent, place.name
+    if place.parent.name != "checkpoints" or (place / "config.py").exists():
+        return Place(place)
+    if not (run / "config.py").exists():  # which is told as for any other folder
+        return Place(run)
+    found = checkpoint.steps(run)
+    listed = ", ".join(map(str, sorted(found))) or "none, train it first with train.py"
+    if word == "best":
+        metric = _read_config(run).train.best
+        if not metric:
+            raise InputError(
+                f"run '{run}' has no best checkpoint, since train.best is not set: expected one of "
+                f"{listed}"
+            )
+        step = checkpoint.best_step(run, metric)
+        if step is None:
+            raise InputError(
+                f"run '{run}' has no checkpoint that was saved with {metric}, its train.best: "
+                f"expected one of {listed}"
+            )
+        return Place(run, step)
+    if not word.isdecimal() or int(word) not in found:
+        best = "best or " * bool(_read_config(run).train.best)
+        raise InputError(f"run '{run}' has no checkpoint '{word}': expected {best}one of {listed}")
+    return Place(run, int(word))
+
+
+def chosen(run: Path | str, which: str | None) -> Path:
+    """What stands for a checkpoint of a run, by its step or as the best; None: the newest.
+
+    Raises:
+        InputError: there is no such checkpoint, or no such run.
+    """
+    if which is None:
+        return Path(run)
+    if not (Path(run) / "config.py").exists():
+        raise InputError(f"--checkpoint {which} is given with '{run}': expected a run")
+    found = Path(run) / "checkpoints" / which
+    locate(found)
+    return found
+
+
+def folder(place: Path | str) -> Path:
+    """The folder of a run of which this is a checkpoint, or which this is."""
+    return locate(place).run
 
 
 def write(
@@ -102,24 +167,27 @@ def model_shapes(model: LatentDiffusion | LatentClassifier) -> Params:
     return {**shapes, "first_stage": first_stage_shapes(model.first_stage)}
 
 
-def _load_weights(run: Path, shapes: Params) -> Params:
-    return checkpoint.restore_weights(run, devices("jit").target(shapes))
+def _load_weights(place: Path, shapes: Params) -> Params:
+    run, which = locate(place)
+    return checkpoint.restore_weights(run, devices("jit").target(shapes), which=which)
 
 
-def load_first_stage_config(run: Path) -> FirstStageExperiment:
+def load_first_stage_config(place: Path) -> FirstStageExperiment:
     """The config of a run's first stage, with where it is: the run's own, or its diffusion model's.
 
     Raises:
         InputError: a run without one, or without a checkpoint that fits it.
     """
+    run, which = locate(place)
     there = load_config(run)
     inside = isinstance(there, Experiment)
     config = there.first_stage if inside else _load_first_stage_experiment(run)
     shapes = first_stage_shapes(build.build_first_stage(config.model))
-    checkpoint.check_weights(run, {"first_stage": shapes} if inside else shapes)
-    if not inside and 0 < checkpoint.latest_step(run) < config.train.steps:  # 0: trained elsewhere
+    checkpoint.check_weights(run, {"first_stage": shapes} if inside else shapes, which)
+    newest = checkpoint.latest_step(run)
+    if not inside and 0 < newest < config.train.steps:  # 0: trained elsewhere
         print(f"warning: first stage '{run}' has not finished its training", file=sys.stderr)
-    return replace(config, run=str(run))
+    return replace(config, run=str(run if which is None else run / "checkpoints" / str(which)))
 
 
 def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
@@ -130,18 +198,18 @@ def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
     return config
 
 
-def load_first_stage(run: Path, first_stage: FirstStage) -> Params:
+def load_first_stage(place: Path, first_stage: FirstStage) -> Params:
     """The averaged weights of a first stage, of whose run or diffusion model's this is.
 
     The latents of its own run are unscaled, those of a diffusion model scaled as it measured.
     """
-    if isinstance(load_config(run), Experiment):
-        return load_scaled_first_stage(run, first_stage)
-    return _load_weights(run, first_stage_shapes(first_stage))
+    if isinstance(load_config(place), Experiment):
+        return load_scaled_first_stage(place, first_stage)
+    return _load_weights(place, first_stage_shapes(first_stage))
 
 
 class TrainedFirstStage(NamedTuple):
-    """A trained first stage."""
+    """A trained first stage; see `Trained`."""
 
     run: Path
     experiment: FirstStageExperiment
@@ -149,21 +217,23 @@ class TrainedFirstStage(NamedTuple):
     params: Params
     class_names: tuple[str, ...]
     step: int
+    which: int | None = None
     inside: bool = False  # whether the run is of a diffusion model, of which this is a part
 
 
-def describe_first_stage(run: Path) -> TrainedFirstStage:
+def describe_first_stage(place: Path) -> TrainedFirstStage:
     """The first stage of a run without its weights.
 
     Raises:
         InputError: not a run, a run of a diffusion model, or one without a checkpoint.
     """
+    run, which = locate(place)
     experiment = _load_first_stage_experiment(run)
-    model = build.build_first_stage(experiment.model)
-    return TrainedFirstStage(run, experiment, model, {}, _class_names(run), _latest_step(run))
+    model, names = build.build_first_stage(experiment.model), _class_names(run)
+    return TrainedFirstStage(run, experiment, model, {}, names, _step(run, which), which)
 
 
-def find_first_stage(run: Path) -> TrainedFirstStage:
+def find_first_stage(place: Path) -> TrainedFirstStage:
     """The first stage of a run of either kind, without its weights.
 
     It is the run itself, or a part of its diffusion model, whose checkpoint has the scale of the
@@ -172,18 +242,23 @@ def find_first_stage(run: Path) -> TrainedFirstStage:
     Raises:
         InputError: not a run, or one without a checkpoint.
     """
+    run, which = locate(place)
     if checkpoint.latest_step(run) is None and (run / "first_stage").is_dir():
         return describe_first_stage(run / "first_stage")
     config = load_config(run)
     if isinstance(config, FirstStageExperiment):
-        return describe_first_stage(run)
+        return describe_first_stage(place)
     experiment = config.first_stage
     model, names = build.build_first_stage(experiment.model), _class_names(run)
-    return TrainedFirstStage(run, experiment, model, {}, names, _latest_step(run), inside=True)
+    return TrainedFirstStage(run, experiment, model, {}, names, _step(run, which), which, True)
 
 
 class Trained(NamedTuple):
-    """A trained latent diffusion model."""
+    """A trained latent diffusion model.
+
+    step:  of the checkpoint
+    which: the same where it was chosen; None: the newest that can be read
+    """
 
     run: Path
     experiment: Experiment
@@ -192,15 +267,16 @@ class Trained(NamedTuple):
     tokenizer: Tokenizer | None
     class_names: tuple[str, ...]
     step: int
+    which: int | None = None
 
 
-def load_scaled_first_stage(run: Path, first_stage: FirstStage) -> Params:
+def load_scaled_first_stage(place: Path, first_stage: FirstStage) -> Params:
     """The weights of a diffusion model's first stage, with the scale that was measured for it."""
-    return _load_weights(run, {"first_stage": first_stage_shapes(first_stage)})["first_stage"]
+    return _load_weights(place, {"first_stage": first_stage_shapes(first_stage)})["first_stage"]
 
 
 class TrainedClassifier(NamedTuple):
-    """A trained classifier of noised latents."""
+    """A trained classifier of noised latents; see `Trained`."""
 
     run: Path
     experiment: ClassifierExperiment
@@ -208,59 +284,64 @@ class TrainedClassifier(NamedTuple):
     params: Params
     class_names: tuple[str, ...]
     step: int
+    which: int | None = None
 
 
-def describe_classifier(run: Path) -> TrainedClassifier:
+def describe_classifier(place: Path) -> TrainedClassifier:
     """The classifier of a run without its weights.
 
     Raises:
         InputError: not a run, a run of something else, or one without a checkpoint.
     """
+    run, which = locate(place)
     experiment = load_config(run)
     if not isinstance(experiment, ClassifierExperiment):
         raise InputError(
             f"run '{run}' is no classifier: expected the run of one, trained with a config such as "
             "configs/small-classifier.py"
         )
-    step = _latest_step(run)
+    step = _step(run, which)
     model = build.build_classifier(experiment)
-    return TrainedClassifier(run, experiment, model, {}, _class_names(run), step)
+    return TrainedClassifier(run, experiment, model, {}, _class_names(run), step, which)
 
 
-def load(run: Path) -> Trained:
-    """The model of a run, with the averaged weights of its newest checkpoint.
+def load(place: Path) -> Trained:
+    """The model of a run, with its averaged weights.
 
     Raises:
         InputError: not a run, a run of a first stage, or one without a checkpoint that fits it.
     """
-    return with_weights(describe(run))
+    return with_weights(describe(place))
 
 
 def with_weights(
     described: Trained | TrainedFirstStage | TrainedClassifier,
 ) -> Trained | TrainedFirstStage | TrainedClassifier:
     """What one of the functions that describe gave, with its averaged weights."""
+    run, which = described.run, described.which
+    place = run if which is None else run / "checkpoints" / str(which)
     if isinstance(described, Trained | TrainedClassifier):
-        params = _load_weights(described.run, model_shapes(described.model))
+        params = _load_weights(place, model_shapes(described.model))
     elif described.inside:
-        params = load_scaled_first_stage(described.run, described.model)
+        params = load_scaled_first_stage(place, described.model)
     else:
-        params = _load_weights(described.run, first_stage_shapes(described.model))
+        params = _load_weights(place, first_stage_shapes(described.model))
     return described._replace(params=params)
 
 
-def describe_any(run: Path) -> Trained | TrainedFirstStage:
+def describe_any(place: Path) -> Trained | TrainedFirstStage:
     """The model of a run of either kind, without its weights."""
-    of_first_stage = isinstance(load_config(run), FirstStageExperiment)
-    return (describe_first_stage if of_first_stage else describe)(run)
+    of_first_stage = isinstance(load_config(place), FirstStageExperiment)
+    return (describe_first_stage if of_first_stage else describe)(place)
 
 
-def describe(run: Path) -> Trained:
+def describe(place: Path) -> Trained:
     """The model of a run without its weights: all that it takes to check a request.
 
     Raises:
         InputError: not a run, a run of a first stage, or one without a checkpoint.
     """
+    run, which = locate(place)
     experiment = load_config(run)
     if not isinstance(experiment, Experiment):
         kind = "a first stage" if isinstance(experiment, FirstStageExperiment) else "a classifier"
@@ -268,20 +349,21 @@ def describe(run: Path) -> Trained:
             f"run '{run}' is {kind}: expected the run of a diffusion model, "
             "trained with a config such as configs/demo.py"
         )
-    step = _latest_step(run)
+    step = _step(run, which)
     tokenizer = None
     if isinstance(experiment.condition, Text):
         tokenizer = load_tokenizer(run, experiment)
     model = build.build_model(experiment, tokenizer)
-    return Trained(run, experiment, model, {}, tokenizer, _class_names(run), step)
+    return Trained(run, experiment, model, {}, tokenizer, _class_names(run), step, which)
 
 
-def load_tokenizer(run: Path, experiment: Experiment) -> Tokenizer:
+def load_tokenizer(place: Path, experiment: Experiment) -> Tokenizer:
     """The tokenizer of a run that reads captions.
 
     Raises:
         InputError: it has none, as a model that was converted without.
     """
+    run = folder(place)
     path, condition = run / "tokenizer.json", experiment.condition
     if not path.exists():
         raise InputError(
@@ -292,8 +374,8 @@ def load_tokenizer(run: Path, experiment: Experiment) -> Tokenizer:
     return tokens.load(path, condition.length)
 
 
-def _latest_step(run: Path) -> int:
-    step = checkpoint.latest_step(run)
+def _step(run: Path, which: int | None) -> int:
+    step = checkpoint.latest_step(run) if which is None else which
     if step is None:
         raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
     return step
@@ -303,21 +385,30 @@ def _class_names(run: Path) -> tuple[str, ...]:
     return _lines(run / "classes.txt")
 
 
-def object_names(run: Path) -> tuple[str, ...]:
+def object_names(place: Path) -> tuple[str, ...]:
     """Names of the classes of what lies in boxes; () where they have none."""
-    return _lines(run / "objects.txt")
+    return _lines(folder(place) / "objects.txt")
 
 
 def _lines(file: Path) -> tuple[str, ...]:
     return tuple(file.read_text().splitlines()) if file.exists() else ()
 
 
-def load_config(run: Path) -> AnyExperiment:
+def is_run(place: Path | str) -> bool:
+    """Whether this is a run, or a checkpoint of one."""
+    return (folder(place) / "config.py").exists()
+
+
+def load_config(place: Path) -> AnyExperiment:
     """The config of a run.
 
     Raises:
         InputError: not a run.
     """
+    return _read_config(folder(place))
+
+
+def _read_config(run: Path) -> AnyExperiment:
     if not run.is_dir():
         raise InputError(f"run '{run}' does not exist: expected a folder that train.py wrote")
     if not (run / "config.py").exists():

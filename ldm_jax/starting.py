@@ -24,6 +24,7 @@ NAMED = 8  # names in one line
 class Start(NamedTuple):
     """A run to start from, and what of it.
 
+    run:    its folder, or that of one of its checkpoints, see `runs`
     inside: whether the wanted parts lie in its "first_stage"
     """
 
@@ -42,7 +43,10 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
         InputError: not a run, one without a checkpoint, or one of another kind of model.
     """
     there = runs.load_config(run)
-    shapes, averaged = checkpoint.weight_shapes(run), frozenset(checkpoint.averaged_parts(run))
+    folder, which = runs.locate(run)
+    run = folder if which is None else folder / "checkpoints" / str(which)
+    shapes = checkpoint.weight_shapes(folder, which)
+    averaged = frozenset(checkpoint.averaged_parts(folder, which))
     if isinstance(wanted, FirstStageExperiment) and isinstance(there, Experiment):
         return Start(run, there, shapes["first_stage"], averaged, partial, inside=True)
     for kind, name, remedy in (
@@ -119,18 +123,20 @@ def fill(start: Start, params: Params) -> Params:
         if (tree := _only(params[part], names, part)) is not None and part not in found.anew
     }
     target = devices("jit").target({"first_stage": chosen} if start.inside else chosen)
-    read = checkpoint.restore_weights(start.run, target, exact=False)
+    run, which = runs.locate(start.run)
+    read = checkpoint.restore_weights(run, target, exact=False, which=which)
     read = read["first_stage"] if start.inside else read
     _say(start, found)
     return {part: _replaced(tree, read.get(part, {})) for part, tree in params.items()}
 
 
 def _say(start: Start, found: Match) -> None:
-    step = checkpoint.latest_step(start.run)
+    run, which = runs.locate(start.run)
+    step = checkpoint.latest_step(run) if which is None else which
     averaged = ["first_stage"] if start.inside else sorted(start.averaged)
     used = [name for name in averaged if name in start.averaged]
     print(
-        f"starting from '{start.run}', step {step}: {len(found.matched)} arrays"
+        f"starting from '{run}', step {step}: {len(found.matched)} arrays"
         + (f", of {', '.join(used)} the averages" if used else "")
     )
     for what, names in (

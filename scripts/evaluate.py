@@ -1,4 +1,4 @@
-"""Measures a run.
+"""Measures a run: its newest checkpoint, or with --checkpoint another, a step or best.
 
 python scripts/evaluate.py captions RUN [--num 200] [--out DIR] [sampling options]
     draws pictures for captions of `shapes` whose combinations of shape, color and position were
@@ -37,7 +37,7 @@ python scripts/evaluate.py sweep RUN B [--steps 10 25 50] [--guidance 1 2 3] [--
 
 from collections.abc import Sequence
 
-from ldm_jax import cli
+from ldm_jax import cli, runs
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.bits import bits
 from ldm_jax.evaluate.bound import bound
@@ -78,6 +78,7 @@ def main(words: Sequence[str]) -> None:
     if not words or words[0] not in TOOLS:
         named = f"'{words[0]}' is no evaluation" if words else "no evaluation"
         raise InputError(f"{named}: expected python scripts/evaluate.py {{{','.join(TOOLS)}}} RUN")
+    which, words = cli.option(words, "--checkpoint", "a step, or best")
     tool, places = TOOLS[words[0]]
     count = len(places.split())
     given = words[1 : 1 + count]
@@ -86,6 +87,8 @@ def main(words: Sequence[str]) -> None:
         words = [words[0], *given, "--help"]
     if len(given) < count or any(word.startswith("-") for word in given):
         raise InputError(f"expected python scripts/evaluate.py {words[0]} {places} [options]")
+    if which:
+        given = [str(runs.chosen(given[0], which)), *given[1:]]
     tool(*given, words[1 + count :], __doc__)
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ldm_jax import cli, training
+from ldm_jax import cli, runs, training
 from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.conversion.first_stage import export_first_stage, import_first_stage
 from ldm_jax.conversion.model import export_model, holds_model, import_model
@@ -30,12 +30,13 @@ def convert(
     if destination.exists():
         raise InputError(f"'{destination}' exists: expected the name of something new")
     cli.check_folder(destination.parent, "DESTINATION")
-    if not source.exists():
+    is_run = runs.is_run(source)
+    if not is_run and not source.exists():
         raise InputError(
             f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
         )
     experiment = None if config is None else cli.load_config(config)
-    if (source / "config.py").is_file():
+    if is_run:
         if experiment or tokenizer:
             option = "--config" if experiment else "--tokenizer"
             raise InputError(f"{option} is for imports: a run has a config.py of its own")
@@ -58,7 +59,7 @@ def convert(
 
 
 def _export(run: Path, destination: Path) -> None:
-    if isinstance(cli.load_config(run / "config.py"), FirstStageExperiment):
+    if isinstance(runs.load_config(run), FirstStageExperiment):
         export_first_stage(run, destination)
         return
     if destination.suffix not in FILES:

@@ -1,5 +1,6 @@
 """Whole latent diffusion models from files of the original code as runs, and back."""
 
+import functools
 import math
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, cli, runs, training
+from ldm_jax import build, checkpoint, checks, runs, training
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import CLIPText, Experiment, Text
@@ -220,7 +221,8 @@ def export_model(run: Path, destination: Path) -> None:
     Raises:
         InputError: the original has no such model.
     """
-    experiment = _with_own_vocabulary(run, cli.load_config(run / "config.py"))
+    run, which = runs.locate(run)
+    experiment = _with_own_vocabulary(run, runs.load_config(run))
     betas = build.build_betas(experiment.diffusion)
     if betas is None:
         raise InputError(
@@ -232,19 +234,21 @@ def export_model(run: Path, destination: Path) -> None:
             f"run '{run}' has latent_scale channels: expected one or a number, since the original "
             "multiplies latents by one number"
         )
-    averaged, trained_here = checkpoint.averaged_parts(run), checkpoint.latest_step(run) > 0
+    averaged = checkpoint.averaged_parts(run, which)
+    trained_here = checkpoint.latest_step(run) > 0
     rows = _rows(build.build_model_names(experiment), averaged, trained_here)
     held: dict[str, np.ndarray] = schedule(betas)
     if (run / ASIDE).exists():
         aside = read_weights(run / ASIDE)
         held = {name: aside[name] for name in aside}
     if experiment.latent_scale == "one":
-        scale = checkpoint.read_part(run, "params", "first_stage")["scale"]
+        scale = checkpoint.read_part(run, "params", "first_stage", which)["scale"]
         held[model.SCALE] = np.asarray(scale[0])
     forms = held | {
         key: np.broadcast_to(np.float32(0), row.shape) for key, (_, row) in rows.items()
     }
-    weights = ChainMap(held, Checkpoint(rows, lambda *part: checkpoint.read_part(run, *part)))
+    read = functools.partial(checkpoint.read_part, run, which=which)
+    weights = ChainMap(held, Checkpoint(rows, read))
     write_weights(destination, weights, forms)
     if trained_here and averaged:
         print("the averaged weights are written, as the weights")

@@ -77,7 +77,7 @@ def bits(run: str, path: str, words: Sequence[str], description: str) -> None:
             f"--num is {options.num}: expected at most {info.num_examples}, the images of {path}"
         )
     batches = _batches(described, data, source, options)
-    out = Path(options.out or Path(run) / "bits")
+    out = Path(options.out or runs.folder(run) / "bits")
     cli.check_folder(out, "--out")
     params = runs.with_weights(described).params
     measure = make_likelihood(described.model, options.flow_steps, options.probes)

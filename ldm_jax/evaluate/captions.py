@@ -45,7 +45,7 @@ def captions(run: str, words: Sequence[str], description: str) -> None:
     drawn = request.draw(trained, wanted)
     images = drawn.images
     scores = caption_scores(images, texts)
-    out = Path(options.out or Path(run) / "captions")
+    out = Path(options.out or runs.folder(run) / "captions")
     request.write(out, drawn, trained, wanted)
     shown = min(len(images), 24)
     pictures.save(out / "grid.png", pictures.captioned(images[:shown], texts[:shown]))

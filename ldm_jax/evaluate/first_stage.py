@@ -78,7 +78,7 @@ def first_stage(run: str, path: str, words: Sequence[str], description: str) -> 
     only = getattr(trained.experiment.model, "image_size", data.image_size)
     if data.image_size != only:
         raise InputError(f"--image-size is {data.image_size}: expected {only}, all that RUN knows")
-    out = Path(options.out or Path(run) / "reconstructions")
+    out = Path(options.out or runs.folder(run) / "reconstructions")
     cli.check_folder(out, "--out")
     plain = trained.model
     stage = _variant(trained, options)

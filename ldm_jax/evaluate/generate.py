@@ -51,7 +51,7 @@ class Options(Generation):
 def generate(run: str, words: Sequence[str], description: str) -> None:
     """Draws samples of a run into OUT/shard-00000.npz ... (ADM's layout), with a report."""
     options = cli.override(Options(), words, "evaluate.py generate RUN", description)
-    out = Path(options.out or Path(run) / "generated")
+    out = Path(options.out or runs.folder(run) / "generated")
     draw_shards(run, out, options.num, options)
     print(f"{options.num} pictures in {out}, the first in {out / 'grid.png'}")
 
@@ -69,7 +69,9 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     wanted, labels = wanted_samples(described, num, options)
     cli.check_folder(out, "--out")
     each = max(1, options.shard_size // wanted.batch_size) * wanted.batch_size
-    asked = json.loads(json.dumps({"run": run, "checkpoint": described.step, **asdict(wanted)}))
+    asked = json.loads(
+        json.dumps({"run": str(described.run), "checkpoint": described.step, **asdict(wanted)})
+    )
     note(out, "request.json", {**asked, "shard_size": each}, "samples of another request")
     shards = [out / f"shard-{n:05d}.npz" for n in range(-(-num // each))]
     done = next((n for n, path in enumerate(shards) if not path.exists()), len(shards))

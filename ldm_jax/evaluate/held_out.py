@@ -67,6 +67,6 @@ def draw_held_out(
     batch = held_out(trained.experiment.data, condition, keys, options.num)
     truth = np.round((batch["image"] + 1.0) * 127.5).astype(np.uint8)
     drawn = request.draw(trained, wanted)
-    out = Path(options.out or Path(run) / name)
+    out = Path(options.out or runs.folder(run) / name)
     request.write(out, drawn, trained, wanted)
     return HeldOut(trained, truth, {key: batch[key] for key in keys}, drawn.images)

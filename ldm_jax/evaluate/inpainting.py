@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, pictures
+from ldm_jax import cli, pictures, runs
 from ldm_jax.config import Inpainting
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
@@ -37,7 +37,7 @@ def inpainting(run: str, words: Sequence[str], description: str) -> None:
     plain = with_mean_color(found.truth, hidden)
     masked = np.where(hidden, 0, found.truth).astype(np.uint8)
     shown = np.stack([masked, plain, draws[0], found.truth], axis=1)[:8]
-    out = Path(options.out or Path(run) / "inpainting")
+    out = Path(options.out or runs.folder(run) / "inpainting")
     pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     compared = {
         "a draw": draws[0],

@@ -58,7 +58,7 @@ def labels(run: str, classifier: str, words: Sequence[str], description: str) ->
         images, truth = real
         found = _read_all(read, params, images, options.batch_size)
         scores["real"] = accuracies(found, truth, names)
-    out = Path(options.out or Path(run) / "labels")
+    out = Path(options.out or runs.folder(run) / "labels")
     request.write(out, drawn, trained, wanted)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     for name in (*names, "all"):

@@ -27,7 +27,7 @@ def layout(run: str, words: Sequence[str], description: str) -> None:
     scores = layout_scores(found.drawn, boxes, names)
     by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)
     outlined = [outline(picture, rows) for picture, rows in zip(found.drawn, boxes, strict=True)]
-    out = Path(options.out or Path(run) / "layout")
+    out = Path(options.out or runs.folder(run) / "layout")
     pictures.save(out / "grid.png", pictures.grid(np.stack(outlined[:24]), 8))
     for name, value in scores.items():
         print(f"{name}: {value:.1%} (with the boxes of another picture {by_chance[name]:.1%})")

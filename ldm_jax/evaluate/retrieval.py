@@ -56,7 +56,7 @@ def retrieval(run: str, words: Sequence[str], description: str) -> None:
             f"--extractor {options.extractor} makes embeddings of {queries.shape[1]} numbers: "
             f"expected {condition.dim}, as the run was trained with"
         )
-    out = Path(options.out or Path(run) / "retrieval")
+    out = Path(options.out or runs.folder(run) / "retrieval")
     cli.check_folder(out, "--out")
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "queries.npy", queries)

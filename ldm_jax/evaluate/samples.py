@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import ldm_jax
-from ldm_jax import cli, pictures
+from ldm_jax import cli, pictures, runs
 from ldm_jax.convert.extractors import Weights, is_published, load_extractor
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
@@ -88,7 +88,7 @@ def samples(a: str, b: str, words: Sequence[str], description: str) -> None:
     out = Path(asked.out)
     cli.check_folder(out, "--out")
     reference = open_set(b)
-    is_run = (Path(a) / "config.py").exists()
+    is_run = runs.is_run(a)
     found = None if is_run else open_set(a)
     weights = load_extractor(network, asked.weights)
     check_statistics(reference, network, weights)

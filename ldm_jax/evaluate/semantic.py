@@ -27,7 +27,7 @@ def semantic(run: str, words: Sequence[str], description: str) -> None:
     by_chance = map_scores(found.drawn, np.roll(maps, 1, axis=0))
     grey = (255 - maps * (200 // max(int(maps.max()), 1))).astype(np.uint8)
     shown = np.stack([np.repeat(grey[..., None], 3, axis=-1), found.drawn], axis=1)[:16]
-    out = Path(options.out or Path(run) / "semantic")
+    out = Path(options.out or runs.folder(run) / "semantic")
     pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     for name, value in scores.items():
         print(f"{name}: {value:.1%} (with the map of another picture {by_chance[name]:.1%})")

@@ -62,7 +62,7 @@ def open_set(name: str) -> Images | Statistics:
     if name.startswith("data:"):
         return _of_run(name)
     path = Path(name).expanduser()
-    if (path / "config.py").exists():
+    if runs.is_run(path):
         raise InputError(
             f"'{name}' is a run: expected data:{name} for what it was trained on, or the run as "
             "the first of the two sets, to draw samples of it"

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ldm_jax import cli, pictures
+from ldm_jax import cli, pictures, runs
 from ldm_jax.config import LowResolution
 from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.data.transforms import normalize
@@ -41,7 +41,7 @@ def super_resolution(run: str, words: Sequence[str], description: str) -> None:
     bicubic = np.stack([enlarge(image, H, W) for image in small])
     nearest = small.repeat(H // small.shape[1], axis=1).repeat(W // small.shape[2], axis=2)
     shown = np.stack([nearest, bicubic, found.drawn, found.truth], axis=1)[:8]
-    out = Path(options.out or Path(run) / "super-resolution")
+    out = Path(options.out or runs.folder(run) / "super-resolution")
     pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     truth = jnp.asarray(normalize(found.truth))
     for name, (measure, unit) in measures.items():

@@ -83,10 +83,10 @@ def sweep(run: str, b: str, words: Sequence[str], description: str) -> None:
     num_reference = count_of(options.num_reference, reference, "--num-reference")
     weights = load_extractor(network, options.weights)
     check_statistics(reference, network, weights)
-    out = Path(options.out or Path(run) / "sweep")
+    out = Path(options.out or runs.folder(run) / "sweep")
     cli.check_folder(out, "--out")
     said = {
-        "run": run,
+        "run": str(described.run),
         "checkpoint": described.step,
         "reference": b,
         "num": options.num,
