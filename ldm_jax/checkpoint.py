@@ -31,7 +31,8 @@ from ldm_jax.types import Params, TrainState
 
 T = TypeVar("T")
 ITEMS = ("params", "ema", "optimizer", "power")
-HIGHER = ("psnr", "accuracy")  # metrics of which more is better; of all others, less
+# metrics of which more is better; of all others, less
+HIGHER = ("psnr", "accuracy", "eval_psnr", "eval_ssim")
 
 
 class Saves(NamedTuple):

@@ -27,9 +27,9 @@ RANGES = (
     (
         "0 or more",
         lambda x: 0 <= x < math.inf,
-        "max_bad_images threads warmup sample_every snapshot_every kl_weight weight_decay p2_gamma "
-        "vlb_weight offset_noise input_perturbation perceptual_weight weight commitment start "
-        "r1_weight lecam_weight s_churn s_tmin s_tmax s_noise",
+        "max_bad_images threads warmup sample_every snapshot_every every kl_weight weight_decay "
+        "p2_gamma vlb_weight offset_noise input_perturbation perceptual_weight weight commitment "
+        "start r1_weight lecam_weight s_churn s_tmin s_tmax s_noise",
     ),
     (
         "more than 0",
@@ -41,7 +41,7 @@ RANGES = (
     ("more than 0, and less than 1", lambda x: 0 < x < 1, "beta_start beta_end"),
     ("a finite number", math.isfinite, "guidance times_mean"),
     ("0 to 2^32 - 1", lambda x: 0 <= x < 2**32, "seed"),
-    ("at least 2", lambda x: x >= 2, "levels"),
+    ("at least 2", lambda x: x >= 2, "levels num num_reference"),
     ("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3, "length"),
     ("more than 4, the special tokens", lambda x: x > 4, "vocab_size"),
     (

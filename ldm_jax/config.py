@@ -423,7 +423,8 @@ class Train:
     save_every: int = 1_000
     keep: int = 2  # of the newest checkpoints
     snapshot_every: int = 0  # steps after which averages of optim.power_ema are kept; 0: never
-    best: str | None = None  # a metric, such as loss, of which the best checkpoint is kept as well
+    # a column of metrics.csv, such as loss or fid, by which the best checkpoint is kept as well
+    best: str | None = None
     log_every: int = 50
     sample_every: int = 1_000  # 0: never
     num_samples: int = 16
@@ -431,6 +432,45 @@ class Train:
     devices: Literal["jit", "pmap"] = "jit"  # how the step is spread over the devices
     mesh: Mesh = field(default_factory=Mesh)
     accumulate: int = 1  # parts of a batch that follow one another before an update
+
+
+ExtractorName = Literal[
+    "inception", "mobilenet", "dinov2", "clip_vit_b32", "clip_vit_l14", "clip_vit_l14_336"
+]
+ResizeName = Literal["tensorflow", "pytorch", "clean"]  # whose FID it is
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How far samples are from real images, measured while a diffusion model trains.
+
+    Samples are drawn with the averaged weights as `sampling` says, for conditions of the training
+    data, of the same seeds each time. The distance is a column of metrics.csv: fid, fd_dinov2,
+    mobilenet_fd, clip_vit_l14_fd, ...; train.best may name it.
+    """
+
+    every: int = 0  # steps; 0: never
+    num: int = 1_000  # samples; the fewer, the farther from real images they seem
+    reference: str | None = None  # a folder, FILE.npz or data:RUN; None: the training data
+    num_reference: int = 10_000  # of its images, at most
+    batch_size: int = 64  # images that are drawn, and looked at, at once
+    extractor: ExtractorName = "inception"  # the network whose features are compared
+    weights: str | None = None  # a file with its weights; None: found or fetched
+    resize: ResizeName | None = None  # of inception, tensorflow where None
+
+
+@dataclass(frozen=True)
+class FirstStageEvaluation:
+    """How well images come back, measured while a first stage trains.
+
+    With the averaged weights, without chance: eval_psnr in dB and eval_ssim are columns of
+    metrics.csv.
+    """
+
+    every: int = 0  # steps; 0: never
+    num: int = 500  # images, at most
+    split: str = "test"  # of the data; a folder without splits has one, which is trained on
+    batch_size: int = 64
 
 
 @dataclass(frozen=True)
@@ -442,6 +482,7 @@ class FirstStageExperiment:
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))
     train: Train = field(default_factory=Train)
+    evaluation: FirstStageEvaluation = field(default_factory=FirstStageEvaluation)
     seed: int = 0
     run: str | None = None  # an already trained run to use instead of training one
 
@@ -461,6 +502,7 @@ class Experiment:
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
+    evaluation: Evaluation = field(default_factory=Evaluation)
     seed: int = 0
 
 

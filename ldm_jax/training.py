@@ -1,6 +1,6 @@
 """Training runs: what an experiment describes, in a folder; the first stage before the second."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -28,11 +28,12 @@ from ldm_jax.config import (
 from ldm_jax.convert.lpips import load_lpips
 from ldm_jax.data import latents, pipeline
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate import in_training
 from ldm_jax.pipelines.generate import make_generate
 from ldm_jax.sharding import check_batch, check_devices, devices
 from ldm_jax.train import autoencoder_step, diffusion_step, plan, power_ema
 from ldm_jax.train.classifier_step import classifier_objective
-from ldm_jax.train.loop import fit, with_positions
+from ldm_jax.train.loop import Measurement, check_best, fit, with_positions
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.scale import measure_scale
 from ldm_jax.train.state import Objective, averaged_params, make_train_step, new_state
@@ -44,12 +45,14 @@ class Source(NamedTuple):
 
     perceptual: the weights of LPIPS for a first stage that is to begin with them
     derive:     what conditions are made of, see `pipeline.batches`
+    held_out:   what a first stage is measured on while it trains, if it is
     """
 
     records: object
     info: pipeline.DataInfo
     perceptual: Params | None = None
     derive: Mapping[str, pipeline.Derive] = pipeline.NOTHING
+    held_out: object = None
 
 
 def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
@@ -126,26 +129,50 @@ def train(
         starting.match(start, jax.eval_shape(lambda: _trained_parts(experiment, model)))
     if not dry_run and checkpoint.latest_step(run) is None:
         _check_frozen(model, start)
+    helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
+    params = {**runs.model_shapes(model), **helpers}
     if checkpoint.latest_step(run) is not None:
-        helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
-        params = {**runs.model_shapes(model), **helpers}
         _check_architecture(run, params, experiment, _objective(experiment, model))
-    batch = _look(experiment.data, source, model.conditioner.keys, tokenizer, batch=dry_run)
+    best = experiment.train.best is not None
+    batch = _look(experiment.data, source, model.conditioner.keys, tokenizer, dry_run or best)
+    distance = in_training.prepare(experiment.evaluation, experiment.data, source.records)
+    objective = _objective(experiment, _reading(source, model))
+    if best:
+        _check_best(experiment, objective, params, batch, (distance.column,) if distance else ())
     if dry_run:
         if first_source:
             _plan_first_stage(first, first_source)
-        objective = _objective(experiment, _reading(source, model))
-        params = {
-            **runs.model_shapes(model),
-            **jax.eval_shape(lambda: _init_helpers(experiment, model)),
-        }
         _plan("diffusion", experiment, objective, params, batch)
         return
     if first_source and not _finished("first stage", first_run, first.train.steps):
         _train_first_stage(first, first_run, first_source)
     if not _finished("diffusion", run, experiment.train.steps):
         runs.write(run, experiment, tokenizer, source.info)
-        _train_diffusion(experiment, run, first_run, source, model, tokenizer, start)
+        _train_diffusion(experiment, run, first_run, source, model, tokenizer, start, distance)
+
+
+def _check_best(
+    experiment: runs.AnyExperiment,
+    objective: Objective,
+    params: Params,
+    batch: dict,
+    measured: Sequence[str] = (),
+    prefix: str = "",
+) -> None:
+    """Raises InputError where train.best is nothing that will be written; nothing is computed.
+
+    Args:
+        params: their shapes.
+        measured: names beside those of the metrics of a step.
+    """
+    step, begin = _step(experiment, objective)
+
+    def alone(state, batch, key):
+        return step(state, batch, key, lambda x: x, lambda x: x)
+
+    state, key = jax.eval_shape(begin, params), jax.eval_shape(lambda: jax.random.key(0))
+    _, metrics = jax.eval_shape(alone, state, with_positions(batch), key)
+    check_best(experiment.train.best, [*metrics, *measured], prefix)
 
 
 def _check_frozen(model: LatentDiffusion, start: starting.Start | None) -> None:
@@ -186,7 +213,18 @@ def _prepare_first_stage(
         with hosts.first_before_others():
             weights = load_lpips(experiment.loss.perceptual, experiment.loss.perceptual_weights)
         source = source._replace(perceptual=weights)
-    _look(experiment.data, source)
+    asked, best = experiment.evaluation, experiment.train.best is not None
+    batch = _look(experiment.data, source, batch=best)
+    measured = ()
+    if asked.every:
+        in_training.check_alone(asked.every, prefix)
+        check_batch(asked.batch_size, f"{prefix}evaluation.batch_size")
+        held_out = _open(replace(experiment.data, split=asked.split)).records
+        source = source._replace(held_out=held_out)
+        measured = in_training.scores(experiment.data.image_size)
+    if best:
+        objective = _stage_objective(experiment, first_stage)
+        _check_best(experiment, objective, params, batch, measured, prefix)
     return source
 
 
@@ -405,6 +443,20 @@ def _train_first_stage(
         _data(experiment.data, source, experiment.seed),
         step_key,
         picture=_reconstructions(first_stage, example["image"][: experiment.train.num_samples]),
+        measurement=_quality(experiment, first_stage, source.held_out),
+    )
+
+
+def _quality(
+    experiment: FirstStageExperiment, first_stage: FirstStage, held_out
+) -> Measurement | None:
+    if held_out is None:
+        return None
+    asked = experiment.evaluation
+    data = replace(experiment.data, split=asked.split, batch_size=asked.batch_size)
+    num = min(asked.num, len(held_out))
+    return in_training.quality_of_reconstructions(
+        asked, first_stage, data.image_size, lambda: pipeline.once(data, held_out, num)
     )
 
 
@@ -429,6 +481,7 @@ def _train_diffusion(
     model: LatentDiffusion,
     tokenizer: Tokenizer | None,
     start: starting.Start | None = None,
+    distance: in_training.Distance | None = None,
 ) -> None:
     init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
     spread = devices(experiment.train.devices, experiment.train.mesh)
@@ -449,8 +502,16 @@ def _train_diffusion(
     state = spread.make(begin, spread.place(params))
     _announce("diffusion", experiment, spread.summary(state), _tokens(model))
     keys = model.conditioner.keys
-    example = next(_data(experiment.data, source, experiment.seed + 1, keys, tokenizer, True))
+    others = _data(experiment.data, source, experiment.seed + 1, keys, tokenizer, True)
+    example = next(others)
     n = min(experiment.train.num_samples, len(example["image"]))
+    generate = _generate(experiment, model)
+    measurement = None
+    if distance:
+        conditions = _conditions([example], others, keys, distance.asked.num)
+        measurement = in_training.distance_of_samples(
+            distance, run, generate, conditions, experiment.train.mesh
+        )
     fit(
         "diffusion",
         run,
@@ -460,8 +521,19 @@ def _train_diffusion(
         state,
         _data(experiment.data, source, experiment.seed, keys, tokenizer),
         step_key,
-        picture=_samples(experiment, model, {key: example[key][:n] for key in keys}, n),
+        picture=_samples(generate, {key: example[key][:n] for key in keys}, n),
+        measurement=measurement,
     )
+
+
+def _conditions(held: list[dict], batches, keys: Sequence[str], num: int) -> dict:
+    """What the conditioner reads of `num` examples, each [num, ...], of these batches and the next
+    ones."""
+    if not keys:
+        return {}
+    while sum(len(batch["image"]) for batch in held) < num:
+        held.append({key: x for key, x in next(batches).items() if key in (*keys, "image")})
+    return {key: np.concatenate([batch[key] for batch in held])[:num] for key in keys}
 
 
 def _trained_parts(
@@ -494,14 +566,18 @@ def _init_helpers(experiment: Experiment, model: LatentDiffusion) -> Params:
     return diffusion_step.init_helpers(model.process, experiment.loss)
 
 
-def _samples(experiment: Experiment, model: LatentDiffusion, inputs: dict, n: int) -> Callable:
+def _generate(experiment: Experiment, model: LatentDiffusion) -> Callable:
+    """(params, inputs, seeds) -> images, drawn as the config has it."""
     s = experiment.sampling
     generate = make_generate(model, build.build_sampler(s.sampler), experiment.data.image_size)
     times, options = sampling.padded_grid(s, model.process), sampling.arguments(s)
+    return lambda params, inputs, seeds: generate(params, inputs, seeds, times, s.guidance, options)
 
+
+def _samples(generate: Callable, inputs: dict, n: int) -> Callable:
     def picture(state: TrainState) -> np.ndarray:
         seeds = np.arange(n, dtype=np.uint32)
-        images = generate(averaged_params(state), inputs, seeds, times, s.guidance, options)
+        images = generate(averaged_params(state), inputs, seeds)
         return pictures.grid(pictures.to_uint8(images))
 
     return picture
@@ -608,9 +684,12 @@ def _train_classifier(
         starting.match(start, jax.eval_shape(model.init, jax.random.key(0)))
     if checkpoint.latest_step(run) is not None:
         _check_architecture(run, runs.model_shapes(model), experiment, objective)
-    batch = _look(data, source, ("label",), batch=dry_run)
+    best = experiment.train.best is not None
+    batch = _look(data, source, ("label",), batch=dry_run or best)
+    params = {**runs.model_shapes(model)}
+    if best:
+        _check_best(experiment, objective, params, batch)
     if dry_run:
-        params = {**runs.model_shapes(model)}
         _plan("classifier", experiment, objective, params, batch)
         return
     if _finished("classifier", run, experiment.train.steps):

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ldm_jax import cli
-from ldm_jax.config import Data
+from ldm_jax.config import Data, ExtractorName
 from ldm_jax.embeddings import embed
 from ldm_jax.errors import InputError
-from ldm_jax.extractors.names import Name
 
 
 @dataclass(frozen=True)
 class Options:
     """The settings of embed.py."""
 
-    extractor: Name = "mobilenet"
+    extractor: ExtractorName = "mobilenet"
     """the network whose features the embeddings are"""
     weights: str | None = None
     """a file with its weights; looked for, and fetched, where not given"""

@@ -7,19 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import cli, pictures, request, runs
-from ldm_jax.config import Retrieval
+from ldm_jax.config import ExtractorName, Retrieval
 from ldm_jax.data import neighbours, pipeline
 from ldm_jax.embeddings import embedder
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
-from ldm_jax.extractors.names import Name
 
 
 @dataclass(frozen=True)
 class Options(held_out.Options):
     """The settings of an evaluation; what is None is as the run's config has it."""
 
-    extractor: Name = "mobilenet"
+    extractor: ExtractorName = "mobilenet"
     """the network of the embeddings that the run was trained with"""
     weights: str | None = None
     """a file with its weights; looked for, and fetched, where not given"""

@@ -11,13 +11,14 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, pictures, runs
+from ldm_jax.config import ExtractorName, ResizeName
 from ldm_jax.convert.extractors import Weights, is_published, load_extractor
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples_report import flags, markdown
 from ldm_jax.evaluate.sets import Images, Statistics, open_set, spread
 from ldm_jax.extractors.extractor import Extractor
-from ldm_jax.extractors.names import Name, Resize, extractor
+from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.density_coverage import density_coverage
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.inception_score import inception_score
@@ -46,11 +47,11 @@ class Measured:
     """samples; all, and of a run 50000, where not given"""
     num_reference: int | None = None
     """real images, spread evenly; all where not given"""
-    extractor: Name = "inception"
+    extractor: ExtractorName = "inception"
     """the network whose features are compared"""
     weights: str | None = None
     """a file with its weights; looked for, and fetched, where not given"""
-    resize: Resize | None = None
+    resize: ResizeName | None = None
     """of inception, whose FID it is: tensorflow (ADM's and torch-fidelity's), pytorch
     (pytorch-fid's) or clean (clean-fid's)"""
     batch_size: int = 32

@@ -17,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ldm_jax import pictures, runs
-from ldm_jax.config import FirstStageExperiment
+from ldm_jax.config import Data, FirstStageExperiment
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.data.folder import EXTENSIONS
 from ldm_jax.errors import InputError
@@ -291,12 +291,22 @@ def _of_run(name: str) -> Images:
         data = replace(data, split=split)
     source, _ = pipeline.open_source(data)
     pipeline.check_readable(data, source)
+    stage = isinstance(described.experiment, FirstStageExperiment)
+    trained = f"; as run '{described.run}' was trained" + (" (a first stage)" if stage else "")
+    return of_data(name, data, source, trained)
+
+
+def of_data(name: str, data: Data, source: Any, trained: str = "") -> Images:
+    """The images of an opened source, prepared as for training.
+
+    Args:
+        trained: what for, as a report says it.
+    """
 
     def batches(num: int, batch_size: int) -> Iterator[np.ndarray]:
         for batch in pipeline.once(replace(data, batch_size=batch_size), source, num):
             yield pictures.to_uint8(batch["image"])
 
-    stage = isinstance(described.experiment, FirstStageExperiment)
     some = [source[i]["image"] for i in spread(len(source), min(len(source), LOOKED_AT))]
     said = {
         "kind": "data",
@@ -304,7 +314,6 @@ def _of_run(name: str) -> Images:
         "split": data.split,
         "format": ", ".join(sorted({transforms.open_image(image).format for image in some})),
         "preparation": f"shorter side to {data.image_size} pixels by Lanczos, cropped in the "
-        f"middle, not mirrored; as run '{run or rest}' was trained"
-        + (" (a first stage)" if stage else ""),
+        f"middle, not mirrored{trained}",
     }
     return Images(name, len(source), (data.image_size,) * 2, said, batches)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldm_jax import cli, pictures, request, runs, sampling
-from ldm_jax.config import SamplerName
+from ldm_jax.config import ExtractorName, ResizeName, SamplerName
 from ldm_jax.convert.extractors import load_extractor
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.asked import note, write_json
@@ -20,7 +20,7 @@ from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.generate import Generation, wanted_samples
 from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
 from ldm_jax.evaluate.sets import open_set
-from ldm_jax.extractors.names import Name, Resize, extractor
+from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.pipelines.extract import make_extract
 from ldm_jax.sharding import check_batch
@@ -46,9 +46,9 @@ class Options:
     num: int = 1000
     """samples a set"""
     num_reference: int | None = None
-    extractor: Name = "inception"
+    extractor: ExtractorName = "inception"
     weights: str | None = None
-    resize: Resize | None = None
+    resize: ResizeName | None = None
     batch_size: int = 32
     """images that the network sees at once"""
     draw_batch: int = 16

@@ -1,13 +1,14 @@
 """The extractors by name."""
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.clip.vision import ARCHITECTURES, VisionTower
+from ldm_jax.config import ExtractorName, ResizeName
 from ldm_jax.errors import InputError
 from ldm_jax.extractors import dinov2, inception, mobilenet
 from ldm_jax.extractors.extractor import Extractor
@@ -19,11 +20,6 @@ from ldm_jax.extractors.resize import (
 )
 from ldm_jax.types import Array
 
-Name = Literal[
-    "inception", "mobilenet", "dinov2", "clip_vit_b32", "clip_vit_l14", "clip_vit_l14_336"
-]
-Resize = Literal["tensorflow", "pytorch", "clean"]
-
 # of ImageNet's photographs, whose values are 0 ... 1
 IMAGENET_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.asarray([0.229, 0.224, 0.225], np.float32)
@@ -32,7 +28,7 @@ CLIP_MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
 CLIP_STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
-def extractor(name: Name, resize: Resize | None = None) -> Extractor:
+def extractor(name: ExtractorName, resize: ResizeName | None = None) -> Extractor:
     """The extractor of this name.
 
     Args:
@@ -54,7 +50,7 @@ def extractor(name: Name, resize: Resize | None = None) -> Extractor:
 
 def _inception(resize: str) -> Extractor:
     if resize not in INCEPTION_RESIZES:
-        names = ", ".join(get_args(Resize))
+        names = ", ".join(get_args(ResizeName))
         raise InputError(f"resize is {resize!r}: expected one of {names}")
     said, prepare, scale = INCEPTION_RESIZES[resize]
     return Extractor(

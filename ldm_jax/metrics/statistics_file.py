@@ -15,7 +15,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
 
 KEYS = {"pool": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
-SAID = ("extractor", "sha256", "resize", "count")  # that others' files do not have
+SAID = ("extractor", "sha256", "resize", "count", "reference")  # that others' files do not have
 
 
 class Saved(NamedTuple):

@@ -3,9 +3,9 @@
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -22,6 +22,20 @@ from ldm_jax.train.meter import Meter
 from ldm_jax.train.preemption import Preemption
 from ldm_jax.types import Array, TrainState
 
+
+class Measurement(NamedTuple):
+    """What is measured beside the loss.
+
+    every: steps
+    names: of the numbers
+    of:    state -> numbers by name; changes nothing that training goes on with
+    """
+
+    every: int
+    names: tuple[str, ...]
+    of: Callable[[TrainState], dict[str, float]]
+
+
 PREEMPTED = 143  # exit status of what was asked to end: 128 + SIGTERM
 
 
@@ -35,6 +49,7 @@ def fit(
     data,
     key: Array,
     picture: Callable[[TrainState], np.ndarray] | None = None,
+    measurement: Measurement | None = None,
 ) -> TrainState:
     """Trains until `config.steps`, from the newest checkpoint of `run` where there is one.
 
@@ -47,6 +62,8 @@ def fit(
         data: iterator over dicts of numpy arrays [b, ...], with a state that Grain can save.
         key: the root of all randomness of the steps.
         picture: a uint8 picture [H, W, 3] that shows what has been learned.
+        measurement: what is measured at its intervals and at the end, but not where SIGTERM came.
+            Where `config.best` is among its names, what was measured is saved, too.
 
     Raises:
         FloatingPointError: a term of the loss or a weight is no longer finite; the last checkpoint
@@ -70,6 +87,9 @@ def fit(
     def shows(n: int) -> bool:
         every = config.sample_every if picture else 0
         return bool(every) and (n % every == 0 or n == config.steps)
+
+    def measures(n: int) -> bool:
+        return bool(measurement) and (n % measurement.every == 0 or n == config.steps)
 
     def show(state: TrainState, n: int) -> None:
         shown = picture(state)
@@ -104,21 +124,25 @@ def fit(
                 log.say(f"first step after {time.monotonic() - began:.1f} s")
                 preemption = stack.enter_context(Preemption())  # now there is something to save
             last, asked = n == config.steps, preemption.reached(n)
-            saves_now = n % config.save_every == 0 or last or asked
-            if n % config.log_every == 0 or saves_now:
-                values = averages(pending, n)
-                if config.best and config.best not in values:
-                    raise InputError(
-                        f"train.best is {config.best}: expected one of {', '.join(values)}"
-                    )
-                log.scalars(n, {**values, **meter.read()})
+            measures_now = measures(n) and (last or not asked)
+            ranked = measures_now and config.best in measurement.names
+            saves_now = n % config.save_every == 0 or last or asked or ranked
+            if n % config.log_every == 0 or saves_now or measures_now:
+                values, speed = averages(pending, n), meter.read()
+                check_best(config.best, [*values, *(measurement.names if measurement else ())])
+                if measures_now:
+                    check_finite(jax.device_get(finite(state)), n)
+                    values |= measurement.of(state)
+                    meter.restart()
+                log.scalars(n, {**values, **speed})
                 pending = []
                 checkpoint.check_saved(saves)
             if last and shows(n):
                 show(state, n)  # first, since a run that has its last checkpoint is done
             if saves_now:
                 check_finite(jax.device_get(finite(state)), n)
-                checkpoint.save(saves, state, data, values)
+                known = config.best is None or config.best in values
+                checkpoint.save(saves, state, data, values if known else None)
             if config.snapshot_every and (n % config.snapshot_every == 0 or last):
                 checkpoint.save_snapshot(run, state)
             if shows(n) and not last and not asked:
@@ -131,6 +155,12 @@ def fit(
                     PREEMPTED,
                 )
     return state
+
+
+def check_best(best: str | None, names: Sequence[str], prefix: str = "") -> None:
+    """Raises InputError where train.best is none of the names of what is written."""
+    if best and best not in names:
+        raise InputError(f"{prefix}train.best is {best}: expected one of {', '.join(names)}")
 
 
 def _describe(log: Log | Silence, compiled: Compiled, meter: Meter) -> None:

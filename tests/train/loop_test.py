@@ -236,6 +236,38 @@ def test_the_best_by_a_metric_is_kept(tmp_path):
         fit(tmp_path / "other", replace(CONFIG, best="los"))
 
 
+def measurement(every, taken=None):
+    """The distance of w to one that the third step comes nearest to."""
+
+    def of(state):
+        w = float(state.params["net"]["w"])
+        if taken is not None:
+            taken.append((int(state.step), w))
+        return {"fid": abs(w + 0.1)}
+
+    return loop.Measurement(every, ("fid",), of)
+
+
+def test_what_is_measured_is_a_column_at_its_steps_and_at_the_end(whole, tmp_path):
+    taken = []
+    config = replace(CONFIG, log_every=6)
+    fit(tmp_path, config, measurement=measurement(4, taken))
+    assert [step for step, _ in taken] == [4, 6]
+    found = {int(row["step"]): row["fid"] for row in tiny.rows(tmp_path)}
+    expected = {step: f"{abs(w + 0.1)}" for step, w in taken}
+    assert {step: value for step, value in found.items() if value} == expected
+    tiny.assert_same(tiny.saved(tmp_path, 6), tiny.saved(whole, 6))  # training does not notice
+
+
+def test_the_best_by_what_is_measured_is_saved_and_kept(tmp_path):
+    config = replace(CONFIG, keep=1, save_every=4, best="fid")
+    fit(tmp_path, config, measurement=measurement(3))
+    values = {int(row["step"]): float(row["fid"]) for row in tiny.rows(tmp_path) if row["fid"]}
+    assert values.keys() == {3, 6}
+    assert checkpoint.best_step(tmp_path, "fid") == min(values, key=values.get) == 3
+    assert steps(tmp_path) == [3, 6]  # and not 4, which was saved without
+
+
 def test_steps_asked_for_are_in_a_trace(tmp_path):
     fit(tmp_path, replace(CONFIG, profile_steps=(2, 3)))
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))

@@ -1,0 +1,191 @@
+"""What is measured while a model trains, by which its best checkpoint can be kept.
+
+Nothing here takes from what training goes on with: samples have random numbers of their own, and
+conditions and images are read by iterators of their own.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from ldm_jax import pictures
+from ldm_jax.autoencoders.latents import scaled
+from ldm_jax.config import Data, Evaluation, FirstStageEvaluation, Mesh
+from ldm_jax.convert.extractors import Weights, load_extractor
+from ldm_jax.data import latents
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.samples import check_statistics, gather, look
+from ldm_jax.evaluate.sets import Images, Statistics, of_data, open_set
+from ldm_jax.extractors.extractor import Extractor
+from ldm_jax.extractors.names import extractor
+from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.metrics.reconstruction import SMALLEST, Means, psnr, ssim
+from ldm_jax.metrics.statistics import Moments
+from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
+from ldm_jax.pipelines.extract import make_extract
+from ldm_jax.pipelines.generate import each_batch
+from ldm_jax.sharding import check_batch, devices
+from ldm_jax.train.loop import Measurement
+from ldm_jax.train.state import averaged_params
+from ldm_jax.types import Array, Batch, FirstStage, Params, TrainState
+
+COLUMNS = {"inception": "fid", "dinov2": "fd_dinov2"}  # of others NAME_fd
+
+
+class Distance(NamedTuple):
+    """All that a distance to real images takes, but for the model.
+
+    num: images of the reference that are looked at; None where it is statistics
+    """
+
+    asked: Evaluation
+    network: Extractor
+    weights: Weights
+    reference: Images | Statistics
+    num: int | None
+
+    @property
+    def column(self) -> str:
+        """Its name in metrics.csv."""
+        return COLUMNS.get(self.network.name, f"{self.network.name}_fd")
+
+
+def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
+    """What is to be measured; None where nothing is. No device is used.
+
+    Args:
+        data, source: what is trained on.
+
+    Raises:
+        InputError: no weights, or nothing to compare with.
+    """
+    if not asked.every:
+        return None
+    check_alone(asked.every)
+    check_batch(asked.batch_size, "evaluation.batch_size")
+    network = extractor(asked.extractor, asked.resize)
+    if asked.reference:
+        reference = open_set(asked.reference)
+    elif isinstance(source, latents.Source):
+        raise InputError(
+            f"evaluation.every is {asked.every} and data.path '{data.path}' holds latents: "
+            "expected evaluation.reference, the images themselves or their statistics"
+        )
+    else:
+        reference = of_data("the training data", data, source)
+    weights = load_extractor(network, asked.weights)
+    check_statistics(reference, network, weights)
+    if isinstance(reference, Statistics):
+        return Distance(asked, network, weights, reference, None)
+    num = min(asked.num_reference, reference.count)
+    if num < 2:
+        raise InputError(f"'{reference.name}' has {num} images: expected at least 2 to compare to")
+    return Distance(asked, network, weights, reference, num)
+
+
+def check_alone(every: int, prefix: str = "") -> None:
+    """Raises InputError where several processes are to measure."""
+    if every and jax.process_count() > 1:
+        raise InputError(
+            f"{prefix}evaluation.every is {every} with {jax.process_count()} processes: expected "
+            "0; measure the checkpoints that are kept with scripts/evaluate.py samples"
+        )
+
+
+def distance_of_samples(
+    wanted: Distance,
+    run: Path,
+    generate: Callable[[Params, Batch, Array], Array],
+    conditions: Batch,
+    mesh: Mesh,
+) -> Measurement:
+    """The Frechet distance of samples, of the seeds 0, 1, ..., to the reference.
+
+    Args:
+        run: where the statistics of the reference are kept, so that they are found once.
+        generate: (params, inputs, seeds) -> images, compiled for a size of batch.
+        conditions: what the conditioner reads, each [num, ...].
+        mesh: over which the model is spread.
+    """
+    asked, network = wanted.asked, wanted.network
+    extract = make_extract(network, wanted.weights.params, (network.main,), asked.batch_size)
+    real = _reference(wanted, run / "evaluation" / "reference.npz", extract)
+    spread = devices("jit", mesh)
+
+    def draw(params: Params) -> Iterator[np.ndarray]:
+        def one_batch(inputs: Batch, seeds: np.ndarray) -> Array:
+            return generate(params, *spread.split((inputs, seeds)))
+
+        seeds = range(asked.num)
+        for images in each_batch(one_batch, conditions, seeds, asked.batch_size):
+            yield pictures.to_uint8(images)
+
+    def of(state: TrainState) -> dict[str, float]:
+        params = spread.place(averaged_params(state))
+        found = gather(extract(draw(params), asked.num), network.main)
+        return {wanted.column: frechet_distance(found.moments["pool"], real)}
+
+    return Measurement(asked.every, (wanted.column,), of)
+
+
+def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
+    """The statistics of the reference's features: in the file, where they are of the same, or found
+    and written to it."""
+    if isinstance(wanted.reference, Statistics):
+        return wanted.reference.moments["pool"]
+    of = wanted.reference
+    kept = {name: x for name, x in of.said.items() if name in ("data", "split", "preparation")}
+    said = {
+        "extractor": wanted.network.name,
+        "sha256": wanted.weights.sha256,
+        "resize": wanted.network.resize,
+        "count": wanted.num,
+        "reference": f"{of.name}, {of.count} of {of.size} pixels, {kept}",
+    }
+    if file.exists() and (saved := read_statistics(file)).said == said:
+        return saved.moments["pool"]
+    print(f"evaluation: {wanted.num} images of {of.name} are looked at", flush=True)
+    size = wanted.asked.batch_size
+    found = look(of, wanted.num, extract, wanted.network.main, size).moments
+    write_statistics(file, found, said)
+    return found["pool"]
+
+
+def scores(size: int) -> dict[str, Callable[[Array, Array], Array]]:
+    """What is measured of reconstructions of so many pixels a side; SSIM needs 11."""
+    return {"eval_psnr": psnr} | ({"eval_ssim": ssim} if size >= SMALLEST else {})
+
+
+def quality_of_reconstructions(
+    asked: FirstStageEvaluation,
+    stage: FirstStage,
+    size: int,
+    batches: Callable[[], Iterator[Batch]],
+) -> Measurement:
+    """What comes back of posterior means, against the images.
+
+    Args:
+        size: pixels a side.
+        batches: the images, the same each time.
+    """
+    measured, spread = scores(size), devices("jit")
+
+    @jax.jit
+    def measure(params: Params, images: Array) -> dict[str, Array]:
+        mean = stage.posterior(params, images).mean
+        back = stage.decode(params, scaled(params, mean))
+        return {name: score(images, back) for name, score in measured.items()}
+
+    def of(state: TrainState) -> dict[str, float]:
+        params, means = spread.replicate(averaged_params(state)), Means()
+        for batch in batches():
+            count = len(batch["image"])
+            rows = np.minimum(np.arange(asked.batch_size), count - 1)  # the last fills it up
+            found = measure(params, spread.split(batch["image"][rows]))
+            means.add({name: np.asarray(x)[:count] for name, x in found.items()})
+        return {name: float(mean) for name, mean in means.result().items()}
+
+    return Measurement(asked.every, tuple(measured), of)
