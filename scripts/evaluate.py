@@ -30,6 +30,10 @@ python scripts/evaluate.py samples A B [--num N] [--extractor mobilenet] [option
     also be a run, of which samples are then drawn
 python scripts/evaluate.py generate RUN [--num 50000] [--out DIR] [sampling options]
     draws samples into shards; the same command again goes on where it stopped
+python scripts/evaluate.py clip-score RUN_OR_FOLDER --weights CLIP [--num 1000] [options]
+    how well pictures agree with their captions, as CLIP sees it: 100 max(cos, 0). Captions are
+    those that sample.py or `generate` drew for, metadata.jsonl, or the .txt beside each picture; of
+    a run, samples are drawn for captions of its data first
 python scripts/evaluate.py sweep RUN B [--steps 10 25 50] [--guidance 1 2 3] [--samplers ...]
     the distance to B over steps, guidance, eta and samplers, with intervals over seeds, as a table
     and a plot; finished cells are not measured again
@@ -42,6 +46,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.bits import bits
 from ldm_jax.evaluate.bound import bound
 from ldm_jax.evaluate.captions import captions
+from ldm_jax.evaluate.clip_score import clip_scores
 from ldm_jax.evaluate.first_stage import first_stage
 from ldm_jax.evaluate.generate import generate
 from ldm_jax.evaluate.inpainting import inpainting
@@ -66,6 +71,7 @@ TOOLS = {  # name -> what to call, and what its first words are
     "inpainting": (inpainting, "RUN"),
     "samples": (samples, "A B"),
     "generate": (generate, "RUN"),
+    "clip-score": (clip_scores, "RUN_OR_FOLDER"),
     "sweep": (sweep, "RUN B"),
 }
 

@@ -36,6 +36,7 @@ class VisionTower(nn.Module):
     """Pictures to vectors."""
 
     of: Architecture
+    activation: str = "openai"  # or "openclip"
 
     @nn.compact
     def __call__(self, x) -> Array:
@@ -44,6 +45,6 @@ class VisionTower(nn.Module):
         y = y + self.param("position", nn.initializers.normal(0.02), y.shape[1:])
         y = nn.LayerNorm(epsilon=1e-5, name="norm_in")(y)
         for n in range(self.of.layers):
-            y = Block(self.of.heads, causal=False, activation="openai", name=f"block_{n}")(y)
+            y = Block(self.of.heads, causal=False, activation=self.activation, name=f"block_{n}")(y)
         y = nn.LayerNorm(epsilon=1e-5, name="norm")(y[:, 0])
         return nn.Dense(self.of.dim, use_bias=False, name="project")(y)

@@ -1,22 +1,49 @@
 """What others call the weights of CLIP's towers.
 
 Stable Diffusion 1 holds that of captions as transformers does, version 2 as OpenCLIP does. That of
-pictures is read from transformers' files.
+pictures alone is read from transformers' files, both together from either's; OpenAI's own have the
+names of OpenCLIP's.
 """
 
+from typing import Protocol
+
+from ldm_jax.clip.model import CLIP
 from ldm_jax.clip.vision import Architecture
 from ldm_jax.config import CLIPText
 from ldm_jax.convert.layers import dense, embedding, norm, patches
-from ldm_jax.convert.table import DENSE, SAME, Row, Table
+from ldm_jax.convert.table import DENSE, SAME, Row, Table, under
+
+
+class Tower(Protocol):
+    """What decides the shapes of a tower of captions."""
+
+    dim: int
+    layers: int
+    length: int
+    vocab_size: int
 
 
 def text_tower(config: CLIPText) -> Table:
     """Rows of the tower, under the names of `config.weights`."""
-    return (_openclip if config.weights == "openclip" else _transformers)(config)
+    if config.weights == "openclip":
+        return _openclip(config, "model.")
+    return _transformers(config, "transformer.text_model")
 
 
-def _transformers(config: CLIPText) -> Table:
-    dim, model = config.dim, "transformer.text_model"
+def both_towers(of: CLIP, layout: str) -> Table:
+    """Rows of a whole model, as "transformers" names it or as "openclip" does."""
+    C, dim = of.text.dim, of.vision.dim
+    if layout == "openclip":
+        vision, text = _openclip_vision(of.vision), _openclip(of.text, "")
+        into = [Row("text_project/kernel", ("text_projection",), (C, dim), SAME)]
+    else:
+        vision, text = vision_tower(of.vision), _transformers(of.text, "text_model")
+        into = dense("text_project", "text_projection", C, dim, bias=False)
+    return [*under(vision, "vision/"), *under(text, "text/"), *into]
+
+
+def _transformers(config: Tower, model: str) -> Table:
+    dim = config.dim
     there = f"{model}.embeddings"
     table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
     table += embedding("position", f"{there}.position_embedding", config.length, dim)
@@ -54,12 +81,32 @@ def vision_tower(of: Architecture) -> Table:
     ]
 
 
-def _openclip(config: CLIPText) -> Table:
+def _openclip(config: Tower, model: str) -> Table:
     dim = config.dim
-    table = embedding("token/embedding", "model.token_embedding", config.vocab_size, dim)
-    table += [Row("position", ("model.positional_embedding",), (config.length, dim), SAME)]
-    for n in range(config.layers):
-        here, there = f"block_{n}", f"model.transformer.resblocks.{n}"
+    table = embedding("token/embedding", f"{model}token_embedding", config.vocab_size, dim)
+    table += [Row("position", (f"{model}positional_embedding",), (config.length, dim), SAME)]
+    table += _resblocks(f"{model}transformer", config.layers, dim)
+    return table + norm("norm", f"{model}ln_final", dim)
+
+
+def _openclip_vision(of: Architecture) -> Table:
+    C, places = of.channels, (of.size // of.patch) ** 2 + 1
+    return [
+        Row("patches/token", ("visual.class_embedding",), (C,), SAME),
+        patches("patches/project", "visual.conv1", C, of.patch),
+        Row("position", ("visual.positional_embedding",), (places, C), SAME),
+        *norm("norm_in", "visual.ln_pre", C),
+        *_resblocks("visual.transformer", of.layers, C),
+        *norm("norm", "visual.ln_post", C),
+        Row("project/kernel", ("visual.proj",), (C, of.dim), SAME),
+    ]
+
+
+def _resblocks(model: str, layers: int, dim: int) -> Table:
+    """The transformer of either tower, as OpenCLIP names it."""
+    table: Table = []
+    for n in range(layers):
+        here, there = f"block_{n}", f"{model}.resblocks.{n}"
         table += norm(f"{here}/norm1", f"{there}.ln_1", dim)
         fused = f"{there}.attn.in_proj"
         table += [Row(f"{here}/qkv/kernel", (f"{fused}_weight",), (3 * dim, dim), DENSE)]
@@ -68,7 +115,7 @@ def _openclip(config: CLIPText) -> Table:
         table += norm(f"{here}/norm2", f"{there}.ln_2", dim)
         table += dense(f"{here}/ff_in", f"{there}.mlp.c_fc", dim, 4 * dim)
         table += dense(f"{here}/ff_out", f"{there}.mlp.c_proj", 4 * dim, dim)
-    return table + norm("norm", "model.ln_final", dim)
+    return table
 
 
 # What files hold of the tower beside it: a count of positions, the mask, the way into the space of

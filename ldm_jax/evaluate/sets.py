@@ -106,13 +106,7 @@ def _batched(rows: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _of_folder(name: str, path: Path) -> Images:
-    written = (path / "report.json").exists()  # by sample.py, with a grid of all
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower().removeprefix(".") in EXTENSIONS
-        and not (written and file == path / "grid.png")
-    )
+    files = pictures_in(path)
     if not files:
         raise InputError(f"'{name}' holds no images (.{', .'.join(EXTENSIONS)})")
     with ThreadPoolExecutor(8) as pool:
@@ -134,6 +128,17 @@ def _of_folder(name: str, path: Path) -> Images:
 
     said = {"kind": "folder", "format": ", ".join(formats), "preparation": "none"}
     return Images(name, len(files), size, said | _said_by(path / "report.json"), batches)
+
+
+def pictures_in(path: Path) -> list[Path]:
+    """The files of a folder's pictures, in the order of the set."""
+    written = (path / "report.json").exists()  # by sample.py, with a grid of all
+    return sorted(
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower().removeprefix(".") in EXTENSIONS
+        and not (written and file == path / "grid.png")
+    )
 
 
 def _head(file: Path) -> tuple[tuple[int, int], str]:

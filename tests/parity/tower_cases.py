@@ -15,6 +15,31 @@ FULL_CLIP = {
 # channels, layers, heads, patch, patches a side that positions are for, size
 DINOV2 = {"dinov2 small": (32, 2, 4, 7, 6, 28), "dinov2 small, as trained": (32, 2, 4, 7, 4, 28)}
 FULL_DINOV2 = {"dinov2 vit_l14": (1024, 24, 16, 14, 37, 224)}
+# channels, layers, heads, dim, whose activation, pieces; of 77 tokens, small 16
+TEXT = {
+    "clip text small": (24, 3, 4, 12, "openai", 100),
+    "openclip text small": (24, 3, 4, 12, "openclip", 100),
+}
+FULL_TEXT = {
+    "clip text vit_l14": (768, 12, 12, 768, "openai", 49408),
+    "openclip text vit_h14": (1024, 24, 16, 1024, "openclip", 49408),
+}
+ANSWERS = ("last", "penultimate", "embedding")  # of a tower of captions
+
+
+def length(pieces: int) -> int:
+    """Tokens of a caption."""
+    return 16 if pieces == 100 else 77
+
+
+def tokens(pieces: int) -> np.ndarray:
+    """Two captions of unlike length, filled up with the mark of their end, int32 [2, n]."""
+    n = length(pieces)
+    drawn_ = np.random.default_rng(pieces).integers(0, pieces - 2, (2, n), np.int32)
+    drawn_[:, 0] = pieces - 2
+    for row, words in zip(drawn_, (n // 3, n - 2), strict=True):
+        row[1 + words :] = pieces - 1
+    return drawn_
 
 
 def images(size: int) -> np.ndarray:

@@ -11,9 +11,11 @@ import jax
 import numpy as np
 import tower_cases as cases
 
+from ldm_jax.clip.model import CLIP, TextArchitecture, embed_captions, embed_images
+from ldm_jax.clip.text import TextTower
 from ldm_jax.clip.vision import Architecture, VisionTower
 from ldm_jax.convert import dinov2 as dinov2_names
-from ldm_jax.convert.clip import vision_tower
+from ldm_jax.convert.clip import both_towers, vision_tower
 from ldm_jax.convert.table import to_here
 from ldm_jax.extractors import dinov2
 
@@ -31,7 +33,44 @@ def outputs(names) -> dict[str, np.ndarray]:
                 of = dinov2.Architecture(*sizes)
                 network = dinov2.DINOv2(of, offset=0.0)
                 found[name] = applied(network, dinov2_names.dinov2(of), of.size, theirs(of))
+        for name, sizes in {**cases.TEXT, **cases.FULL_TEXT}.items():
+            if f"{name}, last" in names:
+                each = zip(cases.ANSWERS, answers(*sizes), strict=True)
+                found |= {f"{name}, {answer}": x for answer, x in each}
     return found
+
+
+def whole(vision, text) -> tuple[CLIP, dict]:
+    """A model of these sizes with the weights that are drawn from transformers' names."""
+    channels, layers, heads, _, weights, pieces = text
+    of = TextArchitecture(channels, layers, heads, cases.length(pieces), pieces)
+    model = CLIP(Architecture(*vision), of, weights)
+    table = both_towers(model, "transformers")
+    return model, to_here(table, drawn.state({key: r.shape for r in table for key in r.keys}))
+
+
+def answers(channels, layers, heads, dim, weights, pieces) -> list[np.ndarray]:
+    """Of the tower of captions: with all layers, without the last, and in the space of pictures."""
+    vision = (*cases.CLIP["clip small"][:3], dim, *cases.CLIP["clip small"][4:])
+    model, params = whole(vision, (channels, layers, heads, dim, weights, pieces))
+    tokens, text = cases.tokens(pieces), params["text"]
+
+    def tower(used):
+        network = TextTower(pieces, channels, used, heads, cases.length(pieces), weights)
+        return jax.jit(network.apply)({"params": text}, tokens)
+
+    embedding = jax.jit(lambda params: embed_captions(model, params, tokens))(params)
+    return [np.asarray(x) for x in (tower(layers), tower(layers - 1), embedding)]
+
+
+def scores() -> np.ndarray:
+    """100 cos of each picture with each caption, [2, 2], of a small model."""
+    model, params = whole(cases.CLIP["clip small"], cases.TEXT["clip text small"])
+    with jax.default_matmul_precision("highest"):
+        x = embed_images(model, params, cases.images(model.vision.size))
+        y = embed_captions(model, params, cases.tokens(model.text.vocab_size))
+    x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (np.float64(x), np.float64(y)))
+    return 100.0 * x @ y.T
 
 
 def applied(network, table, size, state=None) -> np.ndarray:

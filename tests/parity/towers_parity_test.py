@@ -16,7 +16,7 @@ from ldm_jax.extractors import dinov2
 
 with np.load(Path(__file__).parent / "towers.npz") as file:
     STORED = dict(file)
-NAMES = [name for name in STORED if name != "positions"]
+NAMES = [name for name in STORED if name not in ("positions", "scores")]
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +28,10 @@ def ours():
 def test_equal_to_transformers(ours, name):
     assert compare.errors(ours[name], STORED[name])[1] < 2e-5
     assert np.abs(STORED[name][0] - STORED[name][1]).max() > 0.1  # of two pictures
+
+
+def test_scores_of_pictures_and_captions_are_those_of_a_whole_model():
+    np.testing.assert_allclose(towers.scores(), STORED["scores"], atol=1e-3)  # of 100
 
 
 def test_positions_are_interpolated_as_the_authors_do():

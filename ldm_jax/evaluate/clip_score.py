@@ -1,0 +1,190 @@
+"""How well pictures agree with their captions, as CLIP sees it (Hessel et al. 2021)."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import jax
+import numpy as np
+
+import ldm_jax
+from ldm_jax import cli, runs
+from ldm_jax.clip.model import MODELS, embed_captions, embed_images
+from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.conditioning.tokenizer import encode
+from ldm_jax.config import Text
+from ldm_jax.convert.clip_file import load_clip
+from ldm_jax.data.folder import open_folder
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.generate import Generation, draw_shards
+from ldm_jax.evaluate.samples import count_of
+from ldm_jax.evaluate.sets import Images, open_set, pictures_in, spread
+from ldm_jax.extractors.names import CLIP_MEAN, CLIP_STD
+from ldm_jax.extractors.resize import pillow_bicubic
+from ldm_jax.metrics.clip_score import clip_score
+from ldm_jax.sharding import check_batch, devices
+
+SAID = (
+    "100 max(cos, 0) of each pair, averaged: Hessel et al. 2021 with 100 in place of 2.5; "
+    "torchmetrics' but where single cosines are negative, of which it clips the mean alone"
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What is measured, and by what."""
+
+    weights: str | None = None
+    """CLIP's weights: a file or folder of transformers, OpenCLIP or OpenAI; needed"""
+    clip: Literal["vit_b32", "vit_l14", "vit_l14_336", "openclip_vit_h14"] = "vit_l14"
+    """which model they are of"""
+    tokenizer: str | None = None
+    """a tokenizer.json or merges.txt; the published one of a package where not given"""
+    num: int | None = None
+    """pictures, spread evenly; all, and of a run 1000, where not given"""
+    batch_size: int = 32
+    """pictures that CLIP sees at once"""
+    out: str | None = None
+    """folder to write to; clip-score in the folder or the run where not given"""
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of `clip-score`."""
+
+    measured: Measured = field(default_factory=Measured)
+    generation: Generation = field(default_factory=Generation)
+
+
+def clip_scores(place: str, words: Sequence[str], description: str) -> None:
+    """Scores pictures of a folder, or of a run, against their captions; writes OUT/clip-score.json.
+
+    Raises:
+        InputError: no weights, no captions, or pictures that cannot be read; nothing is drawn then.
+    """
+    options = cli.override(
+        Options(), words, "evaluate.py clip-score RUN_OR_FOLDER", description, sections=False
+    )
+    asked, is_run = options.measured, runs.is_run(place)
+    check_batch(asked.batch_size, "--batch-size")
+    if asked.weights is None:
+        raise InputError(
+            "--weights is not given: expected those of CLIP, such as model.safetensors of "
+            "openai/clip-vit-large-patch14 on huggingface.co (another model: --clip)"
+        )
+    out = Path(asked.out or runs.folder(place) / "clip-score")
+    cli.check_folder(out, "--out")
+    if is_run:
+        condition = runs.describe(Path(place)).experiment.condition
+        if not isinstance(condition, Text):
+            raise InputError(
+                f"run '{place}' has a condition of kind {type(condition).__name__}: expected Text, "
+                "a model of captions"
+            )
+    else:
+        found = _pictures(place)
+        captions = captions_of(Path(place), found.count)
+        num = count_of(asked.num, found, "--num")
+    model = MODELS[asked.clip]
+    tokenizer = clip_tokenizer.load(asked.tokenizer, model.text.length, model.weights)
+    weights = load_clip(asked.clip, model, asked.weights)
+    if is_run:
+        num = asked.num or 1000
+        draw_shards(place, out / "generated", num, options.generation)
+        found = _pictures(str(out / "generated"))
+        captions = captions_of(out / "generated", num)
+    chosen = [captions[i] for i in spread(found.count, num)]
+    tokens = np.stack([encode(tokenizer, caption) for caption in chosen])
+    scores = scored(model, weights.params, found.batches(num, asked.batch_size), tokens, asked)
+    report = {
+        "CLIP score": float(scores.mean()),
+        "standard error": float(scores.std(ddof=1) / np.sqrt(num)),
+        "num": num,
+        "convention": SAID,
+        "pictures": {"name": found.name, "size": list(found.size), **found.said},
+        "clip": {"name": asked.clip, "weights": weights.path.name, "sha256": weights.sha256},
+        "preparation": f"square from the middle, Pillow's bicubic filter to {model.vision.size}",
+        "ldm_jax": ldm_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "clip-score.json").write_text(json.dumps(report, indent=2) + "\n")
+    worst = np.argsort(scores)[:3]
+    for i in worst:
+        print(f"lowest: {scores[i]:.2f} '{chosen[i]}'")
+    print(
+        f"CLIP score ({asked.clip}): {report['CLIP score']:.3f} +- {report['standard error']:.3f} "
+        f"({num} pictures)"
+    )
+
+
+def _pictures(place: str) -> Images:
+    found = open_set(place)
+    if not isinstance(found, Images):
+        raise InputError(f"'{place}' holds statistics: expected pictures with captions")
+    return found
+
+
+def scored(model, params, batches, tokens: np.ndarray, asked: Measured) -> np.ndarray:
+    """The score of each picture, [N], with its tokens [N, n]."""
+    devices_ = devices("jit")
+    params = devices_.replicate(params)
+    size = asked.batch_size
+
+    @jax.jit
+    def both(params, images, tokens):
+        x = (images / 255.0 - CLIP_MEAN) / CLIP_STD
+        return embed_images(model, params, x), embed_captions(model, params, tokens)
+
+    found, start = [], 0
+    for images in batches:
+        count = len(images)
+        rows = np.minimum(np.arange(size), count - 1)  # the last fills the batch up
+        prepared = np.float32(pillow_bicubic(_square(images), model.vision.size))[rows]
+        given = devices_.split((prepared, tokens[start : start + count][rows]))
+        x, y = (np.asarray(z)[:count] for z in both(params, *given))
+        found.append(clip_score(x, y))
+        start += count
+    return np.concatenate(found)
+
+
+def _square(images: np.ndarray) -> np.ndarray:
+    """[B, H, W, 3] -> [B, s, s, 3] from the middle."""
+    H, W = images.shape[1:3]
+    s = min(H, W)
+    top, left = (H - s) // 2, (W - s) // 2
+    return images[:, top : top + s, left : left + s]
+
+
+def captions_of(path: Path, count: int) -> list[str]:
+    """The caption of each picture of a folder, in the order of the set; of several the first.
+
+    Raises:
+        InputError: there are none, or a picture has none.
+    """
+    for name in ("request.json", "report.json"):  # of `generate`, and of sample.py: taken in turn
+        if (path / name).exists():
+            prompts = json.loads((path / name).read_text()).get("prompts")
+            if prompts:
+                return [prompts[i % len(prompts)] for i in range(count)]
+    if not path.is_dir() or not pictures_in(path):
+        raise InputError(
+            f"'{path}' says no captions: expected what sample.py or generate wrote for captions, "
+            "or a folder with metadata.jsonl or a .txt beside each picture"
+        )
+    source = open_folder(str(path), split="train", caption="text", label="label")
+    if "text" in source.absent:
+        raise InputError(source.absent["text"])
+    said = {}
+    for i in range(len(source)):
+        record = source[i]
+        text = record["text"]
+        said[Path(record["image"]).resolve()] = text if isinstance(text, str) else text[0]
+    files = pictures_in(path)
+    bare = [file for file in files if file.resolve() not in said]
+    if bare:
+        raise InputError(f"{bare[0]} has no caption: expected one for each picture of '{path}'")
+    return [said[file.resolve()] for file in files]
