@@ -510,7 +510,7 @@ def _train_diffusion(
     if distance:
         conditions = _conditions([example], others, keys, distance.asked.num)
         measurement = in_training.distance_of_samples(
-            distance, run, generate, conditions, experiment.train.mesh
+            distance, run, generate, conditions, experiment.train
         )
     fit(
         "diffusion",

@@ -13,7 +13,7 @@ import numpy as np
 
 from ldm_jax import pictures
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.config import Data, Evaluation, FirstStageEvaluation, Mesh
+from ldm_jax.config import Data, Evaluation, FirstStageEvaluation, Train
 from ldm_jax.convert.extractors import Weights, load_extractor
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
@@ -100,7 +100,7 @@ def distance_of_samples(
     run: Path,
     generate: Callable[[Params, Batch, Array], Array],
     conditions: Batch,
-    mesh: Mesh,
+    train: Train,
 ) -> Measurement:
     """The Frechet distance of samples, of the seeds 0, 1, ..., to the reference.
 
@@ -108,12 +108,12 @@ def distance_of_samples(
         run: where the statistics of the reference are kept, so that they are found once.
         generate: (params, inputs, seeds) -> images, compiled for a size of batch.
         conditions: what the conditioner reads, each [num, ...].
-        mesh: over which the model is spread.
+        train: which says how the model is spread.
     """
     asked, network = wanted.asked, wanted.network
     extract = make_extract(network, wanted.weights.params, (network.main,), asked.batch_size)
     real = _reference(wanted, run / "evaluation" / "reference.npz", extract)
-    spread = devices("jit", mesh)
+    spread = devices("jit", train.mesh)
 
     def draw(params: Params) -> Iterator[np.ndarray]:
         def one_batch(inputs: Batch, seeds: np.ndarray) -> Array:
