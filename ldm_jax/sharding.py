@@ -7,6 +7,7 @@ devices, gradients are averaged, and what training changes is whole on every dev
 import math
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import jax
@@ -46,6 +47,8 @@ class Devices(NamedTuple):
                holds more than its part
     split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, spread
     like:      the same -> the shapes of what `split` gives, and where it would be
+    in_force:  () -> context in which what is traced knows which device holds what (`each_device`);
+               a lifted step knows it anyway
     lift:      (step(state, batch, key, average, gather), state or its shapes) -> compiled
                step(state, batch, key); eats its state
     summary:   tree of arrays or shapes -> one line that says how it is placed
@@ -58,6 +61,7 @@ class Devices(NamedTuple):
     make: Callable[..., Any]
     split: Callable[[dict], dict]
     like: Callable[[dict], dict]
+    in_force: Callable[[], AbstractContextManager]
     lift: Callable[[Callable, Any], Callable]
     summary: Callable[[Any], str]
 
@@ -161,12 +165,16 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
 
         return jax.tree.map(whole_batch, batch)
 
+    def in_force():
+        return jax.set_mesh(mesh)
+
     def lift_jit(step, state):
         def gather(params):  # or else the compiler may split layers along fsdp, not the batch
             return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
 
         def alone(state, batch, key):  # the compiler averages: it sees the whole batch
-            return step(state, batch, key, lambda tree: tree, gather)
+            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+                return step(state, batch, key, lambda tree: tree, gather)
 
         return jax.jit(alone, donate_argnums=0, out_shardings=(shardings(state), whole))
 
@@ -191,8 +199,35 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
     def summary(tree):
         return _summary(kind, sizes, tree)
 
-    spread = {"jit": (split, like, lift_jit), "pmap": (split_pmap, like_pmap, lift_pmap)}
+    spread = {
+        "jit": (split, like, in_force, lift_jit),
+        "pmap": (split_pmap, like_pmap, in_force, lift_pmap),
+    }
     return Devices(mesh.size, replicate, place, target, make, *spread[kind], summary)
+
+
+def each_device(function: Callable, examples: int, heads: int) -> Callable | None:
+    """A function of arrays [examples, n, heads, d] to one of these, each device on its own part.
+
+    For programs that the compiler cannot divide, such as a kernel: where a mesh is in force (in a
+    lifted step, or within `Devices.in_force`), examples are divided over data and fsdp, heads over tensor.
+    Within `pmap` a device has its part already.
+
+    Returns:
+        The function so divided; None where several devices hold what no mesh in force says, or
+        they do not divide examples or heads.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    if mesh.empty:
+        return function if jax.device_count() == 1 else None
+    if set(mesh.manual_axes) == set(mesh.axis_names):
+        return function
+    if mesh.axis_names != AXES or mesh.manual_axes:
+        return None
+    if examples % (mesh.shape["data"] * mesh.shape["fsdp"]) or heads % mesh.shape["tensor"]:
+        return None
+    part = P(*EXAMPLES, None, "tensor")
+    return jax.shard_map(function, in_specs=part, out_specs=part, check_vma=False)
 
 
 def held(tree: Any, sizes: dict[str, int]) -> int:

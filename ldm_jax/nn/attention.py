@@ -6,14 +6,20 @@ import jax.numpy as jnp
 
 from ldm_jax.nn.blockwise import blockwise
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.splash import splash
+from ldm_jax.sharding import each_device
 from ldm_jax.types import Array
+
+LONG = 4096  # queries and keys, from which a kernel is worth its fillings on a TPU
 
 
 def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, eq. 1), scores in float32.
 
-    On a GPU in 16 bits by cuDNN's kernel, where it can; else by the formula while all scores are
-    few, and by blocks of queries (see `blockwise`) where they are many.
+    On a GPU in 16 bits by cuDNN's kernel, where it can; on a TPU by Splash, where it helps (see
+    `helps_tpu`) and it is known which device holds what (see `sharding.each_device`); else by the
+    formula while all scores are few, and by blocks of queries (see `blockwise`) where they are
+    many.
 
     Args:
         q: [B, n, heads, d].
@@ -27,6 +33,10 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     backend = jax.default_backend()
     if backend == "gpu" and fits_cudnn(q):
         return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n), implementation="cudnn")
+    if backend == "tpu" and mask is None and helps_tpu(q, k):
+        spread = each_device(splash, B, heads)
+        if spread is not None:
+            return spread(q, k, v)
     few = 2**18 if backend == "cpu" else 2**28  # scores: what caches, and what memory can hold
     if B * heads * n * k.shape[1] <= few:
         return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n))
@@ -36,6 +46,15 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
 def fits_cudnn(q: Array) -> bool:
     """Whether cuDNN's flash attention takes heads of this width and type, [..., d]."""
     return q.dtype in (jnp.bfloat16, jnp.float16) and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
+
+
+def helps_tpu(q: Array, k: Array) -> bool:
+    """Whether `splash` is the better choice on a TPU for q [B, n, heads, d] and k [B, m, heads, d].
+
+    Below `LONG` (a 64 x 64 latent; MaxDiffusion's choice, too) the scores of a head are small, and
+    of 77 tokens the kernel would fill up two thirds of what it reads: there the formula is used.
+    """
+    return q.dtype in (jnp.float32, jnp.bfloat16) and min(q.shape[1], k.shape[1]) >= LONG
 
 
 def _rows(mask: Array | None, n: int) -> Array | None:

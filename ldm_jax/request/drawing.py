@@ -162,7 +162,8 @@ def _prepared(
         told = everywhere._replace(**{name: chosen.pop(name) for name in each})
         if told.negative is not None:
             told = told._replace(negative={"tokens": told.negative})
-        return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
+        with spread.in_force():
+            return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
 
     return one_batch, given
 
@@ -182,6 +183,7 @@ def _noise_behind(trained: runs.Trained, request: Request) -> np.ndarray:
 
     def one_batch(chosen: Batch, _: np.ndarray) -> Array:
         chosen = spread.split(chosen)
-        return invert(trained.params, chosen, chosen.pop("image"), times)
+        with spread.in_force():
+            return invert(trained.params, chosen, chosen.pop("image"), times)
 
     return in_batches(one_batch, given, np.arange(request.num), request.batch_size)

@@ -14,8 +14,8 @@ def flops(jaxpr: Any) -> float:
     """Floating-point operations of the matrix products and convolutions of a traced function.
 
     A product of [m, k] and [k, n] is 2 m k n of them. What is computed again in the backward pass
-    counts again. Bodies of scans count as often as they run (the compiler's own count takes them
-    once), of branches the dearest, bodies of `while` once. Over all devices.
+    counts again. Bodies of scans and kernels count as often as they run (the compiler's own count
+    takes them once), of branches the dearest, bodies of `while` once. Over all devices.
     """
     total = 0.0
     for equation in getattr(jaxpr, "jaxpr", jaxpr).eqns:
@@ -32,6 +32,8 @@ def flops(jaxpr: Any) -> float:
                 within *= parameters["length"]
             if name == "shard_map":
                 within *= parameters["mesh"].size
+            if name == "pallas_call":
+                within *= math.prod(parameters["grid_mapping"].grid)
             total += within
     return total
 

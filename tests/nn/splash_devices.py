@@ -1,0 +1,58 @@
+"""The kernel for TPUs, interpreted on a mesh of eight simulated devices."""
+
+import functools
+import os
+import sys
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.config import Mesh
+from ldm_jax.nn import attention as layers
+from ldm_jax.nn.splash import splash
+from ldm_jax.sharding import devices
+
+calls = []
+
+
+def interpreted(q, k, v):
+    calls.append(q.shape)
+    return splash(q, k, v, interpret=True)
+
+
+def step(state, batch, key, average, gather):
+    """Moves what q, k and v are multiplied with down the gradient."""
+
+    def loss(w):
+        return jnp.mean(jnp.sin(layers.attention(*(w[name] * batch[name] for name in "qkv"))))
+
+    value, gradients = average(jax.value_and_grad(loss)(state))
+    return jax.tree.map(lambda w, g: w - 100.0 * g, state, gradients), {"loss": value}
+
+
+def one(tree):
+    return tree
+
+
+state = {name: np.ones((2, 40), np.float32) for name in "qkv"}
+batch = {
+    name: np.random.default_rng(i).normal(size=(8, 130, 2, 40)).astype(np.float32)
+    for i, name in enumerate("qkv")
+}
+expected = jax.jit(functools.partial(step, average=one, gather=one))(state, batch, None)
+
+jax.default_backend = lambda: "tpu"
+layers.LONG, layers.splash = 128, interpreted
+spread = devices("jit", Mesh(data=2, fsdp=2, tensor=2))
+placed = spread.place(state)
+found = spread.lift(step, placed)(placed, spread.split(batch), jax.random.key(0))
+assert set(calls) == {(2, 130, 1, 40)}, calls  # of 8 examples and 2 heads
+assert max(np.abs(found[0][name] - state[name]).max() for name in "qkv") > 1e-2
+jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, expected)
