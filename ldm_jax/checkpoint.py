@@ -346,12 +346,26 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     def read(checkpoints, step):
         _check_shapes(run, step, checkpoints, parts(target), whole=True)
         _check_digests(run, step, ITEMS)
-        place = grain.checkpoint.CheckpointRestore(data)
-        return checkpoints.restore(step, args=ocp.args.Composite(**items, data=place))
+        place = _place(run / "checkpoints" / str(step) / "data")
+        return checkpoints.restore(step, args=ocp.args.Composite(**items)), place
 
-    found = _read(run, read)
+    found, place = _read(run, read)
+    data.set_state(place)
+    data.start_prefetch()
     power = found.power if target.power else {}
     return TrainState(params=found.params, ema=found.ema, power=power, **found.optimizer)
+
+
+def _place(folder: Path) -> dict:
+    """Where the stream of batches stood.
+
+    Each host that saved wrote its own file, and all the same: the number of batches, of each of
+    which every host deals itself a part. So any number of hosts goes on from it.
+    """
+    found = [json.loads(file.read_text()) for file in sorted(folder.glob("process_*.json"))]
+    if not found or any(place != found[0] for place in found):
+        raise ValueError("its hosts do not say one place in the data")
+    return found[0]
 
 
 def restore_weights(

@@ -1,5 +1,6 @@
 """Two processes of four devices each are one run: that of one process with eight."""
 
+import shutil
 import socket
 import subprocess
 import sys
@@ -33,12 +34,13 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def config(image_folder, tmp_path_factory):
-    """Both stages, two steps each; the second with its state in four pieces, two on each side."""
+    """Both stages, two steps and four, saved after each second; the second stage with its state in
+    four pieces, two on each side."""
     experiment = tiny.experiment(image_folder, condition=Label(dim=8))
     train = replace(experiment.train, steps=2)
     experiment = replace(
         experiment,
-        train=replace(train, mesh=Mesh(fsdp=4)),
+        train=replace(train, steps=4, mesh=Mesh(fsdp=4)),
         first_stage=replace(experiment.first_stage, train=replace(train, sample_every=2)),
     )
     path = tmp_path_factory.mktemp("hosts") / "config.py"
@@ -46,36 +48,75 @@ def config(image_folder, tmp_path_factory):
     return path
 
 
+def run_alone(config, run):
+    """One process with eight devices."""
+    process = start(8, config, "--workdir", run)
+    said, errors = process.communicate()
+    assert process.returncode == 0, errors
+    return said
+
+
+def run_together(config, run):
+    """Two processes with four devices each, and what each said."""
+    words = [config, "--workdir", run, "--coordinator", f"127.0.0.1:{free_port()}"]
+    words += ["--num-processes", 2, "--process-id"]
+    processes = [start(4, *words, index) for index in range(2)]
+    said = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], said
+    return [out for out, _ in said]
+
+
 @pytest.fixture(scope="module")
 def alone(config):
     """The run of one process with eight devices."""
     run = config.parent / "alone"
-    process = start(8, config, "--workdir", run)
-    assert process.wait() == 0, process.stderr.read()
+    run_alone(config, run)
     return run
 
 
 @pytest.fixture(scope="module")
 def together(config):
     """The run of two processes with four devices each, and what each said."""
-    run, meet = config.parent / "together", f"127.0.0.1:{free_port()}"
-    words = [config, "--workdir", run, "--coordinator", meet, "--num-processes", 2, "--process-id"]
-    processes = [start(4, *words, index) for index in range(2)]
-    said = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], said
-    return run, [out for out, _ in said]
+    run = config.parent / "together"
+    return run, run_together(config, run)
 
 
 def test_two_processes_compute_what_one_does(alone, together):
     run, _ = together
-    for stage in (".", "first_stage"):
-        found, expected = tiny.rows(run / stage), tiny.rows(alone / stage)
-        assert len(found) == len(expected) == 2
-        for row, one in zip(found, expected, strict=True):
+    assert_like(run, alone)
+
+
+def assert_like(run, expected):
+    """Two runs have the same losses, and end with the same weights."""
+    for stage, steps in ((".", 4), ("first_stage", 2)):
+        found, rows = tiny.rows(run / stage), tiny.rows(expected / stage)
+        assert len(found) == len(rows) == steps
+        for row, one in zip(found, rows, strict=True):
             for name in one:
                 np.testing.assert_allclose(float(row[name]), float(one[name]), rtol=1e-4)
-    loaded, one = runs.load(run), runs.load(alone)
+    loaded, one = runs.load(run), runs.load(expected)
     tiny.assert_close(loaded.params, one.params, atol=1e-4)
+
+
+def half_of(run, name):
+    """A copy of a run that ended after two of four steps."""
+    copy = run.with_name(name)
+    shutil.copytree(run, copy)
+    shutil.rmtree(copy / "checkpoints" / "4")
+    assert checkpoint.latest_step(copy) == 2
+    return copy
+
+
+def test_what_two_processes_saved_one_goes_on_with(config, alone, together):
+    run = half_of(together[0], "from two to one")
+    assert "diffusion: resuming from step 2" in run_alone(config, run)
+    assert_like(run, alone)
+
+
+def test_what_one_process_saved_two_go_on_with(config, alone):
+    run = half_of(alone, "from one to two")
+    assert "diffusion: resuming from step 2" in run_together(config, run)[0]
+    assert_like(run, alone)
 
 
 def test_one_of_them_writes_and_speaks(alone, together):
@@ -89,7 +130,7 @@ def test_one_of_them_writes_and_speaks(alone, together):
         return {name for name in files if "checkpoints" not in name and "tfevents" not in name}
 
     assert written(run) == written(alone)
-    assert checkpoint.latest_step(run) == 2
+    assert checkpoint.latest_step(run) == 4
 
 
 @pytest.mark.parametrize(
