@@ -61,6 +61,7 @@ def ours(network: UNet | Autoencoder):
     import jax.numpy as jnp
     import numpy as np
     import optax
+    from jax.sharding import NamedSharding, PartitionSpec
 
     from ldm_jax import build, config
     from ldm_jax.backbones import unet
@@ -122,6 +123,9 @@ def ours(network: UNet | Autoencoder):
         changes, moments = adamw.update(gradients, moments, params)
         return optax.apply_updates(params, changes), moments
 
+    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    data = jax.device_put(data, NamedSharding(mesh, PartitionSpec("data")))
+    params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
     count = sum(x.size for x in jax.tree.leaves(params))
     compiled = jax.jit(update, donate_argnums=0)
     state = [(params, adamw.init(params))]

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from ldm_jax.config import ConvolutionalAutoencoder as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
+from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3
 from ldm_jax.types import Array, Params
@@ -57,7 +58,7 @@ class Encoder(nn.Module):
         h = _middle(c, h)
         h = nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out"))
         h = conv3x3(self.outputs, "conv_out")(h)
-        return nn.Dense(self.outputs, name="quant_conv")(h)
+        return dense(self.outputs, "quant_conv")(h)
 
 
 class Decoder(nn.Module):
@@ -69,7 +70,7 @@ class Decoder(nn.Module):
     def __call__(self, z):
         """z [B, h, w, z_channels], unscaled -> [B, f h, f w, 3]."""
         c = self.config
-        h = nn.Dense(c.z_channels, name="post_quant_conv")(z)
+        h = dense(c.z_channels, "post_quant_conv")(z)
         h = conv3x3(c.channels * c.channel_mults[-1], "conv_in", dtype=c.compute)(h)
         h = _middle(c, h)
         for level, mult in reversed(list(enumerate(c.channel_mults))):

@@ -4,18 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.types import Array
-
-
-def quick_gelu(x: Array) -> Array:
-    """x sigmoid(1.702 x), the GELU of OpenAI's weights."""
-    return x * jax.nn.sigmoid(1.702 * x)
-
-
-def gelu(x: Array) -> Array:
-    """x Phi(x), that of OpenCLIP's."""
-    return jax.nn.gelu(x, approximate=False)
-
+from ldm_jax.nn.dense import dense
+from ldm_jax.nn.gelu import gelu, quick_gelu
 
 ACTIVATIONS = {"openai": quick_gelu, "openclip": gelu}
 
@@ -32,9 +22,9 @@ class Block(nn.Module):
         """x [B, n, C] -> [B, n, C]."""
         B, n, C = x.shape
         y = nn.LayerNorm(epsilon=1e-5, name="norm1")(x)
-        qkv = nn.Dense(3 * C, name="qkv")(y).reshape(B, n, 3, self.heads, C // self.heads)
+        qkv = dense(3 * C, "qkv")(y).reshape(B, n, 3, self.heads, C // self.heads)
         q, k, v = jnp.moveaxis(qkv, 2, 0)
         y = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
-        x = x + nn.Dense(C, name="out")(y.reshape(B, n, C))
-        y = nn.Dense(4 * C, name="ff_in")(nn.LayerNorm(epsilon=1e-5, name="norm2")(x))
-        return x + nn.Dense(C, name="ff_out")(ACTIVATIONS[self.activation](y))
+        x = x + dense(C, "out")(y.reshape(B, n, C))
+        y = dense(4 * C, "ff_in")(nn.LayerNorm(epsilon=1e-5, name="norm2")(x))
+        return x + dense(C, "ff_out")(ACTIVATIONS[self.activation](y))

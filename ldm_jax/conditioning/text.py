@@ -4,11 +4,12 @@ The original's BERT-style encoder: learned positions, a norm before each layer, 
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.nn.attention import MultiHeadAttention
+from ldm_jax.nn.dense import dense
+from ldm_jax.nn.gelu import gelu
 from ldm_jax.types import Cond, Conditioner
 
 
@@ -36,9 +37,8 @@ class TextTransformer(nn.Module):
         for i in range(self.layers):
             attention = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name=f"attn_{i}")
             x += attention(norm(f"attn_norm_{i}"))
-            h = nn.Dense(4 * self.dim, dtype=self.dtype, name=f"ff_in_{i}")(norm(f"ff_norm_{i}"))
-            h = jax.nn.gelu(h, approximate=False)
-            x += nn.Dense(self.dim, dtype=self.dtype, name=f"ff_out_{i}")(h)
+            h = dense(4 * self.dim, f"ff_in_{i}", dtype=self.dtype)(norm(f"ff_norm_{i}"))
+            x += dense(self.dim, f"ff_out_{i}", dtype=self.dtype)(gelu(h))
         return norm("norm")
 
 

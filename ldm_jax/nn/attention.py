@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.nn.blockwise import blockwise
+from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.splash import splash
 from ldm_jax.sharding import each_device
@@ -78,11 +79,11 @@ class MultiHeadAttention(nn.Module):
 
         def split(y, name):
             width = self.heads * self.head_dim
-            y = nn.Dense(width, use_bias=False, dtype=self.dtype, name=name)(y)
+            y = dense(width, name, use_bias=False, dtype=self.dtype)(y)
             return y.reshape(*y.shape[:-1], self.heads, self.head_dim)
 
         y = attention(split(x, "q"), split(context, "k"), split(context, "v"), mask)
-        out = nn.Dense(x.shape[-1], dtype=self.dtype, name="out")
+        out = dense(x.shape[-1], "out", dtype=self.dtype)
         return out(y.reshape(*y.shape[:2], -1))
 
 
@@ -104,10 +105,10 @@ class SpatialSelfAttention(nn.Module):
         """Returns [B, h, w, C]."""
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, self.epsilon, "norm").reshape(B, h * w, C)
-        qkv = nn.Dense(3 * C, dtype=self.dtype, name="qkv")(y)
+        qkv = dense(3 * C, "qkv", dtype=self.dtype)(y)
         # head-major: the channels are laid out [heads, (q, k, v), d]
         q, k, v = jnp.moveaxis(qkv.reshape(B, h * w, self.heads, 3, C // self.heads), 3, 0)
         y = attention(q, k, v).reshape(B, h * w, C)
         init = nn.initializers.zeros if self.zero_init else nn.linear.default_kernel_init
-        out = nn.Dense(C, kernel_init=init, dtype=self.dtype, name="out")
+        out = dense(C, "out", kernel_init=init, dtype=self.dtype)
         return x + out(y).reshape(B, h, w, C)

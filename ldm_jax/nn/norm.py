@@ -1,12 +1,45 @@
 """Group normalisation as every network here uses it."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 
 
+class GroupNorm(nn.Module):
+    """Group normalisation (Wu and He 2018): a scale and a shift for each channel of each example.
+
+    The variance is E[x^2] - E[x]^2, from sums over places that groups of channels share, so that x
+    is read once for them and once for what becomes of it.
+    """
+
+    groups: int
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, ..., C] -> [B, ..., C], float32."""
+        x = x.astype(jnp.float32)
+        B, C = x.shape[0], x.shape[-1]
+        scale = self.param("scale", nn.initializers.ones, (C,))
+        bias = self.param("bias", nn.initializers.zeros, (C,))
+        places = tuple(range(1, x.ndim - 1))
+
+        def mean(y):  # [B, ..., C] -> [B, groups, 1]
+            channels = jnp.mean(y, places).reshape(B, self.groups, -1)
+            return jnp.mean(channels, -1, keepdims=True)
+
+        mu = mean(x)
+        variance = jnp.maximum(mean(jnp.square(x)) - jnp.square(mu), 0.0)
+        # (x - mu) / std * scale + bias = a x + b
+        a = jax.lax.rsqrt(variance + self.epsilon) * scale.reshape(self.groups, -1)
+        b = bias.reshape(self.groups, -1) - mu * a
+        a, b = (jnp.expand_dims(y.reshape(B, C), places) for y in (a, b))
+        return a * x + b
+
+
 def group_norm(x, groups: int, epsilon: float, name: str):
-    """Group normalisation (Wu and He 2018) of x [B, ..., C], in float32.
+    """Normalises x [B, ..., C] in float32, by a layer `name` of its own.
 
     A group of one channel forgets the channel's level: keep `groups` at C / 2 or less.
     """
-    return nn.GroupNorm(groups, epsilon=epsilon, dtype=jnp.float32, name=name)(x)
+    return GroupNorm(groups, epsilon, name=name)(x)

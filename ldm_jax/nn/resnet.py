@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.types import Array
 
@@ -63,7 +64,7 @@ class ResBlock(nn.Module):
             y = y * (1.0 + scale) + shift
         y = conv3x3(self.channels, "conv2", self.zero_init, self.dtype)(nn.silu(y))
         if x.shape[-1] != self.channels:
-            x = nn.Dense(self.channels, dtype=self.dtype, name="skip")(x)
+            x = dense(self.channels, "skip", dtype=self.dtype)(x)
         return x + y
 
 

@@ -1,11 +1,11 @@
 """The spatial transformer: cross-attention between a picture and its condition."""
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from ldm_jax.nn.attention import MultiHeadAttention
+from ldm_jax.nn.dense import DenseHalves, dense
 from ldm_jax.nn.embedding import place_embedding
+from ldm_jax.nn.gelu import gelu
 from ldm_jax.nn.norm import group_norm
 
 
@@ -18,9 +18,8 @@ class GEGLU(nn.Module):
     def __call__(self, x):
         """x [B, n, C] -> [B, n, C]."""
         width = x.shape[-1]
-        h, gate = jnp.split(nn.Dense(8 * width, dtype=self.dtype, name="in")(x), 2, axis=-1)
-        h *= jax.nn.gelu(gate, approximate=False)
-        return nn.Dense(width, dtype=self.dtype, name="out")(h)
+        h, gate = DenseHalves(8 * width, self.dtype, name="in")(x)
+        return dense(width, "out", dtype=self.dtype)(h * gelu(gate))
 
 
 class TransformerBlock(nn.Module):
@@ -61,7 +60,7 @@ class SpatialTransformer(nn.Module):
         """x [B, h, w, C], context [B, m, D] -> [B, h, w, C]; starts as the identity."""
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, 1e-6, "norm").reshape(B, h * w, C)
-        y = nn.Dense(self.heads * self.head_dim, dtype=self.dtype, name="in")(y)
+        y = dense(self.heads * self.head_dim, "in", dtype=self.dtype)(y)
         if self.positions:
             y += place_embedding(h, w, y.shape[-1]).astype(y.dtype)
         for i in range(self.depth):
@@ -69,5 +68,5 @@ class SpatialTransformer(nn.Module):
                 self.heads, self.head_dim, self.cross_only, self.dtype, name=f"block_{i}"
             )
             y = block(y, context, mask)
-        y = nn.Dense(C, kernel_init=nn.initializers.zeros, dtype=self.dtype, name="out")(y)
+        y = dense(C, "out", kernel_init=nn.initializers.zeros, dtype=self.dtype)(y)
         return x + y.reshape(B, h, w, C)
