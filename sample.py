@@ -58,6 +58,10 @@ class Told:
     """a picture whose values are classes"""
     low_resolution: str | None = None
     """a small picture to enlarge"""
+    noise_level: int | None = None
+    """how much noise is put on it, where the model is told so; 20 where not given"""
+    depth: str | None = None
+    """a picture that is brighter where things are nearer, as MiDaS makes them, or a .npy [H, W]"""
     neighbours: str | None = None
     """a .npy of embeddings [k, dim], or a folder of such"""
     query: str | None = None

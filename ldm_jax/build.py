@@ -17,6 +17,7 @@ from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.clip.text import TextTower
 from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.conditioning.depth import depth
 from ldm_jax.conditioning.inpainting import inpainting
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.layout import layout
@@ -24,6 +25,7 @@ from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.retrieval import retrieval
 from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
+from ldm_jax.conditioning.together import together
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.convert import autoencoder, condition, diffusers, tiny
 from ldm_jax.convert import clip as clip_names
@@ -181,9 +183,11 @@ def build_conditioner(
         case c.SemanticMap():
             return semantic_map(config.num_classes, config.stages, config.out_channels)
         case c.LowResolution():
-            return low_resolution()
+            return low_resolution(with_noise=config.max_noise is not None)
         case c.Inpainting():
-            return inpainting(first_stage)
+            return inpainting(first_stage, config.form)
+        case c.Depth():
+            return depth()
         case c.Retrieval():
             return retrieval(config.dim, config.neighbours)
 
@@ -211,7 +215,7 @@ def _text_tower(config: c.CLIPText) -> TextTower:
     )
 
 
-def build_derive(config: c.Condition) -> dict[str, Callable]:
+def build_derive(config: c.Condition | None) -> dict[str, Callable]:
     """What of a condition is made from an example when it is read, see `data.pipeline.batches`."""
     match config:
         case c.Layout():
@@ -219,7 +223,8 @@ def build_derive(config: c.Condition) -> dict[str, Callable]:
         case c.SemanticMap():
             return {"segmentation": derived.segmentation(config.num_classes)}
         case c.LowResolution():
-            return {"low_resolution": derived.low_resolution(config.factor, config.degradation)}
+            small = {"low_resolution": derived.low_resolution(config.factor, config.degradation)}
+            return small | derived.noise(config.factor, config.max_noise)
         case c.Inpainting():
             return {"mask": derived.mask()}
         case c.Retrieval():
@@ -227,8 +232,17 @@ def build_derive(config: c.Condition) -> dict[str, Callable]:
     return {}
 
 
-def build_condition_names(config: c.Condition, channels: int) -> condition.ConditionNames:
-    """What the original calls the weights of a conditioner, beside latents of so many channels."""
+def build_condition_names(
+    config: c.Condition, channels: int, beside: c.Beside | None = None
+) -> condition.ConditionNames:
+    """What the original calls the weights of a conditioner, beside latents of so many channels.
+
+    Args:
+        beside: a second condition, which has no weights.
+    """
+    if beside:
+        concat = build_condition_names(beside, channels).concat
+        return build_condition_names(config, channels)._replace(concat=concat)
     match config:
         case c.Unconditional():
             return condition.ConditionNames()
@@ -243,7 +257,10 @@ def build_condition_names(config: c.Condition, channels: int) -> condition.Condi
         case c.LowResolution():
             return condition.ConditionNames(concat=3)
         case c.Inpainting():
-            return condition.ConditionNames(concat=channels + 1, copies=True)
+            copies = config.form == "latent_diffusion"
+            return condition.ConditionNames(concat=channels + 1, copies=copies)
+        case c.Depth():
+            return condition.ConditionNames(concat=1)
         case c.Retrieval():
             return condition.ConditionNames(tokens=config.dim)
 
@@ -253,7 +270,7 @@ def build_model_names(experiment: c.Experiment) -> model_names.Names:
     first_stage = build_original_names(experiment.first_stage.model)
     channels = build_first_stage(experiment.first_stage.model).channels
     answers = 2 if experiment.diffusion.learned_variance else 1
-    told = build_condition_names(experiment.condition, channels)
+    told = build_condition_names(experiment.condition, channels, experiment.beside)
     return model_names.names(experiment.model, channels, answers * channels, first_stage, told)
 
 
@@ -261,6 +278,9 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
     """The whole model of an experiment."""
     first_stage = build_first_stage(experiment.first_stage.model)
     conditioner = build_conditioner(experiment.condition, tokenizer, first_stage)
+    if experiment.beside:
+        beside = build_conditioner(experiment.beside, None, first_stage)
+        conditioner = together(conditioner, beside)
     answers = 2 if experiment.diffusion.learned_variance else 1
     unet = UNet(experiment.model, answers * first_stage.channels)
 

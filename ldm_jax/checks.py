@@ -7,6 +7,7 @@ from typing import Any
 from ldm_jax import config as c
 from ldm_jax import sampling
 from ldm_jax.build import build_first_stage
+from ldm_jax.conditioning.low_resolution import LEVELS
 from ldm_jax.diffusion import times
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import TRUNKS
@@ -20,9 +21,8 @@ RANGES = (
         lambda x: x >= 1,
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
         "z_channels norm_groups num_heads head_channels head_dim transformer_depth vector_dim dim "
-        "layers hidden num_classes stages out_channels factor neighbours steps save_every keep "
-        "log_every num_samples codebook_size "
-        "accumulate data fsdp tensor",
+        "layers hidden num_classes stages out_channels factor max_noise vector_entries neighbours "
+        "steps save_every keep log_every num_samples codebook_size accumulate data fsdp tensor",
     ),
     (
         "0 or more",
@@ -229,17 +229,29 @@ def _check_heads(experiment: c.Experiment) -> None:
 
 def _check_condition(experiment: c.Experiment) -> None:
     """Raises InputError where a condition cannot be told so, or does not fit the latents."""
-    condition = experiment.condition
+    condition, beside = experiment.condition, experiment.beside
     factor = build_first_stage(experiment.first_stage.model).factor
+    if beside and not isinstance(condition, c.Text):
+        raise InputError(
+            f"beside is {type(beside).__name__} and condition {type(condition).__name__}: expected "
+            "beside=None, or condition=Text() or CLIPText(), since a second condition goes with "
+            "captions alone"
+        )
+    if beside and beside.drop:
+        raise InputError(
+            f"beside.drop is {beside.drop}: expected 0, since condition.drop hides the caption and "
+            "guidance compares with no caption alone"
+        )
+    for name, small in (("condition", condition), ("beside", beside)):
+        if isinstance(small, c.LowResolution) and small.factor != factor:
+            raise InputError(
+                f"{name}.factor is {small.factor}: expected {factor}, the factor of the first "
+                "stage, since the small image stands beside its latents"
+            )
     if isinstance(condition, c.SemanticMap) and 2**condition.stages != factor:
         raise InputError(
             f"condition.stages is {condition.stages}: expected {math.log2(factor):g}, which halves "
             f"a map as often as the first stage, of factor {factor}, halves images"
-        )
-    if isinstance(condition, c.LowResolution) and condition.factor != factor:
-        raise InputError(
-            f"condition.factor is {condition.factor}: expected {factor}, the factor of the first "
-            "stage, since the small image stands beside its latents"
         )
     if isinstance(condition, c.Layout):
         rows = math.isqrt(condition.vocab_size)
@@ -278,6 +290,7 @@ def _check_slots(experiment: c.Experiment) -> None:
             f"model.vector_dim is {unet.vector_dim}: expected None, since the condition has no "
             "vector; use condition=Label(slot='vector') or Text(pooled=True)"
         )
+    _check_entries(experiment)
     if isinstance(condition, c.Label) and not condition.null and condition.drop:
         raise InputError(
             f"condition.drop is {condition.drop}: expected 0 where condition.null is False, since "
@@ -288,6 +301,29 @@ def _check_slots(experiment: c.Experiment) -> None:
         raise InputError(
             f"sampling.guidance is {guidance}: expected 1 where condition.null is False, since "
             "guidance compares with no label"
+        )
+
+
+def _check_entries(experiment: c.Experiment) -> None:
+    """Raises InputError unless the network has vectors for the levels of noise that it is told."""
+    unet = experiment.model
+    told = (getattr(x, "max_noise", None) for x in (experiment.condition, experiment.beside))
+    levels = next((n for n in told if n is not None), None)
+    if (unet.vector_entries is None) != (levels is None) or (levels or 0) > LEVELS:
+        raise InputError(
+            f"model.vector_entries is {unet.vector_entries} and max_noise of the low-resolution "
+            f"image {levels}: expected both or neither, the latter at most {LEVELS}, since levels "
+            "of noise are told as vectors"
+        )
+    if levels is not None and unet.vector_entries < levels:
+        raise InputError(
+            f"model.vector_entries is {unet.vector_entries}: expected at least {levels}, the "
+            "levels of noise"
+        )
+    if levels is not None and (unet.vector_dim or getattr(experiment.condition, "pooled", False)):
+        raise InputError(
+            "model.vector_entries and another vector: expected model.vector_dim None and "
+            "condition.pooled False, since the network has one"
         )
 
 

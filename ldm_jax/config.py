@@ -165,6 +165,7 @@ class UNet:
     scale_shift: bool = False  # the step scales and shifts inside residual blocks
     resample_blocks: bool = False  # residual blocks change the resolution, not lone convolutions
     vector_dim: int | None = None  # of a vector that two layers add to the step; None: as it is
+    vector_entries: int | None = None  # of a table that has a vector for a number; None: no numbers
     positions: bool = False  # tell attention each place's position (the original: only by padding)
     norm_groups: int = 32  # of group normalisation; fewer where channels are few
     remat: Literal["none", "dots", "full"] = "none"  # compute again in the backward pass: what
@@ -274,16 +275,33 @@ class SemanticMap:
 
 @dataclass(frozen=True)
 class LowResolution:
-    """The image itself, made small and perhaps worse; the original's bsr_sr."""
+    """The image itself, made small and perhaps worse; the original's bsr_sr.
+
+    Stable Diffusion's upscaler has max_noise=350 beside its captions, and says how much noise it is
+    by one of model.vector_entries=1000 vectors.
+    """
 
     factor: int = 4  # by which it is smaller, the first stage's
     degradation: Literal["bicubic", "bsr"] = "bicubic"
+    max_noise: int | None = None  # of 1000 levels of noise, those below are drawn; None: no noise
     drop: float = 0.0
 
 
 @dataclass(frozen=True)
 class Inpainting:
-    """The image without what a mask hides, and the mask; the original's inpainting_big."""
+    """The image without what a mask hides, and the mask; the original's inpainting_big.
+
+    Stable Diffusion has the mask first, as 0 and 1, and grey where it hides; latent diffusion has
+    it last, as -1 and 1, and black.
+    """
+
+    form: Literal["latent_diffusion", "stable_diffusion"] = "latent_diffusion"
+    drop: float = 0.0
+
+
+@dataclass(frozen=True)
+class Depth:
+    """How far each place of the image is, as large as the latents; Stable Diffusion 2's."""
 
     drop: float = 0.0
 
@@ -298,9 +316,8 @@ class Retrieval:
     drop: float = 0.1
 
 
-Condition = (
-    Unconditional | Label | Text | Layout | SemanticMap | LowResolution | Inpainting | Retrieval
-)
+Beside = Inpainting | Depth | LowResolution  # what may stand beside latents, with captions or alone
+Condition = Unconditional | Label | Text | Layout | SemanticMap | Retrieval | Beside
 
 
 @dataclass(frozen=True)
@@ -496,6 +513,7 @@ class Experiment:
     latent_scale: Literal["one", "channels"] | float = "one"
     model: UNet = field(default_factory=UNet)
     condition: Condition = field(default_factory=Unconditional)
+    beside: Beside | None = None  # a second condition, with captions as the first
     diffusion: Diffusion = field(default_factory=Diffusion)
     loss: DiffusionLoss = field(default_factory=DiffusionLoss)
     sampling: Sampling = field(default_factory=Sampling)

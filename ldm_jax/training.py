@@ -19,6 +19,7 @@ from ldm_jax.config import (
     ClassifierExperiment,
     CLIPText,
     Data,
+    Depth,
     Experiment,
     FirstStageExperiment,
     Label,
@@ -119,8 +120,14 @@ def train(
     check_devices(experiment.train, "train")
     check_batch(experiment.data.batch_size, "data.batch_size", experiment.train)
     source = _open(experiment.data)
+    if isinstance(experiment.beside or experiment.condition, Depth):
+        raise InputError(
+            "the model is told depth, of which data here have no maps: expected another condition "
+            "(a converted model of depth can be drawn from)"
+        )
     experiment = replace(experiment, condition=_fit_condition(experiment.condition, source.info))
-    source = source._replace(derive=build.build_derive(experiment.condition))
+    derive = build.build_derive(experiment.condition) | build.build_derive(experiment.beside)
+    source = source._replace(derive=derive)
     tokenizer = _tokenizer(experiment, run, source, start)
     model = build.build_model(experiment, tokenizer)
     if isinstance(source.records, latents.Source):

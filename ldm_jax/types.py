@@ -127,7 +127,8 @@ class Perceptual(NamedTuple):
 class Cond(flax.struct.PyTreeNode):
     """What a denoiser may be told. A slot that is None is not used."""
 
-    vector: Array | None = None  # [B, d]       added to the time embedding
+    # [B, d] added to the time embedding; [B] int32 where the network has a table of such
+    vector: Array | None = None
     tokens: Array | None = None  # [B, n, d]    attended to
     mask: Array | None = None  # [B, n] bool  which tokens count
     concat: Array | None = None  # [B, h, w, k] further input channels
@@ -146,6 +147,7 @@ class Conditioner(NamedTuple):
     encode: (params of the first stage, inputs) -> what `apply` reads in place of the inputs, where
             they are images for the first stage; None: the inputs as they are
     trained: whether training changes its params
+    hidden: of the keys those that dropout and guidance replace by the null; None: all
     """
 
     init: Callable[[Array], Params]
@@ -155,6 +157,15 @@ class Conditioner(NamedTuple):
     dim: int
     encode: Callable[[Params, Batch], Batch] | None = None
     trained: bool = True
+    hidden: tuple[str, ...] | None = None
+
+    def without(self, inputs: Batch, null: Batch) -> Batch:
+        """The inputs with what is hidden taken from the null, or from what stands for it."""
+        return inputs | {name: null[name] for name in self.hideable}
+
+    @property
+    def hideable(self) -> tuple[str, ...]:
+        return self.keys if self.hidden is None else self.hidden
 
 
 class TrainState(flax.struct.PyTreeNode):

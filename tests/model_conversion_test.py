@@ -95,6 +95,27 @@ def test_from_the_original_and_back(condition, place, tmp_path, capsys):
     assert_same_files(tmp_path / "b.ckpt", source)
 
 
+BESIDE = {  # and what a file may hold of what makes the condition
+    "inpainting": (c.Inpainting(form="stable_diffusion"), "model_ema.num_updates"),
+    "depth": (c.Depth(), "depth_model.model.head.weight"),
+    "low resolution": (c.LowResolution(factor=2, max_noise=7), "low_scale_model.betas"),
+}
+
+
+@pytest.mark.parametrize("kind", BESIDE)
+def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path):
+    beside, aside = BESIDE[kind]
+    model = experiment(replace(CLIP, weights="openclip"), beside=beside, latent_scale=0.25)
+    if "low" in kind:
+        model = replace(model, model=replace(model.model, vector_entries=9))
+    state = original(model) | {aside: np.full(3, 7, np.float16)}
+    assert ("model.diffusion_model.label_emb.weight" in state) == ("low" in kind)
+    source, run, config = place(model, state)
+    conversion.convert(source, run, config)
+    conversion.convert(run, tmp_path / "b.safetensors")
+    assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
+
+
 def assert_same_files(a, b):
     a, b = read_weights(a), read_weights(b)
     assert set(a) == set(b)

@@ -93,6 +93,10 @@ class UNet(nn.Module):
         embedding = two_layers(step_embedding(steps, c.channels), width, "time")
         if cond.vector is not None:
             vector = cond.vector
+            if c.vector_entries:
+                init = nn.initializers.normal(0.02)
+                table = nn.Embed(c.vector_entries, width, embedding_init=init, name="vector")
+                vector = table(vector)
             embedding += two_layers(vector, width, "vector") if c.vector_dim else vector
         if cond.concat is not None:
             z = jnp.concatenate([z, cond.concat], axis=-1)

@@ -28,4 +28,5 @@ def drop(
     def choose(with_condition, without):
         return jnp.where(hidden.reshape(-1, *[1] * (without.ndim - 1)), without, with_condition)
 
-    return {name: choose(inputs[name], null[name]) for name in conditioner.keys}
+    dropped = {name: choose(inputs[name], null[name]) for name in conditioner.hideable}
+    return {name: dropped.get(name, inputs[name]) for name in conditioner.keys}

@@ -1,36 +1,62 @@
 """Inpainting: what a mask leaves of an image, and the mask (Rombach et al. 2022, section 4.5)."""
 
+from typing import NamedTuple
+
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.types import Array, Cond, Conditioner, FirstStage
 
 
-def hide(image: Array, mask: Array) -> Array:
-    """The image [B, H, W, 3], black where the mask [B, H, W, 1] is 1."""
-    return jnp.where(mask > 0.5, -1.0, image)
+class Form(NamedTuple):
+    """How a model is told what is hidden.
+
+    fill:  the colour in its place
+    masks: what the mask is where the image is seen and where it is hidden
+    order: of the channels
+    """
+
+    fill: float
+    masks: tuple[float, float]
+    order: tuple[str, str]
 
 
-def inpainting(first_stage: FirstStage) -> Conditioner:
+FORMS = {
+    "latent_diffusion": Form(-1.0, (-1.0, 1.0), ("latents", "mask")),
+    "stable_diffusion": Form(0.0, (0.0, 1.0), ("mask", "latents")),
+}
+
+
+def hide(image: Array, mask: Array, fill: float = -1.0) -> Array:
+    """The image [B, H, W, 3], `fill` where the mask [B, H, W, 1] is 1."""
+    return jnp.where(mask > 0.5, fill, image)
+
+
+def inpainting(first_stage: FirstStage, form: str = "latent_diffusion") -> Conditioner:
     """Reads `batch["image"]` [B, H, W, 3] and `batch["mask"]` [B, H, W, 1], 1 where it is hidden.
 
     The network sees the latents of the image without the hidden part (the mean of the posterior),
-    and the mask, -1 and 1, at every f-th pixel, as PyTorch's nearest resizing picks them. An image
-    that is hidden as a whole stands for no condition.
+    and the mask at every f-th pixel, as PyTorch's nearest resizing picks them. An image that is
+    hidden as a whole stands for no condition.
+
+    Args:
+        form: one of `FORMS`.
     """
     f = first_stage.factor
+    fill, (seen, hidden), order = FORMS[form]
 
     def encode(params, inputs):
-        image = hide(inputs["image"], inputs["mask"])
+        image = hide(inputs["image"], inputs["mask"], fill)
         latents = scaled(params, first_stage.posterior(params, image).mean)
-        return {"latents": latents, "mask": 2.0 * inputs["mask"][:, ::f, ::f] - 1.0}
+        mask = seen + (hidden - seen) * inputs["mask"][:, ::f, ::f]
+        return {"latents": latents, "mask": mask}
 
     def apply(params, inputs):
-        return Cond(concat=jnp.concatenate([inputs["latents"], inputs["mask"]], axis=-1))
+        return Cond(concat=jnp.concatenate([inputs[name] for name in order], axis=-1))
 
     def null(n, h=1, w=1):
         shape = (n, h * f, w * f)
-        return {"image": jnp.full((*shape, 3), -1.0), "mask": jnp.ones((*shape, 1))}
+        return {"image": jnp.full((*shape, 3), fill), "mask": jnp.ones((*shape, 1))}
 
     return Conditioner(
         init=lambda key: {},

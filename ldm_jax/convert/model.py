@@ -27,10 +27,11 @@ FIRST_STAGE = "first_stage_model."
 EMA = "model_ema."
 SCALE = "scale_factor"
 SCHEDULE = tuple(schedule(np.array([0.5, 0.5])))
-# held by files, and no part of the model: counters, tables, losses, a head that nobody calls
+# held by files, and no part of the model: counters, tables, losses, a head that nobody calls, a
+# network that estimates depth, the tables of the upscaler's noise
 ASIDE = re.compile(
     rf"{'|'.join(SCHEDULE)}|logvar|{EMA}(decay|num_updates)"
-    rf"|({FIRST_STAGE}|{CONDITIONER})(loss|model_ema)\..*"
+    rf"|({FIRST_STAGE}|{CONDITIONER})(loss|model_ema)\..*|(depth_model|low_scale_model)\..*"
     + "".join(f"|{re.escape(CONDITIONER + key)}" for key in TEXT_UNUSED)
     + f"|{re.escape(CONDITIONER)}({CLIP_UNUSED})"
 )

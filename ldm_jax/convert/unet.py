@@ -1,7 +1,7 @@
 """The original names of the UNet's weights (CompVis/latent-diffusion)."""
 
 from ldm_jax.config import UNet
-from ldm_jax.convert.layers import conv, dense, norm
+from ldm_jax.convert.layers import conv, dense, embedding, norm
 from ldm_jax.convert.table import Table
 
 
@@ -90,6 +90,8 @@ def unet(config: UNet, in_channels: int, out_channels: int, context: int | None)
     if config.vector_dim:
         table += dense("vector_1", "label_emb.0.0", config.vector_dim, time)
         table += dense("vector_2", "label_emb.0.2", time, time)
+    if config.vector_entries:
+        table += embedding("vector/embedding", "label_emb", config.vector_entries, time)
     table += conv("conv_in", "input_blocks.0.0", in_channels, config.channels)
 
     # the original numbers blocks through all the levels; a downsampling has a number of its own

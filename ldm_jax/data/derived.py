@@ -67,6 +67,21 @@ def low_resolution(factor: int, kind: Literal["bicubic", "bsr"]) -> Derive:
     return make
 
 
+def noise(factor: int, max_noise: int | None) -> dict[str, Derive]:
+    """Noise for small images, and its level below `max_noise`; nothing where that is None."""
+    if max_noise is None:
+        return {}
+
+    def make(example, rng):
+        side = len(example["image"]) // factor
+        return rng.standard_normal((side, side, 3), np.float32)
+
+    def level(example, rng):
+        return np.int32(rng.integers(max_noise))
+
+    return {"low_resolution_noise": make, "noise_level": level}
+
+
 def mask() -> Derive:
     """What is to be made anew, [R, R, 1] float32, 1 where it is."""
 

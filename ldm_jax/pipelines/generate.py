@@ -155,16 +155,20 @@ def _towards_condition(
         return denoise(inputs)
     null = model.conditioner.null(*places)
     if told.weights is not None:
-        each = [
-            denoise({name: x[:, i] for name, x in inputs.items()}) for i in range(len(told.weights))
+        composed = [
+            {name: inputs[name][:, i] for name in model.conditioner.hideable}
+            for i in range(len(told.weights))
         ]
-        return composition(denoise(null), each, guidance * told.weights)
+        each = [denoise(model.conditioner.without(inputs, one)) for one in composed]
+        untold = denoise(model.conditioner.without(inputs, null))
+        return composition(untold, each, guidance * told.weights)
     scale, adjust = SCHEDULES[schedule](guidance, model.process), None
     if told.interval is not None:
         scale = interval(scale, model.process, *told.interval)
     if told.rescale is not None:
         adjust = rescale(told.rescale, model.process, model.prediction)
-    untold = denoise(null if told.negative is None else told.negative)
+    null = null if told.negative is None else told.negative
+    untold = denoise(model.conditioner.without(inputs, null))
     return classifier_free(denoise(inputs), untold, scale, adjust)
 
 

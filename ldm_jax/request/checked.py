@@ -13,7 +13,7 @@ from ldm_jax.request.condition import check_condition, class_of
 from ldm_jax.request.given import latent_shape, load_latents
 from ldm_jax.request.guidance import check_guidance
 from ldm_jax.request.start import check_start, how_resampled, how_strong, times_of
-from ldm_jax.request.task import check_size, check_task
+from ldm_jax.request.task import check_size, check_task, how_noisy
 from ldm_jax.request.walk import choose_walk
 from ldm_jax.request.wanted import Request
 from ldm_jax.sharding import check_batch
@@ -59,6 +59,8 @@ def resolve(
     boxes: str | None = None,
     segmentation: str | None = None,
     low_resolution: str | None = None,
+    noise_level: int | None = None,
+    depth: str | None = None,
     neighbours: str | None = None,
     query: str | None = None,
     from_data: int | None = None,
@@ -112,6 +114,8 @@ def resolve(
         boxes=boxes,
         segmentation=segmentation,
         low_resolution=low_resolution,
+        noise_level=how_noisy(noise_level, trained),
+        depth=depth,
         neighbours=neighbours,
         query=query,
         from_data=from_data,

@@ -22,6 +22,7 @@ def kind_of(trained: runs.Trained) -> str:
         "SemanticMap": "class maps",
         "LowResolution": "low-resolution images",
         "Inpainting": "masked images",
+        "Depth": "depth maps",
         "Retrieval": "neighbours",
     }
     return kinds[type(trained.experiment.condition).__name__]

@@ -148,8 +148,7 @@ def _prepared(
     times = pad(times, T * math.ceil((len(times) - 1) / T))
     spread = devices("jit")
     everywhere, each = told_of(trained, request)
-    told_inputs = tell(trained, request)
-    given = {**(inputs(trained, request) if told_inputs is None else told_inputs), **each}
+    given = {**inputs(trained, request), **(tell(trained, request) or {}), **each}
     if request.latents:
         shape = latent_shape(trained, request.num, request.size)
         given["noise"] = load_latents(request.latents, shape)
@@ -179,7 +178,8 @@ def _noise_behind(trained: runs.Trained, request: Request) -> np.ndarray:
     """The noise that leads to the request's picture, [num, h, w, c] float32."""
     invert, spread = make_invert(trained.model), devices("jit")
     times = pad(times_of(request, trained)[::-1], trained.model.process.T)
-    given = {**of_source(trained, request), "image": _image(trained, request)}
+    beside = tell(trained, request) or {}
+    given = {**of_source(trained, request), **beside, "image": _image(trained, request)}
 
     def one_batch(chosen: Batch, _: np.ndarray) -> Array:
         chosen = spread.split(chosen)

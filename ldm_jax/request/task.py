@@ -6,10 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from ldm_jax import build, runs
+from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.config import (
     Condition,
+    Depth,
+    Experiment,
     Inpainting,
     Label,
     Layout,
@@ -30,8 +34,15 @@ FLAGS = {  # field of a request -> the condition that it is for
     "boxes": Layout,
     "segmentation": SemanticMap,
     "low_resolution": LowResolution,
+    "depth": Depth,
     "neighbours": Retrieval,
 }
+NOISE_LEVEL = 20  # of small images, as the model card of Stable Diffusion's upscaler suggests
+
+
+def task_of(experiment: Experiment) -> Condition:
+    """What a model is told of a picture, beside its captions or alone."""
+    return experiment.beside or experiment.condition
 
 
 def takes(condition: Condition, size: tuple[int, int]) -> str:
@@ -42,6 +53,7 @@ def takes(condition: Condition, size: tuple[int, int]) -> str:
         Label: "--label NUMBER",
         Layout: "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the picture",
         Inpainting: f"--init-image P and --mask P, pictures of {width} x {height} pixels or more",
+        Depth: "--depth P, a picture that is brighter where things are nearer",
     }
     if isinstance(condition, Text):
         return "--prompt TEXT"
@@ -64,7 +76,7 @@ def takes(condition: Condition, size: tuple[int, int]) -> str:
 
 def check_task(request: Request, trained: runs.Trained) -> None:
     """Raises InputError for what the model is not told, or where what it is told is missing."""
-    condition = trained.experiment.condition
+    condition = task_of(trained.experiment)
     wanted = takes(condition, image_size(trained, request.size))
     for field, kind in FLAGS.items():
         given = getattr(request, field)
@@ -74,7 +86,7 @@ def check_task(request: Request, trained: runs.Trained) -> None:
         if given and request.from_data:
             raise InputError(f"{flag} and --from-data both say what it is: leave one of them out")
         if not given and isinstance(condition, kind) and not request.from_data:
-            other = "" if kind is Retrieval else "; or --from-data N"
+            other = "" if kind in (Retrieval, Depth) else "; or --from-data N"
             raise InputError(f"the model is told nothing: expected {wanted}{other}")
     if request.query and not request.neighbours:
         raise InputError(
@@ -140,16 +152,17 @@ def given_inputs(trained: runs.Trained, request: Request) -> Batch | None:
     Raises:
         InputError: files that do not fit the model.
     """
-    condition = trained.experiment.condition
+    condition = task_of(trained.experiment)
     if request.from_data:
-        return from_data(trained, request.from_data)
+        return noisy(from_data(trained, request.from_data), request)
     size = image_size(trained, request.size)
     readers: dict[type, Callable[[], Batch]] = {
         Layout: lambda: {"boxes": load_boxes(request.boxes, trained)},
         SemanticMap: lambda: {"segmentation": load_map(request.segmentation, condition, size)},
-        LowResolution: lambda: {
-            "low_resolution": load_small(request.low_resolution, trained, size)
-        },
+        LowResolution: lambda: noisy(
+            {"low_resolution": load_small(request.low_resolution, trained, size)}, request
+        ),
+        Depth: lambda: {"depth": load_depth(request.depth, trained, size)},
         Inpainting: lambda: load_masked(trained, request),
         Retrieval: lambda: {"neighbours": load_neighbours(request, condition)},
     }
@@ -228,7 +241,7 @@ def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
     Raises:
         InputError: no such file, not a picture, or of another size.
     """
-    condition, data = trained.experiment.condition, trained.experiment.data
+    condition, data = task_of(trained.experiment), trained.experiment.data
     _check_file(path, "--low-resolution")
     try:
         image = np.asarray(transforms.decode(path, data.background))
@@ -241,6 +254,74 @@ def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
             f"{takes(condition, size)}; or --size {larger}"
         )
     return transforms.normalize(image)[None]
+
+
+def how_noisy(level: int | None, trained: runs.Trained) -> int | None:
+    """The noise of small images, 20 where not given; None where the model is not told.
+
+    Raises:
+        InputError: a level beyond the model's, or one for a model that is not told.
+    """
+    most = getattr(task_of(trained.experiment), "max_noise", None)
+    if most is None and level is not None:
+        raise InputError(
+            f"--noise-level is {level}: leave it out, since the model is not told how noisy a "
+            "low-resolution image is"
+        )
+    if level is not None and not 0 <= level < most:
+        raise InputError(f"--noise-level is {level}: expected 0 to {most - 1}, as in training")
+    return level if most is None or level is not None else min(NOISE_LEVEL, most - 1)
+
+
+def noisy(told: Batch, request: Request) -> Batch:
+    """The same with the level of noise of small images, where there is one, for `num` pictures.
+
+    The noise belongs to the seed of a picture, see `tell`.
+    """
+    if request.noise_level is None:
+        return told
+    turn = np.arange(request.num)
+    small = told["low_resolution"][turn % len(told["low_resolution"])]
+    seeds = request.seed + turn
+    noise = [np.random.default_rng([1, seed]).standard_normal(small.shape[1:]) for seed in seeds]
+    return {
+        "low_resolution": small,
+        "low_resolution_noise": np.stack(noise).astype(np.float32),
+        "noise_level": np.full(request.num, request.noise_level, np.int32),
+    }
+
+
+def load_depth(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.ndarray:
+    """How near each place is, from -1, the farthest, to 1, [1, h, w, 1], of the latents' size.
+
+    Its middle, of the shape of the picture, is resized as the original does, and stretched.
+
+    Raises:
+        InputError: no such file, not a picture or an array of numbers, or one without depth.
+    """
+    _check_file(path, "--depth")
+    try:
+        read = np.load(path, allow_pickle=False) if path.endswith(".npy") else decode_depth(path)
+        read = np.asarray(read, np.float32)
+    except Exception as error:
+        raise InputError(f"--depth '{path}' is not a picture of depth: {error}") from error
+    if read.ndim != 2 or not np.all(np.isfinite(read)) or np.min(read) == np.max(read):
+        raise InputError(
+            f"--depth '{path}' has shape {read.shape} and numbers from {np.min(read):g} to "
+            f"{np.max(read):g}: expected [H, W], finite and not all the same"
+        )
+    (H, W), (height, width) = read.shape, size
+    h, w = min(H, round(W * height / width)), min(W, round(H * width / height))
+    top, left, f = (H - h) // 2, (W - w) // 2, trained.model.first_stage.factor
+    small = resized(read[top : top + h, left : left + w], (height // f, width // f))
+    return normalised(small)[None, ..., None]
+
+
+def decode_depth(path: str) -> np.ndarray:
+    """The numbers of a picture with one channel, of 8 or 16 bits, or the mean of its colours."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image if image.mode.startswith(("I", "F", "L")) else image.convert("L"))
+    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def load_masked(trained: runs.Trained, request: Request) -> Batch:
@@ -281,7 +362,9 @@ def from_data(trained: runs.Trained, count: int) -> Batch:
     Raises:
         InputError: fewer examples, or none that are held out.
     """
-    condition, keys = trained.experiment.condition, trained.model.conditioner.keys
+    condition, keys = task_of(trained.experiment), trained.model.conditioner.keys
+    if trained.experiment.beside:
+        keys = tuple(key for key in keys if key not in trained.model.conditioner.hideable)
     batch = held_out(trained.experiment.data, condition, keys, count)
     return {key: batch[key] for key in keys}
 
@@ -290,7 +373,7 @@ def held_out(data, condition: Condition, keys: tuple[str, ...], count: int) -> B
     """Images of the test split and their conditions, each [count, ...]."""
     if count < 1:
         raise InputError(f"--from-data is {count}: expected at least 1")
-    if isinstance(condition, Label | Text | Retrieval):
+    if isinstance(condition, Label | Text | Retrieval | Depth):
         raise InputError(
             f"--from-data is {count}: leave it out, and give {takes(condition, (0, 0))}"
         )
@@ -318,7 +401,7 @@ def tell(trained: runs.Trained, request: Request) -> Batch | None:
 
 def is_pasted(trained: runs.Trained) -> bool:
     """Whether what a mask does not hide is to be taken from the image."""
-    return isinstance(trained.experiment.condition, Inpainting)
+    return isinstance(task_of(trained.experiment), Inpainting)
 
 
 def paste(images: np.ndarray, told: Batch) -> np.ndarray:

@@ -42,6 +42,8 @@ class Request(Sampling):
     boxes: str | None = None  # what the model is told, by its task: .json of boxes
     segmentation: str | None = None  # picture of classes
     low_resolution: str | None = None  # small picture
+    noise_level: int | None = None  # of the small picture, where the model is told it
+    depth: str | None = None  # picture of how near things are
     neighbours: str | None = None  # .npy of embeddings, or a folder of such
     query: str | None = None  # .npy of embeddings, whose nearest among those are told
     from_data: int | None = None  # so many conditions of the data's test split, taken in turn

@@ -50,6 +50,7 @@ STABLE_DIFFUSION = {  # file of keys -> denoiser, width of its tokens, input cha
     "sd2-v2-inference": (c.UNet(head_channels=64, linear_projections=True), 1024, 4),
     "sd2-v2-inpainting-inference": (c.UNet(head_channels=64, linear_projections=True), 1024, 9),
 }
+OTHERS = {"sd2-v2-midas-inference", "sd2-x4-upscaling"}  # asked about by their configs alone
 
 
 def published(name: str) -> dict[str, tuple[int, ...]]:
@@ -65,7 +66,7 @@ def config(name: str, folder: str = "ldm") -> c.Experiment:
 
 def test_every_file_of_keys_and_every_config_is_asked_about():
     files = {path.name.removesuffix(".txt.gz") for path in KEYS.iterdir()}
-    assert files == PUBLISHED.keys() | STABLE_DIFFUSION.keys()
+    assert files == PUBLISHED.keys() | STABLE_DIFFUSION.keys() | OTHERS
     assert {path.stem for path in (ROOT / "configs" / "ldm").glob("*.py")} == PARAMETERS.keys()
 
 
@@ -88,17 +89,24 @@ def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
 
 SD = {  # config -> file of keys, parameters of CLIP's tower, as transformers' own counts them
     "v1": ("sd-v1-inference", 123_060_480),
+    "v1-inpainting": ("sd-v1-inference", 123_060_480),
     "v2-base": ("sd2-v2-inference", 340_387_840),
     "v2": ("sd2-v2-inference", 340_387_840),
+    "v2-inpainting": ("sd2-v2-inpainting-inference", 340_387_840),
+    "v2-depth": ("sd2-v2-midas-inference", 340_387_840),
+    "x4-upscaler": ("sd2-x4-upscaling", 340_387_840),
 }
 
 
 @pytest.mark.parametrize("name", SD)
 def test_a_config_of_stable_diffusion_has_the_keys_of_its_file(name):
     file, parameters = SD[name]
+    there = published(file)
+    if name == "v1-inpainting":  # which has five more channels, and else version 1's keys
+        there |= {"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}
     rows = build.build_model_names(config(name, "sd")).table
     tower = [row for row in rows if row.path.startswith("conditioner/")]
-    assert table.shapes([row for row in rows if row not in tower]) == published(file)
+    assert table.shapes([row for row in rows if row not in tower]) == there
     assert sum(len(row.keys) * math.prod(row.shape) for row in tower) == parameters
 
 
@@ -118,6 +126,13 @@ def test_every_config_of_stable_diffusion_is_asked_about():
 )
 def test_what_files_hold_of_clip_beside_the_tower_is_kept_aside(key):
     assert names.ASIDE.fullmatch("cond_stage_model." + key)
+
+
+@pytest.mark.parametrize(
+    "key", ["low_scale_model.betas", "depth_model.model.pretrained.model.norm.weight"]
+)
+def test_what_makes_a_condition_beside_the_model_is_kept_aside(key):
+    assert names.ASIDE.fullmatch(key)
 
 
 def shapes_here(experiment: c.Experiment) -> dict[str, tuple[int, ...]]:

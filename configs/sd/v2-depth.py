@@ -1,0 +1,23 @@
+"""Stable Diffusion 2 of depth: text and how near things are (v2-midas-inference.yaml).
+
+python scripts/convert.py 512-depth-ema.safetensors RUN --config configs/sd/v2-depth.py
+python sample.py RUN --prompt "a bronze statue" --depth D.png [--init-image P.png --strength 0.8]
+The network that estimates depth is no part of this; what the file holds of it is kept aside. Steps
+and batch are of its training, as its model card says; that began with 2.0 base.
+"""
+
+from ldm_jax.config import *
+
+config = Experiment(
+    data=Data(image_size=512, batch_size=2048),
+    first_stage=FirstStageExperiment(model=KLAutoencoder()),
+    latent_scale=0.18215,
+    model=UNet(head_channels=64, linear_projections=True),
+    condition=CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
+    beside=Depth(),
+    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+    loss=DiffusionLoss(distance="l2"),
+    sampling=Sampling(steps=50, guidance=9.0),
+    optim=Optim(lr=1e-4, warmup=10_000, weight_decay=0.01, clip=None),
+    train=Train(steps=200_000),
+)

@@ -1,0 +1,22 @@
+"""Stable Diffusion 2 inpainting: text and what a mask leaves (v2-inpainting-inference.yaml).
+
+python scripts/convert.py 512-inpainting-ema.safetensors RUN --config configs/sd/v2-inpainting.py
+python sample.py RUN --prompt "a bench" --init-image P.png --mask M.png
+Steps and batch are of its training, as its model card says; that began with 2.0 base.
+"""
+
+from ldm_jax.config import *
+
+config = Experiment(
+    data=Data(image_size=512, batch_size=2048),
+    first_stage=FirstStageExperiment(model=KLAutoencoder()),
+    latent_scale=0.18215,
+    model=UNet(head_channels=64, linear_projections=True),
+    condition=CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
+    beside=Inpainting(form="stable_diffusion"),
+    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+    loss=DiffusionLoss(distance="l2"),
+    sampling=Sampling(steps=50, guidance=9.0),
+    optim=Optim(lr=1e-4, warmup=10_000, weight_decay=0.01, clip=None),
+    train=Train(steps=200_000),
+)
