@@ -2,15 +2,17 @@
 
 python sample.py RUN --num 16 --prompt "a large red circle at the center"
 python sample.py RUN --interpolate 8
+python sample.py --from PNG --steps 50
 
 Writes DIR/000000.png ..., DIR/grid.png, DIR/samples.npz and DIR/report.json. Picture i belongs to
 seed S + i alone, whatever the batch size; prompts (or labels) are taken in turn.
 """
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -37,7 +39,12 @@ class Pictures:
     """pictures; one for each prompt or label, or 16, where not given"""
     batch_size: int = 16
     seed: int = 0
+    from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="PNG")] = None
+    """a picture that this tool wrote, to draw it again; what is given beside it takes the place of
+    what it says. Written to RUN/again-NAME where not given, and RUN need not be"""
     prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
+    prompts_file: str | None = None
+    """a text file with a prompt a line, in place of these"""
     label: Annotated[tuple[str, ...], tyro.conf.arg(metavar="L ...")] = ()
     """classes, by number or by name; of the model, or of the classifier that guides it"""
     latents: str | None = None
@@ -73,6 +80,19 @@ class Told:
     """height and width in pixels, where not those of training"""
     patch: int | None = None
     """denoise overlapping patches of so many latents a side, which needs less memory"""
+
+
+@dataclass(frozen=True)
+class Captioned:
+    """How prompts are read, by models with CLIP's tower of captions."""
+
+    emphasis: bool | None = None
+    """True: (word:1.3) weighs 1.3, (word) 1.1, [word] 1 / 1.1, nested ones their product, and a
+    backslash before a bracket leaves it as it is; else brackets are characters as any"""
+    long_prompts: bool | None = None
+    """True: prompts of more than 75 tokens are read in chunks of 75; else the rest is cut"""
+    clip_skip: int | None = None
+    """which layer of the tower is told, from its end; 1 is the one that the model learned with"""
 
 
 @dataclass(frozen=True)
@@ -153,23 +173,53 @@ class Options:
 
     pictures: Pictures = field(default_factory=Pictures)
     told: Told = field(default_factory=Told)
+    captioned: Captioned = field(default_factory=Captioned)
     guided: Guided = field(default_factory=Guided)
     walk: Walk = field(default_factory=Walk)
     randomness: Randomness = field(default_factory=Randomness)
 
 
+def parse(words: Sequence[str], default: Options | None = None) -> dict[str, Any]:
+    """The settings by name, whatever their section."""
+    options = cli.override(default or Options(), words, "sample.py RUN", __doc__, sections=False)
+    return {name: v for part in vars(options).values() for name, v in vars(part).items()}
+
+
+def again(said: dict[str, Any], settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """The settings of a picture that is to be drawn again, with the words in place of some."""
+    plain = parse(())
+    given = {name for name in settings if settings[name] != plain[name]}
+    found = request.remembered.settings(said, given)
+    sections = {
+        name: replace(part, **{field: found[field] for field in vars(part) if field in found})
+        for name, part in vars(Options()).items()
+    }
+    settings = parse(words, Options(**sections))
+    settings = {name: v for name, v in settings.items() if name not in ("out", "from_")}
+    return settings | {"turn": found.get("turn", 0)}
+
+
+def drawn_of(said: dict[str, Any], run: Path) -> str | None:
+    """The checkpoint of a picture's own run that it was drawn of, where that is kept."""
+    step = str(said.get("checkpoint"))
+    kept = run == Path(str(said.get("run"))) and (run / "checkpoints" / step).is_dir()
+    return step if kept else None
+
+
 def main(words: Sequence[str]) -> None:
     """Parse, load, draw, write."""
-    if not words or words[0].startswith("-"):
-        if "--help" not in words and "-h" not in words:
-            raise InputError("no run: expected python sample.py RUN, a folder that train.py wrote")
-        run, rest = None, words
-    else:
-        run, *rest = words
-    options = cli.override(Options(), rest, "sample.py RUN", __doc__, sections=False)
-    settings = {name: v for part in vars(options).values() for name, v in vars(part).items()}
-    given = settings.pop("out")
-    described = runs.describe_any(runs.chosen(run, settings.pop("checkpoint")))
+    run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
+    settings = parse(rest)
+    given, png = settings.pop("out"), settings.pop("from_")
+    if png:
+        said = request.remembered.read(png)
+        settings = again(said, settings, rest)
+        run = run or said.get("run")
+        given = given or Path(run) / f"again-{Path(png).stem}"
+    if not run:
+        raise InputError("no run: expected python sample.py RUN, a folder that train.py wrote")
+    which = settings.pop("checkpoint") or (drawn_of(said, Path(run)) if png else None)
+    described = runs.describe_any(runs.chosen(run, which))
     kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
     wanted = kind.resolve(described, **settings)
     out = Path(given or described.run / f"samples-seed{wanted.seed}")
@@ -177,6 +227,12 @@ def main(words: Sequence[str]) -> None:
     trained = runs.with_weights(described)
     drawn = kind.draw(trained, wanted)
     kind.write(out, drawn, trained, wanted)
+    if png and trained.step != said.get("checkpoint"):
+        print(
+            f"warning: '{png}' was drawn of checkpoint {said.get('checkpoint')}, this of "
+            f"{trained.step}",
+            file=sys.stderr,
+        )
     print(f"{len(drawn.images)} pictures in {out}, together in {out / 'grid.png'}")
 
 

@@ -1,11 +1,11 @@
 """Images as files: float32 in [-1, 1] here, uint8 PNG there."""
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
@@ -26,10 +26,19 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return canvas
 
 
-def save(path: str | Path, image: np.ndarray) -> None:
-    """Writes uint8 [H, W, 3] as PNG, making its folder."""
+def save(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
+    """Writes uint8 [H, W, 3] as PNG, making its folder; `text` are ASCII notes by keyword."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path)
+    notes = PngImagePlugin.PngInfo()
+    for keyword, words in (text or {}).items():
+        notes.add_text(keyword, words)
+    Image.fromarray(image).save(path, pnginfo=notes)
+
+
+def read_text(path: str | Path) -> dict[str, str]:
+    """The notes in a PNG, by keyword."""
+    with Image.open(path) as image:
+        return dict(image.text)
 
 
 def pairs(images: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -153,7 +153,7 @@ def _towards_condition(
     """The denoiser that knows the inputs, guided from the null (of [B, h, w]) to them."""
     if not model.conditioner.keys:
         return denoise(inputs)
-    null = model.conditioner.null(*places)
+    null = model.conditioner.null(*places) if told.negative is None else told.negative
     if told.weights is not None:
         composed = [
             {name: inputs[name][:, i] for name in model.conditioner.hideable}
@@ -167,7 +167,6 @@ def _towards_condition(
         scale = interval(scale, model.process, *told.interval)
     if told.rescale is not None:
         adjust = rescale(told.rescale, model.process, model.prediction)
-    null = null if told.negative is None else told.negative
     untold = denoise(model.conditioner.without(inputs, null))
     return classifier_free(denoise(inputs), untold, scale, adjust)
 

@@ -1,8 +1,9 @@
 """A request for pictures: checked, drawn from a trained model, and written with its report.
 
 wanted.py     everything that decides which pictures are drawn
-checked.py    from the words of sample.py to such a request, by the next six:
+checked.py    from the words of sample.py to such a request, by the next seven:
 condition.py  prompts and labels
+captions.py   prompts of a file, weighed, long, by another layer of the tower
 task.py       boxes, maps, small images, masks, neighbours
 walk.py       sampler, grid and its options
 guidance.py   what else guides; classifier.py
@@ -10,8 +11,10 @@ start.py      a picture to start from
 given.py      files of latents and pictures
 drawing.py    the pictures
 written.py    the pictures in a folder, with a report
+remembered.py what each of them says of itself, and the way back to a request
 """
 
+from ldm_jax.request import remembered
 from ldm_jax.request.checked import check_count, resolve
 from ldm_jax.request.drawing import compiled, draw, draw_in_turn
 from ldm_jax.request.given import load_latents
@@ -26,6 +29,7 @@ __all__ = [
     "draw",
     "draw_in_turn",
     "load_latents",
+    "remembered",
     "report",
     "resolve",
     "write",

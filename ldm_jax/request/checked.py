@@ -8,6 +8,7 @@ from ldm_jax import runs
 from ldm_jax.config import Label
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines import tiled
+from ldm_jax.request.captions import check_captions, read_prompts
 from ldm_jax.request.classifier import describe_classifier
 from ldm_jax.request.condition import check_condition, class_of
 from ldm_jax.request.given import latent_shape, load_latents
@@ -36,6 +37,11 @@ def resolve(
     s_tmax: float | None = None,
     s_noise: float | None = None,
     prompt: Sequence[str] = (),
+    prompts_file: str | None = None,
+    emphasis: bool | None = None,
+    long_prompts: bool | None = None,
+    clip_skip: int | None = None,
+    turn: int = 0,
     label: Sequence[str] = (),
     latents: str | None = None,
     tile: int | None = None,
@@ -78,6 +84,9 @@ def resolve(
             f"--interpolate {interpolate} given to a diffusion model: expected the run of a first "
             "stage that is a model by itself, trained with a config such as configs/vae.py"
         )
+    if prompts_file and prompt:
+        raise InputError("--prompt and --prompts-file both say prompts: leave one of them out")
+    prompt = read_prompts(prompts_file) if prompts_file else prompt
     check_condition(trained, prompt, label, classifier)
     judge = describe_classifier(classifier, classifier_scale, trained)
     labels = _labels(label, trained, judge)
@@ -119,6 +128,10 @@ def resolve(
         neighbours=neighbours,
         query=query,
         from_data=from_data,
+        emphasis=bool(emphasis),
+        long_prompts=bool(long_prompts),
+        clip_skip=clip_skip,
+        turn=turn,
         size=tuple(size),
         patch=patch,
     )
@@ -134,8 +147,9 @@ def resolve(
         )
     tiled.check(tile)
     if latents:
-        load_latents(latents, latent_shape(trained, num, size))
+        load_latents(latents, latent_shape(trained, num, size), turn)
     check_guidance(request, trained)
+    check_captions(request, trained)
     check_start(request, trained)
     K = len(times_of(request, trained)) - 1
     resample, jump_length = how_resampled(resample, jump_length, mask, K)

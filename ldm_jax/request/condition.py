@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Label, Text
 from ldm_jax.errors import InputError
+from ldm_jax.request.captions import captions
 from ldm_jax.request.wanted import Request
 from ldm_jax.types import Batch
 
@@ -61,31 +61,26 @@ def inputs(trained: runs.Trained, request: Request) -> Batch:
     if isinstance(trained.experiment.condition, Label):
         return {"label": classes(request)}
     if request.compose:  # [num, n, length]
-        each = [in_turn(trained, (prompt,), request.num) for prompt in request.compose]
-        return {"tokens": np.stack(each, axis=1)}
+        each = [captions(trained, request, (prompt,)) for prompt in request.compose]
+        return {name: np.stack([one[name] for one in each], axis=1) for name in each[0]}
     if isinstance(trained.experiment.condition, Text):
-        return {"tokens": in_turn(trained, request.prompts or ("",), request.num)}
+        return captions(trained, request, request.prompts or ("",))
     return {}
 
 
 def classes(request: Request) -> np.ndarray:
     """The labels in turn, [num] int32."""
-    turn = np.arange(request.num) % len(request.labels)
+    turn = (request.turn + np.arange(request.num)) % len(request.labels)
     return np.asarray(request.labels, np.int32)[turn]
 
 
 def of_source(trained: runs.Trained, request: Request) -> Batch:
     """What the conditioner reads of the picture that a request inverts, each [num, ...]."""
     condition, source = trained.experiment.condition, request.source
+    if isinstance(condition, Text):
+        return captions(trained, request, (source or "",))
     if source is None:
         side = trained.experiment.data.image_size // trained.model.first_stage.factor
         return trained.model.conditioner.null(request.num, side, side)
-    if isinstance(condition, Text):
-        return {"tokens": in_turn(trained, (source,), request.num)}
     found = class_of(source, trained.class_names, condition.num_classes)
     return {"label": np.full(request.num, found, np.int32)}
-
-
-def in_turn(trained: runs.Trained, prompts: Sequence[str], num: int) -> np.ndarray:
-    rows = np.stack([tokens.encode(trained.tokenizer, prompt) for prompt in prompts])
-    return rows[np.arange(num) % len(prompts)]

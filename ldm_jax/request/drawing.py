@@ -14,14 +14,17 @@ from ldm_jax.pipelines import tiled
 from ldm_jax.pipelines.generate import Told, each_batch, in_batches, make_generate
 from ldm_jax.pipelines.invert import make_invert
 from ldm_jax.pipelines.patchwise import patchwise
+from ldm_jax.request.captions import captions, describe_captions, with_captions
 from ldm_jax.request.classifier import check_latents
-from ldm_jax.request.condition import classes, in_turn, inputs, of_source
+from ldm_jax.request.condition import classes, inputs, of_source
 from ldm_jax.request.given import image_size, latent_shape, load_image, load_latents
 from ldm_jax.request.start import times_of
 from ldm_jax.request.task import is_pasted, paste, tell
 from ldm_jax.request.wanted import Drawn, Request
 from ldm_jax.sharding import devices
 from ldm_jax.types import Array, Batch, Sampler
+
+NEGATIVE = "negative "  # before the names of what is to be stayed away from
 
 
 def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
@@ -32,7 +35,8 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
     """
     each = {}
     if request.negative_prompts:
-        each["negative"] = in_turn(trained, request.negative_prompts, request.num)
+        told = captions(trained, request, request.negative_prompts)
+        each |= {f"{NEGATIVE}{name}": x for name, x in told.items()}
     if request.classifier:
         each["classes"] = classes(request)
     blended = not is_pasted(trained)  # or else the conditioner is told of image and mask
@@ -60,7 +64,7 @@ def _image(trained: runs.Trained, request: Request) -> np.ndarray:
 
 def describe(request: Request, trained: runs.Trained) -> str:
     """One line that says what is used."""
-    said = [sampling.describe(request)]
+    said = [sampling.describe(request), *describe_captions(trained, request)]
     if request.guidance_schedule != "constant":
         said.append(f"guidance {request.guidance_schedule} in time")
     if request.compose:
@@ -129,7 +133,7 @@ def _prepared(
     trained: runs.Trained, request: Request, generate: Callable[..., Array] | None = None
 ) -> tuple[Callable[[Batch, np.ndarray], Array], Batch]:
     """What draws one batch of given seeds, and what it is given of every picture, [num, ...]."""
-    model, size = trained.model, image_size(trained, request.size)
+    model, size = with_captions(trained, request), image_size(trained, request.size)
     params, judge = trained.params, None
     if request.classifier:
         found = runs.with_weights(runs.describe_classifier(Path(request.classifier)))
@@ -151,16 +155,16 @@ def _prepared(
     given = {**inputs(trained, request), **(tell(trained, request) or {}), **each}
     if request.latents:
         shape = latent_shape(trained, request.num, request.size)
-        given["noise"] = load_latents(request.latents, shape)
+        given["noise"] = load_latents(request.latents, shape, request.turn)
     if request.invert:
         given["noise"] = _noise_behind(trained, request)
 
     def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
         chosen, seeds = spread.split((chosen, seeds))
         noise = chosen.pop("noise", None)
-        told = everywhere._replace(**{name: chosen.pop(name) for name in each})
-        if told.negative is not None:
-            told = told._replace(negative={"tokens": told.negative})
+        own = {name: chosen.pop(name) for name in each}
+        negative = {n.removeprefix(NEGATIVE): own.pop(n) for n in each if n.startswith(NEGATIVE)}
+        told = everywhere._replace(**own, negative=negative or None)
         with spread.in_force():
             return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
 
@@ -176,7 +180,7 @@ def _sampler(request: Request) -> Callable[..., Sampler]:
 
 def _noise_behind(trained: runs.Trained, request: Request) -> np.ndarray:
     """The noise that leads to the request's picture, [num, h, w, c] float32."""
-    invert, spread = make_invert(trained.model), devices("jit")
+    invert, spread = make_invert(with_captions(trained, request)), devices("jit")
     times = pad(times_of(request, trained)[::-1], trained.model.process.T)
     beside = tell(trained, request) or {}
     given = {**of_source(trained, request), **beside, "image": _image(trained, request)}

@@ -24,8 +24,12 @@ def latent_shape(trained: runs.Trained, num: int, size: Sequence[int] = ()) -> t
     return num, height, width, stage.channels
 
 
-def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
-    """The latents in a .npy, of shape `expected` = [num, h, w, c]; anything else: InputError."""
+def load_latents(path: str, expected: tuple[int, ...], first: int = 0) -> np.ndarray:
+    """The latents in a .npy, of shape `expected` = [num, h, w, c]; anything else: InputError.
+
+    Args:
+        first: of a picture that is drawn again, which of a file that may have more.
+    """
     if not Path(path).is_file():
         raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
     try:
@@ -35,6 +39,7 @@ def load_latents(path: str, expected: tuple[int, ...]) -> np.ndarray:
             raise TypeError(f"numbers of type {latents.dtype}")
     except Exception as error:
         raise InputError(f"latents '{path}' are not a .npy of real numbers: {error}") from error
+    latents = latents[first : first + expected[0]] if first else latents
     if latents.shape != expected:
         raise InputError(
             f"latents '{path}' have shape {latents.shape}: expected {expected} "

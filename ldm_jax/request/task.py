@@ -154,14 +154,14 @@ def given_inputs(trained: runs.Trained, request: Request) -> Batch | None:
     """
     condition = task_of(trained.experiment)
     if request.from_data:
-        return noisy(from_data(trained, request.from_data), request)
+        return from_data(trained, request.from_data)
     size = image_size(trained, request.size)
     readers: dict[type, Callable[[], Batch]] = {
         Layout: lambda: {"boxes": load_boxes(request.boxes, trained)},
         SemanticMap: lambda: {"segmentation": load_map(request.segmentation, condition, size)},
-        LowResolution: lambda: noisy(
-            {"low_resolution": load_small(request.low_resolution, trained, size)}, request
-        ),
+        LowResolution: lambda: {
+            "low_resolution": load_small(request.low_resolution, trained, size)
+        },
         Depth: lambda: {"depth": load_depth(request.depth, trained, size)},
         Inpainting: lambda: load_masked(trained, request),
         Retrieval: lambda: {"neighbours": load_neighbours(request, condition)},
@@ -274,21 +274,14 @@ def how_noisy(level: int | None, trained: runs.Trained) -> int | None:
 
 
 def noisy(told: Batch, request: Request) -> Batch:
-    """The same with the level of noise of small images, where there is one, for `num` pictures.
-
-    The noise belongs to the seed of a picture, see `tell`.
-    """
+    """The same with noise on small images [num, h, w, 3], where the model is told its level; it
+    belongs to the seed of a picture."""
     if request.noise_level is None:
         return told
-    turn = np.arange(request.num)
-    small = told["low_resolution"][turn % len(told["low_resolution"])]
-    seeds = request.seed + turn
-    noise = [np.random.default_rng([1, seed]).standard_normal(small.shape[1:]) for seed in seeds]
-    return {
-        "low_resolution": small,
-        "low_resolution_noise": np.stack(noise).astype(np.float32),
-        "noise_level": np.full(request.num, request.noise_level, np.int32),
-    }
+    shape, seeds = told["low_resolution"].shape[1:], request.seed + np.arange(request.num)
+    noise = [np.random.default_rng([1, seed]).standard_normal(shape) for seed in seeds]
+    level = np.full(request.num, request.noise_level, np.int32)
+    return told | {"low_resolution_noise": np.float32(noise), "noise_level": level}
 
 
 def load_depth(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.ndarray:
@@ -395,8 +388,8 @@ def tell(trained: runs.Trained, request: Request) -> Batch | None:
     given = given_inputs(trained, request)
     if given is None:
         return None
-    turn = np.arange(request.num)
-    return {name: np.asarray(x)[turn % len(x)] for name, x in given.items()}
+    turn = request.turn + np.arange(request.num)
+    return noisy({name: np.asarray(x)[turn % len(x)] for name, x in given.items()}, request)
 
 
 def is_pasted(trained: runs.Trained) -> bool:

@@ -47,6 +47,10 @@ class Request(Sampling):
     neighbours: str | None = None  # .npy of embeddings, or a folder of such
     query: str | None = None  # .npy of embeddings, whose nearest among those are told
     from_data: int | None = None  # so many conditions of the data's test split, taken in turn
+    emphasis: bool = False  # whether brackets in prompts weigh words
+    long_prompts: bool = False  # whether prompts are read beyond what the tower reads at once
+    clip_skip: int | None = None  # which layer of the tower from its end is told, 1 the last
+    turn: int = 0  # place of the first picture among what is taken in turn
     size: tuple[int, ...] = ()  # height and width in pixels; (): as trained
     patch: int | None = None  # latents a side of the patches that are denoised one by one
 

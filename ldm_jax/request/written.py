@@ -10,7 +10,8 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import pictures, runs
-from ldm_jax.request.wanted import Drawn
+from ldm_jax.request import remembered
+from ldm_jax.request.wanted import Drawn, Request
 
 
 def write(
@@ -22,6 +23,7 @@ def write(
 ) -> None:
     """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
 
+    Each picture of a diffusion model says how to draw it again, see `remembered`.
     The noise that was found behind a picture is written, too, as latents.npy. Pictures that an
     earlier command left beyond the last of these are removed.
     """
@@ -31,7 +33,8 @@ def write(
         if int(old.stem) >= len(images):
             old.unlink()
     for i, image in enumerate(images):
-        pictures.save(out / f"{i:06d}.png", image)
+        text = remembered.text(trained, request, i) if isinstance(request, Request) else None
+        pictures.save(out / f"{i:06d}.png", image, text)
     pictures.save(out / "grid.png", pictures.grid(images, columns))
     np.savez(out / "samples.npz", images)
     if drawn.latents is not None:

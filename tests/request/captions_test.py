@@ -1,0 +1,97 @@
+"""Prompts as a request has them: from a file, weighed, long, by another layer of CLIP's tower."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny
+
+from ldm_jax import build, config, request, runs
+from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.errors import InputError
+
+CLIP = config.CLIPText(dim=8, layers=3, num_heads=2, head_dim=4, length=6, vocab_size=516)
+
+
+@pytest.fixture(scope="module", name="model")
+def _model():
+    """A model with CLIP's tower, drawn."""
+    experiment = tiny.experiment(condition=CLIP)
+    made = clip_tokenizer.clip_tokenizer([("a", "b"), ("c", "d</w>")])
+    tokenizer = tokens.fit(made, 6, pad=515)
+    built = build.build_model(experiment, tokenizer)
+    params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
+    return runs.Trained(Path("run"), experiment, built, params, tokenizer, (), 4)
+
+
+def images(model, **asked):
+    return request.draw(model, request.resolve(model, num=1, batch_size=1, **asked)).images
+
+
+def test_weights_and_layers_change_pictures_and_one_is_as_ever(model):
+    plain = images(model, prompt=["ab cd"])
+    np.testing.assert_array_equal(images(model, prompt=["ab (cd:1)"], emphasis=True), plain)
+    np.testing.assert_array_equal(images(model, prompt=["ab cd"], clip_skip=1), plain)
+    assert np.any(images(model, prompt=["ab (cd:1.6)"], emphasis=True) != plain)
+    assert np.any(images(model, prompt=["ab cd"], clip_skip=2) != plain)
+
+
+def test_long_prompts_are_read_to_their_end_if_asked_and_else_it_is_said(model, capsys):
+    first, second = "cd cd cd cd ab", "cd cd cd cd aa"
+    np.testing.assert_array_equal(images(model, prompt=[first]), images(model, prompt=[second]))
+    assert "of the 6 tokens of 'cd cd cd cd ab...' 4 are read" in capsys.readouterr().out
+    whole = images(model, prompt=[first], long_prompts=True)
+    assert np.any(whole != images(model, prompt=[second], long_prompts=True))
+    assert "prompts of 2 chunks" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"prompt": ["cd"], "negative_prompt": ["ab (ab) ab ab ab ab"]},
+        {"compose": ["cd", "(ab:1.4) ab ab ab ab ab"]},
+    ],
+)
+def test_weights_and_length_go_with_negative_and_composed_prompts(model, more):
+    found = images(model, emphasis=True, long_prompts=True, **more)
+    assert found.shape == (1, tiny.SIZE, tiny.SIZE, 3)
+
+
+def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
+    (tmp_path / "prompts.txt").write_text("a red block\n\n  a blue one \n")
+    asked = request.resolve(model, prompts_file=str(tmp_path / "prompts.txt"))
+    assert asked.prompts == ("a red block", "a blue one") and asked.num == 2
+    with pytest.raises(InputError, match="both say prompts"):
+        request.resolve(model, prompt=["ab"], prompts_file=str(tmp_path / "prompts.txt"))
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(InputError, match="is empty: expected a prompt a line"):
+        request.resolve(model, prompts_file=str(tmp_path / "empty.txt"))
+    with pytest.raises(InputError, match="cannot be read"):
+        request.resolve(model, prompts_file=str(tmp_path / "none.txt"))
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"emphasis": True}, "--emphasis is True: leave it out"),
+        ({"long_prompts": True}, "--long-prompts is True: leave it out"),
+        ({"clip_skip": 1}, "--clip-skip is 1: leave it out"),
+    ],
+)
+def test_what_is_for_clips_tower_is_refused_for_others(asked, said):
+    model, params, tokenizer = tiny.model(tiny.experiment())
+    other = runs.Trained(Path("run"), tiny.experiment(), model, params, tokenizer, (), 4)
+    with pytest.raises(InputError, match=f"{said}, since the model's condition is Text"):
+        request.resolve(other, **asked)
+
+
+def test_what_cannot_be_asked_of_clips_tower(model):
+    with pytest.raises(InputError, match=r"--clip-skip is 4: expected 1, .* to 3"):
+        request.resolve(model, clip_skip=4)
+    with pytest.raises(InputError, match=r"has '.' without"):
+        request.resolve(model, prompt=["a cat)"], emphasis=True)
+    assert request.resolve(model, prompt=["a cat)"]).prompts == ("a cat)",)
+    short = replace(request.resolve(model, prompt=["cd"]), long_prompts=True)
+    assert request.captions.count(model, short) == 1

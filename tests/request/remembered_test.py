@@ -1,0 +1,98 @@
+"""A picture says how it was drawn, and is drawn again from that, pixel for pixel."""
+
+import importlib.util
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ldm_jax import cli, pictures, request
+from ldm_jax.errors import InputError
+from ldm_jax.request import remembered
+
+TOOL = Path(__file__).parents[2] / "sample.py"
+spec = importlib.util.spec_from_file_location("sample_again", TOOL)
+sample = sys.modules["sample_again"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(sample)
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture(name="draw")
+def _draw(tmp_path, monkeypatch):
+    """Runs sample.py with words in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def draw(*words):
+        monkeypatch.setattr(sys, "argv", ["sample.py", *map(str, words)])
+        cli.main(sample.main)
+
+    return draw
+
+
+def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, trained_run, tmp_path):
+    trained_run = shutil.copytree(trained_run, tmp_path / "run")
+    draw(
+        trained_run, "--out", "a", "--num", 3, "--batch-size", 2, "--seed", 7,
+        "--prompt", "a red block at the top", "a blue block at the top", "--sampler", "heun",
+        "--negative-prompt", "a grey block at the bottom", "--guidance", 3, "--s-churn", 2,
+    )  # fmt: skip
+    draw("--from", "a/000001.png", "--out", "b")
+    (again,) = sorted(Path("b").glob("0*.png"))
+    np.testing.assert_array_equal(pixels(again), pixels("a/000001.png"))
+    said = [remembered.read(path)["request"] for path in ("a/000001.png", again)]
+    assert said[0] == said[1] and said[0]["prompts"] == ["a blue block at the top"]
+    draw(trained_run, "--from", "a/000002.png", "--sampler", "ddim", "--steps", 2, "--num", 2)
+    report = json.loads((trained_run / "again-000002" / "report.json").read_text())
+    assert (report["seed"], report["sampler"], report["steps"], report["num"]) == (9, "ddim", 2, 2)
+    assert report["guidance"] == 3.0 and report["prompts"] == ["a red block at the top"]
+    draw(
+        trained_run, "--out", "c", "--num", 1, "--seed", 9, "--steps", 2, "--guidance", 3,
+        "--prompt", "a red block at the top", "--batch-size", 2,
+        "--negative-prompt", "a grey block at the bottom",
+    )  # fmt: skip
+    first = trained_run / "again-000002" / "000000.png"
+    np.testing.assert_array_equal(pixels(first), pixels("c/000000.png"))
+
+
+def test_latents_of_a_file_are_those_of_the_picture(draw, trained_run):
+    latents = np.random.default_rng(0).normal(size=(3, 4, 4, 2))
+    np.save("z.npy", latents)
+    draw(trained_run, "--out", "a", "--num", 3, "--latents", "z.npy", "--batch-size", 3)
+    draw("--from", "a/000002.png", "--out", "b")
+    np.testing.assert_array_equal(pixels("b/000000.png"), pixels("a/000002.png"))
+
+
+def test_what_is_given_anew_settles_what_goes_with_it():
+    said = {"request": {"sampler": "heun", "s_churn": 2.0, "times": [9.0, 3.0], "steps": 2,
+                        "grid": None, "labels": [3], "prompts": [], "seed": 4}}  # fmt: skip
+    found = remembered.settings(said, set())
+    assert found["times"] == (9.0, 3.0) and "steps" not in found
+    assert found["label"] == ("3",) and found["s_churn"] == 2.0
+    assert "s_churn" not in remembered.settings(said, {"sampler"})
+    assert "times" not in remembered.settings(said, {"steps"})
+    assert "seed" not in remembered.settings(said, {"seed"})
+
+
+def test_files_that_do_not_say_it_are_refused(tmp_path):
+    with pytest.raises(InputError, match="does not exist: expected a PNG"):
+        remembered.read(str(tmp_path / "none.png"))
+    pictures.save(tmp_path / "bare.png", np.zeros((2, 2, 3), np.uint8))
+    with pytest.raises(InputError, match="does not say how it was drawn"):
+        remembered.read(str(tmp_path / "bare.png"))
+    (tmp_path / "text.png").write_text("a")
+    with pytest.raises(InputError, match="cannot be read"):
+        remembered.read(str(tmp_path / "text.png"))
+
+
+def test_a_request_of_many_is_that_of_each():
+    asked = request.Request(num=4, batch_size=2, seed=5, prompts=("a", "b"), labels=(1, 2, 3))
+    one = remembered.alone(asked, 3)
+    assert (one.num, one.seed, one.prompts, one.labels, one.turn) == (1, 8, ("b",), (1,), 3)
+    assert remembered.alone(one, 0) == one
