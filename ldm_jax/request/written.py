@@ -10,7 +10,7 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import pictures, runs
-from ldm_jax.request import remembered
+from ldm_jax.request.remembered import text
 from ldm_jax.request.wanted import Drawn, Request
 
 
@@ -33,8 +33,8 @@ def write(
         if int(old.stem) >= len(images):
             old.unlink()
     for i, image in enumerate(images):
-        text = remembered.text(trained, request, i) if isinstance(request, Request) else None
-        pictures.save(out / f"{i:06d}.png", image, text)
+        said = text(trained, request, i) if isinstance(request, Request) else None
+        pictures.save(out / f"{i:06d}.png", image, said)
     pictures.save(out / "grid.png", pictures.grid(images, columns))
     np.savez(out / "samples.npz", images)
     if drawn.latents is not None:
