@@ -3,6 +3,7 @@
 chosen.py       what is converted into what, from what the two are
 first_stage.py  first stages, alone or inside a larger checkpoint
 model.py        whole latent diffusion models
+diffusers_model.py  the same as folders of diffusers
 places.py       errors that name what was read, folders that are whole
 """
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from ldm_jax import cli, runs, training
 from ldm_jax.config import Experiment, FirstStageExperiment
+from ldm_jax.conversion.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.conversion.first_stage import export_first_stage, import_first_stage
 from ldm_jax.conversion.model import export_model, holds_model, import_model
 from ldm_jax.conversion.places import FILES
@@ -20,7 +21,8 @@ def convert(
     """Imports a checkpoint file or a diffusers folder as a run, or exports a run.
 
     Args:
-        config: what is imported: an Experiment and a file with a denoiser are a whole model.
+        config: what is imported: an Experiment and a file with a denoiser are a whole model; so is
+            a folder with a model_index.json, with an Experiment or without a config.
         tokenizer: for a model of captions.
         averages: whether a model is to be used with the averages of its weights.
 
@@ -46,6 +48,11 @@ def convert(
         raise InputError(
             f"'{destination}' is named as a file: expected the name of a folder, for a run"
         )
+    if is_pipeline(source) and (experiment is None or isinstance(experiment, Experiment)):
+        if tokenizer:
+            raise InputError(f"--tokenizer is {tokenizer}: expected none, the folder has its own")
+        import_pipeline(source, destination, experiment)
+        return
     if isinstance(experiment, Experiment) and holds_model(source):
         import_model(source, destination, experiment, tokenizer, averages)
         return
@@ -62,9 +69,7 @@ def _export(run: Path, destination: Path) -> None:
     if isinstance(runs.load_config(run), FirstStageExperiment):
         export_first_stage(run, destination)
         return
-    if destination.suffix not in FILES:
-        raise InputError(
-            f"run '{run}' is a diffusion model: expected NAME.safetensors or NAME.ckpt, or the "
-            "run of a first stage for a folder of diffusers"
-        )
-    export_model(run, destination)
+    if destination.suffix in FILES:
+        export_model(run, destination)
+    else:
+        export_pipeline(run, destination)

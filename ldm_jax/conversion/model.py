@@ -45,8 +45,8 @@ def import_model(
         InputError: a key is missing, unexpected or misshapen, and all of them are named; or the
             file and the config are of other processes, scales or tokenizers.
     """
-    experiment = _checked(experiment)
-    pieces = _tokenizer(experiment, tokenizer)
+    experiment = checked(experiment)
+    pieces = tokenizer_of(experiment, tokenizer)
     names = build.build_model_names(experiment)
     state = read_weights(source)
     with naming(source):
@@ -55,10 +55,11 @@ def import_model(
             raise InputError("\n".join(["these weights are not of this model:", *wrong]))
         _check_schedule(held.aside, experiment)
         experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
-        params = _tree(names.table, held.weights)
+        params = float32(names.table, held.weights)
         ema = {}
         if held.averages and averages:
-            ema = _tree([row for row in names.table if row.keys[0] in held.averages], held.averages)
+            rows = [row for row in names.table if row.keys[0] in held.averages]
+            ema = float32(rows, held.averages)
     channels = build.build_first_stage(experiment.first_stage.model).channels
     scale = np.float32(experiment.latent_scale if held.scale is None else held.scale)
     for part in ("denoiser", "conditioner"):
@@ -73,7 +74,7 @@ def import_model(
     _say(source, run, experiment, names, held, bool(ema))
 
 
-def _checked(experiment: Experiment) -> Experiment:
+def checked(experiment: Experiment) -> Experiment:
     """The experiment as its training would see it, where nothing is left to be read from data."""
     first = training.inherit(experiment.first_stage, experiment.data)
     experiment = replace(experiment, first_stage=replace(first, run=None))
@@ -91,7 +92,7 @@ def _checked(experiment: Experiment) -> Experiment:
     return experiment
 
 
-def _tokenizer(experiment: Experiment, given: Path | None) -> Tokenizer | None:
+def tokenizer_of(experiment: Experiment, given: Path | None) -> Tokenizer | None:
     """The tokenizer given, or the config's own if it is there; None where there is none."""
     condition = experiment.condition
     if not isinstance(condition, Text):
@@ -144,7 +145,7 @@ def _scale(found: float | None, experiment: Experiment) -> Any:
     return experiment.latent_scale
 
 
-def _tree(names: table.Table, state: table.State) -> Params:
+def float32(names: table.Table, state: table.State) -> Params:
     """The parameters, float32; those that are so already, and need no joining, are views."""
     for row in names:
         dtype = state[row.keys[0]].dtype
@@ -177,6 +178,12 @@ def _say(
         print(f"weights of {', '.join(kinds)} become float32")
     if held.aside:
         print(f"{len(held.aside)} entries that no model reads are kept in {run / ASIDE}")
+    say_tokenizer(run, experiment)
+    print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py {run}")
+
+
+def say_tokenizer(run: Path, experiment: Experiment) -> None:
+    """Says where a tokenizer is to come from, where a run that reads captions has none."""
     missing = isinstance(experiment.condition, Text) and not (run / "tokenizer.json").exists()
     if missing:
         which = (
@@ -185,7 +192,6 @@ def _say(
             else "tokenizer.json or vocab.txt of bert-base-uncased for the published models"
         )
         print(f"there is no tokenizer: sampling takes --tokenizer here, {which}")
-    print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py {run}")
 
 
 # Out of a run

@@ -42,6 +42,11 @@ def both_towers(of: CLIP, layout: str) -> Table:
     return [*under(vision, "vision/"), *under(text, "text/"), *into]
 
 
+def transformers_names(config: CLIPText) -> Table:
+    """Rows of the tower as transformers names it, whosever its weights are."""
+    return _transformers(config, "text_model")
+
+
 def _transformers(config: Tower, model: str) -> Table:
     dim = config.dim
     there = f"{model}.embeddings"

@@ -40,17 +40,19 @@ def read(path: Path) -> Folder:
     place = find(path)
     if place is None:
         raise InputError(f"'{path}' has no {CONFIG}: expected a folder that diffusers wrote")
-    settings = _json(place / CONFIG)
-    files = _weight_files(place)
-    return Folder(place, settings, _state(files), files)
+    settings = read_json(place / CONFIG)
+    files = weight_files(place)
+    return Folder(place, settings, state(files), files)
 
 
-def _state(files: tuple[Path, ...]) -> State:
+def state(files: tuple[Path, ...]) -> State:
+    """The weights in files by their present names, read when asked for."""
     weights = ChainMap(*map(read_weights, files))
     return Renamed(weights, {present_name(key): key for key in weights})
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """An object of names and values in a file; anything else: InputError."""
     try:
         found = json.loads(path.read_text())
     except ValueError as error:  # of the encoding, or of JSON
@@ -60,23 +62,31 @@ def _json(path: Path) -> dict[str, Any]:
     return found
 
 
-def _weight_files(folder: Path) -> tuple[Path, ...]:
-    """The files with the weights: full precision first, then .safetensors, then one file."""
+def weight_files(folder: Path, stems: tuple[str, ...] = (WEIGHTS,)) -> tuple[Path, ...]:
+    """The files with the weights: full precision first, then .safetensors, then one file.
+
+    Args:
+        stems: their names may begin with.
+
+    Raises:
+        InputError: there are none.
+    """
     for variant in ("", ".fp16", ".bf16"):
         for kind in (".safetensors", ".bin"):
-            file = folder / f"{WEIGHTS}{variant}{kind}"
-            if file.is_file():
-                return (file,)
-            index = folder / f"{WEIGHTS}{kind}.index{variant}.json"
-            if index.is_file():
-                return _shards(index)
+            for stem in stems:
+                file = folder / f"{stem}{variant}{kind}"
+                if file.is_file():
+                    return (file,)
+                index = folder / f"{stem}{kind}.index{variant}.json"
+                if index.is_file():
+                    return _shards(index)
     raise InputError(
-        f"'{folder}' has no weights: expected {WEIGHTS}.safetensors or .bin, or their index"
+        f"'{folder}' has no weights: expected {stems[0]}.safetensors or .bin, or their index"
     )
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    places = _json(index).get("weight_map")
+    places = read_json(index).get("weight_map")
     if not isinstance(places, dict) or not {str} == {type(file) for file in places.values()}:
         raise InputError(f"'{index}' has no weight_map: expected a file's name for each weight")
     return tuple(index.parent / name for name in sorted(set(places.values())))

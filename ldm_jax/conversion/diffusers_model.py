@@ -1,0 +1,392 @@
+"""Whole models in folders of diffusers as runs, and back."""
+
+import json
+import math
+import shutil
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax import build, checkpoint, cli, runs
+from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.config import (
+    Beside,
+    CLIPText,
+    Data,
+    Depth,
+    Experiment,
+    FirstStageExperiment,
+    Inpainting,
+    LowResolution,
+    Sampling,
+)
+from ldm_jax.conversion.first_stage import describe
+from ldm_jax.conversion.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
+from ldm_jax.conversion.places import naming, whole
+from ldm_jax.convert import clip, diffusers, diffusers_folder, diffusers_model, table
+from ldm_jax.convert.table import Renamed
+from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.errors import InputError
+
+INDEX = "model_index.json"
+KEPT = "diffusers"  # folder of a run with what came beside the weights
+PARTS = {"unet": "denoiser", "vae": "first_stage", "text_encoder": "conditioner"}
+STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+STEMS |= {"text_encoder": "model"}
+PIPELINES = {  # of what stands beside the latents
+    type(None): "StableDiffusionPipeline",
+    Inpainting: "StableDiffusionInpaintPipeline",
+    Depth: "StableDiffusionDepth2ImgPipeline",
+    LowResolution: "StableDiffusionUpscalePipeline",
+}
+LIBRARIES = {
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "CLIPTokenizer"),
+    "scheduler": ("diffusers", "DDIMScheduler"),
+}
+TEXT = "text_model."  # before the names of the text encoder's weights
+MAX_NOISE = 350  # of the published upscaler, below which levels of noise are drawn
+SMALL = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")  # without weights
+
+
+def is_pipeline(source: Path) -> bool:
+    """Whether a folder holds a whole model."""
+    return (source / INDEX).is_file()
+
+
+# Into a run
+
+
+class Found(NamedTuple):
+    """A component in a folder: its config.json, and its weights, read when asked for."""
+
+    settings: dict[str, Any]
+    state: table.State
+
+
+def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
+    """Imports a folder of a whole model as the run of a diffusion model.
+
+    Args:
+        wanted: what it is to be; None: what its files say.
+
+    Raises:
+        InputError: a component is missing or of another kind, or weights are not of its network,
+            and all of them are named.
+    """
+    with naming(source):
+        found = {name: _component(source, name) for name in PARTS}
+        described = _described(source, {name: part.settings for name, part in found.items()})
+        experiment = checked(wanted or described)
+        names = _names(experiment)
+        pieces = tokenizer_of(experiment, _tokenizer_file(source))
+        wrong = []
+        for name, part in found.items():
+            shapes = {key: np.shape(part.state[key]) for key in part.state}
+            there = {key: shape for key, shape in shapes.items() if not _is_counter(key)}
+            wrong += [f"{name}/{line}" for line in table.complaints(names[name], there)]
+        if wrong:
+            raise InputError("\n".join(["these weights are not of this model:", *wrong]))
+        params: dict[str, Any] = {"conditioner": {}}
+        for name, part in found.items():
+            params |= float32(names[name], part.state)
+    channels = build.build_first_stage(experiment.first_stage.model).channels
+    shift = np.zeros(channels, np.float32)
+    scale = np.full_like(shift, experiment.latent_scale)
+    params["first_stage"] |= {"shift": shift, "scale": scale}
+    with whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, params, None, pieces)
+        kinds = _keep(source, unfinished / KEPT, found)
+    beside = f" and {type(experiment.beside).__name__}" if experiment.beside else ""
+    print(f"{source}: a model of captions{beside} in the layout of diffusers")
+    for name in PARTS:
+        size = sum(len(row.keys) * math.prod(row.shape) for row in names[name])
+        print(f"{name}: {size:,} parameters")
+    if kinds:
+        print(f"weights of {', '.join(sorted(set(kinds.values())))} become float32")
+    folders = [p.name for p in sorted(source.iterdir()) if p.is_dir()]
+    left = [name for name in folders if name not in (*PARTS, *SMALL)]
+    if left:
+        print(f"left out: {', '.join(left)}, which no model here reads")
+    say_tokenizer(run, experiment)
+    print(f"{run}: draw with sample.py {run}")
+
+
+def _is_counter(key: str) -> bool:
+    """Whether a key is of positions counted from 0, which older files hold as a weight."""
+    return key.endswith("embeddings.position_ids")
+
+
+def _component(source: Path, name: str) -> Found:
+    folder = source / name
+    if not (folder / "config.json").is_file():
+        listed = sorted(p.name for p in source.iterdir() if p.is_dir())
+        raise InputError(
+            f"there is no {name}/config.json: expected the components {', '.join(PARTS)}, "
+            f"tokenizer and scheduler; found {', '.join(listed) or 'none'}"
+        )
+    stems = ("model", "pytorch_model") if name == "text_encoder" else (STEMS[name],)
+    state = diffusers_folder.state(diffusers_folder.weight_files(folder, stems))
+    if name == "text_encoder":  # newer files do without its prefix
+        state = Renamed(state, {f"{TEXT}{key.removeprefix(TEXT)}": key for key in state})
+    return Found(diffusers_folder.read_json(folder / "config.json"), state)
+
+
+def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
+    """What the files of a folder say that the model is."""
+    path = source / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        raise InputError(
+            "there is no scheduler/scheduler_config.json: expected it, since it says the process"
+        )
+    diffusion = diffusers_model.read_scheduler(diffusers_folder.read_json(path))
+    unet, seen, side = diffusers_model.read_unet(settings["unet"])
+    vae = diffusers.read_config(settings["vae"])
+    text = diffusers_model.read_text(settings["text_encoder"])
+    if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
+        raise InputError(
+            "vae shifts or scales channels each in its own way, or has no quant_conv: expected one "
+            "scaling_factor and both convolutions, as in Stable Diffusion 1 and 2"
+        )
+    z, factor = vae.model.z_channels, 2 ** (len(vae.model.channel_mults) - 1)
+    width = settings["unet"].get("cross_attention_dim", 1280)
+    if width != text.dim:
+        raise InputError(
+            f"unet has cross_attention_dim {width} and text_encoder hidden_size {text.dim}: "
+            "expected the same"
+        )
+    levels = min(MAX_NOISE, unet.vector_entries or 1)
+    beside: dict[int, Beside | None] = {
+        0: None,
+        1: Depth(),
+        3: LowResolution(factor=factor, max_noise=levels),
+        z + 1: Inpainting(form="stable_diffusion"),
+    }
+    if seen - z not in beside or (seen - z == 3) != (unet.vector_entries is not None):
+        raise InputError(
+            f"unet has in_channels {seen} and num_class_embeds {unet.vector_entries} beside "
+            f"latents of {z}: expected {z}, {z + 1} (depth), {2 * z + 1} (inpainting), or {z + 3} "
+            "with num_class_embeds (upscaler)"
+        )
+    return Experiment(
+        data=Data(image_size=side * factor),
+        first_stage=FirstStageExperiment(model=vae.model),
+        latent_scale=vae.scale[0],
+        model=unet,
+        condition=text,
+        beside=beside[seen - z],
+        diffusion=diffusion,
+        sampling=Sampling(steps=min(50, diffusion.steps), guidance=7.5),
+    )
+
+
+def _tokenizer_file(source: Path) -> Path:
+    for name in ("tokenizer.json", "merges.txt"):
+        if (source / "tokenizer" / name).is_file():
+            return source / "tokenizer" / name
+    raise InputError(
+        "there is no tokenizer: expected tokenizer/tokenizer.json or tokenizer/merges.txt"
+    )
+
+
+def _names(experiment: Experiment) -> dict[str, table.Table]:
+    """The rows of each component in the names of diffusers, under the parts' names here."""
+    prefix = f"{PARTS['unet']}/"
+    rows = build.build_model_names(experiment).table
+    denoiser = [
+        row._replace(path=row.path.removeprefix(prefix))
+        for row in rows
+        if row.path.startswith(prefix)
+    ]
+    own = {
+        "unet": diffusers_model.unet_names(denoiser, len(experiment.model.channel_mults)),
+        "vae": build.build_diffusers_names(experiment.first_stage.model),
+        "text_encoder": clip.transformers_names(experiment.condition),
+    }
+    return {name: table.under(own[name], f"{part}/") for name, part in PARTS.items()}
+
+
+def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str]:
+    """Keeps what is said beside the weights, so that it goes out as it came; other types than
+    float32 by the names of weights."""
+    (kept / "text").mkdir(parents=True)
+    for path in sorted(source.rglob("*")):
+        place = path.relative_to(source)
+        own = len(place.parts) == 1 or place.parts[0] in (*PARTS, *SMALL)
+        if own and path.suffix in (".json", ".txt") and ".index." not in path.name:
+            (kept / "text" / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept / "text" / place)
+    kinds, counters = {}, {}
+    for name, part in found.items():
+        for key in part.state:
+            weight = part.state[key]
+            if _is_counter(key):
+                counters[f"{name}/{key}"] = np.asarray(weight)
+            elif weight.dtype != np.float32:
+                kinds[f"{name}/{key}"] = str(weight.dtype)
+    (kept / "types.json").write_text(json.dumps(kinds))
+    if counters:
+        write_weights(kept / "aside.safetensors", counters)
+    return kinds
+
+
+# Out of a run
+
+
+class Typed(Mapping[str, np.ndarray]):
+    """Weights of other types than they are stored in, made when asked for."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], kinds: Mapping[str, str]):
+        """kinds: the types by name; float32 where there is none."""
+        self._weights, self._kinds = weights, kinds
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return np.asarray(self._weights[key]).astype(jnp.dtype(self._kinds.get(key, "float32")))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def export_pipeline(run: Path, destination: Path) -> None:
+    """Exports the run of a model of captions as a folder that diffusers reads.
+
+    Raises:
+        InputError: diffusers has no such model.
+    """
+    experiment = cli.load_config(run / "config.py")
+    if not isinstance(experiment.condition, CLIPText) or experiment.latent_scale == "channels":
+        raise InputError(
+            f"run '{run}' has condition {type(experiment.condition).__name__} and latent_scale "
+            f"{experiment.latent_scale}: expected CLIPText and one scale for a folder of "
+            "diffusers; NAME.safetensors or NAME.ckpt for the original's layout"
+        )
+    if experiment.beside and type(experiment.beside) not in PIPELINES:
+        raise InputError(f"diffusers has no pipeline of {type(experiment.beside).__name__}")
+    pieces = runs.load_tokenizer(run, experiment)
+    texts = _texts(run, experiment)
+    names, averaged = _names(experiment), checkpoint.averaged_parts(run)
+    trained_here = checkpoint.latest_step(run) > 0
+    kept = run / KEPT
+    imported = kept.is_dir() and not trained_here
+    kinds = json.loads((kept / "types.json").read_text()) if imported else {}
+    counters: Mapping[str, np.ndarray] = {}
+    if imported and (kept / "aside.safetensors").is_file():
+        counters = read_weights(kept / "aside.safetensors")
+    with whole(destination) as unfinished:
+        for place, content in texts.items():
+            (unfinished / place).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / place).write_text(content)
+        if not (unfinished / "tokenizer" / "tokenizer.json").exists() and not imported:
+            write_tokenizer(unfinished / "tokenizer", pieces, experiment.condition)
+        for name, part in PARTS.items():
+            item = "ema" if part in averaged else "params"
+            rows = {key: (item, row) for row in names[name] for key in row.keys}
+            inside = {
+                k.removeprefix(f"{name}/"): counters[k] for k in counters if k.startswith(name)
+            }
+            own = {k.removeprefix(f"{name}/"): x for k, x in kinds.items() if k.startswith(name)}
+            forms = {
+                key: np.broadcast_to(np.zeros((), jnp.dtype(own.get(key, "float32"))), row.shape)
+                for key, (_, row) in rows.items()
+            }
+            read = Checkpoint(rows, lambda *which: checkpoint.read_part(run, *which))
+            weights = ChainMap(inside, Typed(read, own))
+            write_weights(unfinished / name / f"{STEMS[name]}.safetensors", weights, inside | forms)
+            print(f"{name}: {len(forms)} weights{', averaged' if item == 'ema' else ''}")
+    if isinstance(experiment.beside, Depth):
+        print("depth_estimator is not in the folder: give the pipeline depth_map")
+    print(f"{destination}: a {PIPELINES[type(experiment.beside)]} in the layout of diffusers")
+
+
+def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
+    """The small files of a folder by their places: as they came in, or made."""
+    kept = run / KEPT / "text"
+    if kept.is_dir():
+        texts = {
+            str(path.relative_to(kept)): path.read_text()
+            for path in sorted(kept.rglob("*"))
+            if path.is_file()
+        }
+        index = json.loads(texts.get(INDEX, "{}"))
+        there = {Path(place).parts[0] for place in texts if len(Path(place).parts) > 1}
+        index = {
+            name: value if not isinstance(value, list) or name in there else [None, None]
+            for name, value in index.items()
+        }
+        if "requires_safety_checker" in index:
+            index["requires_safety_checker"] = False
+        return texts | {INDEX: _json(index)}
+    stage = experiment.first_stage
+    factor = build.build_first_stage(stage.model).factor
+    side, channels = experiment.data.image_size // factor, stage.model.z_channels
+    told = build.build_condition_names(experiment.condition, channels, experiment.beside)
+    scale = (np.float32(_scale(run, experiment)),) * channels
+    stage_experiment = replace(
+        stage, data=replace(stage.data, image_size=experiment.data.image_size)
+    )
+    vae = describe(stage_experiment, {"shift": np.zeros(channels), "scale": np.asarray(scale)})
+    unet = diffusers_model.unet_config(
+        experiment.model, channels + told.concat, channels, experiment.condition.dim, side
+    )
+    index: dict[str, Any] = {"_class_name": PIPELINES[type(experiment.beside)]}
+    index |= {name: list(of) for name, of in LIBRARIES.items()}
+    texts = {
+        "unet/config.json": _json(unet),
+        "vae/config.json": _json(build.build_diffusers_config(vae)),
+        "text_encoder/config.json": _json(diffusers_model.text_config(experiment.condition)),
+        "scheduler/scheduler_config.json": _json(
+            diffusers_model.scheduler_config(experiment.diffusion)
+        ),
+    }
+    if isinstance(experiment.beside, LowResolution):
+        index["low_res_scheduler"] = ["diffusers", "DDPMScheduler"]
+        index["max_noise_level"] = experiment.beside.max_noise
+        texts["low_res_scheduler/scheduler_config.json"] = _json(diffusers_model.LOW_RES)
+    else:
+        index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
+    if isinstance(experiment.beside, Depth):
+        del index["safety_checker"]
+        index["depth_estimator"] = [None, None]
+    return texts | {INDEX: _json(index)}
+
+
+def _scale(run: Path, experiment: Experiment) -> float:
+    if experiment.latent_scale != "one":
+        return experiment.latent_scale
+    return float(checkpoint.read_part(run, "params", "first_stage")["scale"][0])
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2) + "\n"
+
+
+def write_tokenizer(folder: Path, pieces: Tokenizer, condition: CLIPText) -> None:
+    """Writes a tokenizer as transformers reads it: tokenizer.json, vocab.json, merges.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = json.loads(pieces.to_str())
+    said |= {"truncation": None, "padding": None}
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in said["model"]["merges"]]
+    (folder / "tokenizer.json").write_text(_json(said))
+    (folder / "vocab.json").write_text(_json(said["model"]["vocab"]))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{m}\n" for m in merges))
+    fills = clip_tokenizer.END if condition.weights == "openai" else "!"
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": condition.length,
+        "bos_token": clip_tokenizer.START,
+        "eos_token": clip_tokenizer.END,
+        "unk_token": clip_tokenizer.END,
+        "pad_token": fills,
+    }
+    (folder / "tokenizer_config.json").write_text(_json(settings))

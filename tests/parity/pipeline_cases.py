@@ -1,0 +1,89 @@
+"""A small Stable Diffusion as diffusers describes it, and what it is asked; for both sides.
+
+Arrays are laid out as in PyTorch, [B, C, H, W]. Weights are drawn from diffusers' names, with the
+component before them. Images are encoded to the mean of their posterior on both sides.
+"""
+
+import drawn
+import numpy as np
+
+B, SIDE, FACTOR, STEPS, GUIDANCE, STRENGTH = 2, 8, 2, 10, 3.0, 0.6
+UNET = {
+    "_class_name": "UNet2DConditionModel",
+    "in_channels": 4,
+    "out_channels": 4,
+    "sample_size": SIDE,
+    "block_out_channels": [32, 64],
+    "down_block_types": ["CrossAttnDownBlock2D", "DownBlock2D"],
+    "up_block_types": ["UpBlock2D", "CrossAttnUpBlock2D"],
+    "layers_per_block": 1,
+    "attention_head_dim": 4,
+    "cross_attention_dim": 24,
+    "norm_num_groups": 8,
+}
+VAE = {
+    "_class_name": "AutoencoderKL",
+    "block_out_channels": [32, 64],
+    "down_block_types": ["DownEncoderBlock2D"] * 2,
+    "up_block_types": ["UpDecoderBlock2D"] * 2,
+    "layers_per_block": 1,
+    "latent_channels": 4,
+    "norm_num_groups": 8,
+    "sample_size": SIDE * FACTOR,
+    "scaling_factor": 0.18215,
+}
+TEXT = {
+    "model_type": "clip_text_model",
+    "hidden_size": 24,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": 6,
+    "vocab_size": 40,
+    "hidden_act": "quick_gelu",
+    "bos_token_id": 38,
+    "eos_token_id": 39,
+    "pad_token_id": 39,
+}
+SCHEDULER = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+SAMPLERS = {  # here -> diffusers' scheduler and its settings, grid here
+    "ddim": (
+        "DDIMScheduler",
+        {"clip_sample": False, "set_alpha_to_one": False, "steps_offset": 1},
+        "uniform",
+    ),
+    "plms": (
+        "PNDMScheduler",
+        {"skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1},
+        "uniform",
+    ),
+    "euler": ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}, "trailing"),
+    "dpmpp_2m": ("DPMSolverMultistepScheduler", {"timestep_spacing": "trailing"}, "trailing"),
+}
+# from noise; from an image that is noised in part; of nine channels
+TASKS = ("text", "image", "inpainting")
+# img2img of PNDM asks twice in its first step only from noise, so that a walk is told differently
+CASES = [
+    (task, sampler)
+    for task in TASKS
+    for sampler in SAMPLERS
+    if (task, sampler) != ("image", "plms")
+]
+IDS = np.asarray([[38, 5, 9, 1, 39, 39], [38, 30, 39, 39, 39, 39]])
+EMPTY = np.asarray([[38, 39, 39, 39, 39, 39]] * B)
+NOISE = drawn.normal("pipeline noise", (B, 4, SIDE, SIDE))
+IMAGE = np.tanh(drawn.normal("pipeline image", (B, 3, SIDE * FACTOR, SIDE * FACTOR)))
+MASK = np.zeros((B, 1, SIDE * FACTOR, SIDE * FACTOR), np.float32)
+MASK[0, :, 4:13, 3:9], MASK[1, :, :, 8:] = 1.0, 1.0
+
+
+def channels(task: str) -> int:
+    return 9 if task == "inpainting" else 4
+
+
+def weights(component: str, shapes: dict) -> dict[str, np.ndarray]:
+    """Drawn weights by key; the prefix that older files of the text encoder have does not count."""
+    return {
+        key: drawn.weight(f"{component}.{key.removeprefix('text_model.')}", tuple(shape))
+        for key, shape in shapes.items()
+    }
