@@ -414,6 +414,9 @@ class Optim:
     b2: float = 0.999  # of their squares; lion's authors have 0.99, adafactor has a rule of its own
     weight_decay: float = 0.0
     clip: float | None = 1.0  # largest global norm of the gradient
+    # a regular expression: of what trains, only arrays in whose name (denoiser/mid_attn/...) it is
+    # found do; None: all
+    train_only: str | None = None
     ema_decay: float = 0.9999
     # further averages, of these relative widths, of which scripts/ema.py makes those of any width
     power_ema: tuple[float, ...] = ()

@@ -1,5 +1,6 @@
 """Training runs: what an experiment describes, in a folder; the first stage before the second."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -35,7 +36,7 @@ from ldm_jax.sharding import check_batch, check_devices, devices
 from ldm_jax.train import autoencoder_step, diffusion_step, plan, power_ema
 from ldm_jax.train.classifier_step import classifier_objective
 from ldm_jax.train.loop import Measurement, check_best, fit, with_positions
-from ldm_jax.train.optim import optimizer
+from ldm_jax.train.optim import is_trained, optimizer
 from ldm_jax.train.scale import measure_scale
 from ldm_jax.train.state import Objective, averaged_params, make_train_step, new_state
 from ldm_jax.types import Array, FirstStage, LatentDiffusion, Params, TrainState
@@ -138,6 +139,7 @@ def train(
         _check_frozen(model, start)
     helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
     params = {**runs.model_shapes(model), **helpers}
+    _check_train_only("diffusion", experiment, params, _objective(experiment, model).trained)
     if checkpoint.latest_step(run) is not None:
         _check_architecture(run, params, experiment, _objective(experiment, model))
     best = experiment.train.best is not None
@@ -182,6 +184,39 @@ def _check_best(
     check_best(experiment.train.best, [*metrics, *measured], prefix)
 
 
+def _check_train_only(
+    name: str, experiment: runs.AnyExperiment, params: Params, trained: tuple[str, ...]
+) -> None:
+    """Says how much of the parts that train does so; InputError where nothing would.
+
+    Args:
+        params: shapes of the parts.
+    """
+    wanted = experiment.optim.train_only
+    if wanted is None:
+        return
+    try:
+        re.compile(wanted)
+    except re.error as error:
+        raise InputError(
+            f"optim.train_only is '{wanted}': expected a regular expression ({error})"
+        ) from error
+    parts = {part: params[part] for part in trained}
+    leaves = jax.tree_util.tree_leaves_with_path(parts)
+    found = [x.size for path, x in leaves if is_trained(experiment.optim, path)]
+    if not found:
+        names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+        raise InputError(
+            f"optim.train_only is '{wanted}': expected to find it in the name of an array, such as "
+            f"{names[0]} or {names[-1]}"
+        )
+    total = sum(x.size for _, x in leaves)
+    print(
+        f"{name}: trains {sum(found):,} of {total:,} numbers, {len(found)} of {len(leaves)} arrays "
+        f"(optim.train_only '{wanted}')"
+    )
+
+
 def _check_frozen(model: LatentDiffusion, start: starting.Start | None) -> None:
     """Raises InputError where a conditioner that is not trained would stay as it was drawn."""
     if model.conditioner.trained or (start and "conditioner" in start.shapes):
@@ -213,6 +248,8 @@ def _prepare_first_stage(
     )
     if start:
         starting.match(start, _without(params, "perceptual"))
+    trained = _stage_objective(experiment, first_stage).trained
+    _check_train_only("first stage", experiment, params, trained)
     if checkpoint.latest_step(run) is not None:
         objective = _stage_objective(experiment, first_stage)
         _check_architecture(run, params, experiment, objective)
@@ -635,6 +672,9 @@ def _tokenizer(
         return None
     if (run / "tokenizer.json").exists():
         return tokens.load(run / "tokenizer.json", condition.length)
+    inherited = start and (start.run / "tokenizer.json").exists()
+    if isinstance(condition, CLIPText) and not condition.tokenizer and inherited:
+        return runs.load_tokenizer(start.run, start.experiment)
     if isinstance(condition, CLIPText):
         return clip_tokenizer.load(condition.tokenizer, condition.length, condition.weights)
     if condition.tokenizer:
@@ -687,6 +727,8 @@ def _train_classifier(
     experiment = replace(experiment, num_classes=count)
     model = build.build_classifier(experiment)
     objective = classifier_objective(model, experiment.train.accumulate)
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    _check_train_only("classifier", experiment, shapes, objective.trained)
     if start:
         starting.match(start, jax.eval_shape(model.init, jax.random.key(0)))
     if checkpoint.latest_step(run) is not None:

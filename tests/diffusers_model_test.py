@@ -163,6 +163,13 @@ def test_a_missing_component_is_named(folder, tmp_path):
         assert not (tmp_path / "run").exists()
 
 
+def test_a_pipeline_of_another_family_is_named(folder, tmp_path):
+    there = shutil.copytree(folder("text")[0], tmp_path / "copy")
+    (there / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
+    with pytest.raises(InputError, match="says StableDiffusionXLPipeline: expected one of Stable"):
+        conversion.convert(there, tmp_path / "run")
+
+
 def test_weights_that_do_not_fit_are_named_with_their_component(folder, tmp_path):
     there = shutil.copytree(folder("text")[0], tmp_path / "copy")
     path = there / "vae" / "diffusion_pytorch_model.safetensors"

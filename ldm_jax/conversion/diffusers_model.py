@@ -83,6 +83,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
             and all of them are named.
     """
     with naming(source):
+        _check_kind(source)
         found = {name: _component(source, name) for name in PARTS}
         described = _described(source, {name: part.settings for name, part in found.items()})
         experiment = checked(wanted or described)
@@ -118,6 +119,17 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         print(f"left out: {', '.join(left)}, which no model here reads")
     say_tokenizer(run, experiment)
     print(f"{run}: draw with sample.py {run}")
+
+
+def _check_kind(source: Path) -> None:
+    """Raises InputError for a pipeline of another family."""
+    kind = diffusers_folder.read_json(source / INDEX).get("_class_name")
+    known = (*PIPELINES.values(), "StableDiffusionImg2ImgPipeline")
+    if kind not in known:
+        raise InputError(
+            f"{INDEX} says {kind}: expected one of {', '.join(known)}; "
+            f"{source / 'vae'} by itself is read as a first stage"
+        )
 
 
 def _is_counter(key: str) -> bool:

@@ -39,6 +39,26 @@ def optimizer(
     Args:
         trained: the parts that train; a "discriminator" among them is clipped on its own.
     """
+    made = _of_all(config, steps, trained)
+    if config.train_only is None:
+        return made
+
+    def side(params):
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: "trained" if is_trained(config, path) else "frozen", params
+        )
+
+    return optax.partition({"trained": made, "frozen": optax.set_to_zero()}, side)
+
+
+def is_trained(config: Optim, path: tuple) -> bool:
+    """Whether the array at a path of the tree of parameters changes, if its part trains."""
+    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    return config.train_only is None or bool(re.search(config.train_only, name))
+
+
+def _of_all(config: Optim, steps: int, trained: tuple[str, ...]) -> optax.GradientTransformation:
+    """The same of all parameters."""
     rate = learning_rate(config, steps)
     chosen = {"adamw": _adamw, "lion": _lion, "adafactor": _adafactor, "muon": _muon}[config.kind](
         config, rate

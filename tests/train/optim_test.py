@@ -135,3 +135,30 @@ def test_weights_decay_by_the_rate(kind):
     _, plain = first_update(kind=kind)
     expected = jax.tree.map(lambda u, w: u - 0.1 * 0.05 * w, plain, KERNELS)
     tiny.assert_close(decayed, expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["adamw", "muon"])
+def test_only_arrays_whose_names_match_train(kind):
+    """The others stay as they are, and have no state."""
+    _, found = first_update(kind=kind, train_only="denoiser/(q|conv1)/", clip=None)
+    _, whole = first_update(kind=kind, clip=None)
+    for part, layers in KERNELS.items():
+        for layer in layers:
+            trained = part == "denoiser" and layer in ("q", "conv1")
+            expected = (
+                whole[part][layer] if trained else jax.tree.map(jnp.zeros_like, layers[layer])
+            )
+            tiny.assert_close(found[part][layer], expected, rtol=1e-6)
+    settings = Optim(kind=kind, train_only="denoiser/q/")
+    state = jax.tree.leaves(optimizer(settings, 100, ("denoiser",)).init(KERNELS))
+    assert {x.size for x in state} <= {1, 160 * 256}
+
+
+def test_the_norm_that_is_clipped_is_of_what_trains():
+    """A gradient of norm 0.5 stays as it is beside one of norm 500 that does not train."""
+    transform = optimizer(Optim(b1=0.9, b2=0.99, train_only="a", clip=1.0), 100)
+    params = {"a": jnp.ones(2), "b": jnp.ones(2)}
+    gradients = {"a": jnp.array([0.3, 0.4]), "b": jnp.array([300.0, 400.0])}
+    _, state = transform.update(gradients, transform.init(params), params)
+    moments = [x for x in jax.tree.leaves(state) if x.shape == (2,)]
+    np.testing.assert_allclose(max(float(x.max()) for x in moments), 0.1 * 0.4, rtol=1e-5)
