@@ -5,6 +5,7 @@ The notation of AUTOMATIC1111's web interface: (word) weighs 1.1, ((word)) 1.21,
 """
 
 import re
+from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -72,15 +73,21 @@ def pieces(tokenizer: Tokenizer, prompt: str, weighted: bool) -> tuple[list[int]
         tokenizer: of CLIP, see `clip_tokenizer`.
         weighted: whether brackets weigh; else they are characters as any.
     """
-    whole = Tokenizer.from_str(tokenizer.to_str())
-    whole.no_truncation()
-    whole.no_padding()
-    numbers, weights = [], []
+    whole, numbers, weights = _uncut(tokenizer), [], []
     for text, weight in parse(prompt) if weighted else [(prompt, 1.0)]:
         found = whole.encode(text, add_special_tokens=False).ids
         numbers += found
         weights += [weight] * len(found)
     return numbers, weights
+
+
+@lru_cache(4)
+def _uncut(tokenizer: Tokenizer) -> Tokenizer:
+    """The same tokenizer, which neither cuts nor fills up."""
+    whole = Tokenizer.from_str(tokenizer.to_str())
+    whole.no_truncation()
+    whole.no_padding()
+    return whole
 
 
 def chunks(

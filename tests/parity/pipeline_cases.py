@@ -57,12 +57,17 @@ SAMPLERS = {  # here -> diffusers' scheduler and its settings, grid here
         {"skip_prk_steps": True, "set_alpha_to_one": False, "steps_offset": 1},
         "uniform",
     ),
-    "euler": ("EulerDiscreteScheduler", {"timestep_spacing": "trailing"}, "trailing"),
+    "euler": (
+        "EulerDiscreteScheduler",
+        {"timestep_spacing": "leading", "steps_offset": 1},
+        "uniform to data",  # where diffusers' Euler ends
+    ),
     "dpmpp_2m": ("DPMSolverMultistepScheduler", {"timestep_spacing": "trailing"}, "trailing"),
 }
 # from noise; from an image that is noised in part; of nine channels
 TASKS = ("text", "image", "inpainting")
-# img2img of PNDM asks twice in its first step only from noise, so that a walk is told differently
+# a walk from an image cuts off the second of the two calls with which diffusers' PNDM begins, and it
+# takes the next for that
 CASES = [
     (task, sampler)
     for task in TASKS

@@ -1,6 +1,6 @@
 """Ten steps of diffusers' pipelines, guided by 3, end where ours do: text, image, inpainting.
 
-The reference is made by `make_pipelines.py`.
+The reference is made by `make_pipelines.py`; `pipelines.py` prints all of it, which takes longer.
 """
 
 import compare
@@ -8,10 +8,11 @@ import pipeline_cases as cases
 import pipelines
 import pytest
 
-TOLERANCE = 1e-3  # of the largest latent
+TOLERANCE = 1e-5  # of the largest latent
+ASKED = [case for case in cases.CASES if case[0] == "text" or case[1] == "ddim"]
 
 
-@pytest.mark.parametrize(("task", "sampler"), cases.CASES)
+@pytest.mark.parametrize(("task", "sampler"), ASKED)
 def test_the_walk_ends_where_diffusers_does(task, sampler):
     (pair,) = pipelines.pairs(task, sampler).values()
     assert compare.errors(*pair)[1] < TOLERANCE

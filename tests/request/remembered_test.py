@@ -2,15 +2,15 @@
 
 import importlib.util
 import json
-import shutil
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 from PIL import Image
 
-from ldm_jax import cli, pictures, request
+from ldm_jax import cli, pictures, request, runs
 from ldm_jax.errors import InputError
 from ldm_jax.request import remembered
 
@@ -22,6 +22,15 @@ spec.loader.exec_module(sample)
 
 def pixels(path):
     return np.asarray(Image.open(path))
+
+
+@pytest.fixture(scope="module", name="run")
+def _run(tmp_path_factory):
+    """The run of a drawn model of captions."""
+    run, made = tmp_path_factory.mktemp("runs") / "run", tiny.experiment()
+    _, params, tokenizer = tiny.model(made)
+    runs.write_imported(run, made, params, None, tokenizer)
+    return run
 
 
 @pytest.fixture(name="draw")
@@ -36,10 +45,9 @@ def _draw(tmp_path, monkeypatch):
     return draw
 
 
-def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, trained_run, tmp_path):
-    trained_run = shutil.copytree(trained_run, tmp_path / "run")
+def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, run):
     draw(
-        trained_run, "--out", "a", "--num", 3, "--batch-size", 2, "--seed", 7,
+        run, "--out", "a", "--num", 3, "--batch-size", 2, "--seed", 7,
         "--prompt", "a red block at the top", "a blue block at the top", "--sampler", "heun",
         "--negative-prompt", "a grey block at the bottom", "--guidance", 3, "--s-churn", 2,
     )  # fmt: skip
@@ -48,23 +56,23 @@ def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, train
     np.testing.assert_array_equal(pixels(again), pixels("a/000001.png"))
     said = [remembered.read(path)["request"] for path in ("a/000001.png", again)]
     assert said[0] == said[1] and said[0]["prompts"] == ["a blue block at the top"]
-    draw(trained_run, "--from", "a/000002.png", "--sampler", "ddim", "--steps", 2, "--num", 2)
-    report = json.loads((trained_run / "again-000002" / "report.json").read_text())
+    draw(run, "--from", "a/000002.png", "--sampler", "ddim", "--steps", 2, "--num", 2)
+    report = json.loads((run / "again-000002" / "report.json").read_text())
     assert (report["seed"], report["sampler"], report["steps"], report["num"]) == (9, "ddim", 2, 2)
     assert report["guidance"] == 3.0 and report["prompts"] == ["a red block at the top"]
     draw(
-        trained_run, "--out", "c", "--num", 1, "--seed", 9, "--steps", 2, "--guidance", 3,
+        run, "--out", "c", "--num", 1, "--seed", 9, "--steps", 2, "--guidance", 3,
         "--prompt", "a red block at the top", "--batch-size", 2,
         "--negative-prompt", "a grey block at the bottom",
     )  # fmt: skip
-    first = trained_run / "again-000002" / "000000.png"
+    first = run / "again-000002" / "000000.png"
     np.testing.assert_array_equal(pixels(first), pixels("c/000000.png"))
 
 
-def test_latents_of_a_file_are_those_of_the_picture(draw, trained_run):
+def test_latents_of_a_file_are_those_of_the_picture(draw, run):
     latents = np.random.default_rng(0).normal(size=(3, 4, 4, 2))
     np.save("z.npy", latents)
-    draw(trained_run, "--out", "a", "--num", 3, "--latents", "z.npy", "--batch-size", 3)
+    draw(run, "--out", "a", "--num", 3, "--latents", "z.npy", "--batch-size", 3)
     draw("--from", "a/000002.png", "--out", "b")
     np.testing.assert_array_equal(pixels("b/000000.png"), pixels("a/000002.png"))
 

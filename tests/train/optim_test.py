@@ -151,7 +151,7 @@ def test_only_arrays_whose_names_match_train(kind):
             tiny.assert_close(found[part][layer], expected, rtol=1e-6)
     settings = Optim(kind=kind, train_only="denoiser/q/")
     state = jax.tree.leaves(optimizer(settings, 100, ("denoiser",)).init(KERNELS))
-    assert {x.size for x in state} <= {1, 160 * 256}
+    assert {x.size for x in state if x.size > 3} == {160 * 256}
 
 
 def test_the_norm_that_is_clipped_is_of_what_trains():
