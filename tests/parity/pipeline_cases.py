@@ -66,8 +66,8 @@ SAMPLERS = {  # here -> diffusers' scheduler and its settings, grid here
 }
 # from noise; from an image that is noised in part; of nine channels
 TASKS = ("text", "image", "inpainting")
-# from an image, diffusers' PNDM lacks the second of the two calls with which it begins, and takes the
-# next for it
+# from an image, diffusers' PNDM lacks the second of the two calls with which it begins, and takes
+# the next for it
 CASES = [
     (task, sampler)
     for task in TASKS

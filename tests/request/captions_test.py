@@ -11,6 +11,7 @@ from ldm_jax import build, config, request, runs
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.request import captions, condition
 
 CLIP = config.CLIPText(dim=8, layers=3, num_heads=2, head_dim=4, length=6, vocab_size=516)
 
@@ -26,25 +27,29 @@ def _model():
     return runs.Trained(Path("run"), experiment, built, params, tokenizer, (), 4)
 
 
-def images(model, **asked):
-    return request.draw(model, request.resolve(model, num=1, batch_size=1, **asked)).images
+def told(model, prompt, **asked):
+    """The tokens that the network attends to, [n, d]."""
+    wanted = request.resolve(model, num=1, prompt=[prompt], **asked)
+    reading = captions.with_captions(model, wanted)
+    return np.asarray(reading.condition(model.params, condition.inputs(model, wanted)).tokens[0])
 
 
-def test_weights_and_layers_change_pictures_and_one_is_as_ever(model):
-    plain = images(model, prompt=["ab cd"])
-    np.testing.assert_array_equal(images(model, prompt=["ab (cd:1)"], emphasis=True), plain)
-    np.testing.assert_array_equal(images(model, prompt=["ab cd"], clip_skip=1), plain)
-    assert np.any(images(model, prompt=["ab (cd:1.6)"], emphasis=True) != plain)
-    assert np.any(images(model, prompt=["ab cd"], clip_skip=2) != plain)
+def test_weights_and_layers_change_what_is_told_and_one_is_as_ever(model):
+    plain = told(model, "ab cd")
+    np.testing.assert_allclose(told(model, "ab (cd:1)", emphasis=True), plain, atol=1e-6)
+    np.testing.assert_array_equal(told(model, "ab cd", clip_skip=1), plain)
+    assert np.any(np.abs(told(model, "ab (cd:1.6)", emphasis=True) - plain) > 1e-3)
+    assert np.any(np.abs(told(model, "ab cd", clip_skip=2) - plain) > 1e-3)
 
 
-def test_long_prompts_are_read_to_their_end_if_asked_and_else_it_is_said(model, capsys):
+def test_long_prompts_are_read_to_their_end_if_asked_and_else_it_is_said(model):
     first, second = "cd cd cd cd ab", "cd cd cd cd aa"
-    np.testing.assert_array_equal(images(model, prompt=[first]), images(model, prompt=[second]))
-    assert "of the 6 tokens of 'cd cd cd cd ab...' 4 are read" in capsys.readouterr().out
-    whole = images(model, prompt=[first], long_prompts=True)
-    assert np.any(whole != images(model, prompt=[second], long_prompts=True))
-    assert "prompts of 2 chunks" in capsys.readouterr().out
+    np.testing.assert_array_equal(told(model, first), told(model, second))
+    (said,) = captions.describe_captions(model, request.resolve(model, prompt=[first]))
+    assert "tokens of 'cd cd cd cd ab...' 4 are read (--long-prompts True reads all)" in said
+    whole = told(model, first, long_prompts=True)
+    np.testing.assert_array_equal(whole[:6], told(model, second, long_prompts=True)[:6])
+    assert np.any(whole[6:] != told(model, second, long_prompts=True)[6:])
 
 
 @pytest.mark.parametrize(
@@ -55,8 +60,11 @@ def test_long_prompts_are_read_to_their_end_if_asked_and_else_it_is_said(model, 
     ],
 )
 def test_weights_and_length_go_with_negative_and_composed_prompts(model, more):
-    found = images(model, emphasis=True, long_prompts=True, **more)
-    assert found.shape == (1, tiny.SIZE, tiny.SIZE, 3)
+    asked = request.resolve(
+        model, num=1, batch_size=1, emphasis=True, long_prompts=True, steps=1, **more
+    )
+    assert captions.count(model, asked) > 1
+    assert request.draw(model, asked).images.shape == (1, tiny.SIZE, tiny.SIZE, 3)
 
 
 def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
@@ -94,4 +102,4 @@ def test_what_cannot_be_asked_of_clips_tower(model):
         request.resolve(model, prompt=["a cat)"], emphasis=True)
     assert request.resolve(model, prompt=["a cat)"]).prompts == ("a cat)",)
     short = replace(request.resolve(model, prompt=["cd"]), long_prompts=True)
-    assert request.captions.count(model, short) == 1
+    assert captions.count(model, short) == 1
