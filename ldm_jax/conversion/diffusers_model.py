@@ -351,7 +351,10 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     unet = diffusers_model.unet_config(
         experiment.model, channels + told.concat, channels, experiment.condition.dim, side
     )
-    index: dict[str, Any] = {"_class_name": PIPELINES[type(experiment.beside)]}
+    index: dict[str, Any] = {
+        "_class_name": PIPELINES[type(experiment.beside)],
+        "_diffusers_version": diffusers_model.VERSION,
+    }
     index |= {name: list(of) for name, of in LIBRARIES.items()}
     texts = {
         "unet/config.json": _json(unet),

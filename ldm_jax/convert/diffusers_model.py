@@ -67,6 +67,8 @@ def _level(way: str, level: int, levels: int) -> str:
     return f"down_blocks/{level}" if way == "down" else f"up_blocks/{levels - 1 - level}"
 
 
+VERSION = "0.42.1"  # of diffusers, as whose folders are written
+
 # config.json of the UNet
 
 _ONLY = {  # fields of which some values alone are here
@@ -179,6 +181,7 @@ def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[st
         heads = unet.num_heads
     return {
         "_class_name": "UNet2DConditionModel",
+        "_diffusers_version": VERSION,
         "in_channels": i,
         "out_channels": o,
         "sample_size": size,
