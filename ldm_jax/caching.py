@@ -10,14 +10,17 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tokenizers import Tokenizer
 from tqdm import tqdm
 
-from ldm_jax import cli, runs
+from ldm_jax import checkpoint, cli, runs
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.conditioning.remembered import answers
 from ldm_jax.config import Data
 from ldm_jax.data import latents, pipeline, transforms
 from ldm_jax.errors import InputError
@@ -45,6 +48,8 @@ class Options:
     """of what is written"""
     shards: int = 8
     """files"""
+    embed_text: str | None = None
+    """a diffusion model's run, whose frozen reader of captions answers to them once"""
     threads: int = 2
     """that read and decode"""
     host: int | None = None
@@ -82,6 +87,7 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
     params = runs.with_weights(found).params
     shape = jax.eval_shape(model.posterior, params, jnp.zeros((1, size, size, 3))).mean.shape[1:]
     keys = [key for key, field in KEYS.items() if field not in source.absent]
+    captions = _Captions.of(options.embed_text, source) if options.embed_text else None
     described = latents.Described(
         source=f"{data} {options.split}",
         first_stage=digest(params, model),
@@ -94,11 +100,12 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
         class_names=info.class_names,
         has_labels="label" in keys,
         has_captions="tokens" in keys,
+        **(captions.described if captions else {}),
     )
-    _write_index(out, described)
+    _write_index(out, described, captions.empty if captions else None)
     host = jax.process_index() if options.host is None else options.host
     hosts = options.hosts or jax.process_count()
-    encode = _encoder(model, params, described, options.batch_size)
+    encode = _encoder(model, params, described, options.batch_size, captions)
     mine = range(host, described.shards, hosts)
     left = [n for n in mine if not latents.shard(out, n, described.shards).exists()]
     if len(left) < len(mine):
@@ -111,9 +118,12 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
             examples = pipeline.in_order(settings, source, indices, tuple(keys))
             total += _write_shard(latents.shard(out, number, count), encode(examples))
             bar.update()
+    size = sum(file.stat().st_size for file in out.glob("*.array_record")) / 2**20
+    start = f" --init-from {options.embed_text}" if captions else ""
     print(
-        f"{out}: {total} images in {len(left)} shards, latents of {' x '.join(map(str, shape))}; "
-        f"train on them with --data.path {out} --first-stage.run {run}"
+        f"{out}: {total} images in {len(left)} shards, latents of {' x '.join(map(str, shape))}"
+        f"{captions.summary if captions else ''}, {size:.1f} MiB; "
+        f"train on them with --data.path {out} --first-stage.run {run}{start}"
     )
 
 
@@ -139,12 +149,78 @@ def _check(options: Options, size: int | None, factor: int) -> None:
 
 def digest(params: Params, first_stage: FirstStage) -> str:
     """What tells the weights of a first stage, but for the scale of its latents, from others."""
-    found = hashlib.sha256()
     parts = {name: params[name] for name in sorted(first_stage.parts) if name != "decoder"}
-    for path, x in jax.tree_util.tree_leaves_with_path(parts):
+    return _digest(parts)
+
+
+def caption_digest(params: Params, tokenizer: Tokenizer) -> str:
+    """What tells a reader of captions from others, by its weights and its words."""
+    words = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.encode("").ids])
+    return _digest(params, words)
+
+
+def _digest(params: Params, words: str = "") -> str:
+    found = hashlib.sha256(words.encode())
+    for path, x in jax.tree_util.tree_leaves_with_path(params):
         found.update(jax.tree_util.keystr(path).encode())
         found.update(np.asarray(x, np.float32).tobytes())
     return found.hexdigest()[:16]
+
+
+class _Captions(NamedTuple):
+    """What reads captions.
+
+    described: of `latents.Described`, what is known of it
+    empty:     by slot, its answer to the empty caption
+    answer:    token numbers [n, L] -> [n, numbers of all slots]
+    """
+
+    tokenizer: Tokenizer
+    described: dict[str, Any]
+    empty: dict[str, np.ndarray]
+    answer: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def of(cls, run: str, source: Any) -> "_Captions":
+        """Of a diffusion model's run.
+
+        Raises:
+            InputError: what reads its captions is trained with the denoiser, or it reads none; or
+                the source has no captions.
+        """
+        found = runs.describe(Path(run))
+        conditioner, kind = found.model.conditioner, type(found.experiment.condition).__name__
+        if conditioner.keys != ("tokens",):
+            raise InputError(f"--embed-text '{run}' has the condition {kind}: expected captions")
+        if conditioner.trained:
+            raise InputError(
+                f"--embed-text '{run}' has the condition {kind}, which is trained with the "
+                "denoiser, so that its answers change: expected a frozen one, such as CLIPText"
+            )
+        if "text" in source.absent:
+            raise InputError(source.absent["text"])
+        folder, which = runs.locate(Path(run))
+        params = checkpoint.read_part(folder, "params", "conditioner", which)
+
+        @jax.jit
+        def by_slot(params, numbers):
+            return answers(conditioner.apply(params, {"tokens": numbers}))
+
+        def answer(numbers: np.ndarray) -> np.ndarray:
+            slots = by_slot(params, numbers).values()
+            return np.concatenate([np.reshape(x, (len(numbers), -1)) for x in slots], axis=1)
+
+        empty = by_slot(params, conditioner.null(1)["tokens"])
+        empty = {slot: np.asarray(x[0]) for slot, x in empty.items()}
+        described = {slot: x.shape for slot, x in empty.items()}
+        described["conditioner"] = caption_digest(params, found.tokenizer)
+        return cls(found.tokenizer, described, empty, answer)
+
+    @property
+    def summary(self) -> str:
+        """The shapes of what is kept of a caption."""
+        shapes = [" x ".join(map(str, x.shape)) for x in self.empty.values()]
+        return f" and captions as {' and '.join(shapes)}"
 
 
 def _is_drawn(model: FirstStage, params: Params, size: int) -> bool:
@@ -153,7 +229,9 @@ def _is_drawn(model: FirstStage, params: Params, size: int) -> bool:
     return bool(np.all(np.isfinite(q.log_variance)))
 
 
-def _write_index(out: Path, described: latents.Described) -> None:
+def _write_index(
+    out: Path, described: latents.Described, empty: dict[str, np.ndarray] | None
+) -> None:
     """Says what the folder holds, or checks that it said so before."""
     out.mkdir(parents=True, exist_ok=True)
     if latents.is_latents(str(out)):
@@ -166,6 +244,8 @@ def _write_index(out: Path, described: latents.Described) -> None:
                     "another folder"
                 )
         return
+    if empty:
+        np.savez(out / latents.EMPTY, **empty)
     text = json.dumps(dataclasses.asdict(described), indent=1)
     partial = out / f".{latents.INDEX}"
     partial.write_text(text)
@@ -173,7 +253,11 @@ def _write_index(out: Path, described: latents.Described) -> None:
 
 
 def _encoder(
-    model: FirstStage, params: Params, described: latents.Described, batch_size: int
+    model: FirstStage,
+    params: Params,
+    described: latents.Described,
+    batch_size: int,
+    captions: _Captions | None,
 ) -> Callable[[Iterator[dict[str, Any]]], Iterator[bytes]]:
     """A function from examples to records."""
 
@@ -186,13 +270,28 @@ def _encoder(
         views = [images, images[:, :, ::-1]] if described.flips else [images]
         return np.stack([np.asarray(moments(params, view)) for view in views], axis=1)
 
+    def read(texts: list[str | list[str]]) -> list[np.ndarray | None]:  # [captions, numbers] each
+        if captions is None:
+            return [None] * len(texts)
+        each = [[text] if isinstance(text, str) else text for text in texts]
+        numbers = np.stack([tokens.encode(captions.tokenizer, x) for some in each for x in some])
+        found = []
+        for start in range(0, len(numbers), batch_size):
+            part = numbers[start : start + batch_size]
+            spare = np.repeat(part[-1:], batch_size - len(part), axis=0)
+            found.append(captions.answer(np.concatenate([part, spare]))[: len(part)])
+        found = np.concatenate(found).astype(described.dtype)
+        return np.split(found, np.cumsum([len(some) for some in each])[:-1])
+
     def encode(examples: Iterator[dict[str, Any]]) -> Iterator[bytes]:
         for some in _batched(examples, batch_size):
+            read_as = read([example.get("text", "") for example in some])
             images = transforms.normalize(np.stack([example["image"] for example in some]))
             spare = np.repeat(images[-1:], batch_size - len(some), axis=0)  # one shape, one program
-            for example, numbers in zip(some, both(np.concatenate([images, spare])), strict=False):
+            moments_of = both(np.concatenate([images, spare]))[: len(some)]
+            for example, numbers, told in zip(some, moments_of, read_as, strict=True):
                 header = {k: example[k] for k in ("name", "label", "text") if k in example}
-                yield latents.pack(numbers, header)
+                yield latents.pack(numbers, header, told)
 
     return encode
 

@@ -12,9 +12,11 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, cli, hosts, pictures, runs, sampling, starting
 from ldm_jax.autoencoders.latents import factor, remembered, scaled
-from ldm_jax.caching import digest
+from ldm_jax.caching import caption_digest, digest
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.conditioning.remembered import can_be_remembered
+from ldm_jax.conditioning.remembered import remembered as remembered_captions
 from ldm_jax.config import (
     AutoencoderLoss,
     ClassifierExperiment,
@@ -143,9 +145,11 @@ def train(
     if checkpoint.latest_step(run) is not None:
         _check_architecture(run, params, experiment, _objective(experiment, model))
     best = experiment.train.best is not None
-    batch = _look(experiment.data, source, model.conditioner.keys, tokenizer, dry_run or best)
+    reading = _reading(source, model)
+    keys = reading.conditioner.keys
+    batch = _look(experiment.data, source, keys, tokenizer, dry_run or best)
     distance = in_training.prepare(experiment.evaluation, experiment.data, source.records)
-    objective = _objective(experiment, _reading(source, model))
+    objective = _objective(experiment, reading)
     if best:
         _check_best(experiment, objective, params, batch, (distance.column,) if distance else ())
     if dry_run:
@@ -441,11 +445,26 @@ def _of_latents(source: Source, model: LatentDiffusion, params: Params) -> Laten
 
 
 def _reading(source: Source, model: LatentDiffusion) -> LatentDiffusion:
-    """The model with a first stage that reads what the source has."""
+    """The model with a first stage and a conditioner that read what the source has."""
     if not isinstance(source.records, latents.Source):
         return model
-    drawn = source.records.described.drawn
-    return model._replace(first_stage=remembered(model.first_stage, drawn))
+    described = source.records.described
+    model = model._replace(first_stage=remembered(model.first_stage, described.drawn))
+    if described.answered and can_be_remembered(model.conditioner):
+        model = model._replace(
+            conditioner=remembered_captions(model.conditioner, source.records.empty())
+        )
+    return model
+
+
+def _check_captions(source: Source, params: Params, tokenizer: Tokenizer) -> None:
+    """Raises InputError where another conditioner than that of `params` read the captions."""
+    there, own = source.records.described.conditioner, caption_digest(params, tokenizer)
+    if there != own:
+        raise InputError(
+            f"the captions in {source.records.name} were read by a conditioner with digest "
+            f"{there}: expected {own}, that of the model; cache them with --embed-text and its run"
+        )
 
 
 def _stage_objective(experiment: FirstStageExperiment, first_stage: FirstStage) -> Objective:
@@ -541,6 +560,10 @@ def _train_diffusion(
             given = {**params, "first_stage": first_stage}
             first_stage |= _scale(experiment, source, reading.first_stage, given, scale_key)
     params["first_stage"] = first_stage
+    if reading.conditioner is not model.conditioner:
+        resumes = checkpoint.latest_step(run) is not None
+        frozen = checkpoint.read_part(run, "params", "conditioner") if resumes else None
+        _check_captions(source, frozen or params["conditioner"], tokenizer)
     objective = _objective(experiment, reading)
     step, begin = _step(experiment, objective)
     state = spread.make(begin, spread.place(params))
@@ -563,7 +586,7 @@ def _train_diffusion(
         spread,
         step,
         state,
-        _data(experiment.data, source, experiment.seed, keys, tokenizer),
+        _data(experiment.data, source, experiment.seed, reading.conditioner.keys, tokenizer),
         step_key,
         picture=_samples(generate, {key: example[key][:n] for key in keys}, n),
         measurement=measurement,

@@ -2,28 +2,33 @@
 
 FOLDER/latents.json                      what they are of, see `Described`
 FOLDER/latents-00003-of-00008.array_record
+FOLDER/empty.npz                         where captions were read, what the empty one was read as
 
 What is kept of an image is its posterior, mean and log-variance before scaling, so that training
 draws from it anew each time, as it does when it encodes; and that of the mirrored image, since
 mirroring latents is not encoding the mirror image.
 
 A record is a header (its length as 4 bytes, then JSON: name, label, text) and the numbers, C order
-[mirrored, moment, h, w, c]: the image and its mirror image, mean and log-variance.
+[mirrored, moment, h, w, c]: the image and its mirror image, mean and log-variance. Where a frozen
+conditioner read the captions, its answer to each of them follows, slot by slot.
 """
 
 import dataclasses
 import json
+import math
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ldm_jax import config
+from ldm_jax.conditioning.remembered import entry
 from ldm_jax.data import transforms
 from ldm_jax.errors import InputError
 
-INDEX = "latents.json"
+INDEX, EMPTY = "latents.json", "empty.npz"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +40,8 @@ class Described:
     shape:       h, w, c of a latent
     flips:       whether mirror images were encoded, too
     drawn:       whether there is a variance; without one latents are the mean
+    conditioner: a digest of the frozen conditioner that read the captions; "" where none did
+    tokens, vector: shapes of what it answers in these slots of a Cond; () where it fills none
     """
 
     source: str
@@ -48,11 +55,20 @@ class Described:
     class_names: tuple[str, ...]
     has_labels: bool
     has_captions: bool
+    conditioner: str = ""
+    tokens: tuple[int, ...] = ()
+    vector: tuple[int, ...] = ()
 
     @property
     def stored(self) -> tuple[int, ...]:
         """The shape of a record's numbers."""
         return (1 + self.flips, 1 + self.drawn, *self.shape)
+
+    @property
+    def answered(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the answer to a caption, by slot."""
+        shapes = {"tokens": self.tokens, "vector": self.vector}
+        return {slot: shape for slot, shape in shapes.items() if shape}
 
 
 def is_latents(path: str) -> bool:
@@ -78,25 +94,39 @@ def shard(folder: Path, number: int, count: int) -> Path:
     return folder / f"latents-{number:05}-of-{count:05}.array_record"
 
 
-def pack(moments: np.ndarray, header: dict[str, Any]) -> bytes:
-    """One record."""
+def pack(moments: np.ndarray, header: dict[str, Any], answers: np.ndarray | None = None) -> bytes:
+    """One record; `answers` are [captions, numbers of all slots]."""
     said = json.dumps(header).encode()
-    return struct.pack("<I", len(said)) + said + np.ascontiguousarray(moments).tobytes()
+    numbers = b"".join(
+        np.ascontiguousarray(x).tobytes() for x in (moments, answers) if x is not None
+    )
+    return struct.pack("<I", len(said)) + said + numbers
 
 
 def unpack(record: bytes, described: Described) -> tuple[np.ndarray, dict[str, Any]]:
-    """The moments [mirrored, moment, h, w, c] and the header of a record."""
+    """The moments [mirrored, moment, h, w, c] and the header of a record.
+
+    The answers to its captions are in the header, too, as `answers`: by slot, [captions, ...].
+    """
     (length,) = struct.unpack_from("<I", record)
     header = json.loads(record[4 : 4 + length])
     numbers = np.frombuffer(record, described.dtype, offset=4 + length)
-    return numbers.reshape(described.stored), header
+    size = math.prod(described.stored)
+    if described.answered:
+        sizes = [math.prod(shape) for shape in described.answered.values()]
+        slots = np.split(numbers[size:].reshape(-1, sum(sizes)), np.cumsum(sizes)[:-1], axis=1)
+        header["answers"] = {
+            slot: x.reshape(-1, *shape)
+            for (slot, shape), x in zip(described.answered.items(), slots, strict=True)
+        }
+    return numbers[:size].reshape(described.stored), header
 
 
 class Source:
     """The latents of a folder, as a random-access source of records.
 
-    A record is a dict: `moments`, see the module; `name`; and where they were there, `label` and
-    `text`.
+    A record is a dict: `moments`, see the module; `name`; and where they were there, `label`,
+    `text`, and `answers` to it.
     """
 
     def __init__(self, path: str):
@@ -128,6 +158,11 @@ class Source:
             if not there
         }
 
+    def empty(self) -> dict[str, np.ndarray]:
+        """By slot, the answer to the empty caption."""
+        with np.load(Path(self.name) / EMPTY) as found:
+            return {slot: found[slot] for slot in self.described.answered}
+
     def __len__(self) -> int:
         return len(self._records)
 
@@ -143,23 +178,36 @@ class Reader:
     """Reads one example: (index, rng) -> dict, mirrored or not as images would be.
 
     `image` is what takes its place: [h, w, 2 c], mean and log-variance one after the other, or
-    [h, w, c] where there is no variance.
+    [h, w, c] where there is no variance. What is remembered of a caption is among `derived`.
     """
 
-    def __init__(self, data: config.Data, source: Source, fields: list[str]):
+    def __init__(
+        self, data: config.Data, source: Source, fields: list[str], slots: Sequence[str] = ()
+    ):
         self._flip = data.flip
         self._source = source
         self._fields = fields
+        self._slots = slots
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         record = self._source[index]
         mirrored = self._flip and transforms.flips(rng)
         moments = record["moments"][int(mirrored)]  # [moment, h, w, c]
         example = {field: record[field] for field in self._fields}
-        if isinstance(example.get("text"), list):
-            example["text"] = example["text"][rng.integers(len(example["text"]))]
+        texts, n = record.get("text"), 0
+        if isinstance(texts, list) and ("text" in self._fields or self._slots):
+            n = rng.integers(len(texts))
+            example |= {"text": texts[n]} if "text" in self._fields else {}
+        answers = {entry(slot): record["answers"][slot][n] for slot in self._slots}
+        answers = {name: x.astype(np.float32) for name, x in answers.items()}
         image = np.concatenate(moments, axis=-1)
-        return {**example, "image": image, "derived": {}, "index": index, "name": record["name"]}
+        return {
+            **example,
+            "image": image,
+            "derived": answers,
+            "index": index,
+            "name": record["name"],
+        }
 
 
 def check(data: config.Data, source: Source) -> None:

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import UnidentifiedImageError
 
 from ldm_jax import config
+from ldm_jax.conditioning.remembered import entry
 from ldm_jax.data import latents, objects, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
@@ -140,7 +141,8 @@ def _reader(
 ) -> Callable[[int, np.random.Generator], dict[str, Any]]:
     """What reads one example: (index, rng) -> dict."""
     if isinstance(source, latents.Source):
-        return latents.Reader(data, source, [_FIELDS[key] for key in keys])
+        slots = [slot for slot in source.described.answered if entry(slot) in keys]
+        return latents.Reader(data, source, [_FIELDS[key] for key in keys if key in _FIELDS], slots)
     return _Reader(data, source, keys, derive)
 
 
