@@ -3,19 +3,14 @@
 python benchmarks/train_step.py [--network unet-35m ...] [--rounds 15] [--torch PYTHON]
 
 PYTHON is an interpreter with torch and diffusers, which need not have JAX; without it, only our
-side is measured. Each side is a process of its own, which holds its network; they take turns, a
-step each a round, and wait while the other computes. Prints the parameters of both (the same
-number, or it is not the same network), the medians of wall time, and their ratio. A step is
-forward, backward and AdamW, float32.
+side is measured. Both take turns (turns.py). Prints the parameters of both (the same number, or it
+is not the same network), the medians of wall time, and their ratio. A step is forward, backward and
+AdamW, float32; where JAX sees several devices (JAX_NUM_CPU_DEVICES=2), they share the batch.
 """
 
-import argparse
-import json
-import statistics
-import subprocess
-import sys
-import time
 from typing import NamedTuple
+
+import turns
 
 
 class UNet(NamedTuple):
@@ -55,6 +50,30 @@ NETWORKS = {
 LR = 1e-4
 
 
+def settings(network: UNet | Autoencoder):
+    """Our config of a network."""
+    from ldm_jax import config
+
+    mults = tuple(width // network.channels[0] for width in network.channels)
+    if isinstance(network, UNet):
+        return config.UNet(
+            channels=network.channels[0],
+            channel_mults=mults,
+            num_res_blocks=network.layers,
+            attention_factors=tuple(2**i for i in range(len(mults) - network.plain)),
+            num_heads=network.heads,
+            norm_groups=network.groups,
+        )
+    return config.KLAutoencoder(
+        channels=network.channels[0],
+        channel_mults=mults,
+        num_res_blocks=network.layers,
+        mid_attention=network.attention,
+        z_channels=network.z_channels,
+        norm_groups=network.groups,
+    )
+
+
 def ours(network: UNet | Autoencoder):
     """Number of parameters, and a function that makes one step."""
     import jax
@@ -63,7 +82,7 @@ def ours(network: UNet | Autoencoder):
     import optax
     from jax.sharding import NamedSharding, PartitionSpec
 
-    from ldm_jax import build, config
+    from ldm_jax import build
     from ldm_jax.backbones import unet
     from ldm_jax.types import Cond
 
@@ -74,17 +93,8 @@ def ours(network: UNet | Autoencoder):
             lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)), shapes
         )
 
-    mults = tuple(width // network.channels[0] for width in network.channels)
     if isinstance(network, UNet):
-        settings = config.UNet(
-            channels=network.channels[0],
-            channel_mults=mults,
-            num_res_blocks=network.layers,
-            attention_factors=tuple(2**i for i in range(len(mults) - network.plain)),
-            num_heads=network.heads,
-            norm_groups=network.groups,
-        )
-        model = unet.UNet(settings, network.latent[-1])
+        model = unet.UNet(settings(network), network.latent[-1])
         z = jax.random.normal(next(keys), (network.batch, *network.latent))
         noise = jax.random.normal(next(keys), z.shape)
         told = Cond(tokens=jax.random.normal(next(keys), (network.batch, *network.tokens)))
@@ -96,15 +106,7 @@ def ours(network: UNet | Autoencoder):
             return jnp.mean(jnp.square(model.apply({"params": params}, z, steps, told) - noise))
 
     else:
-        settings = config.KLAutoencoder(
-            channels=network.channels[0],
-            channel_mults=mults,
-            num_res_blocks=network.layers,
-            mid_attention=network.attention,
-            z_channels=network.z_channels,
-            norm_groups=network.groups,
-        )
-        stage = build.build_first_stage(settings)
+        stage = build.build_first_stage(settings(network))
         images = jax.random.normal(next(keys), (network.batch, network.side, network.side, 3))
         params = drawn(jax.eval_shape(stage.init, next(keys)))
         params = {name: params[name] for name in stage.parts}
@@ -117,7 +119,7 @@ def ours(network: UNet | Autoencoder):
 
     adamw = optax.adamw(LR)
 
-    def update(state):
+    def update(state, data):
         params, moments = state
         gradients = jax.grad(loss)(params, *data)
         changes, moments = adamw.update(gradients, moments, params)
@@ -131,9 +133,29 @@ def ours(network: UNet | Autoencoder):
     state = [(params, adamw.init(params))]
 
     def step():
-        state[0] = jax.block_until_ready(compiled(state[0]))
+        state[0] = jax.block_until_ready(compiled(state[0], data))
 
     return count, step
+
+
+def their_unet(network: UNet):
+    """diffusers' network."""
+    import diffusers
+
+    levels = len(network.channels)
+    crossing = levels - network.plain
+    return diffusers.UNet2DConditionModel(
+        sample_size=network.latent[0],
+        in_channels=network.latent[-1],
+        out_channels=network.latent[-1],
+        block_out_channels=network.channels,
+        down_block_types=("CrossAttnDownBlock2D",) * crossing + ("DownBlock2D",) * network.plain,
+        up_block_types=("UpBlock2D",) * network.plain + ("CrossAttnUpBlock2D",) * crossing,
+        layers_per_block=network.layers,
+        attention_head_dim=network.heads,  # which is their number
+        norm_num_groups=network.groups,
+        cross_attention_dim=network.tokens[1],
+    )
 
 
 def theirs(network: UNet | Autoencoder):
@@ -144,20 +166,7 @@ def theirs(network: UNet | Autoencoder):
     levels = len(network.channels)
     torch.manual_seed(0)
     if isinstance(network, UNet):
-        crossing = levels - network.plain
-        model = diffusers.UNet2DConditionModel(
-            sample_size=network.latent[0],
-            in_channels=network.latent[-1],
-            out_channels=network.latent[-1],
-            block_out_channels=network.channels,
-            down_block_types=("CrossAttnDownBlock2D",) * crossing
-            + ("DownBlock2D",) * network.plain,
-            up_block_types=("UpBlock2D",) * network.plain + ("CrossAttnUpBlock2D",) * crossing,
-            layers_per_block=network.layers,
-            attention_head_dim=network.heads,  # which is their number
-            norm_num_groups=network.groups,
-            cross_attention_dim=network.tokens[1],
-        )
+        model = their_unet(network)
         h, w, c = network.latent
         z, noise = torch.randn(2, network.batch, c, h, w)
         told, steps = torch.randn(network.batch, *network.tokens), torch.arange(network.batch) * 100
@@ -193,72 +202,5 @@ def theirs(network: UNet | Autoencoder):
     return sum(x.numel() for x in model.parameters()), step
 
 
-def serve(side: str, name: str) -> None:
-    """Makes a step for each line that is read, and answers how long it took."""
-    count, step = {"ours": ours, "diffusers": theirs}[side](NETWORKS[name])
-    start = time.perf_counter()
-    for _ in range(2):  # the first compiles
-        step()
-    print(json.dumps([count, time.perf_counter() - start]), flush=True)
-    for _ in sys.stdin:
-        start = time.perf_counter()
-        step()
-        print(json.dumps(time.perf_counter() - start), flush=True)
-
-
-class Side:
-    """A process that serves."""
-
-    def __init__(self, python: str, side: str, name: str):
-        words = [python, __file__, "--serve", side, "--network", name]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-        self.process = subprocess.Popen(words, **pipes)
-        self.count, self.first = self._answer()
-
-    def step(self) -> float:
-        """Seconds of one step."""
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
-        return self._answer()
-
-    def _answer(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"{self.process.args[0]} failed with status {self.process.wait()}")
-        return json.loads(line)
-
-
-def main() -> None:
-    """Measures each network."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--network", nargs="+", choices=NETWORKS, default=list(NETWORKS))
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--torch", metavar="PYTHON", help="with torch and diffusers")
-    parser.add_argument("--serve", choices=("ours", "diffusers"), help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.serve:
-        serve(given.serve, given.network[0])
-        return
-    for name in given.network:
-        sides = {"ours": Side(sys.executable, "ours", name)}
-        if given.torch:
-            sides["diffusers"] = Side(given.torch, "diffusers", name)
-        taken = {of: [] for of in sides}
-        for _ in range(given.rounds):
-            for of, side in sides.items():
-                taken[of].append(side.step())
-        medians = {of: statistics.median(times) for of, times in taken.items()}
-        for of, side in sides.items():
-            low, high = min(taken[of]), max(taken[of])
-            print(
-                f"{name} {of}: {side.count} parameters, {1e3 * medians[of]:.1f} ms "
-                f"({1e3 * low:.1f} to {1e3 * high:.1f}), first two steps {side.first:.1f} s"
-            )
-            side.process.stdin.close()
-            side.process.wait()
-        if given.torch:
-            print(f"{name} ratio {medians['ours'] / medians['diffusers']:.3f}", flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    turns.main(__doc__, NETWORKS, {"ours": ours, turns.PEER: theirs}, rounds=15)

@@ -1,0 +1,102 @@
+"""Guided DDIM sampling here and by diffusers' pipeline (PyTorch, eager), of the same network.
+
+python benchmarks/sampling.py [--network unet-35m ...] [--rounds 5] [--torch PYTHON]
+
+50 steps with guidance, so 100 calls, to the latents: neither captions' encoder nor the decoder is
+measured. Theirs is StableDiffusionPipeline with embeddings given and output_type="latent"; ours is
+the function that sample.py compiles. The networks, and what is printed, are train_step.py's.
+"""
+
+import train_step
+import turns
+
+STEPS, GUIDANCE = 50, 7.5
+NETWORKS = {name: train_step.NETWORKS[name] for name in ("unet-35m", "unet-demo")}
+
+
+def ours(network: train_step.UNet):
+    """Number of parameters, and a function that samples a batch."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from ldm_jax import build, config, sampling
+    from ldm_jax.conditioning import tokenizer as tokens
+    from ldm_jax.pipelines.generate import make_generate
+    from ldm_jax.types import Cond, Conditioner
+
+    experiment = config.Experiment(
+        data=config.Data(path="shapes", image_size=8 * network.latent[0]),
+        first_stage=config.FirstStageExperiment(
+            model=config.KLAutoencoder(z_channels=network.latent[-1])
+        ),
+        model=train_step.settings(network),
+        condition=config.Text(dim=network.tokens[1], length=network.tokens[0]),
+    )
+    told = jax.random.normal(jax.random.key(0), (network.batch, *network.tokens))
+    model = build.build_model(experiment, tokens.learn(["a word"], 64, network.tokens[0]))
+    model = model._replace(  # tokens come as they are, and latents leave so
+        conditioner=Conditioner(
+            init=lambda key: {},
+            apply=lambda params, inputs: Cond(tokens=inputs["tokens"]),
+            null=lambda count, h=1, w=1: {"tokens": jnp.zeros((count, *network.tokens))},
+            keys=("tokens",),
+            dim=network.tokens[1],
+        ),
+        first_stage=model.first_stage._replace(decode=lambda params, z: z, factor=1),
+    )
+    shapes = jax.eval_shape(model.init, jax.random.key(0))["denoiser"]
+    rng = np.random.default_rng(0)
+    denoiser = jax.tree.map(
+        lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)), shapes
+    )
+    params = {"denoiser": denoiser, "conditioner": {}, "first_stage": {}}
+    walk = sampling.Sampling(sampler="ddim", steps=STEPS, grid="trailing")
+    times = sampling.padded_grid(walk, model.process)
+    generate = make_generate(model, build.build_sampler("ddim"), network.latent[0])
+    seeds = np.arange(network.batch, dtype=np.uint32)
+
+    def work():
+        options = sampling.arguments(walk)
+        made = generate(params, {"tokens": told}, seeds, times, GUIDANCE, options)
+        jax.block_until_ready(made)
+
+    return sum(x.size for x in jax.tree.leaves(denoiser)), work
+
+
+def theirs(network: train_step.UNet):
+    """The same in diffusers."""
+    import diffusers
+    import torch
+
+    model = train_step.their_unet(network).eval()
+    scheduler = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        unet=model,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    told = torch.randn(network.batch, *network.tokens)
+
+    def work():
+        pipeline(
+            prompt_embeds=told,
+            negative_prompt_embeds=torch.zeros_like(told),
+            num_inference_steps=STEPS,
+            guidance_scale=GUIDANCE,
+            height=8 * network.latent[0],
+            width=8 * network.latent[1],
+            output_type="latent",
+        )
+
+    return sum(x.numel() for x in model.parameters()), work
+
+
+if __name__ == "__main__":
+    turns.main(__doc__, NETWORKS, {"ours": ours, turns.PEER: theirs}, rounds=5)
