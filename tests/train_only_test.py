@@ -8,6 +8,7 @@ import tiny
 
 from ldm_jax import training
 from ldm_jax.errors import InputError
+from ldm_jax.training.checked import check_train_only
 
 
 def experiment(path, wanted):
@@ -31,7 +32,7 @@ def test_what_matches_nothing_is_refused(image_folder, tmp_path, wanted, said):
 def test_what_trains_is_counted(capsys):
     params = {"denoiser": {"mid_attn": {"q": jnp.ones((2, 3))}, "conv": jnp.ones(4)}, "other": {}}
     model = experiment(None, "attn")
-    training._check_train_only("diffusion", model, params, ("denoiser",))
+    check_train_only("diffusion", model, params, ("denoiser",))
     assert "diffusion: trains 6 of 10 numbers, 1 of 2 arrays" in capsys.readouterr().out
-    training._check_train_only("diffusion", experiment(None, None), params, ("denoiser",))
+    check_train_only("diffusion", experiment(None, None), params, ("denoiser",))
     assert capsys.readouterr().out == ""

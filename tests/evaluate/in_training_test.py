@@ -23,6 +23,7 @@ from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.reconstruction import psnr
 from ldm_jax.metrics.statistics import moments
 from ldm_jax.train.log import Log
+from ldm_jax.training import diffusion, first_stage
 from ldm_jax.types import TrainState
 
 DIM = 5
@@ -77,8 +78,8 @@ def whole(experiment, tmp_path_factory):
     """A run without a pause, and how often its sampler was compiled."""
     made = []
     with pytest.MonkeyPatch.context() as patch:
-        make = training.make_generate
-        patch.setattr(training, "make_generate", lambda *a: made.append(make(*a)) or made[-1])
+        make = diffusion.make_generate
+        patch.setattr(diffusion, "make_generate", lambda *a: made.append(make(*a)) or made[-1])
         run = tmp_path_factory.mktemp("in_training") / "whole"
         training.train(experiment, run)
     return run, [generate._cache_size() for generate in made]
@@ -140,10 +141,10 @@ def test_conditions_are_those_of_training_data(image_folder):
     data = tiny.experiment(image_folder).data
     source, _ = pipeline.open_source(data)
     batches = pipeline.batches(data, source, seed=1, keys=("label",))
-    found = training._conditions([next(batches)], batches, ("label",), 21)
+    found = diffusion._conditions([next(batches)], batches, ("label",), 21)
     assert found["label"].shape == (21,)
     assert set(found["label"]) == set(range(len(tiny.COLORS)))
-    assert training._conditions([], batches, (), 21) == {}
+    assert diffusion._conditions([], batches, (), 21) == {}
 
 
 # What is refused
@@ -197,7 +198,7 @@ def test_a_first_stage_is_measured_on_what_comes_back(image_folder):
     images = next(pipeline.once(stage.data, source, 6))["image"]
     mean = scaled(params, model.posterior(params, images).mean)
     expected = np.mean(psnr(images, model.decode(params, mean)))
-    measurement = training._quality(stage, model, source)
+    measurement = first_stage._quality(stage, model, source)
     assert measurement.names == ("eval_psnr",)  # SSIM needs 11 pixels a side
     shifted = jax.tree.map(lambda x: x + 1.0, params)  # the averages are measured
     found = measurement.of(TrainState(jnp.zeros(()), shifted, params, ()))

@@ -1,0 +1,94 @@
+"""What a config leaves open, filled in by the data: classes, captions, image sizes."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from ldm_jax import runs, starting
+from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import CLIPText, Data, Experiment, FirstStageExperiment, Label, Layout, Text
+from ldm_jax.data import pipeline
+from ldm_jax.errors import InputError
+from ldm_jax.training.source import Source
+
+
+def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
+    """The first stage with the second stage's data in every field left at its default.
+
+    Where the first stage names images of its own, it shares the image size alone.
+    """
+    return replace(first_stage, data=inherited(first_stage.data, data))
+
+
+def inherited(own: Data, data: Data) -> Data:
+    """`own` with the fields of `data` where it has defaults; see `inherit`."""
+    default = Data()
+    names = ("image_size",) if own.path else (field.name for field in fields(Data))
+    filled = {n: getattr(data, n) for n in names if getattr(own, n) == getattr(default, n)}
+    return replace(own, **filled)
+
+
+def fit_condition(condition, info: pipeline.DataInfo):
+    """The condition with what the data says filled in.
+
+    Raises:
+        InputError: the data has not what the condition reads, or labels beyond it.
+    """
+    if isinstance(condition, Label):
+        if not info.class_names:
+            raise InputError(
+                "condition is Label but the data has no classes: expected class folders or a label "
+                "field (--data.label); or use condition=Text() or Unconditional()"
+            )
+        count = fit_classes(condition.num_classes, "condition.num_classes", info)
+        return replace(condition, num_classes=count)
+    if isinstance(condition, Layout):
+        found = len(info.object_names)
+        return replace(condition, num_classes=condition.num_classes or found or 1)
+    if isinstance(condition, Text) and not info.has_captions:
+        raise InputError(
+            "condition is Text but the data has no captions: expected metadata.jsonl, a .txt "
+            "beside each image, or another field (--data.caption); or use condition=Label()"
+        )
+    return condition
+
+
+def fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
+    """How many classes to tell apart: `wanted`, or as many as the data has."""
+    found = len(info.class_names)
+    wanted = wanted or found
+    if found > wanted:
+        raise InputError(
+            f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data "
+            f"has {found} classes and {name} is {wanted}; set it to {found}"
+        )
+    return wanted
+
+
+def find_tokenizer(
+    experiment: Experiment, run: Path, source: Source, start: starting.Start | None = None
+) -> Tokenizer | None:
+    """What cuts captions into pieces: of the run, given, inherited, or learned from the data."""
+    condition = experiment.condition
+    if not isinstance(condition, Text):
+        return None
+    if (run / "tokenizer.json").exists():
+        return tokens.load(run / "tokenizer.json", condition.length)
+    inherited = start and (start.run / "tokenizer.json").exists()
+    if isinstance(condition, CLIPText) and not condition.tokenizer and inherited:
+        return runs.load_tokenizer(start.run, start.experiment)
+    if isinstance(condition, CLIPText):
+        return clip_tokenizer.load(condition.tokenizer, condition.length, condition.weights)
+    if condition.tokenizer:
+        return tokens.load(condition.tokenizer, condition.length)
+    if start and isinstance(start.experiment.condition, Text):  # its weights know its pieces alone
+        return runs.load_tokenizer(start.run, start.experiment)
+    if condition.vocab_size is None:
+        raise InputError(
+            "condition.vocab_size is None: expected how many word pieces to learn, "
+            "or a tokenizer.json as condition.tokenizer"
+        )
+    captions = pipeline.captions(source.records)
+    return tokens.learn(captions, condition.vocab_size, condition.length)

@@ -1,0 +1,66 @@
+"""Opened data, and the batches that training takes from it."""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+
+from ldm_jax import hosts
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import Data
+from ldm_jax.data import pipeline
+from ldm_jax.types import Params
+
+
+class Source(NamedTuple):
+    """Opened data: records, and what is known of them.
+
+    perceptual: the weights of LPIPS for a first stage that is to begin with them
+    derive:     what conditions are made of, see `pipeline.batches`
+    held_out:   what a first stage is measured on while it trains, if it is
+    """
+
+    records: object
+    info: pipeline.DataInfo
+    perceptual: Params | None = None
+    derive: Mapping[str, pipeline.Derive] = pipeline.NOTHING
+    held_out: object = None
+
+
+def open_source(data: Data) -> Source:
+    """Opens data; what has to be prepared on disk for it, one host of all prepares."""
+    with hosts.first_before_others():
+        return Source(*pipeline.open_source(data))
+
+
+def look(
+    data: Data, source: Source, keys: tuple = (), tokenizer=None, batch: bool = False
+) -> dict | None:
+    """A first look at the data: what cannot be read or does not fit shows before any work.
+
+    Returns a batch where one had to be made, or is asked for.
+    """
+    batches = batches_of(data, source, 0, keys, tokenizer)
+    pipeline.check_readable(data, source.records)
+    return next(batches) if batch or source.derive else None
+
+
+def batches_of(
+    data: Data,
+    source: Source,
+    seed: int,
+    keys: tuple = (),
+    tokenizer=None,
+    whole: bool = False,
+):
+    """The batches of this host, or where `whole` those of all hosts, the same on each."""
+    return pipeline.batches(
+        data,
+        source.records,
+        seed=seed,
+        keys=keys,
+        derive=source.derive,
+        tokenize=tokenizer and (lambda caption: tokens.encode(tokenizer, caption)),
+        process_index=0 if whole else jax.process_index(),
+        process_count=1 if whole else jax.process_count(),
+    )
