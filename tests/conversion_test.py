@@ -281,7 +281,12 @@ def test_what_cannot_be_converted(tmp_path, trained_run):
     assert_refused("is unexpected: no parameter", tmp_path, source, config=config)
     first = trained_run / "first_stage"
     assert_refused("--config is for imports", tmp_path, first, "b", config=config)
-    assert_refused("is a diffusion model: expected NAME.safetensors", tmp_path, trained_run, "b")
+    assert_refused(
+        "condition Text .*: expected CLIPText and one scale for a folder .*; NAME.safetensors",
+        tmp_path,
+        trained_run,
+        "b",
+    )
 
 
 def test_diffusers_and_the_config_must_agree(tmp_path):

@@ -124,3 +124,9 @@ def test_only_build_asks_which_kind_a_config_is():
     for name in MODULES:
         if any(isinstance(node, ast.Match) for node in ast.walk(TREES[name])):
             assert part(name) == "build", name
+
+
+def test_no_two_files_of_tests_have_one_name():
+    """Pytest imports them by it."""
+    names = [path.name for path in (ROOT / "tests").rglob("*_test.py")]
+    assert len(names) == len(set(names))
