@@ -1,6 +1,7 @@
 """Stable Diffusion 1 on pictures with captions: all of its denoiser, captions by a frozen tower.
 
 python train.py configs/sd/finetune.py --workdir RUN --init-from SD --data.path FOLDER
+    --optim.train-only "/(self|cross)/" trains attention alone
 SD is a run that scripts/convert.py made with configs/sd/v1.py or of a folder of diffusers. A choice
 for few pictures, after no publication; min-SNR weights as Hang et al. 2023.
 """
@@ -16,11 +17,6 @@ config = Experiment(
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     loss=DiffusionLoss(distance="l2", weight="min_snr", min_snr_gamma=5.0),
     sampling=Sampling(steps=50, guidance=7.5),
-    optim=Optim(
-        lr=1e-5,
-        warmup=500,
-        weight_decay=0.01,
-        ema_decay=0.999,
-    ),
+    optim=Optim(lr=1e-5, warmup=500, weight_decay=0.01, ema_decay=0.999),
     train=Train(steps=10_000, num_samples=4),
 )
