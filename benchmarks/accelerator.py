@@ -15,8 +15,9 @@ import argparse
 import statistics
 import time
 
+from sampling import GUIDANCE, STEPS, latents_pipeline
+
 WIDTH, TOKENS, CONTEXT = 320, 77, 768
-STEPS, GUIDANCE = 50, 7.5
 
 
 def seconds(work, wait, rounds: int) -> float:
@@ -204,23 +205,14 @@ def theirs(given: argparse.Namespace) -> None:
     side = given.latents[-1]
     model = network(side).to(torch.bfloat16).eval()
     model.forward = torch.compile(model.forward)
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=None,
-        text_encoder=None,
-        tokenizer=None,
-        unet=model,
-        scheduler=diffusers.DDIMScheduler(
-            beta_schedule="scaled_linear",
-            beta_start=0.00085,
-            beta_end=0.012,
-            clip_sample=False,
-            steps_offset=1,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
+    scheduler = diffusers.DDIMScheduler(
+        beta_schedule="scaled_linear",
+        beta_start=0.00085,
+        beta_end=0.012,
+        clip_sample=False,
+        steps_offset=1,
     )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = latents_pipeline(model, scheduler)
     told = torch.ones(1, TOKENS, CONTEXT, dtype=torch.bfloat16, device=device)
 
     def draw():

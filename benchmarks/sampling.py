@@ -64,6 +64,24 @@ def ours(network: train_step.UNet):
     return sum(x.size for x in jax.tree.leaves(denoiser)), work
 
 
+def latents_pipeline(unet, scheduler):
+    """diffusers' pipeline of a UNet alone, for embeddings that are given, to latents."""
+    import diffusers
+
+    pipeline = diffusers.StableDiffusionPipeline(
+        vae=None,
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        scheduler=scheduler,
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
 def theirs(network: train_step.UNet):
     """The same in diffusers."""
     import diffusers
@@ -71,17 +89,7 @@ def theirs(network: train_step.UNet):
 
     model = train_step.their_unet(network).eval()
     scheduler = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
-    pipeline = diffusers.StableDiffusionPipeline(
-        vae=None,
-        text_encoder=None,
-        tokenizer=None,
-        unet=model,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.set_progress_bar_config(disable=True)
+    pipeline = latents_pipeline(model, scheduler)
     told = torch.randn(network.batch, *network.tokens)
 
     def work():
