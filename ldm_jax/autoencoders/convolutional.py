@@ -11,7 +11,8 @@ from ldm_jax.config import ConvolutionalAutoencoder as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3
+from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3
+from ldm_jax.nn.upsample import Upsample
 from ldm_jax.types import Array, Params
 
 EPSILON = 1e-6  # of every normalisation in the original autoencoder

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
 from ldm_jax.config import TinyAutoencoder
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.upsample import DoubledConv
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
 
 MAGNITUDE = 3.0  # latents beyond this are bent back by the decoder
@@ -77,10 +78,7 @@ class Decoder(nn.Module):
             for i in range(count):
                 h = _block(c, level, f"up_{level}_res_{i}")(h)
             if level > 0:
-                B, height, width, C = h.shape
-                h = jax.image.resize(h, (B, 2 * height, 2 * width, C), "nearest")
-                name = f"up_{level}_upsample"
-                h = _conv(c.channels, name, bias=False)(h)
+                h = DoubledConv(c.channels, use_bias=False, name=f"up_{level}_upsample")(h)
         return 2.0 * _conv(3, "conv_out")(h) - 1.0
 
 

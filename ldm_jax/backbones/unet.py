@@ -8,8 +8,9 @@ from ldm_jax.config import UNet as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, Upsample, conv3x3, doubled, halved
+from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3, halved
 from ldm_jax.nn.transformer import SpatialTransformer
+from ldm_jax.nn.upsample import Upsample, doubled
 from ldm_jax.types import Cond
 
 EPSILON = 1e-5

@@ -1,5 +1,7 @@
 """Attention: one function, and the two layers that use it on pictures and on tokens."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     On a GPU in 16 bits by cuDNN's kernel, where it can; on a TPU by Splash, where it helps (see
     `helps_tpu`) and it is known which device holds what (see `sharding.each_device`); else by the
     formula while all scores are few, and by blocks of queries (see `blockwise`) where they are
-    many.
+    many, which a CPU takes in turn.
 
     Args:
         q: [B, n, heads, d].
@@ -38,10 +40,15 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
         spread = each_device(splash, B, heads)
         if spread is not None:
             return spread(q, k, v)
-    few = 2**18 if backend == "cpu" else 2**28  # scores: what caches, and what memory can hold
-    if B * heads * n * k.shape[1] <= few:
+    if B * heads * n * k.shape[1] <= (2**18 if backend == "cpu" else 2**28):  # scores
         return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n))
-    return blockwise(q, k, v, mask, block=few, serial=backend == "cpu")
+    if backend != "cpu":
+        return blockwise(q, k, v, mask, block=2**28, serial=False)
+    in_turn = functools.partial(blockwise, block=2**19)  # what caches can hold
+    if jax.device_count() == 1:
+        return in_turn(q, k, v, mask)
+    spread = each_device(in_turn, B, heads) if mask is None else None
+    return spread(q, k, v) if spread else in_turn(q, k, v, mask, serial=False)
 
 
 def fits_cudnn(q: Array) -> bool:

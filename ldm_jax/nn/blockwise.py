@@ -25,7 +25,7 @@ def blockwise(
         k, v: [B, m, heads, d].
         mask: [B, m] bool, which of the m may be attended to; None: all.
         block: most scores at a time; one row of queries is the least.
-        serial: one head after the other, not all at once.
+        serial: one head of one picture after the other, or as many as a block takes, not all.
 
     Returns:
         [B, n, heads, d]. Where nothing may be attended to, the mean of v.
@@ -35,84 +35,93 @@ def blockwise(
     bias = jnp.zeros((B, m), jnp.float32)
     if mask is not None:
         bias = jnp.where(mask, bias, -1e30)
-    most = max(1, block // (B * m * (1 if serial else heads)))
-    rows = next(rows for rows in range(min(n, most), 0, -1) if n % rows == 0)
-    each = jax.lax.map if serial else _at_once
-    q, k, v = (jnp.moveaxis(x, 2, 0) for x in (q, k, v))
-    return jnp.moveaxis(_attend(q, k, v, bias, rows, each), 0, 2)
+    rows = _divisor(n, block // (m if serial else B * heads * m))
+    together = _divisor(B * heads, block // (n * m)) if serial else None
+    q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
+    bias = jnp.broadcast_to(bias[:, None], (B, heads, m))
+    return jnp.moveaxis(_attend(q, k, v, bias, rows, together), 1, 2)
 
 
-def _at_once(function: Callable, inputs: Any) -> Any:
-    return jax.vmap(function)(inputs)
+def _divisor(count: int, most: int) -> int:
+    """The greatest divisor that is at most `most`; 1 where there is none."""
+    return next((d for d in range(min(count, most), 0, -1) if count % d == 0), 1)
+
+
+def _each(function: Callable, inputs: Any, together: int | None) -> Any:
+    """Maps over the first two axes, so many at a time; None: all."""
+    if together is None:
+        return jax.vmap(jax.vmap(function))(inputs)
+    B, heads = jax.tree.leaves(inputs)[0].shape[:2]
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), inputs)
+    found = jax.lax.map(function, flat, batch_size=together if together > 1 else None)
+    return jax.tree.map(lambda x: x.reshape(B, heads, *x.shape[1:]), found)
 
 
 def _blocks(x: Array, rows: int) -> Array:
-    """[B, n, ...] -> [n / rows, B, rows, ...]."""
-    return jnp.moveaxis(x.reshape(x.shape[0], -1, rows, *x.shape[2:]), 1, 0)
+    """[n, ...] -> [n / rows, rows, ...]."""
+    return x.reshape(-1, rows, *x.shape[1:])
 
 
 def _whole(blocks: Array) -> Array:
-    """[n / rows, B, rows, ...] -> [B, n, ...]."""
-    x = jnp.moveaxis(blocks, 0, 1)
-    return x.reshape(x.shape[0], -1, *x.shape[3:])
+    """[n / rows, rows, ...] -> [n, ...]."""
+    return blocks.reshape(-1, *blocks.shape[2:])
 
 
 _einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 def _scores(q: Array, k: Array, bias: Array) -> Array:
-    """[B, r, d], [B, m, d], [B, m] -> [B, r, m] float32."""
-    return _einsum("brd,bmd->brm", q, k) * q.shape[-1] ** -0.5 + bias[:, None]
+    """[r, d], [m, d], [m] -> [r, m] float32."""
+    return _einsum("rd,md->rm", q, k) * q.shape[-1] ** -0.5 + bias
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _attend(q, k, v, bias, rows, each):
-    """q, k, v [heads, B, ..., d] -> [heads, B, n, d]."""
-    return _forward(q, k, v, bias, rows, each)[0]
+def _attend(q, k, v, bias, rows, together):
+    """q, k, v [B, heads, ..., d], bias [B, heads, m] -> [B, heads, n, d]."""
+    return _forward(q, k, v, bias, rows, together)[0]
 
 
-def _forward(q, k, v, bias, rows, each):
+def _forward(q, k, v, bias, rows, together):
     def head(inputs):
-        q, k, v = inputs
+        q, k, v, bias = inputs
 
         def block(q):
             s = _scores(q, k, bias)
             most = jnp.max(s, axis=-1, keepdims=True)
             p = jnp.exp(s - most)
             total = jnp.sum(p, axis=-1, keepdims=True)
-            o = _einsum("brm,bmd->brd", p.astype(v.dtype), v) / total
+            o = _einsum("rm,md->rd", p.astype(v.dtype), v) / total
             return o.astype(v.dtype), (most + jnp.log(total))[..., 0]
 
         return jax.tree.map(_whole, jax.lax.map(block, _blocks(q, rows)))
 
-    o, L = each(head, (q, k, v))
+    o, L = _each(head, (q, k, v, bias), together)
     return o, (q, k, v, bias, o, L)
 
 
-def _backward(rows, each, kept, g):
+def _backward(rows, together, kept, g):
     q, k, v, bias, o, L = kept
 
     def head(inputs):
-        q, k, v, o, L, g = inputs
-        D = _einsum("bnd,bnd->bn", g, o)  # dL/ds = p (g v^T - D), row by row
+        q, k, v, bias, o, L, g = inputs
+        D = _einsum("nd,nd->n", g, o)  # dL/ds = p (g v^T - D), row by row
 
         def block(sums, now):
             q, g, L, D = now
-            p = jnp.exp(_scores(q, k, bias) - L[..., None])
-            ds = p * (_einsum("brd,bmd->brm", g, v) - D[..., None]) * q.shape[-1] ** -0.5
+            p = jnp.exp(_scores(q, k, bias) - L[:, None])
+            ds = p * (_einsum("rd,md->rm", g, v) - D[:, None]) * q.shape[-1] ** -0.5
             p, ds = p.astype(v.dtype), ds.astype(q.dtype)
             dk, dv = sums
             # transposed sums: a CPU takes ten times as long where the scores are what is turned
-            sums = dk + _einsum("brd,brm->bdm", q, ds), dv + _einsum("brd,brm->bdm", g, p)
-            return sums, jnp.einsum("brm,bmd->brd", ds, k)
+            sums = dk + _einsum("rd,rm->dm", q, ds), dv + _einsum("rd,rm->dm", g, p)
+            return sums, jnp.einsum("rm,md->rd", ds, k)
 
-        none = jnp.zeros((k.shape[0], k.shape[2], k.shape[1]), jnp.float32)
+        none = jnp.zeros(k.shape[::-1], jnp.float32)
         blocks = tuple(_blocks(x, rows) for x in (q, g, L, D))
         (dk, dv), dq = jax.lax.scan(block, (none, none), blocks)
-        dk, dv = (jnp.swapaxes(x, 1, 2) for x in (dk, dv))
-        return _whole(dq), dk.astype(k.dtype), dv.astype(v.dtype)
+        return _whole(dq), dk.T.astype(k.dtype), dv.T.astype(v.dtype)
 
-    return *each(head, (q, k, v, o, L, g)), None
+    return *_each(head, (q, k, v, bias, o, L, g), together), None
 
 
 _attend.defvjp(_forward, _backward)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.upsample import DoubledConv, doubled
 from ldm_jax.types import Array
 
 
@@ -20,12 +20,6 @@ def conv3x3(channels: int, name: str, zero_init: bool = False, dtype: str = "flo
 def halved(x: Array) -> Array:
     """Means of squares of four places: [B, 2 h, 2 w, C] -> [B, h, w, C]."""
     return nn.avg_pool(x, (2, 2), (2, 2))
-
-
-def doubled(x: Array) -> Array:
-    """Every place four times: [B, h, w, C] -> [B, 2 h, 2 w, C]."""
-    B, h, w, C = x.shape
-    return jax.image.resize(x, (B, 2 * h, 2 * w, C), "nearest")
 
 
 class ResBlock(nn.Module):
@@ -47,9 +41,12 @@ class ResBlock(nn.Module):
     def __call__(self, x, embedding=None):
         """x [B, h, w, C], embedding [B, E] or None -> [B, h, w, channels]."""
         y = nn.silu(group_norm(x, self.groups, self.epsilon, "norm1"))
-        if self.resample:
-            x, y = self.resample(x), self.resample(y)
-        y = conv3x3(self.channels, "conv1", dtype=self.dtype)(y)
+        if self.resample is doubled:
+            x, y = doubled(x), DoubledConv(self.channels, dtype=self.dtype, name="conv1")(y)
+        else:
+            if self.resample:
+                x, y = self.resample(x), self.resample(y)
+            y = conv3x3(self.channels, "conv1", dtype=self.dtype)(y)
         scale = shift = None
         if embedding is not None:
             width = 2 * self.channels if self.scale_shift else self.channels
@@ -82,14 +79,3 @@ class Downsample(nn.Module):
         """x [B, h, w, C] -> [B, h / 2, w / 2, C]."""
         conv = nn.Conv(x.shape[-1], (3, 3), 2, padding=self.padding, dtype=self.dtype, name="conv")
         return conv(x)
-
-
-class Upsample(nn.Module):
-    """Doubles the resolution by nearest neighbours and a convolution."""
-
-    dtype: str = "float32"
-
-    @nn.compact
-    def __call__(self, x):
-        """x [B, h, w, C] -> [B, 2 h, 2 w, C]."""
-        return conv3x3(x.shape[-1], "conv", dtype=self.dtype)(doubled(x))
