@@ -1,5 +1,7 @@
 """A convolution with the batch norm behind it, as a trained classifier has them."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,7 +15,8 @@ class ConvNorm(nn.Module):
     The norm is folded into the kernel when it is called: y = x * (w s) + (b - m s) with s = g /
     sqrt(v + epsilon), which costs nothing next to the convolution.
 
-    groups: of channels that are convolved apart; as many as channels is depthwise.
+    groups:     of channels that are convolved apart; as many as channels is depthwise
+    activation: of what comes out
     """
 
     channels: int
@@ -22,6 +25,7 @@ class ConvNorm(nn.Module):
     padding: int | None = None  # on every side; None: half of the kernel, so that the size stays
     epsilon: float = 1e-3
     groups: int = 1
+    activation: Callable[[Array], Array] | None = None
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -33,31 +37,33 @@ class ConvNorm(nn.Module):
         mean, var = self.param("mean", zeros, (C,)), self.param("var", ones, (C,))
         factor = scale / jnp.sqrt(var + self.epsilon)
         sides = [n // 2 if self.padding is None else self.padding for n in self.kernel]
+        rows, columns = (
+            (n + 2 * p - k) // self.stride + 1
+            for n, p, k in zip(x.shape[1:3], sides, self.kernel, strict=True)
+        )
         y = _convolve(x, kernel * factor, self.stride, sides, self.groups)
-        return y + (bias - mean * factor)
+        y = y + (bias - mean * factor)
+        y = self.activation(y) if self.activation else y
+        return y[:, :rows, :columns]  # last, so that all before it is one loop
 
 
 def _convolve(x: Array, kernel: Array, stride: int, padding: list[int], groups: int) -> Array:
-    """x [B, h, w, C] by kernel [kh, kw, C / groups, channels]."""
+    """x [B, h, w, C] by kernel [kh, kw, C / groups, channels]; may end with a line too much."""
     (B, h, w, C), (kh, kw, _, channels) = x.shape, kernel.shape
     if (kh, kw, stride, groups) == (1, 1, 1, 1):
         return (x.reshape(-1, C) @ kernel[0, 0]).reshape(B, h, w, channels)
-    rows, columns = (
-        (n + 2 * p - k) // stride + 1 for n, p, k in ((h, padding[0], kh), (w, padding[1], kw))
-    )
     if groups == C == channels:
         # of one channel each: sums of shifted pictures, on CPUs three to twelve times as fast
         x = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
-        down, across = (stride * (n - 1) + 1 for n in (rows, columns))
+        down, across = h + 2 * padding[0] - kh + 1, w + 2 * padding[1] - kw + 1
         return sum(
             x[:, i : i + down : stride, j : j + across : stride] * kernel[i, j, 0]
             for i in range(kh)
             for j in range(kw)
         )
     # XLA's convolution on CPUs takes three times as long where nothing is padded: a line too much
-    # is computed, and left out
     more = 0 if any(padding) else 1
-    y = jax.lax.conv_general_dilated(
+    return jax.lax.conv_general_dilated(
         x,
         kernel,
         (stride, stride),
@@ -65,4 +71,3 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: list[int], groups: 
         dimension_numbers=("NHWC", "HWIO", "NHWC"),
         feature_group_count=groups,
     )
-    return y[:, :rows, :columns]

@@ -36,11 +36,17 @@ class InvertedResidual(nn.Module):
         """x [B, h, w, C] -> [B, h / stride, w / stride, channels]."""
         width, y = x.shape[-1] * self.expansion, x
         if self.expansion > 1:
-            y = nn.relu6(ConvNorm(width, epsilon=EPSILON, name="expand")(y))
-        depthwise = ConvNorm(
-            width, (3, 3), self.stride, epsilon=EPSILON, groups=width, name="depthwise"
-        )
-        y = ConvNorm(self.channels, epsilon=EPSILON, name="project")(nn.relu6(depthwise(y)))
+            y = ConvNorm(width, epsilon=EPSILON, activation=nn.relu6, name="expand")(y)
+        y = ConvNorm(
+            width,
+            (3, 3),
+            self.stride,
+            epsilon=EPSILON,
+            groups=width,
+            activation=nn.relu6,
+            name="depthwise",
+        )(y)
+        y = ConvNorm(self.channels, epsilon=EPSILON, name="project")(y)
         return x + y if y.shape == x.shape else y
 
 
@@ -50,7 +56,7 @@ class MobileNetV2(nn.Module):
     @nn.compact
     def __call__(self, x) -> dict[str, Array]:
         """x [B, 224, 224, 3], normalised -> pool [B, 1280] and logits [B, 1000]."""
-        x = nn.relu6(ConvNorm(32, (3, 3), 2, epsilon=EPSILON, name="stem")(x))
+        x = ConvNorm(32, (3, 3), 2, epsilon=EPSILON, activation=nn.relu6, name="stem")(x)
         number = 0
         for expansion, channels, depth, stride in STAGES:
             for n in range(depth):
@@ -59,6 +65,6 @@ class MobileNetV2(nn.Module):
                     expansion, channels, stride if n == 0 else 1, name=f"block{number}"
                 )
                 x = block(x)
-        x = nn.relu6(ConvNorm(LAST, epsilon=EPSILON, name="last")(x))
+        x = ConvNorm(LAST, epsilon=EPSILON, activation=nn.relu6, name="last")(x)
         pool = jnp.mean(x, axis=(1, 2))
         return {"pool": pool, "logits": nn.Dense(CLASSES, name="classifier")(pool)}

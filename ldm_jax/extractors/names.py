@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.clip.vision import ARCHITECTURES, VisionTower
+from ldm_jax.clip.vision import ARCHITECTURES, VisionTower, normalised
 from ldm_jax.config import ExtractorName, ResizeName
 from ldm_jax.errors import InputError
 from ldm_jax.extractors import dinov2, inception, mobilenet
@@ -23,9 +23,6 @@ from ldm_jax.types import Array
 # of ImageNet's photographs, whose values are 0 ... 1
 IMAGENET_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.asarray([0.229, 0.224, 0.225], np.float32)
-# of the pictures that CLIP has learned from
-CLIP_MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
-CLIP_STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
 def extractor(name: ExtractorName, resize: ResizeName | None = None) -> Extractor:
@@ -138,7 +135,7 @@ def _clip(name: str) -> Callable[[str], Extractor]:
             main="pool",
             init=_init(VisionTower(of), of.size),
             prepare=lambda images: pillow_bicubic(images, of.size),
-            scale=lambda x: (jnp.asarray(x, jnp.float32) / 255.0 - CLIP_MEAN) / CLIP_STD,
+            scale=lambda x: normalised(jnp.asarray(x, jnp.float32) / 255.0),
             network=_pooled(VisionTower(of)),
             resize=f"Pillow's antialiased bicubic filter to {of.size} pixels",
             size=of.size,
