@@ -1,11 +1,9 @@
 """First stages become runs, and runs become files, bit for bit."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
-from pathlib import Path
 
+import convert as tool
 import numpy as np
 import pytest
 import tiny
@@ -16,8 +14,6 @@ from ldm_jax import config as c
 from ldm_jax.convert import diffusers, diffusers_folder, table
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
-
-TOOL = Path(__file__).parents[1] / "scripts" / "convert.py"
 
 KL = c.KLAutoencoder(channels=32, channel_mults=(1, 2), num_res_blocks=1, z_channels=4)
 VQ = c.VQAutoencoder(
@@ -187,10 +183,6 @@ def test_a_run_is_a_first_stage_to_train_on(tmp_path, image_folder):
 
 
 def test_the_command_line(tmp_path, capsys):
-    spec = importlib.util.spec_from_file_location("convert_tool", TOOL)
-    tool = importlib.util.module_from_spec(spec)
-    sys.modules["convert_tool"] = tool
-    spec.loader.exec_module(tool)
     config, experiment = narrow_config(tmp_path / "narrow.py")
     source = write(tmp_path / "a.safetensors", original(experiment.model))
     tool.main([str(source), str(tmp_path / "run"), "--config", str(config)])
@@ -282,7 +274,7 @@ def test_what_cannot_be_converted(tmp_path, trained_run):
     first = trained_run / "first_stage"
     assert_refused("--config is for imports", tmp_path, first, "b", config=config)
     assert_refused(
-        "condition Text .*: expected CLIPText and one scale for a folder .*; NAME.safetensors",
+        "condition Text .*: expected CLIPText or CLIPImage and one scale .*; NAME.safetensors",
         tmp_path,
         trained_run,
         "b",

@@ -21,6 +21,8 @@ KINDS = {
     "inpainting": (replace(CLIP, weights="openclip"), c.Inpainting(form="stable_diffusion")),
     "depth": (CLIP, c.Depth()),
     "upscaler": (CLIP, c.LowResolution(factor=2, max_noise=7)),
+    "variations": (c.CLIPImage(channels=8, layers=1, num_heads=2, dim=8, patch=4, size=8), None),
+    "unclip": (CLIP, c.UnCLIP(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8)),
 }
 
 
@@ -36,6 +38,7 @@ def experiment(kind="text") -> c.Experiment:
         norm_groups=4,
         cross_only_factors=(1,) if kind == "upscaler" else (),
         vector_entries=7 if kind == "upscaler" else None,
+        vector_dim=12 if kind == "unclip" else None,
     )
     return c.Experiment(
         first_stage=c.FirstStageExperiment(model=stage),
@@ -60,7 +63,8 @@ def folder(tmp_path_factory):
             (root / "merges.txt").write_text(MERGES)
             run, there = root / f"{kind} run", root / kind
             merges = root / "merges.txt"
-            tokenizer = conversion.model.tokenizer_of(model, merges)
+            captioned = isinstance(model.condition, c.CLIPText)
+            tokenizer = conversion.model.tokenizer_of(model, merges if captioned else None)
             built = build.build_model(model, tokenizer)
             params = {
                 **tiny.drawn(built.init),
@@ -161,6 +165,20 @@ def test_a_missing_component_is_named(folder, tmp_path):
         with pytest.raises(InputError, match=said):
             conversion.convert(copy, tmp_path / "run")
         assert not (tmp_path / "run").exists()
+
+
+def test_what_a_folder_of_unclip_lacks_or_has_otherwise_is_named(folder, tmp_path):
+    there = shutil.copytree(folder("unclip")[0], tmp_path / "copy")
+    noising = there / "image_noising_scheduler" / "scheduler_config.json"
+    noising.write_text(noising.read_text().replace("squaredcos_cap_v2", "linear"))
+    with pytest.raises(InputError, match="image_noising_scheduler has beta_schedule linear"):
+        conversion.convert(there, tmp_path / "run")
+    shutil.rmtree(noising.parent)
+    with pytest.raises(InputError, match="there is no image_noising_scheduler/scheduler_config"):
+        conversion.convert(there, tmp_path / "run")
+    shutil.rmtree(there / "image_normalizer")
+    with pytest.raises(InputError, match=r"there is no image_normalizer/config.json: expected .*"):
+        conversion.convert(there, tmp_path / "run")
 
 
 def test_a_pipeline_of_another_family_is_named(folder, tmp_path):

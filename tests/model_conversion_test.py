@@ -32,6 +32,7 @@ CONDITIONS = {
     "low resolution": c.LowResolution(factor=2),
     "inpainting": c.Inpainting(),
     "retrieval": c.Retrieval(dim=8),
+    "picture": c.CLIPImage(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8),
 }
 
 
@@ -100,6 +101,10 @@ BESIDE = {  # and what a file may hold of what makes the condition
     "inpainting": (c.Inpainting(form="stable_diffusion"), "model_ema.num_updates"),
     "depth": (c.Depth(), "depth_model.model.head.weight"),
     "low resolution": (c.LowResolution(factor=2, max_noise=7), "low_scale_model.betas"),
+    "unclip": (
+        c.UnCLIP(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8),
+        "embedder.model.token_embedding.weight",
+    ),
 }
 
 
@@ -109,10 +114,27 @@ def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path)
     model = experiment(replace(CLIP, weights="openclip"), beside=beside, latent_scale=0.25)
     if "low" in kind:
         model = replace(model, model=replace(model.model, vector_entries=9))
+    if kind == "unclip":
+        model = replace(model, model=replace(model.model, vector_dim=12))
     state = original(model) | {aside: np.full(3, 7, np.float16)}
     assert ("model.diffusion_model.label_emb.weight" in state) == ("low" in kind)
     source, run, config = place(model, state)
     conversion.convert(source, run, config)
+    conversion.convert(run, tmp_path / "b.safetensors")
+    assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
+
+
+def test_embeddings_without_statistics_are_as_they_are(place, tmp_path, capsys):
+    tower = replace(BESIDE["unclip"][0], weights="openai")
+    model = experiment(CLIP, beside=tower, latent_scale=0.25)
+    model = replace(model, model=replace(model.model, vector_dim=12))
+    state = {k: w for k, w in original(model).items() if not k.startswith("noise_augmentor.")}
+    source, run, config = place(model, state | {"noise_augmentor.betas": np.ones(3, "f")})
+    conversion.convert(source, run, config)
+    assert "mean and deviation of embeddings are not in a file" in capsys.readouterr().out
+    found = checkpoint.read_part(run, "params", "conditioner")["beside"]
+    np.testing.assert_array_equal(found["mean"], np.zeros(6))
+    np.testing.assert_array_equal(found["std"], np.ones(6))
     conversion.convert(run, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
 

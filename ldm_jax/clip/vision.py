@@ -3,14 +3,24 @@
 from typing import NamedTuple
 
 import flax.linen as nn
+import numpy as np
 
 from ldm_jax.clip.transformer import Block
 from ldm_jax.nn.patches import Patches
 from ldm_jax.types import Array
 
+# of the pictures that the published models have learned from, whose values are 0 ... 1
+MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
+
+
+def normalised(x: Array) -> Array:
+    """[..., 3] of 0 ... 1 -> what the tower sees."""
+    return (x - MEAN) / STD
+
 
 class Architecture(NamedTuple):
-    """A published tower.
+    """A tower of pictures.
 
     dim:   of the space that pictures and captions share
     patch: pixels a side

@@ -2,6 +2,9 @@
 
 import importlib.util
 import os
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -53,6 +56,46 @@ def load(path: str | Path | None, length: int, weights: str) -> Tokenizer:
     if end is None:
         raise InputError(f"tokenizer '{path}' has no {END}: expected one of CLIP")
     return tokens.fit(tokenizer, length, pad=end if weights == "openai" else 0)
+
+
+def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -> Tokenizer:
+    """A tokenizer of the byte pairs that are frequent in `captions` (Sennrich et al. 2016,
+    algorithm 1); of equally frequent ones the first in order, so that it is the same each time.
+
+    Args:
+        vocab_size: at most so many pieces, of which 514 are bytes and marks.
+        length, weights: see `load`.
+    """
+    bare = clip_tokenizer([])
+    said: Counter[str] = Counter(
+        word
+        for caption in captions
+        for word, _ in bare.pre_tokenizer.pre_tokenize_str(bare.normalizer.normalize_str(caption))
+    )
+    words = {(*word[:-1], word[-1] + WORD_END): count for word, count in said.items()}
+    merges: list[tuple[str, str]] = []
+    while len(merges) < vocab_size - 2 * 256 - 2:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, count in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += count
+        if not pairs:
+            break
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        words = {_merged(word, merges[-1]): count for word, count in words.items()}
+    made = clip_tokenizer(merges)
+    return tokens.fit(made, length, pad=made.token_to_id(END) if weights == "openai" else 0)
+
+
+def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    """The pieces of a word with those of each such pair as one."""
+    pieces: list[str] = []
+    for piece in word:
+        if pieces and (pieces[-1], piece) == pair:
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
+    return tuple(pieces)
 
 
 def _bytes() -> list[str]:

@@ -5,7 +5,7 @@ import numpy as np
 
 from ldm_jax.types import Array, Cond, Conditioner
 
-SLOTS = ("tokens", "vector")  # of a Cond, that can be kept
+SLOTS = ("tokens", "vector", "mask")  # of a Cond, that can be kept
 
 
 def entry(slot: str) -> str:
@@ -28,11 +28,12 @@ def remembered(conditioner: Conditioner, empty: dict[str, np.ndarray]) -> Condit
     """The conditioner for training on answers that it gave before; its params are not read.
 
     Args:
-        empty: by slot, its answer to the empty caption, [n, d] or [d], which is the null.
+        empty: by slot, its answer to the empty caption, [n, d], [d] or [n], which is the null.
     """
 
     def apply(params, inputs):
-        return Cond(**{slot: inputs[entry(slot)] for slot in empty})
+        told = {slot: inputs[entry(slot)] for slot in empty}
+        return Cond(**told | ({"mask": told["mask"] > 0.5} if "mask" in told else {}))
 
     def null(n, h=1, w=1):
         def each(x):

@@ -101,6 +101,11 @@ def fit(tokenizer: Tokenizer, length: int, pad: int | None = None) -> Tokenizer:
     return tokenizer
 
 
+def padding(tokenizer: Tokenizer) -> int:
+    """The number with which a tokenizer that was fitted fills captions up."""
+    return tokenizer.padding["pad_id"]
+
+
 def encode(tokenizer: Tokenizer, caption: str) -> np.ndarray:
     """Token numbers of one caption, [length] int32."""
     return np.asarray(tokenizer.encode(caption).ids, np.int32)

@@ -6,7 +6,7 @@ from ldm_jax import cli, runs, training
 from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.conversion.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.conversion.first_stage import export_first_stage, import_first_stage
-from ldm_jax.conversion.model import export_model, holds_model, import_model
+from ldm_jax.conversion.model import export_model, holds_model, import_model, say_whole
 from ldm_jax.conversion.places import FILES
 from ldm_jax.errors import InputError
 
@@ -62,6 +62,8 @@ def convert(
         )
     if isinstance(experiment, Experiment):
         experiment = training.inherit(experiment.first_stage, experiment.data)
+    elif experiment is None and holds_model(source):
+        say_whole(source)
     import_first_stage(source, destination, experiment)
 
 

@@ -17,7 +17,9 @@ from ldm_jax import build, checkpoint, cli, runs
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.config import (
     Beside,
+    CLIPImage,
     CLIPText,
+    Condition,
     Data,
     Depth,
     Experiment,
@@ -25,6 +27,7 @@ from ldm_jax.config import (
     Inpainting,
     LowResolution,
     Sampling,
+    UnCLIP,
 )
 from ldm_jax.conversion.first_stage import describe
 from ldm_jax.conversion.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
@@ -36,14 +39,18 @@ from ldm_jax.errors import InputError
 
 INDEX = "model_index.json"
 KEPT = "diffusers"  # folder of a run with what came beside the weights
+# a component -> where its weights are here, beside captions
 PARTS = {"unet": "denoiser", "vae": "first_stage", "text_encoder": "conditioner"}
-STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
-STEMS |= {"text_encoder": "model"}
-PIPELINES = {  # of what stands beside the latents
+BESIDE = {"image_encoder": "conditioner/beside/tower", "image_normalizer": "conditioner/beside"}
+VARIED = {"unet": "denoiser", "vae": "first_stage", "image_encoder": "conditioner/tower"}
+STEM = {"text_encoder": "model", "image_encoder": "model"}  # of files with weights
+VARIATION, UNCLIP = "StableDiffusionImageVariationPipeline", "StableUnCLIPImg2ImgPipeline"
+PIPELINES = {  # of what stands beside latents or captions
     type(None): "StableDiffusionPipeline",
     Inpainting: "StableDiffusionInpaintPipeline",
     Depth: "StableDiffusionDepth2ImgPipeline",
     LowResolution: "StableDiffusionUpscalePipeline",
+    UnCLIP: UNCLIP,
 }
 LIBRARIES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -51,10 +58,15 @@ LIBRARIES = {
     "text_encoder": ("transformers", "CLIPTextModel"),
     "tokenizer": ("transformers", "CLIPTokenizer"),
     "scheduler": ("diffusers", "DDIMScheduler"),
+    "image_encoder": ("transformers", "CLIPVisionModelWithProjection"),
+    "feature_extractor": ("transformers", "CLIPImageProcessor"),
+    "image_normalizer": ("stable_diffusion", diffusers_model.NORMALIZER),
+    "image_noising_scheduler": ("diffusers", "DDPMScheduler"),
 }
 TEXT = "text_model."  # before the names of the text encoder's weights
 MAX_NOISE = 350  # of the published upscaler, below which levels of noise are drawn
 SMALL = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")  # without weights
+SMALL += ("image_noising_scheduler",)
 
 
 def is_pipeline(source: Path) -> bool:
@@ -83,22 +95,29 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
             and all of them are named.
     """
     with naming(source):
-        _check_kind(source)
-        found = {name: _component(source, name) for name in PARTS}
+        parts = _parts_of(source)
+        found = {name: _component(source, name, parts) for name in parts}
         described = _described(source, {name: part.settings for name, part in found.items()})
         experiment = checked(wanted or described)
-        names = _names(experiment)
-        pieces = tokenizer_of(experiment, _tokenizer_file(source))
+        if parts != _parts(experiment):
+            raise InputError(
+                f"the components are {', '.join(parts)}: expected {', '.join(_parts(experiment))} "
+                "for this config"
+            )
+        rows_of = names(experiment)
+        captioned = isinstance(experiment.condition, CLIPText)
+        pieces = tokenizer_of(experiment, _tokenizer_file(source)) if captioned else None
         wrong = []
         for name, part in found.items():
             shapes = {key: np.shape(part.state[key]) for key in part.state}
             there = {key: shape for key, shape in shapes.items() if not _is_counter(key)}
-            wrong += [f"{name}/{line}" for line in table.complaints(names[name], there)]
+            wrong += [f"{name}/{line}" for line in table.complaints(rows_of[name], there)]
         if wrong:
             raise InputError("\n".join(["these weights are not of this model:", *wrong]))
-        params: dict[str, Any] = {"conditioner": {}}
-        for name, part in found.items():
-            params |= float32(names[name], part.state)
+        rows = [row for name in found for row in table.under(rows_of[name], there=f"{name}/")]
+        each = {f"{name}/": part.state for name, part in found.items()}
+        states = [Renamed(s, {f"{name}{key}": key for key in s}) for name, s in each.items()]
+        params = {"conditioner": {}} | float32(rows, ChainMap(*states))
     channels = build.build_first_stage(experiment.first_stage.model).channels
     shift = np.zeros(channels, np.float32)
     scale = np.full_like(shift, experiment.latent_scale)
@@ -107,29 +126,48 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         runs.write_imported(unfinished, experiment, params, None, pieces)
         kinds = _keep(source, unfinished / KEPT, found)
     beside = f" and {type(experiment.beside).__name__}" if experiment.beside else ""
-    print(f"{source}: a model of captions{beside} in the layout of diffusers")
-    for name in PARTS:
-        size = sum(len(row.keys) * math.prod(row.shape) for row in names[name])
+    of = "captions" if captioned else type(experiment.condition).__name__
+    print(f"{source}: a model of {of}{beside} in the layout of diffusers")
+    for name in parts:
+        size = sum(len(row.keys) * math.prod(row.shape) for row in rows_of[name])
         print(f"{name}: {size:,} parameters")
     if kinds:
         print(f"weights of {', '.join(sorted(set(kinds.values())))} become float32")
     folders = [p.name for p in sorted(source.iterdir()) if p.is_dir()]
-    left = [name for name in folders if name not in (*PARTS, *SMALL)]
+    left = [name for name in folders if name not in (*parts, *SMALL)]
     if left:
         print(f"left out: {', '.join(left)}, which no model here reads")
     say_tokenizer(run, experiment)
     print(f"{run}: draw with sample.py {run}")
 
 
-def _check_kind(source: Path) -> None:
-    """Raises InputError for a pipeline of another family."""
+def _parts_of(source: Path) -> dict[str, str]:
+    """The components with weights of a folder's kind, see `PARTS`.
+
+    Raises:
+        InputError: a pipeline of another family.
+    """
     kind = diffusers_folder.read_json(source / INDEX).get("_class_name")
-    known = (*PIPELINES.values(), "StableDiffusionImg2ImgPipeline")
+    known = (*PIPELINES.values(), VARIATION, "StableDiffusionImg2ImgPipeline")
     if kind not in known:
         raise InputError(
             f"{INDEX} says {kind}: expected one of {', '.join(known)}; "
             f"{source / 'vae'} by itself is read as a first stage"
         )
+    return VARIED if kind == VARIATION else PARTS | (BESIDE if kind == UNCLIP else {})
+
+
+def _parts(experiment: Experiment) -> dict[str, str]:
+    """The same of a config."""
+    if isinstance(experiment.condition, CLIPImage):
+        return VARIED
+    return PARTS | (BESIDE if isinstance(experiment.beside, UnCLIP) else {})
+
+
+def _pipeline(experiment: Experiment) -> str:
+    """The class of diffusers that draws with a model."""
+    varied = isinstance(experiment.condition, CLIPImage)
+    return VARIATION if varied else PIPELINES[type(experiment.beside)]
 
 
 def _is_counter(key: str) -> bool:
@@ -137,19 +175,24 @@ def _is_counter(key: str) -> bool:
     return key.endswith("embeddings.position_ids")
 
 
-def _component(source: Path, name: str) -> Found:
+def _component(source: Path, name: str, parts: Mapping[str, str]) -> Found:
     folder = source / name
     if not (folder / "config.json").is_file():
         listed = sorted(p.name for p in source.iterdir() if p.is_dir())
+        wanted = [*parts, *["tokenizer"] * ("text_encoder" in parts)]
         raise InputError(
-            f"there is no {name}/config.json: expected the components {', '.join(PARTS)}, "
-            f"tokenizer and scheduler; found {', '.join(listed) or 'none'}"
+            f"there is no {name}/config.json: expected the components {', '.join(wanted)} "
+            f"and scheduler; found {', '.join(listed) or 'none'}"
         )
-    stems = ("model", "pytorch_model") if name == "text_encoder" else (STEMS[name],)
+    stems = (_stem(name), "pytorch_model") if name in STEM else (_stem(name),)
     state = diffusers_folder.state(diffusers_folder.weight_files(folder, stems))
     if name == "text_encoder":  # newer files do without its prefix
         state = Renamed(state, {f"{TEXT}{key.removeprefix(TEXT)}": key for key in state})
     return Found(diffusers_folder.read_json(folder / "config.json"), state)
+
+
+def _stem(name: str) -> str:
+    return STEM.get(name, "diffusion_pytorch_model")
 
 
 def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
@@ -162,7 +205,7 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
     diffusion = diffusers_model.read_scheduler(diffusers_folder.read_json(path))
     unet, seen, side = diffusers_model.read_unet(settings["unet"])
     vae = diffusers.read_config(settings["vae"])
-    text = diffusers_model.read_text(settings["text_encoder"])
+    condition, pictured = _told(source, settings)
     if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
         raise InputError(
             "vae shifts or scales channels each in its own way, or has no quant_conv: expected one "
@@ -170,14 +213,21 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         )
     z, factor = vae.model.z_channels, 2 ** (len(vae.model.channel_mults) - 1)
     width = settings["unet"].get("cross_attention_dim", 1280)
-    if width != text.dim:
+    if width != condition.dim:
+        field = "hidden_size" if isinstance(condition, CLIPText) else "projection_dim"
+        whose = "text_encoder" if isinstance(condition, CLIPText) else "image_encoder"
         raise InputError(
-            f"unet has cross_attention_dim {width} and text_encoder hidden_size {text.dim}: "
+            f"unet has cross_attention_dim {width} and {whose} {field} {condition.dim}: "
             "expected the same"
+        )
+    if unet.vector_dim != (2 * pictured.dim if pictured else None):
+        raise InputError(
+            f"unet has projection_class_embeddings_input_dim {unet.vector_dim}: expected twice the "
+            "projection_dim of image_encoder in a pipeline of unCLIP, and none elsewhere"
         )
     levels = min(MAX_NOISE, unet.vector_entries or 1)
     beside: dict[int, Beside | None] = {
-        0: None,
+        0: pictured,
         1: Depth(),
         3: LowResolution(factor=factor, max_noise=levels),
         z + 1: Inpainting(form="stable_diffusion"),
@@ -193,11 +243,34 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         first_stage=FirstStageExperiment(model=vae.model),
         latent_scale=vae.scale[0],
         model=unet,
-        condition=text,
+        condition=condition,
         beside=beside[seen - z],
         diffusion=diffusion,
         sampling=Sampling(steps=min(50, diffusion.steps), guidance=7.5),
     )
+
+
+def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
+    """What is attended to, and what of pictures is told beside captions."""
+    if "text_encoder" not in settings:
+        return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None
+    text = diffusers_model.read_text(settings["text_encoder"])
+    if "image_encoder" not in settings:
+        return text, None
+    path = source / "image_noising_scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        raise InputError(
+            "there is no image_noising_scheduler/scheduler_config.json: expected it, since it says "
+            "the noise on embeddings"
+        )
+    noising = diffusers_folder.read_json(path)
+    for name in ("beta_schedule", "num_train_timesteps"):
+        if noising.get(name) != diffusers_model.NOISING[name]:
+            raise InputError(
+                f"image_noising_scheduler has {name} {noising.get(name)}: expected "
+                f"{diffusers_model.NOISING[name]}, as is here"
+            )
+    return text, UnCLIP(**diffusers_model.read_vision(settings["image_encoder"]))
 
 
 def _tokenizer_file(source: Path) -> Path:
@@ -209,7 +282,7 @@ def _tokenizer_file(source: Path) -> Path:
     )
 
 
-def _names(experiment: Experiment) -> dict[str, table.Table]:
+def names(experiment: Experiment) -> dict[str, table.Table]:
     """The rows of each component in the names of diffusers, under the parts' names here."""
     prefix = f"{PARTS['unet']}/"
     rows = build.build_model_names(experiment).table
@@ -221,9 +294,20 @@ def _names(experiment: Experiment) -> dict[str, table.Table]:
     own = {
         "unet": diffusers_model.unet_names(denoiser, len(experiment.model.channel_mults)),
         "vae": build.build_diffusers_names(experiment.first_stage.model),
-        "text_encoder": clip.transformers_names(experiment.condition),
     }
-    return {name: table.under(own[name], f"{part}/") for name, part in PARTS.items()}
+    parts = _parts(experiment)
+    if "text_encoder" in parts:
+        own["text_encoder"] = clip.transformers_names(experiment.condition)
+    if "image_encoder" in parts:
+        tower = _tower(experiment)
+        own["image_encoder"] = clip.vision_tower(build.build_architecture(tower))
+        own["image_normalizer"] = diffusers_model.normalizer_names(tower.dim)
+    return {name: table.under(own[name], f"{part}/") for name, part in parts.items()}
+
+
+def _tower(experiment: Experiment) -> CLIPImage:
+    """The tower of pictures of a model that has one."""
+    return experiment.beside or experiment.condition
 
 
 def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str]:
@@ -232,7 +316,7 @@ def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str
     (kept / "text").mkdir(parents=True)
     for path in sorted(source.rglob("*")):
         place = path.relative_to(source)
-        own = len(place.parts) == 1 or place.parts[0] in (*PARTS, *SMALL)
+        own = len(place.parts) == 1 or place.parts[0] in (*found, *SMALL)
         if own and path.suffix in (".json", ".txt") and ".index." not in path.name:
             (kept / "text" / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, kept / "text" / place)
@@ -271,23 +355,25 @@ class Typed(Mapping[str, np.ndarray]):
 
 
 def export_pipeline(run: Path, destination: Path) -> None:
-    """Exports the run of a model of captions as a folder that diffusers reads.
+    """Exports the run of a model of captions or of pictures as a folder that diffusers reads.
 
     Raises:
         InputError: diffusers has no such model.
     """
     experiment = cli.load_config(run / "config.py")
-    if not isinstance(experiment.condition, CLIPText) or experiment.latent_scale == "channels":
+    told = isinstance(experiment.condition, CLIPText) or type(experiment.condition) is CLIPImage
+    if not told or experiment.latent_scale == "channels":
         raise InputError(
             f"run '{run}' has condition {type(experiment.condition).__name__} and latent_scale "
-            f"{experiment.latent_scale}: expected CLIPText and one scale for a folder of "
-            "diffusers; NAME.safetensors or NAME.ckpt for the original's layout"
+            f"{experiment.latent_scale}: expected CLIPText or CLIPImage and one scale for a folder "
+            "of diffusers; NAME.safetensors or NAME.ckpt for the original's layout"
         )
     if experiment.beside and type(experiment.beside) not in PIPELINES:
         raise InputError(f"diffusers has no pipeline of {type(experiment.beside).__name__}")
-    pieces = runs.load_tokenizer(run, experiment)
+    captioned = isinstance(experiment.condition, CLIPText)
+    pieces = runs.load_tokenizer(run, experiment) if captioned else None
     texts = _texts(run, experiment)
-    names, averaged = _names(experiment), checkpoint.averaged_parts(run)
+    rows_of, averaged = names(experiment), checkpoint.averaged_parts(run)
     trained_here = checkpoint.latest_step(run) > 0
     kept = run / KEPT
     imported = kept.is_dir() and not trained_here
@@ -299,11 +385,12 @@ def export_pipeline(run: Path, destination: Path) -> None:
         for place, content in texts.items():
             (unfinished / place).parent.mkdir(parents=True, exist_ok=True)
             (unfinished / place).write_text(content)
-        if not (unfinished / "tokenizer" / "tokenizer.json").exists() and not imported:
+        tokenized = (unfinished / "tokenizer" / "tokenizer.json").exists()
+        if pieces and not tokenized and not imported:
             write_tokenizer(unfinished / "tokenizer", pieces, experiment.condition)
-        for name, part in PARTS.items():
-            item = "ema" if part in averaged else "params"
-            rows = {key: (item, row) for row in names[name] for key in row.keys}
+        for name, part in _parts(experiment).items():
+            item = "ema" if part.partition("/")[0] in averaged else "params"
+            rows = {key: (item, row) for row in rows_of[name] for key in row.keys}
             inside = {
                 k.removeprefix(f"{name}/"): counters[k] for k in counters if k.startswith(name)
             }
@@ -314,11 +401,11 @@ def export_pipeline(run: Path, destination: Path) -> None:
             }
             read = Checkpoint(rows, lambda *which: checkpoint.read_part(run, *which))
             weights = ChainMap(inside, Typed(read, own))
-            write_weights(unfinished / name / f"{STEMS[name]}.safetensors", weights, inside | forms)
+            write_weights(unfinished / name / f"{_stem(name)}.safetensors", weights, inside | forms)
             print(f"{name}: {len(forms)} weights{', averaged' if item == 'ema' else ''}")
     if isinstance(experiment.beside, Depth):
         print("depth_estimator is not in the folder: give the pipeline depth_map")
-    print(f"{destination}: a {PIPELINES[type(experiment.beside)]} in the layout of diffusers")
+    print(f"{destination}: a {_pipeline(experiment)} in the layout of diffusers")
 
 
 def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
@@ -352,24 +439,42 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
         experiment.model, channels + told.concat, channels, experiment.condition.dim, side
     )
     index: dict[str, Any] = {
-        "_class_name": PIPELINES[type(experiment.beside)],
+        "_class_name": _pipeline(experiment),
         "_diffusers_version": diffusers_model.VERSION,
     }
-    index |= {name: list(of) for name, of in LIBRARIES.items()}
+    parts = _parts(experiment)
+    small = ["scheduler", *["tokenizer"] * ("text_encoder" in parts)]
+    if "image_encoder" in parts:
+        small.append("feature_extractor")
+    if "image_normalizer" in parts:
+        small.append("image_noising_scheduler")
+    index |= {name: list(LIBRARIES[name]) for name in (*parts, *small)}
     texts = {
         "unet/config.json": _json(unet),
         "vae/config.json": _json(build.build_diffusers_config(vae)),
-        "text_encoder/config.json": _json(diffusers_model.text_config(experiment.condition)),
         "scheduler/scheduler_config.json": _json(
             diffusers_model.scheduler_config(experiment.diffusion)
         ),
     }
-    if isinstance(experiment.beside, LowResolution):
+    if "text_encoder" in parts:
+        texts["text_encoder/config.json"] = _json(diffusers_model.text_config(experiment.condition))
+    if "image_encoder" in parts:
+        tower = _tower(experiment)
+        texts["image_encoder/config.json"] = _json(diffusers_model.vision_config(tower))
+        texts["feature_extractor/preprocessor_config.json"] = _json(
+            diffusers_model.preprocessor_config(tower.size)
+        )
+    if "image_normalizer" in parts:
+        settings = {"_class_name": diffusers_model.NORMALIZER, "embedding_dim": tower.dim}
+        texts["image_normalizer/config.json"] = _json(settings)
+        texts["image_noising_scheduler/scheduler_config.json"] = _json(diffusers_model.NOISING)
+    elif isinstance(experiment.beside, LowResolution):
         index["low_res_scheduler"] = ["diffusers", "DDPMScheduler"]
         index["max_noise_level"] = experiment.beside.max_noise
         texts["low_res_scheduler/scheduler_config.json"] = _json(diffusers_model.LOW_RES)
     else:
-        index |= {"safety_checker": [None, None], "feature_extractor": [None, None]}
+        index |= {"feature_extractor": [None, None]} if "image_encoder" not in parts else {}
+        index["safety_checker"] = [None, None]
     if isinstance(experiment.beside, Depth):
         del index["safety_checker"]
         index["depth_estimator"] = [None, None]

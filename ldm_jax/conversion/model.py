@@ -16,9 +16,10 @@ from tokenizers import Tokenizer
 from ldm_jax import build, checkpoint, checks, runs, training
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import CLIPText, Experiment, Text
+from ldm_jax.config import CLIPText, Experiment, Text, UnCLIP
 from ldm_jax.conversion.places import naming, whole
 from ldm_jax.convert import model, recognise, table
+from ldm_jax.convert.condition import STATISTICS
 from ldm_jax.convert.schedule import schedule
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
@@ -31,6 +32,14 @@ UNLIKE = 1e-4  # two schedules whose alpha_bar differ by more are not the same
 def holds_model(source: Path) -> bool:
     """Whether a file holds a denoiser."""
     return source.is_file() and any(key.startswith(model.DENOISER) for key in read_weights(source))
+
+
+def say_whole(source: Path) -> None:
+    """Says by which configs more than the first stage of a file could be imported, where known."""
+    state = read_weights(source)
+    known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
+    if known:
+        print(f"{source}: with --config {' or '.join(known)} the whole model is imported")
 
 
 # Into a run
@@ -48,11 +57,13 @@ def import_model(
     experiment = checked(experiment)
     pieces = tokenizer_of(experiment, tokenizer)
     names = build.build_model_names(experiment)
-    state = read_weights(source)
+    state = _with_statistics(read_weights(source), experiment)
     with naming(source):
         held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
         if wrong:
-            raise InputError("\n".join(["these weights are not of this model:", *wrong]))
+            known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
+            other = f" (they look like those of {' or '.join(known)})" if known else ""
+            raise InputError("\n".join([f"these weights are not of this model{other}:", *wrong]))
         _check_schedule(held.aside, experiment)
         experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
         params = float32(names.table, held.weights)
@@ -72,6 +83,20 @@ def import_model(
         if aside:
             write_weights(unfinished / ASIDE, aside)
     _say(source, run, experiment, names, held, bool(ema))
+
+
+def _with_statistics(state: table.State, experiment: Experiment) -> table.State:
+    """The same with mean 0 and deviation 1 of embeddings of pictures, where the file has none."""
+    if not isinstance(experiment.beside, UnCLIP):
+        return state
+    absent = {key: x for key, x in STATISTICS.items() if key not in state}
+    if absent and experiment.beside.weights == "openai":
+        print(
+            "warning: the mean and deviation of embeddings are not in a file of this layout, taken "
+            "as 0 and 1: a folder of diffusers has them, in image_normalizer"
+        )
+    shape = (1, experiment.beside.dim)
+    return ChainMap(state, {key: np.full(shape, x, np.float32) for key, x in absent.items()})
 
 
 def checked(experiment: Experiment) -> Experiment:
@@ -250,10 +275,11 @@ def export_model(run: Path, destination: Path) -> None:
     if experiment.latent_scale == "one":
         scale = checkpoint.read_part(run, "params", "first_stage", which)["scale"]
         held[model.SCALE] = np.asarray(scale[0])
+    read = functools.partial(checkpoint.read_part, run, which=which)
+    rows = _said(rows, Checkpoint(rows, read))
     forms = held | {
         key: np.broadcast_to(np.float32(0), row.shape) for key, (_, row) in rows.items()
     }
-    read = functools.partial(checkpoint.read_part, run, which=which)
     weights = ChainMap(held, Checkpoint(rows, read))
     write_weights(destination, weights, forms)
     if trained_here and averaged:
@@ -266,6 +292,16 @@ def export_model(run: Path, destination: Path) -> None:
             "with this file; here it is imported with --config RUN/config.py"
         )
     print(f"{destination}: {len(forms)} weights in the original layout")
+
+
+def _said(
+    rows: dict[str, tuple[str, table.Row]], weights: table.State
+) -> dict[str, tuple[str, table.Row]]:
+    """Without the statistics of embeddings that say nothing, which files leave out."""
+    trivial = {
+        key for key in STATISTICS.keys() & rows.keys() if np.all(weights[key] == STATISTICS[key])
+    }
+    return {key: row for key, row in rows.items() if key not in trivial}
 
 
 def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:

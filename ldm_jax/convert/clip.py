@@ -34,7 +34,7 @@ def both_towers(of: CLIP, layout: str) -> Table:
     """Rows of a whole model, as "transformers" names it or as "openclip" does."""
     C, dim = of.text.dim, of.vision.dim
     if layout == "openclip":
-        vision, text = _openclip_vision(of.vision), _openclip(of.text, "")
+        vision, text = openclip_vision(of.vision), _openclip(of.text, "")
         into = [Row("text_project/kernel", ("text_projection",), (C, dim), SAME)]
     else:
         vision, text = vision_tower(of.vision), _transformers(of.text, "text_model")
@@ -94,7 +94,8 @@ def _openclip(config: Tower, model: str) -> Table:
     return table + norm("norm", f"{model}ln_final", dim)
 
 
-def _openclip_vision(of: Architecture) -> Table:
+def openclip_vision(of: Architecture) -> Table:
+    """Rows of the tower of pictures, as OpenCLIP and OpenAI name them."""
     C, places = of.channels, (of.size // of.patch) ** 2 + 1
     return [
         Row("patches/token", ("visual.class_embedding",), (C,), SAME),

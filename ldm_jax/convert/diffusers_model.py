@@ -7,11 +7,15 @@ pipelines, versions 1 and 2.
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from ldm_jax import config as c
+from ldm_jax.clip.vision import MEAN, STD
+from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
 from ldm_jax.conditioning.low_resolution import BETAS, LEVELS
-from ldm_jax.convert.table import Table
+from ldm_jax.convert.condition import ROW
+from ldm_jax.convert.table import Row, Table
 from ldm_jax.errors import InputError
 
 # Names: from the paths here
@@ -33,6 +37,8 @@ _OUTSIDE = {
     "time_1": "time_embedding/linear_1",
     "time_2": "time_embedding/linear_2",
     "vector": "class_embedding",
+    "vector_1": "class_embedding/linear_1",
+    "vector_2": "class_embedding/linear_2",
     "norm_out": "conv_norm_out",
 }
 
@@ -82,7 +88,7 @@ _ONLY = {  # fields of which some values alone are here
     "addition_embed_type": (None,),
     "resnet_time_scale_shift": ("default",),
     "time_embedding_type": ("positional",),
-    "class_embed_type": (None,),
+    "class_embed_type": (None, "projection"),
     "norm_eps": (1e-5,),
     "mid_block_scale_factor": (1, 1.0),
     "num_attention_heads": (None,),
@@ -127,6 +133,8 @@ def read_unet(s: Mapping[str, Any]) -> tuple[c.UNet, int, int]:
         norm_groups=s.get("norm_num_groups", 32),
         **_heads(s.get("attention_head_dim", 8), widths),
     )
+    if s.get("class_embed_type") == "projection":
+        unet = replace(unet, vector_dim=s.get("projection_class_embeddings_input_dim"))
     size = s.get("sample_size") or 64
     return unet, s.get("in_channels", 4), size if isinstance(size, int) else size[0]
 
@@ -160,7 +168,6 @@ def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[st
         ("resample_blocks", False),
         ("scale_shift", False),
         ("positions", False),
-        ("vector_dim", None),
     ):
         if getattr(unet, name) != known:
             raise InputError(
@@ -195,6 +202,8 @@ def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[st
         "only_cross_attention": [factor in unet.cross_only_factors for factor in factors],
         "use_linear_projection": unet.linear_projections,
         "num_class_embeds": unet.vector_entries,
+        "class_embed_type": "projection" if unet.vector_dim else None,
+        "projection_class_embeddings_input_dim": unet.vector_dim,
         "norm_num_groups": unet.norm_groups,
         "act_fn": "silu",
         "flip_sin_to_cos": True,
@@ -257,6 +266,82 @@ def text_config(text: c.CLIPText) -> dict[str, Any]:
     }
 
 
+# config.json and preprocessor_config.json of the tower of pictures
+
+
+def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `config.CLIPImage` that a config.json of image_encoder says.
+
+    Raises:
+        InputError: another tower.
+    """
+    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
+    dim = s.get("hidden_size", 768)
+    if kind != "clip_vision_model" or act not in ACTIVATIONS:
+        raise InputError(
+            f"image_encoder is a {kind} with hidden_act {act}: expected a clip_vision_model with "
+            f"{' or '.join(ACTIVATIONS)}"
+        )
+    if s.get("intermediate_size", 4 * dim) != 4 * dim:
+        raise InputError(
+            f"image_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
+            "four times hidden_size"
+        )
+    return {
+        "weights": ACTIVATIONS[act],
+        "channels": dim,
+        "layers": s.get("num_hidden_layers", 12),
+        "num_heads": s.get("num_attention_heads", 12),
+        "dim": s.get("projection_dim", 512),
+        "patch": s.get("patch_size", 32),
+        "size": s.get("image_size", 224),
+    }
+
+
+def vision_config(tower: c.CLIPImage) -> dict[str, Any]:
+    """The config.json of a tower of pictures."""
+    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
+    return {
+        "architectures": ["CLIPVisionModelWithProjection"],
+        "model_type": "clip_vision_model",
+        "hidden_size": tower.channels,
+        "intermediate_size": 4 * tower.channels,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": tower.num_heads,
+        "projection_dim": tower.dim,
+        "patch_size": tower.patch,
+        "image_size": tower.size,
+        "hidden_act": act,
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def preprocessor_config(size: int) -> dict[str, Any]:
+    """How pictures are made ready for the tower, as `conditioning.clip_image.prepared` does."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": size},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": size, "width": size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [round(float(x), 8) for x in MEAN],
+        "image_std": [round(float(x), 8) for x in STD],
+        "do_convert_rgb": True,
+    }
+
+
+NORMALIZER = "StableUnCLIPImageNormalizer"  # of embeddings; its weights are mean and std, [1, d]
+
+
+def normalizer_names(dim: int) -> Table:
+    """The rows of the statistics of embeddings."""
+    return [Row(name, (name,), (1, dim), ROW) for name in ("mean", "std")]
+
+
 # scheduler_config.json
 
 LOW_RES = {  # of the noise on the upscaler's small pictures
@@ -265,6 +350,11 @@ LOW_RES = {  # of the noise on the upscaler's small pictures
     "beta_schedule": "scaled_linear",
     "beta_start": BETAS[0],
     "beta_end": BETAS[1],
+}
+NOISING = {  # of the noise on embeddings of pictures
+    "_class_name": "DDPMScheduler",
+    "num_train_timesteps": EMBEDDING_LEVELS,
+    "beta_schedule": "squaredcos_cap_v2",
 }
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 SCHEDULES = {"scaled_linear": "scaled_linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}

@@ -41,10 +41,12 @@ class Names(NamedTuple):
     """What each parameter of a model is called, as rows under "denoiser/" and so on.
 
     copies: keys under which a file holds a weight once more -> the key that has a row
+    unused: patterns of further keys that it may hold
     """
 
     table: Table
     copies: Mapping[str, str]
+    unused: tuple[str, ...] = ()
 
 
 def names(
@@ -63,7 +65,8 @@ def names(
         *under(first_stage, "first_stage/", FIRST_STAGE),
     ]
     again = [key for row in first_stage for key in row.keys] if condition.copies else []
-    return Names(table, {CONDITIONER + key: FIRST_STAGE + key for key in again})
+    copies = {CONDITIONER + key: FIRST_STAGE + key for key in again}
+    return Names(table, copies, condition.unused)
 
 
 class Parts(NamedTuple):
@@ -97,7 +100,8 @@ def parts(names: Names, state: State, found: Mapping[str, Shape]) -> tuple[Parts
     averages = {key: averaged_key(key) for key in denoiser}
     has_averages = any(average in found for average in averages.values())
     expected = set(averages.values()) if has_averages else set()
-    aside = {key for key in found if ASIDE.fullmatch(key) and key not in wanted}
+    patterns = [ASIDE, *map(re.compile, names.unused)]
+    aside = {key for key in found if any(p.fullmatch(key) for p in patterns)} - wanted.keys()
     rest = {
         key: shape
         for key, shape in found.items()

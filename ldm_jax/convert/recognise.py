@@ -1,4 +1,5 @@
-"""What a first stage is, read from the keys and shapes of its original state dict.
+"""What a model is, read from the keys and shapes of its original state dict: a first stage whole,
+and of Stable Diffusion which config it is of.
 
 Each number is what most of the weights that show it say, so that one that is missing or misshapen
 is named as such afterwards, and does not make another network of the rest.
@@ -60,6 +61,31 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     if entries is None:
         return KLAutoencoder(**settings)
     return VQAutoencoder(**settings, codebook_size=entries)
+
+
+UNET = "model.diffusion_model."
+# channels of z and beside it, width of what is attended to, of an embedding with its level
+STABLE_DIFFUSION = {
+    (4, 768, None): ("v1",),
+    (9, 768, None): ("v1-inpainting",),
+    (4, 1024, None): ("v2", "v2-base"),  # which no shape tells: of v at 768 pixels, of eps at 512
+    (9, 1024, None): ("v2-inpainting",),
+    (5, 1024, None): ("v2-depth",),
+    (7, 1024, None): ("x4-upscaler",),
+    (4, 1024, 2048): ("v2-1-unclip",),
+    (4, 1024, 1536): ("v2-1-unclip-small",),
+}
+
+
+def stable_diffusion(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """The configs that may be of a state dict of these shapes; () for other models."""
+    vector = _size(shapes, (rf"{UNET}label_emb\.0\.0\.weight", 1))
+    seen = _size(shapes, (rf"{UNET}input_blocks\.0\.0\.weight", 1))
+    told = _size(shapes, (rf"{UNET}.*\.attn2\.to_[kv]\.weight", 1))
+    found = STABLE_DIFFUSION.get((seen, told, vector), ())
+    if found == ("v1",) and any(key.startswith("cond_stage_model.model.visual.") for key in shapes):
+        found = ("v1-variations",)
+    return tuple(f"configs/sd/{name}.py" for name in found)
 
 
 def described(config: Autoencoder | TinyAutoencoder) -> str:

@@ -55,6 +55,16 @@ def test_captions_are_filled_up_as_the_weights_have_learned_it(merges, tmp_path,
     assert tokens.encode(again, "cat").tolist() == [START, CAT, END, fill, fill]
 
 
+def test_byte_pairs_are_learned_the_most_frequent_first():
+    """Of equally frequent ones the first in order; a word's end is part of its last piece."""
+    made = clip_tokenizer.learn(["Tat tat", "tat ta"], 512 + 2 + 3, 5, "openai")
+    pieces = [made.id_to_token(512 + n) for n in range(5)]
+    assert pieces == ["at</w>", "tat</w>", "ta</w>", clip_tokenizer.START, clip_tokenizer.END]
+    assert tokens.encode(made, "TAT").tolist() == [515, 513, 516, 516, 516]
+    few = clip_tokenizer.learn(["a b"], 600, 5, "openai")  # no pairs are left
+    assert few.get_vocab_size() == 512 + 2
+
+
 def test_what_is_no_tokenizer_of_clip_is_refused(tmp_path):
     odd = write(tmp_path / "odd.txt", "a b\nc\n")
     with pytest.raises(InputError, match="expected two pieces a line"):

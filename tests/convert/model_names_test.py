@@ -87,7 +87,9 @@ def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
     assert table.shapes(names.names(unet, 4, 4, first_stage, told).table) == published(name)
 
 
-SD = {  # config -> file of keys, parameters of CLIP's tower, as transformers' own counts them
+# config -> file of keys, parameters of CLIP's towers, as transformers' own counts them; unCLIP's
+# file has mean and deviation of a picture's embedding too
+SD = {
     "v1": ("sd-v1-inference", 123_060_480),
     "v1-inpainting": ("sd-v1-inference", 123_060_480),
     "v2-base": ("sd2-v2-inference", 340_387_840),
@@ -95,7 +97,22 @@ SD = {  # config -> file of keys, parameters of CLIP's tower, as transformers' o
     "v2-inpainting": ("sd2-v2-inpainting-inference", 340_387_840),
     "v2-depth": ("sd2-v2-midas-inference", 340_387_840),
     "x4-upscaler": ("sd2-x4-upscaling", 340_387_840),
+    "v1-variations": ("sd-v1-inference", 303_966_208),
+    "v2-1-unclip": ("sd2-v2-inference", 340_387_840 + 632_076_800 + 2 * 1024),
+    "v2-1-unclip-small": ("sd2-v2-inference", 340_387_840 + 303_966_208 + 2 * 768),
 }
+VECTORS = {"v2-1-unclip": 2048, "v2-1-unclip-small": 1536}  # an embedding and that of its noise
+
+
+def of_vectors(width: int) -> dict[str, tuple[int, ...]]:
+    """What a UNet that takes a vector beside the time has more than one that does not."""
+    first, second = (f"model.diffusion_model.label_emb.0.{i}." for i in (0, 2))
+    return {
+        first + "weight": (1280, width),
+        first + "bias": (1280,),
+        second + "weight": (1280, 1280),
+        second + "bias": (1280,),
+    }
 
 
 @pytest.mark.parametrize("name", SD)
@@ -104,6 +121,8 @@ def test_a_config_of_stable_diffusion_has_the_keys_of_its_file(name):
     there = published(file)
     if name == "v1-inpainting":  # which has five more channels, and else version 1's keys
         there |= {"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}
+    if name in VECTORS:  # else version 2's keys
+        there |= of_vectors(VECTORS[name])
     rows = build.build_model_names(config(name, "sd")).table
     tower = [row for row in rows if row.path.startswith("conditioner/")]
     assert table.shapes([row for row in rows if row not in tower]) == there

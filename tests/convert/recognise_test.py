@@ -1,14 +1,16 @@
 """A network is read from the shapes of its weights."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from ldm_jax import build
+from ldm_jax import build, cli
 from ldm_jax import config as c
 from ldm_jax.convert import recognise, table
 from ldm_jax.errors import InputError
 
+ROOT = Path(__file__).parents[2]
 NETWORKS = [
     c.KLAutoencoder(channels=32, channel_mults=(1, 2), num_res_blocks=1, z_channels=5),
     c.KLAutoencoder(channels=64, channel_mults=(1, 1, 2, 4), attention_factors=(2, 8)),
@@ -45,6 +47,20 @@ def test_they_do_so_with_any_one_of_them_too_wide(config):
         if key != "quantize.embedding.weight":
             wide = tuple(size + 1 for size in shape)
             assert recognise.autoencoder({**whole, key: wide}) == config
+
+
+@pytest.mark.parametrize("stem", sorted(p.stem for p in (ROOT / "configs" / "sd").glob("*.py")))
+def test_models_of_stable_diffusion_are_told_apart(stem):
+    experiment = cli.load_config(ROOT / "configs" / "sd" / f"{stem}.py")
+    shapes = table.shapes(build.build_model_names(experiment).table)
+    name = "v1" if stem == "finetune" else stem
+    assert f"configs/sd/{name}.py" in recognise.stable_diffusion(shapes)
+
+
+def test_other_models_are_not_taken_for_stable_diffusion():
+    experiment = cli.load_config(ROOT / "configs" / "ldm" / "txt2img-1p4B.py")
+    shapes = table.shapes(build.build_model_names(experiment).table)
+    assert recognise.stable_diffusion(shapes) == ()
 
 
 def test_other_weights_are_not_taken_for_a_first_stage():

@@ -1,7 +1,8 @@
-"""Makes towers.npz with transformers, or with a FILE.npz as an argument the published sizes.
+"""Makes towers.npz with transformers, or with a FILE.npz as an argument the published sizes, all or
+those that are named.
 
 pip install torch transformers
-PYTHONPATH=. python tests/parity/make_towers.py [FILE.npz]
+PYTHONPATH=. python tests/parity/make_towers.py [FILE.npz [NAME ...]]
 """
 
 import sys
@@ -22,10 +23,13 @@ from transformers import (
     Dinov2Model,
 )
 
+ACTIVATIONS = {"openai": "quick_gelu", "openclip": "gelu"}
 
-def vision_config(channels, layers, heads, dim, patch, size):
+
+def vision_config(channels, layers, heads, dim, patch, size, weights="openai"):
     """Of the tower of pictures of CLIP."""
     return CLIPVisionConfig(
+        hidden_act=ACTIVATIONS[weights],
         hidden_size=channels,
         intermediate_size=4 * channels,
         num_hidden_layers=layers,
@@ -45,7 +49,7 @@ def text_config(channels, layers, heads, dim, weights, pieces):
         num_hidden_layers=layers,
         num_attention_heads=heads,
         max_position_embeddings=cases.length(pieces),
-        hidden_act={"openai": "quick_gelu", "openclip": "gelu"}[weights],
+        hidden_act=ACTIVATIONS[weights],
         projection_dim=dim,
         bos_token_id=pieces - 2,
         eos_token_id=pieces - 1,
@@ -106,23 +110,64 @@ def scores(vision, text):
     return found.logits_per_image.numpy()
 
 
+LEARNED = (  # whose gradients are compared
+    "logit_scale",
+    "visual_projection.weight",
+    "text_projection.weight",
+    "vision_model.embeddings.patch_embedding.weight",
+    "text_model.embeddings.token_embedding.weight",
+)
+
+
+def trained(vision, text):
+    """Of a whole model the loss by which it learns, gradients, and the logits of classes of which
+    several captions speak."""
+    config = CLIPConfig(
+        vision_config=vision.to_dict(), text_config=text.to_dict(), projection_dim=12
+    )
+    network = filled(CLIPModel(config))
+    network.logit_scale.data = torch.tensor(1 / 0.07).log()
+    tokens = torch.tensor(cases.tokens(text.vocab_size)).long()
+    images = pictures(vision.image_size)
+    with torch.enable_grad():
+        loss = network(input_ids=tokens, pixel_values=images, return_loss=True).loss
+        loss.backward()
+    weights = dict(network.named_parameters())
+    found = {f"gradient {key}": weights[key].grad.numpy() for key in LEARNED}
+    each = []
+    for said in cases.classes(text.vocab_size):  # [T, n] of one class
+        x = network.text_projection(network.text_model(torch.tensor(said).long()).pooler_output)
+        mean = (x / x.norm(dim=-1, keepdim=True)).mean(dim=0)
+        each.append(mean / mean.norm())
+    x = network.visual_projection(network.vision_model(images).pooler_output)
+    logits = 100.0 * (x / x.norm(dim=-1, keepdim=True)) @ torch.stack(each).T
+    return found | {"loss": loss.detach().numpy(), "logits of classes": logits.numpy()}
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     torch.set_grad_enabled(False)
-    full = len(sys.argv) > 1
+    full, wanted = len(sys.argv) > 1, sys.argv[2:]
     found = {}
-    for name, sizes in (cases.FULL_CLIP if full else cases.CLIP).items():
-        network = CLIPVisionModelWithProjection(vision_config(*sizes))
+
+    def chosen(small, published):
+        cases = published if full else small
+        return {name: cases[name] for name in cases if not wanted or name in wanted}.items()
+
+    for name, sizes in chosen(cases.CLIP, cases.FULL_CLIP):
+        network = CLIPVisionModelWithProjection(vision_config(*sizes, cases.weights(name)))
         found[name] = output(network, sizes[-1])
-    for name, sizes in (cases.FULL_DINOV2 if full else cases.DINOV2).items():
+    for name, sizes in chosen(cases.DINOV2, cases.FULL_DINOV2):
         found[name] = output(dinov2(*sizes), sizes[-1])
-    for name, sizes in (cases.FULL_TEXT if full else cases.TEXT).items():
+    for name, sizes in chosen(cases.TEXT, cases.FULL_TEXT):
         each = zip(cases.ANSWERS, answers(text_config(*sizes)), strict=True)
         found |= {f"{name}, {answer}": x for answer, x in each}
-    both = vision_config(*cases.CLIP["clip small"]), text_config(*cases.TEXT["clip text small"])
-    found["scores"] = scores(*both)
-    # positions as the authors interpolate them, with an offset of 0.1
-    x = torch.tensor(drawn.normal("positions", (1, 1, 1, 37)))
-    scale = (1.0, (16 + 0.1) / 37)
-    found["positions"] = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bicubic")
+    if not full:
+        both = vision_config(*cases.CLIP["clip small"]), text_config(*cases.TEXT["clip text small"])
+        found["scores"] = scores(*both)
+        found |= trained(*both)
+        # positions as the authors interpolate them, with an offset of 0.1
+        x = torch.tensor(drawn.normal("positions", (1, 1, 1, 37)))
+        scale = (1.0, (16 + 0.1) / 37)
+        found["positions"] = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bicubic")
     np.savez(sys.argv[1] if full else Path(__file__).with_name("towers.npz"), **found)

@@ -16,7 +16,9 @@ from networks import channels_first, channels_last
 from ldm_jax import build, sampling
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.convert import clip, diffusers, diffusers_model, table
+from ldm_jax.conditioning.depth import normalised, resized
+from ldm_jax.conversion.diffusers_model import names
+from ldm_jax.convert import diffusers, diffusers_model, table
 from ldm_jax.diffusion.times import later
 from ldm_jax.pipelines.generate import Told, make_generate
 
@@ -26,13 +28,23 @@ LARGEST = 1e3  # of latents, which images are not
 
 def experiment(task: str) -> c.Experiment:
     """The model as diffusers' configurations describe it."""
-    unet, seen, side = diffusers_model.read_unet(cases.UNET | {"in_channels": cases.channels(task)})
-    assert (seen, side) == (cases.channels(task), cases.SIDE)
+    said = cases.unet(task)
+    unet, seen, side = diffusers_model.read_unet(said)
+    assert (seen, side) == (said["in_channels"], cases.SIDE)
+    beside = {
+        "inpainting": c.Inpainting(form="stable_diffusion"),
+        "depth": c.Depth(),
+        "upscaling": c.LowResolution(factor=cases.FACTOR, max_noise=350),
+        "unclip": c.UnCLIP(**diffusers_model.read_vision(cases.VISION)),
+    }
+    condition = diffusers_model.read_text(cases.TEXT)
+    if task == "variation":
+        condition = c.CLIPImage(**diffusers_model.read_vision(cases.VISION))
     return c.Experiment(
         first_stage=c.FirstStageExperiment(model=diffusers.read_config(cases.VAE).model),
         model=unet,
-        condition=diffusers_model.read_text(cases.TEXT),
-        beside=c.Inpainting(form="stable_diffusion") if task == "inpainting" else None,
+        condition=condition,
+        beside=beside.get(task),
         diffusion=diffusers_model.read_scheduler(cases.SCHEDULER),
     )
 
@@ -40,27 +52,15 @@ def experiment(task: str) -> c.Experiment:
 @functools.cache
 def params(task: str) -> dict:
     """The weights of each component, by diffusers' names."""
-    made = experiment(task)
-    rows = build.build_model_names(made).table
-    inside = [
-        r._replace(path=r.path.removeprefix("denoiser/")) for r in rows if "denoiser/" in r.path
-    ]
-    names = {
-        "unet": diffusers_model.unet_names(inside, len(made.model.channel_mults)),
-        "vae": build.build_diffusers_names(made.first_stage.model),
-        "text_encoder": clip.transformers_names(made.condition),
-    }
-    found = {
-        name: table.to_here(rows, cases.weights(name, table.shapes(rows)))
-        for name, rows in names.items()
-    }
+    rows, state = [], {}
+    for name, own in names(experiment(task)).items():
+        rows += table.under(own, there=f"{name}.")
+        drawn = cases.weights(name, table.shapes(own))
+        state |= {f"{name}.{key}": weight for key, weight in drawn.items()}
     scale = np.full(4, cases.VAE["scaling_factor"], np.float32)
-    first_stage = found["vae"] | {"shift": np.zeros(4, np.float32), "scale": scale}
-    return {
-        "denoiser": found["unet"],
-        "first_stage": first_stage,
-        "conditioner": found["text_encoder"],
-    }
+    found = table.to_here(rows, state)
+    found["first_stage"] |= {"shift": np.zeros(4, np.float32), "scale": scale}
+    return found
 
 
 def ours(task: str, sampler: str) -> np.ndarray:
@@ -70,13 +70,13 @@ def ours(task: str, sampler: str) -> np.ndarray:
     asked = c.Sampling(sampler=sampler, steps=cases.STEPS, grid=grid)
     times = sampling.grid(asked, model.process)
     times[-1] = 0 if to_data else times[-1]
-    inputs = {"tokens": jnp.asarray(cases.IDS)}
-    told = Told(negative={"tokens": jnp.asarray(cases.EMPTY)})
-    image, mask = channels_last(cases.IMAGE), channels_last(cases.MASK)
-    if task == "inpainting":
-        inputs |= {"image": image, "mask": mask}
-    if task == "image":
-        told, times = told._replace(image=image), later(times, cases.STRENGTH)
+    told, inputs = Told(), _beside(task)
+    if task != "variation":
+        told = Told(negative={"tokens": jnp.asarray(cases.EMPTY)})
+        inputs |= {"tokens": jnp.asarray(cases.IDS)}
+    if task in cases.STRENGTHS:
+        told = told._replace(image=channels_last(cases.IMAGE))
+        times = later(times, cases.STRENGTHS[task])
     generate = make_generate(model, build.build_sampler(sampler), cases.SIDE * cases.FACTOR)
     seeds, noise = np.arange(cases.B, dtype=np.uint32), channels_last(cases.NOISE)
     with jax.default_matmul_precision("highest"):
@@ -93,11 +93,33 @@ def ours(task: str, sampler: str) -> np.ndarray:
     return np.asarray(channels_first(found)) * LARGEST
 
 
+def _beside(task: str) -> dict:
+    """What is told beside the captions, or in their place."""
+    if task == "inpainting":
+        return {"image": channels_last(cases.IMAGE), "mask": channels_last(cases.MASK)}
+    if task == "depth":
+        each = [normalised(resized(x, (cases.SIDE, cases.SIDE))) for x in cases.DEPTH]
+        return {"depth": jnp.asarray(each)[..., None]}
+    if task == "upscaling":
+        return {
+            "low_resolution": channels_last(cases.SMALL),
+            "low_resolution_noise": channels_last(cases.SMALL_NOISE),
+            "noise_level": jnp.full(cases.B, cases.NOISE_LEVEL),
+        }
+    if task in ("variation", "unclip"):
+        picture = {"picture": channels_last(cases.PICTURE)}
+        noise = {
+            "picture_noise": jnp.asarray(cases.PICTURE_NOISE),
+            "noise_level": jnp.full(cases.B, cases.PICTURE_LEVEL),
+        }
+        return picture | (noise if task == "unclip" else {})
+    return {}
+
+
 def _model(task: str):
     """The model whose first stage answers with the mean, and whose pictures are its latents."""
     made = experiment(task)
-    condition = made.condition
-    model = build.build_model(made, _Empty(condition))
+    model = build.build_model(made, None if task == "variation" else _Empty(made.condition))
     stage = model.first_stage
 
     def encode(params, images, keys):

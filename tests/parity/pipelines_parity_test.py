@@ -1,4 +1,4 @@
-"""Ten steps of diffusers' pipelines, guided by 3, end where ours do: text, image, inpainting.
+"""Ten steps of diffusers' pipelines, guided by 3, end where ours do, for every task.
 
 The reference is made by `make_pipelines.py`; `pipelines.py` prints all of it, which takes longer.
 """

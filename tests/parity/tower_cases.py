@@ -7,10 +7,12 @@ import drawn
 import numpy as np
 
 # channels, layers, heads, dim, patch, size
-CLIP = {"clip small": (32, 2, 4, 12, 7, 28)}
+CLIP = {"clip small": (32, 2, 4, 12, 7, 28), "openclip small": (32, 2, 4, 12, 7, 28)}
 FULL_CLIP = {
     "clip vit_b32": (768, 12, 12, 512, 32, 224),
     "clip vit_l14": (1024, 24, 16, 768, 14, 224),
+    "clip vit_l14_336": (1024, 24, 16, 768, 14, 336),
+    "openclip vit_h14": (1280, 32, 16, 1024, 14, 224),
 }
 # channels, layers, heads, patch, patches a side that positions are for, size
 DINOV2 = {"dinov2 small": (32, 2, 4, 7, 6, 28), "dinov2 small, as trained": (32, 2, 4, 7, 4, 28)}
@@ -27,6 +29,11 @@ FULL_TEXT = {
 ANSWERS = ("last", "penultimate", "embedding")  # of a tower of captions
 
 
+def weights(name: str) -> str:
+    """Whose activation a tower of pictures has."""
+    return "openclip" if name.startswith("openclip") else "openai"
+
+
 def length(pieces: int) -> int:
     """Tokens of a caption."""
     return 16 if pieces == 100 else 77
@@ -40,6 +47,13 @@ def tokens(pieces: int) -> np.ndarray:
     for row, words in zip(drawn_, (n // 3, n - 2), strict=True):
         row[1 + words :] = pieces - 1
     return drawn_
+
+
+def classes(pieces: int) -> np.ndarray:
+    """Three classes, of each of which two captions speak, int32 [3, 2, n]."""
+    said = np.stack([tokens(pieces)] * 3)
+    said[:, :, 1:4] = np.random.default_rng(0).integers(0, pieces - 2, (3, 2, 3))
+    return said
 
 
 def images(size: int) -> np.ndarray:

@@ -11,13 +11,16 @@ import jax
 import numpy as np
 import tower_cases as cases
 
-from ldm_jax.clip.model import CLIP, TextArchitecture, embed_captions, embed_images
+from ldm_jax.clip.model import CLIP, TextArchitecture, embed_captions, embed_images, unit
 from ldm_jax.clip.text import TextTower
-from ldm_jax.clip.vision import Architecture, VisionTower
+from ldm_jax.clip.vision import MEAN, STD, Architecture, VisionTower
+from ldm_jax.config import ContrastiveLoss
 from ldm_jax.convert import dinov2 as dinov2_names
 from ldm_jax.convert.clip import both_towers, vision_tower
-from ldm_jax.convert.table import to_here
+from ldm_jax.convert.table import to_here, to_original
 from ldm_jax.extractors import dinov2
+from ldm_jax.metrics.classification import ensemble
+from ldm_jax.train.contrastive_step import contrastive_objective
 
 
 def outputs(names) -> dict[str, np.ndarray]:
@@ -27,7 +30,8 @@ def outputs(names) -> dict[str, np.ndarray]:
         for name, sizes in {**cases.CLIP, **cases.FULL_CLIP}.items():
             if name in names:
                 of = Architecture(*sizes)
-                found[name] = applied(VisionTower(of), vision_tower(of), of.size)
+                network = VisionTower(of, cases.weights(name))
+                found[name] = applied(network, vision_tower(of), of.size)
         for name, sizes in {**cases.DINOV2, **cases.FULL_DINOV2}.items():
             if name in names:
                 of = dinov2.Architecture(*sizes)
@@ -71,6 +75,31 @@ def scores() -> np.ndarray:
         y = embed_captions(model, params, cases.tokens(model.text.vocab_size))
     x, y = (z / np.linalg.norm(z, axis=1, keepdims=True) for z in (np.float64(x), np.float64(y)))
     return 100.0 * x @ y.T
+
+
+def learned(names) -> dict[str, np.ndarray]:
+    """Of the same small model the loss of the two pairs and gradients, under transformers' names,
+    and 100 cos of each picture with each class of which several captions speak."""
+    model, params = whole(cases.CLIP["clip small"], cases.TEXT["clip text small"])
+    images, said = cases.images(model.vision.size), cases.tokens(model.text.vocab_size)
+    objective = contrastive_objective(model, ContrastiveLoss(), len(images))
+    batch = {  # which is normalised again
+        "image": 2.0 * (images * STD + MEAN) - 1.0,
+        "tokens": said,
+        "position": np.arange(2),
+    }
+    params = {"clip": {**params, "log_scale": np.log(1 / 0.07, dtype=np.float32)}}
+    of_classes = cases.classes(model.text.vocab_size)
+    with jax.default_matmul_precision("highest"):
+        gradients, metrics = objective.outcome(params, batch, None, None, lambda x: x)[:2]
+        x = unit(embed_images(model, params["clip"], images))
+        y = unit(embed_captions(model, params["clip"], of_classes.reshape(6, -1)))
+    gradients = dict(gradients["clip"])
+    scale = gradients.pop("log_scale")
+    named = to_original(both_towers(model, "transformers"), gradients) | {"logit_scale": scale}
+    found = {f"gradient {key}": x for key, x in named.items() if f"gradient {key}" in names}
+    logits = 100.0 * np.float64(x) @ ensemble(np.reshape(y, (3, 2, -1))).T
+    return found | {"loss": metrics["loss"], "logits of classes": logits}
 
 
 def applied(network, table, size, state=None) -> np.ndarray:

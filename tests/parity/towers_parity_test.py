@@ -16,7 +16,8 @@ from ldm_jax.extractors import dinov2
 
 with np.load(Path(__file__).parent / "towers.npz") as file:
     STORED = dict(file)
-NAMES = [name for name in STORED if name not in ("positions", "scores")]
+LEARNED = [name for name in STORED if name.startswith(("gradient", "loss", "logits"))]
+NAMES = [name for name in STORED if name not in ("positions", "scores", *LEARNED)]
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,17 @@ def ours():
 def test_equal_to_transformers(ours, name):
     assert compare.errors(ours[name], STORED[name])[1] < 2e-5
     assert np.abs(STORED[name][0] - STORED[name][1]).max() > 0.1  # of two pictures
+
+
+@pytest.fixture(scope="module")
+def learned():
+    return towers.learned(LEARNED)
+
+
+@pytest.mark.parametrize("name", LEARNED)
+def test_a_model_learns_and_sorts_as_transformers_has_it(learned, name):
+    """The loss of pairs, its gradients, and cosines with classes that have several captions."""
+    assert compare.errors(learned[name], STORED[name])[1] < 2e-5
 
 
 def test_scores_of_pictures_and_captions_are_those_of_a_whole_model():

@@ -1,0 +1,97 @@
+"""Captions through BERT (Devlin et al. 2018), which is not trained here, as sentences have it.
+
+The sentence embedding of Sentence-BERT (Reimers and Gurevych 2019, section 3): the mean of what the
+last layer answers to the words, of length 1.
+"""
+
+import math
+
+import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.nn.attention import attention
+from ldm_jax.nn.dense import dense
+from ldm_jax.nn.gelu import gelu
+from ldm_jax.types import Array, Cond, Conditioner
+
+SEGMENTS = 2  # that BERT tells apart; a caption is the first
+EPSILON = 1e-12  # of norms
+
+
+class Block(nn.Module):
+    """Attention among tokens and a feed-forward layer, both residual, and a norm after each."""
+
+    heads: int
+    ff_dim: int
+    dtype: str = "float32"  # of all but sums, norms and scores
+
+    @nn.compact
+    def __call__(self, x, mask):
+        """x [B, n, C], mask [B, n] bool, which may be attended to -> [B, n, C]."""
+        B, n, C = x.shape
+        qkv = dense(3 * C, "qkv", dtype=self.dtype)(x)
+        q, k, v = jnp.moveaxis(qkv.reshape(B, n, 3, self.heads, C // self.heads), 2, 0)
+        y = attention(q, k, v, mask).reshape(B, n, C)
+        x = x + dense(C, "out", dtype=self.dtype)(y)
+        x = nn.LayerNorm(epsilon=EPSILON, name="norm1")(x)
+        y = gelu(dense(self.ff_dim, "ff_in", dtype=self.dtype)(x))
+        x = x + dense(C, "ff_out", dtype=self.dtype)(y)
+        return nn.LayerNorm(epsilon=EPSILON, name="norm2")(x)
+
+
+class BERT(nn.Module):
+    """Token numbers to one vector a token."""
+
+    vocab_size: int
+    dim: int
+    layers: int
+    heads: int
+    ff_dim: int
+    positions: int  # there are so many, of which a caption has the first
+    dtype: str = "float32"  # of all but sums, norms and scores
+
+    @nn.compact
+    def __call__(self, tokens, mask):
+        """tokens [B, n] int32, n <= positions; mask [B, n] bool, which are words -> [B, n, dim]."""
+        init = nn.initializers.normal(0.02)
+        x = nn.Embed(self.vocab_size, self.dim, embedding_init=init, name="token")(tokens)
+        x += self.param("segment", init, (SEGMENTS, self.dim))[0]
+        x += self.param("position", init, (self.positions, self.dim))[: tokens.shape[1]]
+        x = nn.LayerNorm(epsilon=EPSILON, name="norm")(x)
+        for i in range(self.layers):
+            x = Block(self.heads, self.ff_dim, self.dtype, name=f"block_{i}")(x, mask)
+        return x
+
+
+def sentence(x: Array, mask: Array) -> Array:
+    """The embedding of what x [B, n, d] says where the mask [B, n] is: m / |m|, m its mean."""
+    mean = jnp.sum(jnp.where(mask[..., None], x, 0.0), axis=1)
+    mean /= jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
+    return mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
+
+
+def bert_text(bert: BERT, empty: np.ndarray, padding: int, pooled: bool) -> Conditioner:
+    """Reads `batch["tokens"]` [B, n] int32; what captions are filled up with is not attended to.
+
+    Args:
+        empty: [n] the tokens of the empty caption, which stands for no condition.
+        padding: the number with which captions are filled up.
+        pooled: whether the sentence embedding is a vector beside the tokens, times sqrt(dim), which
+            gives its numbers the size that networks expect, about 1.
+    """
+
+    def init(key):
+        tokens = jnp.asarray(empty)[None]
+        return bert.init(key, tokens, tokens != padding)["params"]
+
+    def apply(params, inputs):
+        mask = inputs["tokens"] != padding
+        x = bert.apply({"params": params}, inputs["tokens"], mask)
+        vector = math.sqrt(bert.dim) * sentence(x, mask) if pooled else None
+        return Cond(tokens=jnp.where(mask[..., None], x, 0.0), vector=vector, mask=mask)
+
+    def null(n, h=1, w=1):
+        return {"tokens": jnp.tile(jnp.asarray(empty, jnp.int32), (n, 1))}
+
+    return Conditioner(init, apply, null, keys=("tokens",), dim=bert.dim, trained=False)

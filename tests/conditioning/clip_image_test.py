@@ -1,0 +1,103 @@
+"""A picture as CLIP embeds it, told as one token, or with noise as a vector."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+from PIL import Image
+
+from ldm_jax import build, checks, training
+from ldm_jax import config as c
+from ldm_jax.clip.vision import MEAN, STD
+from ldm_jax.conditioning.clip_image import LEVELS, noised, prepared
+from ldm_jax.errors import InputError
+from ldm_jax.nn.embedding import step_embedding
+
+SIZES = {"channels": 8, "layers": 1, "num_heads": 2, "dim": 6, "patch": 4, "size": 8}
+PICTURES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+
+
+def made(config):
+    """A conditioner and drawn params."""
+    conditioner = build.build_conditioner(config, None, None)
+    return conditioner, tiny.drawn(conditioner.init)
+
+
+def test_a_picture_is_one_token_and_no_picture_is_none():
+    conditioner, params = made(c.CLIPImage(**SIZES))
+    tokens = conditioner.apply(params, {"picture": PICTURES}).tokens
+    assert (tokens.shape, conditioner.dim, conditioner.trained) == ((2, 1, 6), 6, False)
+    assert np.any(tokens[0] != tokens[1])
+    untold = conditioner.apply(params, conditioner.null(2))
+    np.testing.assert_array_equal(untold.tokens, np.zeros((2, 1, 6)))
+
+
+def test_beside_captions_it_is_a_vector_with_the_level_of_its_noise():
+    conditioner, params = made(c.UnCLIP(**SIZES))
+    plain, own = made(c.CLIPImage(**SIZES, weights="openclip"))[0], {"tower": params["tower"]}
+    noise, level = np.random.default_rng(1).standard_normal((2, 6), np.float32), jnp.asarray([3, 9])
+    inputs = {"picture": PICTURES, "picture_noise": noise, "noise_level": level}
+    told = conditioner.apply(params, inputs)
+    assert told.tokens is None
+    e = plain.apply(own, inputs).tokens[:, 0]
+    expected = noised(e, noise, level, params["mean"], params["std"])
+    np.testing.assert_allclose(told.vector[:, :6], expected, atol=1e-6)
+    np.testing.assert_array_equal(told.vector[:, 6:], step_embedding(level, 6))
+    hidden = conditioner.without(inputs, conditioner.null(2))
+    np.testing.assert_array_equal(conditioner.apply(params, hidden).vector, np.zeros((2, 12)))
+
+
+def test_noise_takes_an_embedding_to_a_draw_from_all_of_them():
+    mean, std = jnp.asarray([3.0, -1.0]), jnp.asarray([2.0, 0.5])
+    x, noise = np.random.default_rng(2).standard_normal((2, 400, 2), np.float32)
+    least, most = (
+        (noised(mean + std * x, noise, jnp.full(400, level), mean, std) - mean) / std
+        for level in (0, LEVELS - 1)
+    )
+    first, last = (np.cos((n / LEVELS + 0.008) / 1.008 * np.pi / 2) ** 2 for n in (0, 1))
+    bar = last / first  # Nichol and Dhariwal 2021, eq. 17
+    np.testing.assert_allclose(least, np.sqrt(bar) * x + np.sqrt(1 - bar) * noise, atol=1e-5)
+    np.testing.assert_allclose(most, noise, atol=1e-3)
+
+
+def test_the_tower_sees_the_middle_of_a_picture():
+    bright = np.zeros((8, 24, 3), np.uint8)
+    bright[:, 8:16] = 255
+    seen = prepared(Image.fromarray(bright), 4)
+    assert (seen.shape, seen.dtype) == ((4, 4, 3), np.float32)
+    np.testing.assert_allclose(seen[:, 1:3] * STD + MEAN, 1.0, atol=0.1)
+    np.testing.assert_allclose(prepared(Image.fromarray(bright), 8) * STD + MEAN, 1.0, atol=1e-6)
+
+
+def test_pictures_and_their_noise_are_derived_from_examples():
+    config = c.UnCLIP(**SIZES, max_noise=3)
+    derive = build.build_derive(config)
+    example, rng = {"image": np.full((16, 16, 3), 7, np.uint8)}, np.random.default_rng(0)
+    found = {name: make(example, rng) for name, make in derive.items()}
+    null = build.build_conditioner(config, None, None).null(1)
+    assert {name: (x.shape, x.dtype) for name, x in found.items()} == {
+        name: (x.shape[1:], x.dtype) for name, x in null.items()
+    }
+    assert {int(derive["noise_level"](example, rng)) for _ in range(99)} == {0, 1, 2}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"condition": c.CLIPImage(**SIZES | {"num_heads": 3})}, "num_heads of CLIPImage is 3"),
+        ({"condition": c.CLIPImage(**SIZES | {"patch": 3})}, "patch of CLIPImage is 3: expected a"),
+        ({"beside": c.UnCLIP(**SIZES)}, "beside is UnCLIP and condition Text: expected CLIPText"),
+        ({"condition": c.UnCLIP(**SIZES)}, "model.vector_dim is None: expected 12"),
+        (
+            {"condition": c.UnCLIP(**SIZES, max_noise=2000)},
+            "dim of UnCLIP is 6 and max_noise 2000: expected .* at most 1000",
+        ),
+    ],
+)
+def test_what_cannot_be_is_said(changes, said):
+    base = replace(tiny.experiment(None), **changes)
+    base = replace(base, first_stage=training.inherit(base.first_stage, base.data))
+    with pytest.raises(InputError, match=said):
+        checks.check_diffusion(base)
