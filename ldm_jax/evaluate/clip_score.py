@@ -12,6 +12,7 @@ import numpy as np
 import ldm_jax
 from ldm_jax import cli, runs
 from ldm_jax.clip.model import MODELS, embed_captions, embed_images
+from ldm_jax.clip.vision import normalised
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning.tokenizer import encode
 from ldm_jax.config import Text
@@ -21,7 +22,6 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples import count_of
 from ldm_jax.evaluate.sets import Images, open_set, pictures_in, spread
-from ldm_jax.extractors.names import CLIP_MEAN, CLIP_STD
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
 from ldm_jax.sharding import check_batch, devices
@@ -136,8 +136,8 @@ def scored(model, params, batches, tokens: np.ndarray, asked: Measured) -> np.nd
 
     @jax.jit
     def both(params, images, tokens):
-        x = (images / 255.0 - CLIP_MEAN) / CLIP_STD
-        return embed_images(model, params, x), embed_captions(model, params, tokens)
+        x = embed_images(model, params, normalised(images / 255.0))
+        return x, embed_captions(model, params, tokens)
 
     found, start = [], 0
     for images in batches:

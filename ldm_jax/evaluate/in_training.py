@@ -1,7 +1,8 @@
 """What is measured while a model trains, by which its best checkpoint can be kept.
 
 Nothing here takes from what training goes on with: samples have random numbers of their own, and
-conditions and images are read by iterators of their own.
+conditions and images are read by iterators of their own. Several hosts draw and look at a share of
+each batch and then know all features, so that each finds the same numbers as one host would.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ldm_jax import pictures
+from ldm_jax import hosts, pictures
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import Data, Evaluation, FirstStageEvaluation, Train
 from ldm_jax.convert.extractors import Weights, load_extractor
@@ -64,7 +65,6 @@ def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
     """
     if not asked.every:
         return None
-    check_alone(asked.every)
     check_batch(asked.batch_size, "evaluation.batch_size")
     network = extractor(asked.extractor, asked.resize)
     if asked.reference:
@@ -84,15 +84,6 @@ def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
     if num < 2:
         raise InputError(f"'{reference.name}' has {num} images: expected at least 2 to compare to")
     return Distance(asked, network, weights, reference, num)
-
-
-def check_alone(every: int, prefix: str = "") -> None:
-    """Raises InputError where several processes are to measure."""
-    if every and jax.process_count() > 1:
-        raise InputError(
-            f"{prefix}evaluation.every is {every} with {jax.process_count()} processes: expected "
-            "0; measure the checkpoints that are kept with scripts/evaluate.py samples"
-        )
 
 
 def distance_of_samples(
@@ -117,7 +108,7 @@ def distance_of_samples(
 
     def draw(params: Params) -> Iterator[np.ndarray]:
         def one_batch(inputs: Batch, seeds: np.ndarray) -> Array:
-            return generate(params, *spread.split((inputs, seeds)))
+            return spread.collect(generate(params, *spread.share((inputs, seeds))))
 
         seeds = range(asked.num)
         for images in each_batch(one_batch, conditions, seeds, asked.batch_size):
@@ -126,7 +117,8 @@ def distance_of_samples(
     def of(state: TrainState) -> dict[str, float]:
         params = spread.place(averaged_params(state))
         found = gather(extract(draw(params), asked.num), network.main)
-        return {wanted.column: frechet_distance(found.moments["pool"], real)}
+        distance = frechet_distance(found.moments["pool"], real)
+        return hosts.as_the_first({wanted.column: distance})
 
     return Measurement(asked.every, (wanted.column,), of)
 
@@ -145,12 +137,14 @@ def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
         "count": wanted.num,
         "reference": f"{of.name}, {of.count} of {of.size} pixels, {kept}",
     }
-    if file.exists() and (saved := read_statistics(file)).said == said:
+    saved = read_statistics(file) if file.exists() else None
+    if hosts.all_agree(saved is not None and saved.said == said):
         return saved.moments["pool"]
     print(f"evaluation: {wanted.num} images of {of.name} are looked at", flush=True)
     size = wanted.asked.batch_size
     found = look(of, wanted.num, extract, wanted.network.main, size).moments
-    write_statistics(file, found, said)
+    if hosts.is_first():
+        write_statistics(file, found, said)
     return found["pool"]
 
 
@@ -184,8 +178,8 @@ def quality_of_reconstructions(
         for batch in batches():
             count = len(batch["image"])
             rows = np.minimum(np.arange(asked.batch_size), count - 1)  # the last fills it up
-            found = measure(params, spread.split(batch["image"][rows]))
-            means.add({name: np.asarray(x)[:count] for name, x in found.items()})
-        return {name: float(mean) for name, mean in means.result().items()}
+            found = spread.collect(measure(params, spread.share(batch["image"][rows])))
+            means.add({name: x[:count] for name, x in found.items()})
+        return hosts.as_the_first({name: float(mean) for name, mean in means.result().items()})
 
     return Measurement(asked.every, tuple(measured), of)

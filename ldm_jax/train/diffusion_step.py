@@ -15,7 +15,7 @@ from ldm_jax.diffusion.loss.vlb import bound, frozen
 from ldm_jax.diffusion.loss.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.loop import normal_like
-from ldm_jax.train.state import Average, Objective, Outcome, example_keys, in_parts
+from ldm_jax.train.state import Objective, Outcome, everyones, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, LatentDiffusion, Params, Process
 
 TRAINED = ("denoiser", "conditioner")
@@ -70,17 +70,6 @@ def diffusion_objective(
         return Outcome(*average(found), change)
 
     return Objective(trained, averaged, outcome)
-
-
-def everyones(x: Array, position: Array, size: int, average: Average) -> Array:
-    """A number an example, from the examples of all devices, [b] -> [size].
-
-    Args:
-        position: [b], of each example in the global batch of `size`.
-    """
-    placed = jnp.zeros(size).at[position].set(x)
-    found = average(placed) * (size / len(x))
-    return jnp.round(found).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.integer) else found
 
 
 def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: float) -> Callable:

@@ -83,6 +83,7 @@ def fit(
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
     lifted, finite = devices.lift(step, state), jax.jit(_finite)
+    programs: dict[tuple[int, ...], tuple[Callable, float | None]] = {}
 
     def shows(n: int) -> bool:
         every = config.sample_every if picture else 0
@@ -109,12 +110,14 @@ def fit(
         for n in range(start + 1, config.steps + 1):
             batch = with_positions(meter.next(data))
             placed = devices.split(batch)
-            if n == start + 1:
+            shape = batch["image"].shape  # one program for each, of which there are few
+            if shape not in programs:
                 compiled = compile_ahead(lifted, state, placed, key)
-                _describe(log, compiled, meter)
+                programs[shape] = compiled.call, _describe(log, compiled)
                 meter.restart()
+            call, meter.flops = programs[shape]
             trace.before(n)
-            state, metrics = compiled.call(state, placed, key)
+            state, metrics = call(state, placed, key)
             meter.step(metrics, global_size(batch))
             pending.append(metrics)
             trace.after(n, metrics)
@@ -163,17 +166,18 @@ def check_best(best: str | None, names: Sequence[str], prefix: str = "") -> None
         raise InputError(f"{prefix}train.best is {best}: expected one of {', '.join(names)}")
 
 
-def _describe(log: Log | Silence, compiled: Compiled, meter: Meter) -> None:
-    """Says how long compiling took, and what a step costs."""
+def _describe(log: Log | Silence, compiled: Compiled) -> float | None:
+    """Says how long compiling took, and what a step costs; its operations, where they are known."""
     how = "found in the cache of compiled programs" if compiled.cached else "compiled"
     said = [f"step {how} in {compiled.seconds:.1f} s"]
-    if compiled.trace is not None:
-        meter.flops = cost.flops(compiled.trace)
-        said.append(f"{meter.flops / 1e9:.4g} GFLOP")
+    flops = None if compiled.trace is None else cost.flops(compiled.trace)
+    if flops is not None:
+        said.append(f"{flops / 1e9:.4g} GFLOP")
     held = cost.bytes_a_device(compiled.call)
     if held:
         said.append(f"{sum(held.values()) / 2**20:.4g} MiB a device")
     log.say(", ".join(said))
+    return flops
 
 
 class _Trace:

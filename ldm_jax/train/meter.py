@@ -51,7 +51,8 @@ class Meter:
     had nothing left to do; a thread notes when they come to an end.
 
     Args:
-        flops: of one step, over all devices; None where it is not known.
+        flops: of one step, over all devices; None where it is not known. May be set anew before a
+            step that is of another size.
     """
 
     def __init__(self, flops: float | None = None):
@@ -64,7 +65,7 @@ class Meter:
 
     def restart(self) -> None:
         """Forgets what was measured."""
-        self._since, self._idle, self._steps, self._images = time.monotonic(), 0.0, 0, 0
+        self._since, self._idle, self._flops, self._images = time.monotonic(), 0.0, 0.0, 0
 
     def next(self, data: Iterator[dict]) -> dict:
         """The next batch."""
@@ -79,7 +80,7 @@ class Meter:
     def step(self, results: Any, images: int) -> None:
         """A step was started that ends with these arrays."""
         self._done = self._watch.submit(_ready_at, results)
-        self._steps += 1
+        self._flops += self.flops or 0.0
         self._images += images
 
     def read(self) -> dict[str, float]:
@@ -90,7 +91,7 @@ class Meter:
             "data_wait": min(1.0, self._idle / seconds),  # share of the time
         }
         if self.flops:
-            rate = self.flops * self._steps / seconds
+            rate = self._flops / seconds
             found["teraflops_per_second"] = rate / 1e12
             if self.peak:
                 found["share_of_peak"] = rate / self.peak

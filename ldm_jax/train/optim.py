@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules, all of optax."""
 
 import re
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -76,14 +77,30 @@ def _of_all(config: Optim, steps: int, trained: tuple[str, ...]) -> optax.Gradie
     return optax.partition({"adversary": clipped, "others": clipped}, side)
 
 
+def _decaying(config: Optim) -> Callable | None:
+    """params -> which of them decay; None: all."""
+    if config.decays == "all":
+        return None
+    return lambda params: jax.tree.map(lambda x: x.ndim > 1, params)
+
+
 def _adamw(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
     """Loshchilov and Hutter 2019."""
-    return optax.adamw(rate, config.b1, config.b2, weight_decay=config.weight_decay)
+    return optax.adamw(
+        rate,
+        config.b1,
+        config.b2,
+        config.eps,
+        weight_decay=config.weight_decay,
+        mask=_decaying(config),
+    )
 
 
 def _lion(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
     """Chen et al. 2023; its authors take a third to a tenth of AdamW's rate."""
-    return optax.lion(rate, config.b1, config.b2, weight_decay=config.weight_decay)
+    return optax.lion(
+        rate, config.b1, config.b2, weight_decay=config.weight_decay, mask=_decaying(config)
+    )
 
 
 def _adafactor(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
@@ -96,7 +113,7 @@ def _adafactor(config: Optim, rate: optax.Schedule) -> optax.GradientTransformat
         optax.scale_by_factored_rms(),
         optax.clip_by_block_rms(1.0),
         optax.ema(config.b1) if config.b1 else optax.identity(),
-        optax.add_decayed_weights(config.weight_decay),
+        optax.add_decayed_weights(config.weight_decay, _decaying(config)),
         optax.scale_by_learning_rate(rate),
     )
 

@@ -51,6 +51,21 @@ def example_keys(key: Array, batch: Batch) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, batch["position"])
 
 
+def everyones(x: Array, position: Array, size: int, average: Average) -> Array:
+    """What is said of each example, from the examples of all devices, [b, ...] -> [size, ...].
+
+    Each device puts its own in their places among zeros, and the sum over the devices is all. The
+    gradient is the sum of what every device makes of it: where each finds the same loss of all, the
+    mean of their gradients is that of one device which had all examples.
+
+    Args:
+        position: [b], of each example in the global batch of `size`.
+    """
+    placed = jnp.zeros((size, *x.shape[1:])).at[position].set(x)
+    found = average(placed) * (size / len(x))
+    return jnp.round(found).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.integer) else found
+
+
 def minimise(loss: Loss, trained: tuple[str, ...], parts: int = 1) -> Objective:
     """One loss, made smaller by all the trained parts together.
 
@@ -175,7 +190,8 @@ def make_train_step(
         params = {**state.params, **optax.apply_updates(chosen, updates)}
         d = ema_decay(decay, state.step + 1)
         new = {name: params[name] for name in state.ema}
-        ema = jax.tree.map(lambda mean, new: d * mean + (1.0 - d) * new, state.ema, new)
+        # d mean + (1 - d) new; so written, what does not change stays as it is bit for bit
+        ema = jax.tree.map(lambda mean, new: mean + (1.0 - d) * (new - mean), state.ema, new)
         state = TrainState(
             step=state.step + 1,
             params=found.changes(params),

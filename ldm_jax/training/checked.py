@@ -72,9 +72,16 @@ def check_train_only(
     )
 
 
-def check_frozen(model: LatentDiffusion, start: starting.Start | None) -> None:
-    """Raises InputError where a conditioner that is not trained would stay as it was drawn."""
-    if model.conditioner.trained or (start and "conditioner" in start.shapes):
+def check_frozen(
+    model: LatentDiffusion, start: starting.Start | None, published: Params | None = None
+) -> None:
+    """Raises InputError where a conditioner that is not trained would stay as it was drawn.
+
+    Args:
+        published: its weights, from a file.
+    """
+    given = published is not None or (start and "conditioner" in start.shapes)
+    if model.conditioner.trained or given:
         return
     raise InputError(
         "the conditioner is frozen and has no weights: expected --init-from RUN, of a model that "

@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, pictures, runs, sampling, starting
+from ldm_jax import build, checkpoint, checks, hosts, pictures, runs, sampling, starting
 from ldm_jax.autoencoders.latents import factor
-from ldm_jax.config import Depth, Experiment
-from ldm_jax.data import latents
+from ldm_jax.config import BERTText, Experiment
+from ldm_jax.data import latents, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
 from ldm_jax.pipelines.generate import make_generate
@@ -22,7 +22,7 @@ from ldm_jax.train.scale import measure_scale
 from ldm_jax.train.state import Objective, averaged_params
 from ldm_jax.training.checked import check_architecture, check_frozen, check_kept, check_train_only
 from ldm_jax.training.first_stage import plan_first_stage, prepare_first_stage, run_first_stage
-from ldm_jax.training.fitted import find_tokenizer, fit_condition, inherit
+from ldm_jax.training.fitted import find_tokenizer, fit_condition, inherit, reads_alike
 from ldm_jax.training.on_latents import check_captions, check_latents, of_latents, reading_latents
 from ldm_jax.training.source import Source, batches_of, look, open_source
 from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
@@ -51,22 +51,26 @@ def train_diffusion(
     check_devices(experiment.train, "train")
     check_batch(experiment.data.batch_size, "data.batch_size", experiment.train)
     source = open_source(experiment.data)
-    if isinstance(experiment.beside or experiment.condition, Depth):
-        raise InputError(
-            "the model is told depth, of which data here have no maps: expected another condition "
-            "(a converted model of depth can be drawn from)"
-        )
     experiment = replace(experiment, condition=fit_condition(experiment.condition, source.info))
-    derive = build.build_derive(experiment.condition) | build.build_derive(experiment.beside)
+    factor = build.build_first_stage(first.model).factor
+    told = (experiment.condition, experiment.beside)
+    derive = {name: x for c in told for name, x in build.build_derive(c, factor).items()}
     source = source._replace(derive=derive)
     tokenizer = find_tokenizer(experiment, run, source, start)
     model = build.build_model(experiment, tokenizer)
+    of_file = isinstance(experiment.condition, BERTText)
+    of_file = of_file and not reads_alike(start, experiment.condition)
+    if start and of_file:
+        shapes = {part: tree for part, tree in start.shapes.items() if part != "conditioner"}
+        start = start._replace(shapes=shapes)
     if isinstance(source.records, latents.Source):
         check_latents(source, experiment, model)
     if start:
         starting.match(start, jax.eval_shape(lambda: _trained_parts(experiment, model)))
+    published = None
     if not dry_run and checkpoint.latest_step(run) is None:
-        check_frozen(model, start)
+        published = build.build_published(experiment.condition) if of_file else None
+        check_frozen(model, start, published)
     helpers = jax.eval_shape(lambda: _init_helpers(experiment, model))
     params = {**runs.model_shapes(model), **helpers}
     check_train_only("diffusion", experiment, params, _objective(experiment, model).trained)
@@ -80,6 +84,9 @@ def train_diffusion(
     objective = _objective(experiment, reading)
     if best:
         check_kept(experiment, objective, params, batch, (distance.column,) if distance else ())
+    in_buckets = pipeline.in_buckets(experiment.data, source.records)
+    if in_buckets and hosts.is_first():
+        print(in_buckets.describe(), flush=True)
     if dry_run:
         if first_source:
             plan_first_stage(first, first_source)
@@ -89,7 +96,9 @@ def train_diffusion(
         run_first_stage(first, first_run, first_source)
     if not is_finished("diffusion", run, experiment.train.steps):
         runs.write(run, experiment, tokenizer, source.info)
-        _run_diffusion(experiment, run, first_run, source, model, tokenizer, start, distance)
+        _run_diffusion(
+            experiment, run, first_run, source, model, tokenizer, start, distance, published
+        )
 
 
 def _run_diffusion(
@@ -101,6 +110,7 @@ def _run_diffusion(
     tokenizer: Tokenizer | None,
     start: starting.Start | None = None,
     distance: in_training.Distance | None = None,
+    published: Params | None = None,
 ) -> None:
     init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
     spread = devices(experiment.train.devices, experiment.train.mesh)
@@ -108,8 +118,12 @@ def _run_diffusion(
     first_stage = runs.load_first_stage(first_run, model.first_stage)
     reading = of_latents(source, model, first_stage)
     if checkpoint.latest_step(run) is None:  # or else all of it is in the checkpoint
+        if published is not None:
+            params["conditioner"] = {**params["conditioner"], **published}
         if start:
-            params = starting.fill(start, params)
+            of_file = () if published is None else ("conditioner",)
+            wanted = {part: tree for part, tree in params.items() if part not in of_file}
+            params |= starting.fill(start, wanted)
             if first_run == start.run:
                 print("its first stage and the scale of its latents are taken along")
         if start is None or first_run != start.run:

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from ldm_jax import checks, cli, runs, starting
-from ldm_jax.config import ClassifierExperiment, FirstStageExperiment
+from ldm_jax.config import ClassifierExperiment, CLIPExperiment, FirstStageExperiment
 from ldm_jax.training.classifier import train_classifier
+from ldm_jax.training.clip import train_clip
 from ldm_jax.training.diffusion import train_diffusion
 from ldm_jax.training.first_stage import train_first_stage
 
@@ -32,6 +33,8 @@ def train(
     start = starting.start_from(init_from, experiment, partial) if init_from else None
     if isinstance(experiment, FirstStageExperiment):
         train_first_stage(experiment, run, dry_run, start)
+    elif isinstance(experiment, CLIPExperiment):
+        train_clip(experiment, run, dry_run, start)
     elif isinstance(experiment, ClassifierExperiment):
         train_classifier(experiment, run, dry_run, start)
     else:

@@ -72,7 +72,6 @@ def prepare_first_stage(
     batch = look(experiment.data, source, batch=best)
     measured = ()
     if asked.every:
-        in_training.check_alone(asked.every, prefix)
         check_batch(asked.batch_size, f"{prefix}evaluation.batch_size")
         held_out = open_source(replace(experiment.data, split=asked.split)).records
         source = source._replace(held_out=held_out)

@@ -8,7 +8,18 @@ from tokenizers import Tokenizer
 from ldm_jax import runs, starting
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import CLIPText, Data, Experiment, FirstStageExperiment, Label, Layout, Text
+from ldm_jax.config import (
+    BERTText,
+    CLIPExperiment,
+    CLIPText,
+    Data,
+    Experiment,
+    FirstStageExperiment,
+    Label,
+    Layout,
+    Text,
+)
+from ldm_jax.convert import bert
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.training.source import Source
@@ -25,7 +36,9 @@ def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperime
 def inherited(own: Data, data: Data) -> Data:
     """`own` with the fields of `data` where it has defaults; see `inherit`."""
     default = Data()
+    alone = ("buckets", "bucket_aspect")  # of the second stage
     names = ("image_size",) if own.path else (field.name for field in fields(Data))
+    names = [name for name in names if name not in alone]
     filled = {n: getattr(data, n) for n in names if getattr(own, n) == getattr(default, n)}
     return replace(own, **filled)
 
@@ -55,6 +68,37 @@ def fit_condition(condition, info: pipeline.DataInfo):
     return condition
 
 
+def find_clip_tokenizer(
+    experiment: CLIPExperiment, run: Path, source: Source, start: starting.Start | None = None
+) -> Tokenizer:
+    """What cuts captions into byte pairs: of the run, given, published, inherited or learned.
+
+    Raises:
+        InputError: no captions, no such file, or more pieces than model.vocab_size.
+    """
+    model = experiment.model
+    if not source.info.has_captions:
+        raise InputError(
+            "the data has no captions: expected metadata.jsonl, a .txt beside each image, or "
+            "another field (--data.caption)"
+        )
+    places = [run, *([runs.folder(start.run)] if start else [])]
+    kept = [place / "tokenizer.json" for place in places]
+    kept = [str(path) for path in kept if path.exists()]
+    given = model.tokenizer or next(iter(kept), None)
+    if given or model.vocab_size == clip_tokenizer.PIECES:
+        tokenizer = clip_tokenizer.load(given, model.length, model.weights)
+        count = tokenizer.get_vocab_size()
+        if count > model.vocab_size:
+            raise InputError(
+                f"model.vocab_size is {model.vocab_size} and tokenizer '{given}' has {count} "
+                f"pieces: expected --model.vocab-size {count}"
+            )
+        return tokenizer
+    captions = pipeline.captions(source.records)
+    return clip_tokenizer.learn(captions, model.vocab_size, model.length, model.weights)
+
+
 def fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
     """How many classes to tell apart: `wanted`, or as many as the data has."""
     found = len(info.class_names)
@@ -65,6 +109,16 @@ def fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
             f"has {found} classes and {name} is {wanted}; set it to {found}"
         )
     return wanted
+
+
+def reads_alike(start: starting.Start | None, condition: BERTText) -> bool:
+    """Whether a run to start from has a BERT of the same sizes, which is then taken with its words,
+    and not that of a file."""
+    there = start and start.experiment.condition
+    sizes = ("dim", "layers", "num_heads", "ff_dim", "positions", "vocab_size")
+    return isinstance(there, BERTText) and all(
+        getattr(there, name) == getattr(condition, name) for name in sizes
+    )
 
 
 def find_tokenizer(
@@ -81,6 +135,10 @@ def find_tokenizer(
         return runs.load_tokenizer(start.run, start.experiment)
     if isinstance(condition, CLIPText):
         return clip_tokenizer.load(condition.tokenizer, condition.length, condition.weights)
+    if isinstance(condition, BERTText):
+        if reads_alike(start, condition):
+            return runs.load_tokenizer(start.run, start.experiment)
+        return bert.load_tokenizer(condition)
     if condition.tokenizer:
         return tokens.load(condition.tokenizer, condition.length)
     if start and isinstance(start.experiment.condition, Text):  # its weights know its pieces alone

@@ -137,6 +137,29 @@ def test_weights_decay_by_the_rate(kind):
     tiny.assert_close(decayed, expected, atol=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["adamw", "lion", "adafactor", "muon"])
+def test_of_matrices_alone_neither_biases_nor_scalars_decay(kind):
+    """They get the update that they would have without any decay."""
+    settings = {"kind": kind, "weight_decay": 0.05, "lr": 0.1}
+    params = {"w": jnp.ones((4, 8)), "b": jnp.ones(8), "scale": jnp.ones(())}
+
+    def update(**more):
+        transform = optimizer(Optim(**settings, **more), 100)
+        gradients = jax.tree.map(jnp.ones_like, params)
+        return transform.update(gradients, transform.init(params), params)[0]
+
+    everything, matrices = update(), update(decays="matrices")
+    tiny.assert_close(matrices["w"], everything["w"])
+    for name in ("b", "scale"):
+        np.testing.assert_allclose(matrices[name] - everything[name], 0.005, rtol=1e-4)
+
+
+def test_what_is_added_to_the_root_makes_small_gradients_count_less():
+    """|g| / (|g| + eps) of the rate at the first update (Kingma and Ba 2015, algorithm 1)."""
+    found = updates(Optim(lr=0.1, eps=1e-2, clip=None), [[0.01, -0.01]])
+    np.testing.assert_allclose(found, [[-0.05, 0.05]], rtol=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_only_arrays_whose_names_match_train(kind):
     """The others stay as they are, and have no state."""
