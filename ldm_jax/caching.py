@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from ldm_jax import checkpoint, cli, runs
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.conditioning.remembered import answers
+from ldm_jax.conditioning.remembered import SLOTS, answers
 from ldm_jax.config import Data
 from ldm_jax.data import latents, pipeline, transforms
 from ldm_jax.errors import InputError
@@ -207,7 +207,8 @@ class _Captions(NamedTuple):
             return answers(conditioner.apply(params, {"tokens": numbers}))
 
         def answer(numbers: np.ndarray) -> np.ndarray:
-            slots = by_slot(params, numbers).values()
+            told = by_slot(params, numbers)  # in the order of names, unlike what is kept
+            slots = [told[slot] for slot in SLOTS if slot in told]
             return np.concatenate([np.reshape(x, (len(numbers), -1)) for x in slots], axis=1)
 
         empty = by_slot(params, conditioner.null(1)["tokens"])

@@ -7,8 +7,11 @@ numbers that belong to it.
 from typing import Literal
 
 import numpy as np
+from PIL import Image
 
 from ldm_jax import config
+from ldm_jax.conditioning.clip_image import prepared
+from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.data import degradation, masks, objects, transforms
 from ldm_jax.data import neighbours as search
 from ldm_jax.data.pipeline import Derive
@@ -56,6 +59,16 @@ def checked_map(classes: np.ndarray, num_classes: int, name: str) -> np.ndarray:
     return np.where(classes == UNLABELLED, num_classes, classes).astype(np.int32)
 
 
+def depth(factor: int) -> Derive:
+    """How near each place is, from -1, the farthest, to 1, [R / factor, R / factor, 1] float32."""
+
+    def make(example, rng):
+        side = len(example["image"]) // factor
+        return normalised(resized(example["depth"], (side, side)))[..., None]
+
+    return make
+
+
 def low_resolution(factor: int, kind: Literal["bicubic", "bsr"]) -> Derive:
     """The image made small, [R / factor, R / factor, 3] float32 in [-1, 1]."""
 
@@ -80,6 +93,23 @@ def noise(factor: int, max_noise: int | None) -> dict[str, Derive]:
         return np.int32(rng.integers(max_noise))
 
     return {"low_resolution_noise": make, "noise_level": level}
+
+
+def picture(size: int) -> Derive:
+    """The image as CLIP's tower sees it, [size, size, 3] float32."""
+
+    def make(example, rng):
+        return prepared(Image.fromarray(np.asarray(example["image"])), size)
+
+    return make
+
+
+def embedding_noise(dim: int, max_noise: int) -> dict[str, Derive]:
+    """Noise for an embedding, [dim], and its level below `max_noise`."""
+    return {
+        "picture_noise": lambda example, rng: rng.standard_normal(dim, np.float32),
+        "noise_level": lambda example, rng: np.int32(rng.integers(max_noise)),
+    }
 
 
 def mask() -> Derive:

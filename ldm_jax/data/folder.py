@@ -18,7 +18,9 @@ METADATA = "metadata.jsonl"
 DESCRIBED = {  # what only metadata can say of an image -> how
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
     "segmentation": '"segmentation": "FILE.png", a picture of class numbers,',
+    "depth": '"depth": "FILE.png" (or .npy), greater where things are nearer,',
 }
+MAPS = ("segmentation", "depth")
 SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev"}
 
 
@@ -31,6 +33,7 @@ class Example(NamedTuple):
     text_file: str | None = None  # read when the example is, not before
     boxes: np.ndarray | None = None  # see `objects`
     segmentation: str | None = None  # path of a picture of classes
+    depth: str | None = None  # path of a map of how near things are
 
 
 class Folder:
@@ -38,7 +41,7 @@ class Folder:
 
     A record is a dict: `image`, the file's path; `name`, for messages; and where the folder has
     them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, and
-    `segmentation`, a file's path.
+    `segmentation` and `depth`, paths of files.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Folder:
         if "text" not in self.absent:
             file = example.text_file
             record["text"] = example.text if file is None else _read_caption(file)
-        for field in ("boxes", "segmentation"):
+        for field in DESCRIBED:
             if field not in self.absent:
                 record[field] = getattr(example, field)
         return record
@@ -235,7 +238,7 @@ def _with_metadata(root: Path, caption: str, label: str) -> Folder:
             label=number,
             text=None if "text" in absent else _as_text(row[caption]),
             boxes=placed,
-            segmentation=None if "segmentation" in absent else str(root / row["segmentation"]),
+            **{name: str(root / row[name]) for name in MAPS if name not in absent},
         )
         for (_, row), number, placed in zip(rows, labels, boxes, strict=True)
     ]

@@ -41,7 +41,7 @@ class Described:
     flips:       whether mirror images were encoded, too
     drawn:       whether there is a variance; without one latents are the mean
     conditioner: a digest of the frozen conditioner that read the captions; "" where none did
-    tokens, vector: shapes of what it answers in these slots of a Cond; () where it fills none
+    tokens, vector, mask: shapes of what it answers in these slots of a Cond; () where it fills none
     """
 
     source: str
@@ -58,6 +58,7 @@ class Described:
     conditioner: str = ""
     tokens: tuple[int, ...] = ()
     vector: tuple[int, ...] = ()
+    mask: tuple[int, ...] = ()
 
     @property
     def stored(self) -> tuple[int, ...]:
@@ -67,7 +68,7 @@ class Described:
     @property
     def answered(self) -> dict[str, tuple[int, ...]]:
         """The shapes of the answer to a caption, by slot."""
-        shapes = {"tokens": self.tokens, "vector": self.vector}
+        shapes = {"tokens": self.tokens, "vector": self.vector, "mask": self.mask}
         return {slot: shape for slot, shape in shapes.items() if shape}
 
 
@@ -154,6 +155,7 @@ class Source:
                 ("text", "captions", self.described.has_captions),
                 ("boxes", "boxes", False),
                 ("segmentation", "class maps", False),
+                ("depth", "depth", False),
             )
             if not there
         }
@@ -222,6 +224,11 @@ def check(data: config.Data, source: Source) -> None:
         raise InputError(
             f"data.flip is True: expected False, since {source.name} has no latents of mirror "
             "images; or write it again with --flips True"
+        )
+    if data.buckets:
+        raise InputError(
+            f"data.buckets is {data.buckets}: expected 0, since {source.name} holds latents of "
+            "squares; train on the images themselves"
         )
     if data.crop != "center":
         raise InputError(

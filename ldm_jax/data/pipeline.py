@@ -21,12 +21,13 @@ from PIL import UnidentifiedImageError
 
 from ldm_jax import config
 from ldm_jax.conditioning.remembered import entry
-from ldm_jax.data import latents, objects, transforms
+from ldm_jax.data import buckets, latents, objects, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
 
 CHECKED_SIZES = 2000  # images whose size is looked up before training starts
 CHECKED_IMAGES = 200  # images that are decoded before training starts
+ENDLESS = 2**48  # positions of a stream
 CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
 
 Derive = Callable[[dict[str, Any], np.random.Generator], np.ndarray]
@@ -47,8 +48,8 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
 
     The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
     `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
-    alternatives), `boxes` (see `objects`) and `segmentation` (a path or encoded bytes). Of a
-    folder of latents, see `latents`.
+    alternatives), `boxes` (see `objects`), `segmentation` (a path or encoded bytes) and `depth` (a
+    path). Of a folder of latents, see `latents`.
 
     Raises InputError where the data cannot be used.
     """
@@ -59,7 +60,7 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
     source = _open(data)
     if isinstance(source, latents.Source):
         latents.check(data, source)
-    elif not data.upscale:
+    elif not data.upscale and not data.buckets:  # or else `buckets.sort` does
         _check_sizes(source, data.image_size)
     has_captions = "text" not in source.absent
     info = DataInfo(len(source), source.class_names, has_captions, source.object_names)
@@ -103,28 +104,33 @@ def batches(
 ) -> grain.DatasetIterator:
     """The endless stream of batches, of which this host gets b = batch_size / process_count each.
 
-    Yields dicts of arrays: `image` float32 [b, R, R, 3] in [-1, 1]; with "label" in `keys`, `label`
-    int32 [b]; with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and of
-    `derive` those that `keys` names, each of which makes an array of an example as the reader gives
-    it (`image` uint8 [R, R, 3], `index`, and with "boxes" or "segmentation" in `keys` these, moved
-    along with crop and flip) and of the example's random numbers. Of latents, `image` is their
-    posterior, see `latents.Reader`. Every example comes once an epoch, on one host. `get_state` and
-    `set_state` (and so Grain's checkpoints) continue with exactly the batch that was next.
+    Yields dicts of arrays: `image` float32 [b, R, R, 3] in [-1, 1], or with `data.buckets` [b, H,
+    W, 3] with one of their sizes for all of a batch; with "label" in `keys`, `label` int32 [b];
+    with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and of `derive` those
+    that `keys` names, each of which makes an array of an example as the reader gives
+    it (`image` uint8 [R, R, 3], `index`, and with "boxes", "segmentation" or "depth" in `keys`
+    these, moved along with crop and flip) and of the example's random numbers. Of latents, `image`
+    is their posterior, see `latents.Reader`. Every example comes once an epoch, on one host.
+    `get_state` and `set_state` (and so Grain's checkpoints) continue with exactly the batch that
+    was next.
 
     Raises InputError at once where the settings do not suit the data, and from `next` where more
     than `data.max_bad_images` images cannot be read.
     """
     check_batch(data, source, keys, process_count)
+    sorted_by = in_buckets(data, source)
     if "tokens" in keys and tokenize is None:
         raise ValueError("tokens are asked for without a tokenizer")
     if "tokens" in keys:
         tokenize = _remembered(tokenize)
     seed %= 2**32
     stream = (
-        grain.MapDataset.range(len(source))
-        .shuffle(seed=seed)
-        .repeat()
-        .random_map(_reader(data, source, keys, derive), seed=seed)
+        grain.MapDataset.range(ENDLESS).map(buckets.Order(sorted_by, data.batch_size, seed))
+        if sorted_by
+        else grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
+    )
+    stream = (
+        stream.random_map(_reader(data, source, keys, derive, sorted_by), seed=seed)
         .slice(slice(process_index, None, process_count))
         .batch(
             data.batch_size // process_count,
@@ -136,14 +142,26 @@ def batches(
     return iter(stream.to_iter_dataset(options))
 
 
+def in_buckets(data: config.Data, source: Any) -> buckets.Buckets | None:
+    """Which size each image has, where `data.buckets` asks for it."""
+    if not data.buckets:
+        return None
+    among = buckets.sizes(data.image_size, data.buckets, data.bucket_aspect)
+    return buckets.sort(source, tuple(among), data.upscale)
+
+
 def _reader(
-    data: config.Data, source: Any, keys: tuple[str, ...], derive: Mapping[str, Derive]
+    data: config.Data,
+    source: Any,
+    keys: tuple[str, ...],
+    derive: Mapping[str, Derive],
+    sorted_by: buckets.Buckets | None = None,
 ) -> Callable[[int, np.random.Generator], dict[str, Any]]:
     """What reads one example: (index, rng) -> dict."""
     if isinstance(source, latents.Source):
         slots = [slot for slot in source.described.answered if entry(slot) in keys]
         return latents.Reader(data, source, [_FIELDS[key] for key in keys if key in _FIELDS], slots)
-    return _Reader(data, source, keys, derive)
+    return _Reader(data, source, keys, derive, sorted_by)
 
 
 def in_order(
@@ -247,7 +265,9 @@ class _Reader:
         source: Any,
         keys: tuple[str, ...],
         derive: Mapping[str, Derive] = NOTHING,
+        sorted_by: buckets.Buckets | None = None,
     ):
+        self._buckets = sorted_by
         self._data = data
         self._source = source
         self._derive = {key: derive[key] for key in keys if key in derive}
@@ -261,10 +281,10 @@ class _Reader:
 
     def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         while (example := self.example(index)) is None:
-            index = (index + 1) % len(self._source)
+            index = self._next(index)
         example = dict(example)
         if self._data.crop == "random":
-            shape, size = example["image"].shape, self._data.image_size
+            shape, size = example["image"].shape, self._size(index)
             example |= _cropped(example, transforms.random_place(shape, size, rng), size)
         if self._data.flip and transforms.flips(rng):
             example |= _flipped(example)
@@ -272,6 +292,26 @@ class _Reader:
             example["text"] = example["text"][rng.integers(len(example["text"]))]
         example["derived"] = {name: make(example, rng) for name, make in self._derive.items()}
         return example
+
+    def _size(self, index: int) -> transforms.Size:
+        """Of an example's image as it is given."""
+        if not self._buckets:
+            return self._data.image_size
+        return self._buckets.sizes[self._buckets.of[index]]
+
+    def _next(self, index: int) -> int:
+        """The example after this one, of the same size."""
+        if not self._buckets:
+            return (index + 1) % len(self._source)
+        alike = self._buckets.members[self._buckets.of[index]]
+        following = int(alike[(np.searchsorted(alike, index) + 1) % len(alike)])
+        if all(int(other) in self._bad for other in alike):
+            height, width = self._size(index)
+            raise InputError(
+                f"none of the {len(alike)} images of {self._source.name} in the bucket "
+                f"{width}x{height} can be read: mend or remove them"
+            )
+        return following
 
     def example(self, index: int) -> dict[str, Any] | None:
         """The example without what is random about it; None where its image cannot be read."""
@@ -284,20 +324,22 @@ class _Reader:
         if index in self._bad:
             return None
         record = self._source[index]
-        size = self._data.image_size
+        size = self._size(index)
         try:
             image = transforms.decode(record["image"], self._data.background, size)
             pictures = self._pictures(record)
         except Exception as error:  # Pillow's decoders raise anything for a damaged file
             self._skip(index, record["name"], error)
             return None
-        if min(image.size) < size and not self._data.upscale:
+        height, width = transforms.sides(size)
+        if (image.height < height or image.width < width) and not self._data.upscale:
             raise _too_small(record["name"], image.size, size)
-        pixels = np.asarray(transforms.resize(image, size))
+        square = isinstance(size, int)
+        pixels = np.asarray((transforms.resize if square else transforms.cover)(image, size))
         example = {field: record[field] for field in self._fields}
         example |= {"image": pixels, "index": index, "name": record["name"]}
         for name, picture in pictures.items():
-            example[name] = transforms.resize_map(picture, *pixels.shape[:2])
+            example[name] = _MAPS[name].resize(picture, *pixels.shape[:2])
         if self._data.crop == "center":
             example |= _cropped(example, transforms.center_place(pixels.shape, size), size)
         nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
@@ -309,9 +351,7 @@ class _Reader:
 
     def _pictures(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
         """What else is a picture of an example."""
-        if "segmentation" not in self._fields:
-            return {}
-        return {"segmentation": transforms.decode_map(record["segmentation"])}
+        return {name: _MAPS[name].decode(record[name]) for name in _MAPS if name in self._fields}
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
         """Notes an unusable image, and stops where there are too many."""
@@ -328,28 +368,43 @@ class _Reader:
 
 
 # entry of a batch -> field of a record
-_FIELDS = {"label": "label", "tokens": "text", "boxes": "boxes", "segmentation": "segmentation"}
+_FIELDS = {"label": "label", "tokens": "text"} | {
+    name: name for name in ("boxes", "segmentation", "depth")
+}
 
 
-def _cropped(example: dict[str, Any], place: tuple[int, int], size: int) -> dict[str, Any]:
-    """What changes of an example where its image is cropped to [size, size] from `place` on."""
-    height, width = example["image"].shape[:2]
+class _Map(NamedTuple):
+    """How what is a picture beside the image is read, and made as large as the image."""
+
+    decode: Callable[[Any], np.ndarray]
+    resize: Callable[[np.ndarray, int, int], np.ndarray]
+
+
+_MAPS = {
+    "segmentation": _Map(transforms.decode_map, transforms.resize_map),
+    "depth": _Map(transforms.decode_depth, transforms.resize_depth),
+}
+
+
+def _cropped(
+    example: dict[str, Any], place: tuple[int, int], size: transforms.Size
+) -> dict[str, Any]:
+    """What changes of an example where its image is cropped to `size` from `place` on."""
+    (height, width), (h, w) = example["image"].shape[:2], transforms.sides(size)
     changed = {
         name: np.ascontiguousarray(transforms.crop(example[name], place, size))
-        for name in ("image", "segmentation")
+        for name in ("image", *_MAPS)
         if name in example
     }
     if "boxes" in example:
-        window = (place[0] / height, place[1] / width, size / height, size / width)
+        window = (place[0] / height, place[1] / width, h / height, w / width)
         changed["boxes"] = objects.crop(example["boxes"], window)
     return changed
 
 
 def _flipped(example: dict[str, Any]) -> dict[str, Any]:
     """What changes of an example where its image is mirrored left and right."""
-    changed = {
-        name: example[name][:, ::-1] for name in ("image", "segmentation") if name in example
-    }
+    changed = {name: example[name][:, ::-1] for name in ("image", *_MAPS) if name in example}
     if "boxes" in example:
         changed["boxes"] = objects.flip(example["boxes"])
     return changed
@@ -409,8 +464,10 @@ def _check_sizes(source: Any, size: int) -> None:
         raise _too_small(*min(small, key=lambda found: min(found[1])), size)
 
 
-def _too_small(name: str, image_size: tuple[int, int], size: int) -> InputError:
+def _too_small(name: str, image_size: tuple[int, int], size: transforms.Size) -> InputError:
     width, height = image_size
+    if not isinstance(size, int):
+        return buckets.too_small(name, image_size, size)
     return InputError(
         f"{name} is {width}x{height} pixels, smaller than data.image_size {size}: "
         f"lower --data.image-size to {min(image_size)}, or enlarge with --data.upscale"

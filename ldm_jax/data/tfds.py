@@ -64,6 +64,7 @@ class Source:
             self.absent["segmentation"] = (
                 f"{data_set} has no image feature 'segmentation': use another data set, or a folder"
             )
+        self.absent["depth"] = f"{data_set} is not read for depth: use a folder with metadata.jsonl"
         self._examples = _examples(builder, split, data_set)
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 Encoded = str | Path | bytes  # a file, or what a file holds
+Size = int | tuple[int, int]  # of a square, or height and width
 
 
 def open_image(encoded: Encoded) -> Image.Image:
@@ -18,17 +19,19 @@ def open_image(encoded: Encoded) -> Image.Image:
     return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
 
 
-def decode(encoded: Encoded, background: tuple[int, int, int], size: int = 0) -> Image.Image:
+def decode(encoded: Encoded, background: tuple[int, int, int], size: Size = 0) -> Image.Image:
     """Decodes a picture to 8-bit RGB, upright, with its transparent parts on `background`.
 
-    A picture whose shorter side is to become `size` may be decoded smaller than it is, but never
-    below twice that. Whatever Pillow raises for a damaged file is passed on.
+    A picture whose shorter side is to become `size` (or that is to cover a height and a width) may
+    be decoded smaller than it is, but never below twice that. Whatever Pillow raises for a damaged
+    file is passed on.
     """
     with open_image(encoded) as image:
         if size:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work; a factor of at
             # least two is left to Lanczos, so that the result can hardly be told from the slow one.
-            image.draft(None, (2 * size, 2 * size))
+            most = size if isinstance(size, int) else max(size)  # it may lie on its side
+            image.draft(None, (2 * most, 2 * most))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
         return to_rgb(image, background)
@@ -62,13 +65,28 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
 
 
-def resize(image: Image.Image, size: int) -> Image.Image:
+def resize(
+    image: Image.Image, size: int, by: Image.Resampling = Image.Resampling.LANCZOS
+) -> Image.Image:
     """Scales so that the shorter side is `size` pixels; an image that fits already is untouched."""
     shorter = min(image.size)
     if shorter == size:
         return image
     width, height = (max(size, round(side * size / shorter)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    return image.resize((width, height), by)
+
+
+def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    """Scales so that `size` (height, width) is just covered: one side fits, the other may go over.
+
+    Of a square, this is `resize`.
+    """
+    height, width = size
+    scale = max(height / image.height, width / image.width)
+    if scale == 1:
+        return image
+    w, h = max(width, round(image.width * scale)), max(height, round(image.height * scale))
+    return image.resize((w, h), Image.Resampling.LANCZOS)
 
 
 def decode_map(encoded: Encoded) -> np.ndarray:
@@ -88,6 +106,34 @@ def decode_map(encoded: Encoded) -> np.ndarray:
     return values.astype(np.uint8)
 
 
+def decode_depth(path: str | Path) -> np.ndarray:
+    """How near things are, float32 [H, W]: of a `.npy`, or of a picture of one channel of 8 or 16
+    bits, or the brightness of one of colours.
+
+    Raises:
+        ValueError: not a map of finite numbers.
+    """
+    if str(path).endswith(".npy"):
+        read = np.load(path, allow_pickle=False)
+    else:
+        with open_image(path) as image:
+            alone = image.mode.startswith(("I", "F", "L"))
+            read = np.asarray(image if alone else image.convert("L"))
+        read = read if read.ndim == 2 else read[..., 0]
+    read = np.asarray(read, np.float32)
+    if read.ndim != 2 or not np.all(np.isfinite(read)):
+        raise ValueError(f"has shape {read.shape}: expected [H, W], finite numbers")
+    return read
+
+
+def resize_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[H, W] -> [height, width], between places by lines, antialiased."""
+    if depth.shape == (height, width):
+        return depth
+    resized = Image.fromarray(depth).resize((width, height), Image.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
 def resize_map(classes: np.ndarray, height: int, width: int) -> np.ndarray:
     """[H, W] -> [height, width], each pixel the class of the nearest."""
     if classes.shape == (height, width):
@@ -105,20 +151,27 @@ def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.nd
     return crop(image, random_place(image.shape, size, rng), size)
 
 
-def crop(image: np.ndarray, place: tuple[int, int], size: int) -> np.ndarray:
-    """[H, W, ...] -> [size, size, ...] from `place` (top, left) on."""
-    top, left = place
-    return image[top : top + size, left : left + size]
+def crop(image: np.ndarray, place: tuple[int, int], size: Size) -> np.ndarray:
+    """[H, W, ...] -> [h, w, ...] from `place` (top, left) on."""
+    (top, left), (height, width) = place, sides(size)
+    return image[top : top + height, left : left + width]
 
 
-def center_place(shape: tuple[int, ...], size: int) -> tuple[int, int]:
+def center_place(shape: tuple[int, ...], size: Size) -> tuple[int, int]:
     """Where the middle of a picture [H, W, ...] begins."""
-    return (shape[0] - size) // 2, (shape[1] - size) // 2
+    height, width = sides(size)
+    return (shape[0] - height) // 2, (shape[1] - width) // 2
 
 
-def random_place(shape: tuple[int, ...], size: int, rng: np.random.Generator) -> tuple[int, int]:
+def random_place(shape: tuple[int, ...], size: Size, rng: np.random.Generator) -> tuple[int, int]:
     """Where a part of a picture [H, W, ...] may begin, drawn uniformly."""
-    return int(rng.integers(shape[0] - size + 1)), int(rng.integers(shape[1] - size + 1))
+    height, width = sides(size)
+    return int(rng.integers(shape[0] - height + 1)), int(rng.integers(shape[1] - width + 1))
+
+
+def sides(size: Size) -> tuple[int, int]:
+    """Height and width."""
+    return (size, size) if isinstance(size, int) else size
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -75,6 +75,42 @@ def test_maps_are_moved_along_with_their_images(folder):
     assert any(np.any(batch["segmentation"] == 3) for batch in batches)
 
 
+@pytest.mark.parametrize("factor", [1, 2])
+def test_depth_is_moved_along_and_stretched_and_as_large_as_the_latents(depths, factor):
+    """Two planes, the near one where the image is black: 1 there, -1 elsewhere."""
+    data = {"image_size": SIZE, "batch_size": 8, "crop": "random", "flip": True}
+    source, _ = pipeline.open_source(config.Data(path=str(depths), **data))
+    derive = build.build_derive(config.Depth(), factor)
+    settings = config.Data(path=str(depths), **data)
+    batch = next(pipeline.batches(settings, source, seed=0, keys=("depth",), derive=derive))
+    assert batch["depth"].shape == (8, SIZE // factor, SIZE // factor, 1)
+    assert batch["depth"].dtype == np.float32
+    for image, depth in zip(batch["image"], batch["depth"], strict=True):
+        np.testing.assert_allclose([depth.min(), depth.max()], [-1, 1])
+        black = is_black(image)
+        if factor == 1:
+            np.testing.assert_array_equal(depth[..., 0] > 0, black)
+        else:  # where all four pixels, or none, are near
+            count = black.reshape(8, 2, 8, 2).sum(axis=(1, 3))
+            assert (depth[count == 4] > 0).all() and (depth[count == 0] < 0).all()
+
+
+@pytest.fixture(scope="module")
+def depths(folder, tmp_path_factory):
+    """The same images with maps of depth, some of 16 bits, some numbers."""
+    root = tmp_path_factory.mktemp("depths")
+    rows = []
+    for i in range(COUNT):
+        image = Image.open(folder / f"{i}.png")
+        near = np.where(np.asarray(image)[..., 0] == 0, 900 + i, 300).astype(np.uint16)
+        image.save(root / f"{i}.png")
+        name = f"{i}-depth.{'png' if i % 2 else 'npy'}"
+        Image.fromarray(near).save(root / name) if i % 2 else np.save(root / name, near / 7.0)
+        rows.append({"file_name": f"{i}.png", "depth": name})
+    (root / "metadata.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return root
+
+
 def test_low_resolution_images_are_of_what_is_seen(folder):
     (batch, *_), _ = read(folder, config.LowResolution(factor=4), "low_resolution")
     image = np.rint((batch["image"] + 1) * 127.5).astype(np.uint8)
