@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
-from ldm_jax import cli, prior_request, request, runs, sampling
+from ldm_jax import cli, exported, pictures, prior_request, request, runs, sampling
 from ldm_jax.config import GridName, SamplerName, ScheduleName
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
@@ -49,8 +49,31 @@ class Pictures:
     """classes, by number or by name; of the model, or of the classifier that guides it"""
     latents: str | None = None
     """a .npy of standard normal noise [N, h, w, c] to start from"""
+    safety_check: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """a safety checker of diffusers' layout; pictures of its concepts are made black"""
+    watermark: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """hide this in each picture, by the package invisible-watermark"""
     tile: int | None = None
     """decode by tiles of so many latents a side, which needs less memory"""
+    param_dtype: Literal["float32", "bfloat16"] | None = None
+    """of the weights; bfloat16 takes half of the memory. What is computed stays as it was"""
+    compiled: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """programs that scripts/export.py wrote, in place of a run: nothing is traced"""
+    decode_with: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """run of a first stage on the same latents, such as a tiny autoencoder, in place of the
+    model's own decoder"""
+    preview_every: int | None = None
+    """write what the model expects after every so many steps to DIR/previews, too"""
+    preview_with: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """run of a first stage, such as a tiny autoencoder, for these; the decoder where not given"""
+    frames: int | None = None
+    """so many pictures on a walk from the prompt to --to-prompt, from the seed to --to-seed"""
+    to_prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
+    """where the walk leads, straight from one to the next in what the tower makes of them"""
+    to_seed: Annotated[tuple[int, ...], tyro.conf.arg(metavar="S ...")] = ()
+    """where it leads, on the sphere from the noise of one to that of the next"""
+    gif: float | None = None
+    """write them to DIR/walk.gif, too, so many a second, at most 100"""
     interpolate: int | None = None
     """of a variational autoencoder: so many pictures a row, between the draws of two seeds"""
 
@@ -66,9 +89,12 @@ class Told:
     low_resolution: str | None = None
     """a small picture to enlarge"""
     noise_level: int | None = None
-    """how much noise is put on it, where the model is told so; 20 where not given"""
+    """how much noise is put on it, where the model is told so, 20 where not given; or on what
+    unCLIP sees in a picture to vary, 0 where not given"""
     depth: str | None = None
     """a picture that is brighter where things are nearer, as MiDaS makes them, or a .npy [H, W]"""
+    image: str | None = None
+    """a picture to vary, of models that are told what CLIP sees in one; its middle is seen"""
     neighbours: str | None = None
     """a .npy of embeddings [k, dim], or a folder of such"""
     query: str | None = None
@@ -179,6 +205,9 @@ class Options:
     randomness: Randomness = field(default_factory=Randomness)
 
 
+AROUND = ("out", "from_", "gif", "compiled")  # of no matter for which pictures are drawn
+
+
 def parse(words: Sequence[str], default: Options | None = None) -> dict[str, Any]:
     """The settings by name, whatever their section."""
     options = cli.override(default or Options(), words, "sample.py RUN", __doc__, sections=False)
@@ -195,7 +224,7 @@ def again(said: dict[str, Any], settings: dict[str, Any], words: Sequence[str]) 
         for name, part in vars(Options()).items()
     }
     settings = parse(words, Options(**sections))
-    settings = {name: v for name, v in settings.items() if name not in ("out", "from_")}
+    settings = {name: v for name, v in settings.items() if name not in AROUND}
     return settings | {"turn": found.get("turn", 0)}
 
 
@@ -206,16 +235,42 @@ def drawn_of(said: dict[str, Any], run: Path) -> str | None:
     return step if kept else None
 
 
+def check_rate(rate: float | None, settings: dict[str, Any]) -> None:
+    """Raises InputError for frames a second that cannot be, or where there is no walk."""
+    if rate is not None and not 0.0 < rate <= 100.0:
+        raise InputError(f"--gif is {rate:g}: expected more than 0 and at most 100 frames a second")
+    if rate is not None and not (settings["frames"] or settings["interpolate"]):
+        raise InputError(f"--gif is {rate:g} without a walk: expected --frames N, too")
+
+
+def draw_compiled(folder: str, run: str | None, out: str | None, settings: dict[str, Any]) -> None:
+    """Draws with programs that were exported."""
+    if run or settings.pop("checkpoint"):
+        raise InputError(
+            f"--compiled '{folder}' is a model by itself: leave RUN and checkpoint out"
+        )
+    found = exported.load(folder)
+    wanted = exported.resolve(found, **settings)
+    place = Path(out or Path(folder) / f"samples-seed{wanted.seed}")
+    cli.check_folder(place, "--out")
+    drawn = exported.draw(found, wanted)
+    request.write(place, drawn, found.described, wanted)
+    print(f"{len(drawn.images)} pictures in {place}, together in {place / 'grid.png'}")
+
+
 def main(words: Sequence[str]) -> None:
     """Parse, load, draw, write."""
     run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
     settings = parse(rest)
-    given, png = settings.pop("out"), settings.pop("from_")
+    given, png, rate, compiled = (settings.pop(name) for name in AROUND)
     if png:
         said = request.remembered.read(png)
         settings = again(said, settings, rest)
         run = run or said.get("run")
         given = given or Path(run) / f"again-{Path(png).stem}"
+    check_rate(rate, settings)
+    if compiled:
+        return draw_compiled(compiled, run, given, settings)
     if not run:
         raise InputError("no run: expected python sample.py RUN, a folder that train.py wrote")
     which = settings.pop("checkpoint") or (drawn_of(said, Path(run)) if png else None)
@@ -224,9 +279,11 @@ def main(words: Sequence[str]) -> None:
     wanted = kind.resolve(described, **settings)
     out = Path(given or described.run / f"samples-seed{wanted.seed}")
     cli.check_folder(out, "--out")
-    trained = runs.with_weights(described)
+    trained = runs.with_weights(described, settings.get("param_dtype"))
     drawn = kind.draw(trained, wanted)
     kind.write(out, drawn, trained, wanted)
+    if rate:
+        pictures.animate(out / "walk.gif", drawn.images, rate)
     if png and trained.step != said.get("checkpoint"):
         print(
             f"warning: '{png}' was drawn of checkpoint {said.get('checkpoint')}, this of "

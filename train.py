@@ -1,4 +1,4 @@
-"""Trains a first stage, a latent diffusion model, or a classifier that guides one.
+"""Trains a first stage, a latent diffusion model, a classifier that guides one, or a CLIP.
 
 python train.py CONFIG.py [--workdir RUN] [--section.field VALUE ...] [--dry-run]
                           [--init-from OTHER [--init-checkpoint best] [--init-partial]]

@@ -34,6 +34,10 @@ python scripts/evaluate.py clip-score RUN_OR_FOLDER --weights CLIP [--num 1000] 
     how well pictures agree with their captions, as CLIP sees it: 100 max(cos, 0). Captions are
     those that sample.py or `generate` drew for, metadata.jsonl, or the .txt beside each picture; of
     a run, samples are drawn for captions of its data first
+python scripts/evaluate.py zero-shot MODEL DATA [--classes ...] [--templates ...] [options]
+    sorts pictures into classes by what they are called: MODEL is the run of a CLIP
+    (configs/small-clip.py), or its weights from elsewhere (with --clip vit_b32); prints top-1 and
+    top-5 accuracy and which class is taken for which
 python scripts/evaluate.py sweep RUN B [--steps 10 25 50] [--guidance 1 2 3] [--samplers ...]
     the distance to B over steps, guidance, eta and samplers, with intervals over seeds, as a table
     and a plot; finished cells are not measured again
@@ -57,6 +61,7 @@ from ldm_jax.evaluate.samples import samples
 from ldm_jax.evaluate.semantic import semantic
 from ldm_jax.evaluate.super_resolution import super_resolution
 from ldm_jax.evaluate.sweep import sweep
+from ldm_jax.evaluate.zero_shot import zero_shot
 
 TOOLS = {  # name -> what to call, and what its first words are
     "captions": (captions, "RUN"),
@@ -72,6 +77,7 @@ TOOLS = {  # name -> what to call, and what its first words are
     "samples": (samples, "A B"),
     "generate": (generate, "RUN"),
     "clip-score": (clip_scores, "RUN_OR_FOLDER"),
+    "zero-shot": (zero_shot, "MODEL DATA"),
     "sweep": (sweep, "RUN B"),
 }
 

@@ -17,11 +17,13 @@ from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
 from ldm_jax.diffusion.guidance.threshold import threshold
 from ldm_jax.diffusion.process import add_noise
-from ldm_jax.diffusion.samplers.loop import normal_like, sample
+from ldm_jax.diffusion.samplers.loop import Watch, normal_like, sample
+from ldm_jax.pipelines.interpolation import between, slerp
 from ldm_jax.types import (
     Array,
     Batch,
     Denoise,
+    FirstStage,
     LatentClassifier,
     LatentDiffusion,
     Params,
@@ -42,6 +44,10 @@ class Told(NamedTuple):
               inputs are then [B, n, ...]
     classes:  [B] int32, those that the classifier is to see
     classifier_scale: scalar, see `guidance.classifier`
+    to:       what the conditioner reads at the end of a walk from the inputs, each [B, ...]
+    way:      [B] how far each picture is on it, 0 (the inputs) to 1
+    to_seeds: [B] uint32, of the noise at the end of a walk from that of the seeds
+    seed_way: [B] how far each picture is on that
     """
 
     negative: Batch | None = None
@@ -53,9 +59,29 @@ class Told(NamedTuple):
     weights: Array | None = None
     classes: Array | None = None
     classifier_scale: Array | None = None
+    to: Batch | None = None
+    way: Array | None = None
+    to_seeds: Array | None = None
+    seed_way: Array | None = None
 
 
 NOTHING = Told()
+
+
+class Shown(NamedTuple):
+    """How latents become pictures, where not by the model's own decoder alone.
+
+    decoder: of params["decoder"], in place of it
+    preview: of params["preview"], for what is expected on the way
+    watch:   at which steps that is
+    """
+
+    decoder: FirstStage | None = None
+    preview: FirstStage | None = None
+    watch: Watch | None = None
+
+
+OWN = Shown()
 
 
 def make_generate(
@@ -64,8 +90,11 @@ def make_generate(
     size: int | tuple[int, int],
     classifier: LatentClassifier | None = None,
     schedule: str = "constant",
-) -> Callable[..., Array]:
+    shown: Shown = OWN,
+) -> Callable[..., Any]:
     """A compiled function (params, inputs, seeds, grid, guidance, options, noise, told) -> images.
+
+    With previews it gives (images, previews uint8 [B, count, height, width, 3]).
 
     Nothing but the number of examples, the form of the grid and what of `told` is used is compiled
     in.
@@ -76,9 +105,13 @@ def make_generate(
         size: pixels a side of the images, or their height and width.
         classifier: that guides, of params["classifier"].
         schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
+        shown: how latents become pictures.
     """
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
+    decoder, part = model.first_stage, "first_stage"
+    if shown.decoder:
+        decoder, part = shown.decoder, "decoder"
 
     def generate(
         params: Params,
@@ -106,9 +139,14 @@ def make_generate(
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
         if noise is None:
             noise = normal_like(start_keys, jnp.zeros(shape))
+        if told.to_seeds is not None:
+            ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(told.to_seeds)
+            noise = slerp(noise, normal_like(ends, noise), told.seed_way)
 
-        def denoise(inputs: Batch) -> Denoise:
+        def denoise(inputs: Batch, to: Batch | None = None) -> Denoise:
             cond = model.condition(params, inputs)
+            if to is not None:
+                cond = between(cond, model.condition(params, {**inputs, **to}), told.way)
 
             def network(z, steps):
                 return model.denoiser(params["denoiser"], z, steps, cond)
@@ -132,18 +170,31 @@ def make_generate(
             z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
             if told.mask is not None:
                 guided = blend(guided, x0, for_latents(told.mask, model.first_stage.factor))
-        z = sample(sampler(**options), guided, model.process, grid, z, walk_keys)
-        images = jnp.clip(model.first_stage.decode(params["first_stage"], z), -1.0, 1.0)
+        walk = sampler(**options), guided, model.process, grid, z, walk_keys
+        z, seen = sample(*walk, shown.watch) if shown.watch else (sample(*walk), None)
+        images = jnp.clip(decoder.decode(params[part], z), -1.0, 1.0)
         if told.mask is not None:
             images = told.mask * images + (1.0 - told.mask) * told.image
-        return images
+        if seen is None:
+            return images
+        return images, _previewed(shown.preview, params["preview"], seen)
 
     return jax.jit(generate)
 
 
+def _previewed(stage: FirstStage, params: Params, seen: Array) -> Array:
+    """Latents [count, B, h, w, c] -> uint8 [B, count, H, W, 3], one of the count at a time."""
+
+    def one(z):
+        images = jnp.clip(stage.decode(params, z), -1.0, 1.0)
+        return jnp.round((images + 1.0) * 127.5).astype(jnp.uint8)
+
+    return jnp.moveaxis(jax.lax.map(one, seen), 0, 1)
+
+
 def _towards_condition(
     model: LatentDiffusion,
-    denoise: Callable[[Batch], Denoise],
+    denoise: Callable[..., Denoise],
     inputs: Batch,
     places: tuple[int, int, int],
     guidance: Array,
@@ -153,7 +204,7 @@ def _towards_condition(
     """The denoiser that knows the inputs, guided from the null (of [B, h, w]) to them."""
     if not model.conditioner.keys:
         return denoise(inputs)
-    null = model.conditioner.null(*places) if told.negative is None else told.negative
+    null = {**model.conditioner.null(*places), **(told.negative or {})}
     if told.weights is not None:
         composed = [
             {name: inputs[name][:, i] for name in model.conditioner.hideable}
@@ -168,7 +219,7 @@ def _towards_condition(
     if told.rescale is not None:
         adjust = rescale(told.rescale, model.process, model.prediction)
     untold = denoise(model.conditioner.without(inputs, null))
-    return classifier_free(denoise(inputs), untold, scale, adjust)
+    return classifier_free(denoise(inputs, told.to), untold, scale, adjust)
 
 
 def for_latents(mask: Array, factor: int) -> Array:
@@ -188,21 +239,21 @@ def each_batch(
     """Runs `generate` over any number of examples, always on `size` of them at a time.
 
     Args:
-        generate: (inputs, seeds) -> images, such as a bound `make_generate`.
+        generate: (inputs, seeds) -> images, such as a bound `make_generate`, or several arrays.
         inputs: each [N, ...].
         seeds: [N].
         start: the first example that is wanted, a multiple of `size`.
 
     Yields:
-        Images [size, H, W, 3]. The last batch is filled up by repeating its last example, and these
-        are left out.
+        Images [size, H, W, 3], or what else `generate` gives, each [size, ...]. The last batch is
+        filled up by repeating its last example, and these are left out.
     """
     N = len(seeds)
     for first in range(start, N, size):
         rows = np.minimum(np.arange(first, first + size), N - 1)
         chosen = {name: np.asarray(x)[rows] for name, x in inputs.items()}
-        images = generate(chosen, np.asarray(seeds, np.uint32)[rows])
-        yield np.asarray(images)[: min(size, N - first)]
+        found, count = generate(chosen, np.asarray(seeds, np.uint32)[rows]), min(size, N - first)
+        yield jax.tree.map(lambda x, count=count: np.asarray(x)[:count], found)
 
 
 def in_batches(

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.autoencoders.latents import scaled
+from ldm_jax.pipelines.interpolation import slerp
 from ldm_jax.types import Array, FirstStage, Params
 
 
@@ -23,32 +24,6 @@ def normal(seeds: np.ndarray, shape: tuple[int, ...]) -> Array:
     """Standard normal latents [N, *shape]; each follows from its own seed alone."""
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
-
-
-def slerp(a: Array, b: Array, w: Array) -> Array:
-    """Spherical interpolation (Shoemake 1985), [N, *shape] from a at w = 0 to b at w = 1.
-
-    (sin((1 - w) angle) a + sin(w angle) b) / sin(angle), with the angle between a and b. Gaussian
-    latents lie near a sphere; a straight line between two of them passes where hardly any lie.
-
-    Args:
-        a, b: [N, *shape], neither zero nor opposite.
-        w: [N].
-    """
-    axes = tuple(range(1, a.ndim))
-    w = jnp.reshape(w, (-1,) + (1,) * len(axes))
-
-    def norm(x):
-        return jnp.sqrt(jnp.sum(jnp.square(x), axes, keepdims=True))
-
-    u, v = a / norm(a), b / norm(b)
-    angle = 2.0 * jnp.arctan2(norm(u - v), norm(u + v))  # exact for small angles, too
-    sine = jnp.sin(angle)
-    straight = sine < 1e-6  # where both formulas are the same, and this one is 0 / 0
-    sine = jnp.where(straight, 1.0, sine)
-    first = jnp.where(straight, 1.0 - w, jnp.sin((1.0 - w) * angle) / sine)
-    second = jnp.where(straight, w, jnp.sin(w * angle) / sine)
-    return first * a + second * b
 
 
 def walks(seed: int, rows: int, steps: int, shape: tuple[int, ...]) -> Array:

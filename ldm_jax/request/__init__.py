@@ -1,15 +1,18 @@
 """A request for pictures: checked, drawn from a trained model, and written with its report.
 
 wanted.py     everything that decides which pictures are drawn
-checked.py    from the words of sample.py to such a request, by the next seven:
+checked.py    from the words of sample.py to such a request, by the next nine:
 condition.py  prompts and labels
 captions.py   prompts of a file, weighed, long, by another layer of the tower
 task.py       boxes, maps, small images, masks, neighbours
 walk.py       sampler, grid and its options
 guidance.py   what else guides; classifier.py
+frames.py     a walk between prompts and between seeds
 start.py      a picture to start from
+shown.py      by which first stage pictures are decoded, in the end and on the way
 given.py      files of latents and pictures
 drawing.py    the pictures
+finishing.py  what is done with them, where asked: a safety check, a watermark
 written.py    the pictures in a folder, with a report
 remembered.py what each of them says of itself, and the way back to a request
 """

@@ -12,6 +12,7 @@ from ldm_jax.conditioning import emphasis
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import CLIPText
 from ldm_jax.errors import InputError
+from ldm_jax.request.frames import turns
 from ldm_jax.request.wanted import Request
 from ldm_jax.types import Batch, LatentDiffusion
 
@@ -62,7 +63,8 @@ def check_captions(request: Request, trained: runs.Trained) -> None:
 def said(request: Request) -> tuple[str, ...]:
     """All prompts of a request."""
     source = () if request.source is None else (request.source,)
-    return (*request.prompts, *request.negative_prompts, *request.compose, *source)
+    walked = (*request.prompts, *request.to_prompts)
+    return (*walked, *request.negative_prompts, *request.compose, *source)
 
 
 def is_chunked(request: Request) -> bool:
@@ -79,16 +81,25 @@ def count(trained: runs.Trained, request: Request) -> int:
     )
 
 
-def captions(trained: runs.Trained, request: Request, prompts: Sequence[str]) -> Batch:
-    """What the conditioner reads of prompts taken in turn, each [num, ...]."""
-    turn = (request.turn + np.arange(request.num)) % len(prompts)
+def captions(
+    trained: runs.Trained,
+    request: Request,
+    prompts: Sequence[str],
+    rows: np.ndarray | None = None,
+) -> Batch:
+    """What the conditioner reads of prompts, each [num, ...].
+
+    Args:
+        rows: [num] which of them each picture is told; None: they are taken in turn.
+    """
+    turn = turns(request) % len(prompts) if rows is None else rows
     tokenizer = trained.tokenizer
     if not is_chunked(request):
         return {"tokens": np.stack([tokens.encode(tokenizer, prompt) for prompt in prompts])[turn]}
     k = count(trained, request)
     each = [emphasis.chunks(tokenizer, prompt, request.emphasis, k) for prompt in prompts]
-    rows, weights = (np.stack(parts)[turn] for parts in zip(*each, strict=True))
-    return {"tokens": rows, "token_weights": weights}
+    read, weights = (np.stack(parts)[turn] for parts in zip(*each, strict=True))
+    return {"tokens": read, "token_weights": weights}
 
 
 def with_captions(trained: runs.Trained, request: Request) -> LatentDiffusion:

@@ -11,8 +11,11 @@ from ldm_jax.pipelines import tiled
 from ldm_jax.request.captions import check_captions, read_prompts
 from ldm_jax.request.classifier import describe_classifier
 from ldm_jax.request.condition import check_condition, class_of
-from ldm_jax.request.given import latent_shape, load_latents
+from ldm_jax.request.finishing import check_finishing
+from ldm_jax.request.frames import check_frames
+from ldm_jax.request.given import image_size, latent_shape, load_latents
 from ldm_jax.request.guidance import check_guidance
+from ldm_jax.request.shown import check_shown
 from ldm_jax.request.start import check_start, how_resampled, how_strong, times_of
 from ldm_jax.request.task import check_size, check_task, how_noisy
 from ldm_jax.request.walk import choose_walk
@@ -41,6 +44,9 @@ def resolve(
     emphasis: bool | None = None,
     long_prompts: bool | None = None,
     clip_skip: int | None = None,
+    frames: int | None = None,
+    to_prompt: Sequence[str] = (),
+    to_seed: Sequence[int] = (),
     turn: int = 0,
     label: Sequence[str] = (),
     latents: str | None = None,
@@ -67,9 +73,16 @@ def resolve(
     low_resolution: str | None = None,
     noise_level: int | None = None,
     depth: str | None = None,
+    image: str | None = None,
     neighbours: str | None = None,
     query: str | None = None,
     from_data: int | None = None,
+    safety_check: str | None = None,
+    watermark: str | None = None,
+    param_dtype: str | None = None,
+    decode_with: str | None = None,
+    preview_every: int | None = None,
+    preview_with: str | None = None,
     size: Sequence[int] = (),
     patch: int | None = None,
 ) -> Request:
@@ -91,7 +104,7 @@ def resolve(
     judge = describe_classifier(classifier, classifier_scale, trained)
     labels = _labels(label, trained, judge)
     if num is None:
-        num = from_data or len(prompt) or len(labels) or (1 if invert else 16)
+        num = frames or from_data or len(prompt) or len(labels) or (1 if invert else 16)
     options = {"eta": eta, "s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax}
     options |= {"s_noise": s_noise}
     asked = choose_walk(experiment.sampling, sampler, steps, grid, times, guidance, options)
@@ -125,18 +138,29 @@ def resolve(
         low_resolution=low_resolution,
         noise_level=how_noisy(noise_level, trained),
         depth=depth,
+        image=image,
         neighbours=neighbours,
         query=query,
         from_data=from_data,
         emphasis=bool(emphasis),
         long_prompts=bool(long_prompts),
         clip_skip=clip_skip,
+        frames=frames,
+        to_prompts=tuple(to_prompt),
+        to_seeds=tuple(to_seed),
         turn=turn,
+        safety_check=safety_check,
+        watermark=watermark,
+        param_dtype=param_dtype,
+        decode_with=decode_with,
+        preview_every=preview_every,
+        preview_with=preview_with,
         size=tuple(size),
         patch=patch,
     )
     check_size(request, trained)
     check_count(num, seed)
+    check_frames(request, trained)
     check_batch(batch_size, "--batch-size")
     if not math.isfinite(request.guidance):
         raise InputError(f"--guidance is {request.guidance}: expected a number, such as 1 for none")
@@ -155,6 +179,8 @@ def resolve(
     resample, jump_length = how_resampled(resample, jump_length, mask, K)
     request = replace(request, resample=resample, jump_length=jump_length)
     check_task(request, trained)
+    check_shown(request, trained)
+    check_finishing(request, image_size(trained, size))
     return request
 
 

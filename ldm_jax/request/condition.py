@@ -8,6 +8,7 @@ from ldm_jax import runs
 from ldm_jax.config import Label, Text
 from ldm_jax.errors import InputError
 from ldm_jax.request.captions import captions
+from ldm_jax.request.frames import legs, turns
 from ldm_jax.request.wanted import Request
 from ldm_jax.types import Batch
 
@@ -16,6 +17,7 @@ def kind_of(trained: runs.Trained) -> str:
     kinds = {
         "Text": "captions",
         "CLIPText": "captions",
+        "BERTText": "captions",
         "Label": "class labels",
         "Unconditional": "no condition",
         "Layout": "boxes",
@@ -24,6 +26,8 @@ def kind_of(trained: runs.Trained) -> str:
         "Inpainting": "masked images",
         "Depth": "depth maps",
         "Retrieval": "neighbours",
+        "CLIPImage": "pictures",
+        "UnCLIP": "pictures",
     }
     return kinds[type(trained.experiment.condition).__name__]
 
@@ -63,6 +67,9 @@ def inputs(trained: runs.Trained, request: Request) -> Batch:
     if request.compose:  # [num, n, length]
         each = [captions(trained, request, (prompt,)) for prompt in request.compose]
         return {name: np.stack([one[name] for one in each], axis=1) for name in each[0]}
+    if request.to_prompts:
+        prompts = (*(request.prompts or ("",)), *request.to_prompts)
+        return captions(trained, request, prompts, legs(request, request.to_prompts)[0])
     if isinstance(trained.experiment.condition, Text):
         return captions(trained, request, request.prompts or ("",))
     return {}
@@ -70,7 +77,7 @@ def inputs(trained: runs.Trained, request: Request) -> Batch:
 
 def classes(request: Request) -> np.ndarray:
     """The labels in turn, [num] int32."""
-    turn = (request.turn + np.arange(request.num)) % len(request.labels)
+    turn = turns(request) % len(request.labels)
     return np.asarray(request.labels, np.int32)[turn]
 
 

@@ -17,7 +17,10 @@ from ldm_jax.pipelines.patchwise import patchwise
 from ldm_jax.request.captions import captions, describe_captions, with_captions
 from ldm_jax.request.classifier import check_latents
 from ldm_jax.request.condition import classes, inputs, of_source
+from ldm_jax.request.finishing import describe_finishing, finish
+from ldm_jax.request.frames import describe_frames, legs, seeds
 from ldm_jax.request.given import image_size, latent_shape, load_image, load_latents
+from ldm_jax.request.shown import describe_shown, load_shown
 from ldm_jax.request.start import times_of
 from ldm_jax.request.task import is_pasted, paste, tell
 from ldm_jax.request.wanted import Drawn, Request
@@ -25,6 +28,7 @@ from ldm_jax.sharding import devices
 from ldm_jax.types import Array, Batch, Sampler
 
 NEGATIVE = "negative "  # before the names of what is to be stayed away from
+TO = "to "  # before the names of what a walk between prompts leads to
 
 
 def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
@@ -46,6 +50,14 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
         mask = load_image(request.mask, "--mask", trained, request.size)
         mask = np.mean(mask, axis=-1, keepdims=True)
         each["mask"] = np.repeat((mask >= 128).astype(np.float32)[None], request.num, axis=0)
+    if request.to_prompts:
+        prompts = (*(request.prompts or ("",)), *request.to_prompts)
+        leg, each["way"] = legs(request, request.to_prompts)
+        told = captions(trained, request, prompts, leg + 1)
+        each |= {f"{TO}{name}": x for name, x in told.items()}
+    if request.to_seeds:
+        leg, each["seed_way"] = legs(request, request.to_seeds)
+        each["to_seeds"] = np.asarray(request.to_seeds, np.uint32)[leg]
     everywhere = Told(
         rescale=request.guidance_rescale,
         interval=request.guidance_interval or None,
@@ -67,6 +79,8 @@ def describe(request: Request, trained: runs.Trained) -> str:
     said = [sampling.describe(request), *describe_captions(trained, request)]
     if request.guidance_schedule != "constant":
         said.append(f"guidance {request.guidance_schedule} in time")
+    if request.frames:
+        said.append(describe_frames(request))
     if request.compose:
         pairs = zip(request.compose, request.compose_weights, strict=True)
         said.append("composed of " + ", ".join(f"'{text}' times {w:g}" for text, w in pairs))
@@ -78,6 +92,9 @@ def describe(request: Request, trained: runs.Trained) -> str:
             f"RePaint, {request.jump_length} steps at a time, each {request.resample} times: {K} "
             "in all"
         )
+    said += describe_shown(request)
+    said += describe_finishing(request)
+    said += [f"weights of {request.param_dtype}"] if request.param_dtype else []
     if request.invert:
         of = f"'{request.source}'" if request.source is not None else "no condition"
         said.append(f"from the noise behind {request.init_image} (DDIM inversion, {of})")
@@ -91,8 +108,10 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
         InputError: a classifier that has learned on other latents.
     """
     one_batch, given = _prepared(trained, request)
-    images = np.concatenate(list(_walk(trained, request, one_batch, given)))
-    return Drawn(images, given["noise"] if request.invert else None)
+    each = zip(*_walk(trained, request, one_batch, given), strict=True)
+    images, *previews = map(np.concatenate, each)
+    noise = given["noise"] if request.invert else None
+    return Drawn(finish(images, request), noise, previews[0] if previews else None)
 
 
 def draw_in_turn(
@@ -107,7 +126,8 @@ def draw_in_turn(
         start: a multiple of the request's batch size.
         generate: what `compiled` made for a request that differs in numbers alone.
     """
-    yield from _walk(trained, request, *_prepared(trained, request, generate), start)
+    for images, *_ in _walk(trained, request, *_prepared(trained, request, generate), start):
+        yield images
 
 
 def compiled(trained: runs.Trained, request: Request) -> Callable[..., Array]:
@@ -118,14 +138,15 @@ def compiled(trained: runs.Trained, request: Request) -> Callable[..., Array]:
 
 def _walk(
     trained: runs.Trained, request: Request, one_batch: Callable, given: Batch, start: int = 0
-) -> Iterator[np.ndarray]:
-    seeds = request.seed + np.arange(request.num)
-    for images in each_batch(one_batch, given, seeds, request.batch_size, start):
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Pictures batch by batch, and what was previewed of them, if anything was."""
+    for found in each_batch(one_batch, given, seeds(request), request.batch_size, start):
+        images, *previews = found if isinstance(found, tuple) else (found,)
         end = start + len(images)
         if is_pasted(trained):
             told = {name: np.asarray(given[name])[start:end] for name in ("image", "mask")}
             images = paste(images, told)
-        yield pictures.to_uint8(images)
+        yield pictures.to_uint8(images), *previews
         start = end
 
 
@@ -146,8 +167,11 @@ def _prepared(
     if request.patch:
         model = patchwise(model, request.patch)
     sampler, options = _sampler(request), sampling.arguments(request)
-    generate = generate or make_generate(model, sampler, size, judge, request.guidance_schedule)
     times = times_of(request, trained)
+    shown, more = load_shown(trained, request, len(times) - 1)
+    params = {**params, **more}
+    schedule = request.guidance_schedule
+    generate = generate or make_generate(model, sampler, size, judge, schedule, shown)
     T = model.process.T
     times = pad(times, T * math.ceil((len(times) - 1) / T))
     spread = devices("jit")
@@ -163,8 +187,11 @@ def _prepared(
         chosen, seeds = spread.split((chosen, seeds))
         noise = chosen.pop("noise", None)
         own = {name: chosen.pop(name) for name in each}
-        negative = {n.removeprefix(NEGATIVE): own.pop(n) for n in each if n.startswith(NEGATIVE)}
-        told = everywhere._replace(**own, negative=negative or None)
+        negative, to = (
+            {n.removeprefix(mark): own.pop(n) for n in each if n.startswith(mark)} or None
+            for mark in (NEGATIVE, TO)
+        )
+        told = everywhere._replace(**own, negative=negative, to=to)
         with spread.in_force():
             return generate(params, chosen, seeds, times, request.guidance, options, noise, told)
 

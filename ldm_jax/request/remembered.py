@@ -8,10 +8,17 @@ from typing import Any
 import ldm_jax
 from ldm_jax import pictures, runs
 from ldm_jax.errors import InputError
+from ldm_jax.request.frames import seeds, turns
 from ldm_jax.request.wanted import Request
 
 KEYWORD = "ldm_jax"  # of the text in the PNG
-SPELLED = {"prompts": "prompt", "negative_prompts": "negative_prompt", "labels": "label"}
+SPELLED = {
+    "prompts": "prompt",
+    "negative_prompts": "negative_prompt",
+    "labels": "label",
+    "to_prompts": "to_prompt",
+    "to_seeds": "to_seed",
+}
 # given anew, these are not to meet what is remembered of the others
 SETTLES = {
     "sampler": ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise"),
@@ -21,6 +28,7 @@ SETTLES = {
     "compose": ("compose_weights",),
     "prompts_file": ("prompt",),
     "mask": ("strength",),
+    "frames": ("num", "turn"),
 }
 
 
@@ -28,12 +36,14 @@ def alone(request: Request, i: int) -> Request:
     """The request for picture i of a request alone."""
 
     def own(values: tuple) -> tuple:
-        return values and (values[(request.turn + i) % len(values)],)
+        return values and (values[turns(request)[i] % len(values)],)
 
     return replace(
         request,
         num=1,
-        seed=request.seed + i,
+        preview_every=None,  # of no matter for the picture
+        preview_with=None,
+        seed=int(seeds(request)[i]),
         turn=request.turn + i,
         prompts=own(request.prompts),
         negative_prompts=own(request.negative_prompts),

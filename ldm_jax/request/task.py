@@ -1,4 +1,4 @@
-"""What a request tells a model of boxes, maps, small images, masks or neighbours."""
+"""What a request tells a model of boxes, maps, small images, masks, neighbours or pictures."""
 
 import json
 from collections.abc import Callable
@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from ldm_jax import build, runs
+from ldm_jax.conditioning.clip_image import prepared
 from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.config import (
+    CLIPImage,
     Condition,
     Depth,
     Experiment,
@@ -21,11 +22,13 @@ from ldm_jax.config import (
     Retrieval,
     SemanticMap,
     Text,
+    UnCLIP,
     Unconditional,
 )
 from ldm_jax.data import derived, neighbours, objects, pipeline, transforms
 from ldm_jax.data.folder import is_box
 from ldm_jax.errors import InputError
+from ldm_jax.request.frames import seeds, turns
 from ldm_jax.request.given import image_size, load_image
 from ldm_jax.request.wanted import Request
 from ldm_jax.types import Batch
@@ -36,8 +39,11 @@ FLAGS = {  # field of a request -> the condition that it is for
     "low_resolution": LowResolution,
     "depth": Depth,
     "neighbours": Retrieval,
+    "image": CLIPImage,
 }
-NOISE_LEVEL = 20  # of small images, as the model card of Stable Diffusion's upscaler suggests
+# where none is given: of small images, as the model card of Stable Diffusion's upscaler suggests,
+# and of embeddings, as diffusers
+NOISE_LEVELS = {LowResolution: 20, UnCLIP: 0}
 
 
 def task_of(experiment: Experiment) -> Condition:
@@ -54,6 +60,8 @@ def takes(condition: Condition, size: tuple[int, int]) -> str:
         Layout: "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the picture",
         Inpainting: f"--init-image P and --mask P, pictures of {width} x {height} pixels or more",
         Depth: "--depth P, a picture that is brighter where things are nearer",
+        CLIPImage: "--image P, a picture to vary",
+        UnCLIP: "--image P, a picture to vary; --prompt TEXT may say more",
     }
     if isinstance(condition, Text):
         return "--prompt TEXT"
@@ -165,6 +173,8 @@ def given_inputs(trained: runs.Trained, request: Request) -> Batch | None:
         Depth: lambda: {"depth": load_depth(request.depth, trained, size)},
         Inpainting: lambda: load_masked(trained, request),
         Retrieval: lambda: {"neighbours": load_neighbours(request, condition)},
+        CLIPImage: lambda: {"picture": load_picture(request.image, trained)},
+        UnCLIP: lambda: {"picture": load_picture(request.image, trained)},
     }
     read = readers.get(type(condition))
     return read and read()
@@ -257,31 +267,38 @@ def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
 
 
 def how_noisy(level: int | None, trained: runs.Trained) -> int | None:
-    """The noise of small images, 20 where not given; None where the model is not told.
+    """The noise of small images, 20 where not given, or of embeddings of pictures, 0 where not
+    given; None where the model is not told.
 
     Raises:
         InputError: a level beyond the model's, or one for a model that is not told.
     """
-    most = getattr(task_of(trained.experiment), "max_noise", None)
+    condition = task_of(trained.experiment)
+    most = getattr(condition, "max_noise", None)
     if most is None and level is not None:
         raise InputError(
-            f"--noise-level is {level}: leave it out, since the model is not told how noisy a "
-            "low-resolution image is"
+            f"--noise-level is {level}: leave it out, since the model is not told how noisy an "
+            "image is"
         )
     if level is not None and not 0 <= level < most:
         raise InputError(f"--noise-level is {level}: expected 0 to {most - 1}, as in training")
-    return level if most is None or level is not None else min(NOISE_LEVEL, most - 1)
+    if most is None or level is not None:
+        return level
+    return min(NOISE_LEVELS[type(condition)], most - 1)
 
 
-def noisy(told: Batch, request: Request) -> Batch:
-    """The same with noise on small images [num, h, w, 3], where the model is told its level; it
-    belongs to the seed of a picture."""
+def noisy(told: Batch, request: Request, condition: Condition) -> Batch:
+    """The same with noise on small images [num, h, w, 3] or embeddings [num, dim], where the model
+    is told its level; it belongs to the seed of a picture."""
     if request.noise_level is None:
         return told
-    shape, seeds = told["low_resolution"].shape[1:], request.seed + np.arange(request.num)
-    noise = [np.random.default_rng([1, seed]).standard_normal(shape) for seed in seeds]
+    if isinstance(condition, UnCLIP):
+        name, shape = "picture_noise", (condition.dim,)
+    else:
+        name, shape = "low_resolution_noise", told["low_resolution"].shape[1:]
+    noise = [np.random.default_rng([1, seed]).standard_normal(shape) for seed in seeds(request)]
     level = np.full(request.num, request.noise_level, np.int32)
-    return told | {"low_resolution_noise": np.float32(noise), "noise_level": level}
+    return told | {name: np.float32(noise), "noise_level": level}
 
 
 def load_depth(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.ndarray:
@@ -294,27 +311,19 @@ def load_depth(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
     """
     _check_file(path, "--depth")
     try:
-        read = np.load(path, allow_pickle=False) if path.endswith(".npy") else decode_depth(path)
-        read = np.asarray(read, np.float32)
+        read = transforms.decode_depth(path)
     except Exception as error:
         raise InputError(f"--depth '{path}' is not a picture of depth: {error}") from error
-    if read.ndim != 2 or not np.all(np.isfinite(read)) or np.min(read) == np.max(read):
+    if np.min(read) == np.max(read):
         raise InputError(
-            f"--depth '{path}' has shape {read.shape} and numbers from {np.min(read):g} to "
-            f"{np.max(read):g}: expected [H, W], finite and not all the same"
+            f"--depth '{path}' is {np.min(read):g} everywhere: expected [H, W], finite and not all "
+            "the same"
         )
     (H, W), (height, width) = read.shape, size
     h, w = min(H, round(W * height / width)), min(W, round(H * width / height))
     top, left, f = (H - h) // 2, (W - w) // 2, trained.model.first_stage.factor
     small = resized(read[top : top + h, left : left + w], (height // f, width // f))
     return normalised(small)[None, ..., None]
-
-
-def decode_depth(path: str) -> np.ndarray:
-    """The numbers of a picture with one channel, of 8 or 16 bits, or the mean of its colours."""
-    with Image.open(path) as image:
-        pixels = np.asarray(image if image.mode.startswith(("I", "F", "L")) else image.convert("L"))
-    return pixels if pixels.ndim == 2 else pixels[..., 0]
 
 
 def load_masked(trained: runs.Trained, request: Request) -> Batch:
@@ -344,6 +353,20 @@ def load_neighbours(request: Request, condition: Retrieval) -> np.ndarray:
     return rows[neighbours.nearest(rows, queries, k)]
 
 
+def load_picture(path: str, trained: runs.Trained) -> np.ndarray:
+    """A picture as CLIP's tower sees it, [1, size, size, 3].
+
+    Raises:
+        InputError: no such file, or not a picture.
+    """
+    _check_file(path, "--image")
+    try:
+        image = transforms.decode(path, trained.experiment.data.background)
+    except Exception as error:
+        raise InputError(f"--image '{path}' is not a picture: {error}") from error
+    return prepared(image, task_of(trained.experiment).size)[None]
+
+
 def _check_file(path: str, flag: str) -> None:
     if not Path(path).is_file():
         raise InputError(f"{flag} '{path}' does not exist: expected a picture, such as a PNG")
@@ -357,7 +380,7 @@ def from_data(trained: runs.Trained, count: int) -> Batch:
     """
     condition, keys = task_of(trained.experiment), trained.model.conditioner.keys
     if trained.experiment.beside:
-        keys = tuple(key for key in keys if key not in trained.model.conditioner.hideable)
+        keys = tuple(key for key in keys if key != "tokens")
     batch = held_out(trained.experiment.data, condition, keys, count)
     return {key: batch[key] for key in keys}
 
@@ -388,8 +411,13 @@ def tell(trained: runs.Trained, request: Request) -> Batch | None:
     given = given_inputs(trained, request)
     if given is None:
         return None
-    turn = request.turn + np.arange(request.num)
-    return noisy({name: np.asarray(x)[turn % len(x)] for name, x in given.items()}, request)
+    turn = turns(request)
+    told = {name: np.asarray(x)[turn % len(x)] for name, x in given.items()}
+    told = noisy(told, request, task_of(trained.experiment))
+    n, hidden = len(request.compose), trained.model.conditioner.hideable
+    if n:  # each of the prompts that are composed stands beside the whole
+        told |= {name: np.stack([x] * n, axis=1) for name, x in told.items() if name in hidden}
+    return told
 
 
 def is_pasted(trained: runs.Trained) -> bool:

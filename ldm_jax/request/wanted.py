@@ -42,15 +42,25 @@ class Request(Sampling):
     boxes: str | None = None  # what the model is told, by its task: .json of boxes
     segmentation: str | None = None  # picture of classes
     low_resolution: str | None = None  # small picture
-    noise_level: int | None = None  # of the small picture, where the model is told it
+    noise_level: int | None = None  # of the small picture, or of what is seen in the one to vary
     depth: str | None = None  # picture of how near things are
+    image: str | None = None  # picture to vary
     neighbours: str | None = None  # .npy of embeddings, or a folder of such
     query: str | None = None  # .npy of embeddings, whose nearest among those are told
     from_data: int | None = None  # so many conditions of the data's test split, taken in turn
     emphasis: bool = False  # whether brackets in prompts weigh words
     long_prompts: bool = False  # whether prompts are read beyond what the tower reads at once
     clip_skip: int | None = None  # which layer of the tower from its end is told, 1 the last
+    frames: int | None = None  # pictures of a whole walk, of which those from `turn` on are drawn
+    to_prompts: tuple[str, ...] = ()  # from the prompt, one after another
+    to_seeds: tuple[int, ...] = ()  # from the seed, one after another
     turn: int = 0  # place of the first picture among what is taken in turn
+    safety_check: str | None = None  # folder of a checker, of whose concepts pictures are black
+    watermark: str | None = None  # text that is hidden in each picture
+    param_dtype: str | None = None  # of weights of two axes or more; None: as saved
+    decode_with: str | None = None  # run of a first stage in place of the model's own
+    preview_every: int | None = None  # so many steps, what the model expects by then is shown
+    preview_with: str | None = None  # run of a first stage, by which; None: as in the end
     size: tuple[int, ...] = ()  # height and width in pixels; (): as trained
     patch: int | None = None  # latents a side of the patches that are denoised one by one
 
@@ -60,7 +70,9 @@ class Drawn(NamedTuple):
 
     images:  uint8 [num, H, W, 3]
     latents: [num, h, w, c] the noise that was found behind a picture, if that was asked for
+    previews: uint8 [num, count, H, W, 3] on the way, if these were asked for
     """
 
     images: np.ndarray
     latents: np.ndarray | None = None
+    previews: np.ndarray | None = None

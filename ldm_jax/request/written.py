@@ -23,6 +23,8 @@ def write(
 ) -> None:
     """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
 
+    What was previewed of picture i at step k is OUT/previews/i-k.png.
+
     Each picture of a diffusion model says how to draw it again, see `remembered`.
     The noise that was found behind a picture is written, too, as latents.npy. Pictures that an
     earlier command left beyond the last of these are removed.
@@ -35,6 +37,11 @@ def write(
     for i, image in enumerate(images):
         said = text(trained, request, i) if isinstance(request, Request) else None
         pictures.save(out / f"{i:06d}.png", image, said)
+    for old in (out / "previews").glob("[0-9]*-[0-9]*.png"):
+        old.unlink()
+    for i, previews in enumerate(() if drawn.previews is None else drawn.previews):
+        for k, image in enumerate(previews, 1):
+            pictures.save(out / "previews" / f"{i:06d}-{k * request.preview_every:03d}.png", image)
     pictures.save(out / "grid.png", pictures.grid(images, columns))
     np.savez(out / "samples.npz", images)
     if drawn.latents is not None:

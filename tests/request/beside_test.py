@@ -8,7 +8,7 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import config, request, runs
+from ldm_jax import build, config, request, runs
 from ldm_jax.errors import InputError
 from ldm_jax.request.task import tell
 
@@ -17,11 +17,15 @@ BESIDE = {
     "inpainting": config.Inpainting(form="stable_diffusion"),
     "depth": config.Depth(),
     "low-resolution": config.LowResolution(factor=2, max_noise=50),
+    "unclip": config.UnCLIP(
+        channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8, max_noise=50
+    ),
 }
 GIVEN = {
     "inpainting": {"init_image": "picture.png", "mask": "mask.png"},
     "depth": {"depth": "depth.png"},
     "low-resolution": {"low_resolution": "small.png"},
+    "unclip": {"image": "picture.png"},
 }
 every_task = pytest.mark.parametrize("name", GIVEN)
 
@@ -35,6 +39,8 @@ def _trained():
         if name == "low-resolution":
             unet = replace(experiment.model, vector_entries=60)
             experiment = replace(experiment, model=unet)
+        if name == "unclip":
+            experiment = replace(experiment, model=replace(experiment.model, vector_dim=12))
         model, params, tokenizer = tiny.model(experiment)
         return runs.Trained(Path("run"), experiment, model, params, tokenizer, (), 4)
 
@@ -46,6 +52,7 @@ def files(tmp_path):
     rng = np.random.default_rng(0)
     picture = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
     Image.fromarray(picture).save(tmp_path / "picture.png")
+    Image.fromarray(picture[::-1]).save(tmp_path / "other.png")
     Image.fromarray(picture[:4, :4]).save(tmp_path / "small.png")
     Image.fromarray(picture[..., 0].astype(np.uint16) * 200).save(tmp_path / "depth.png")
     Image.fromarray(np.full((SIZE, SIZE), 9, np.uint8)).save(tmp_path / "flat.png")
@@ -110,10 +117,59 @@ def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
     assert np.any(told["low_resolution_noise"][0] != told["low_resolution_noise"][1])
 
 
+def drawn(model, asked, generate):
+    """The pictures of a request, by what was compiled before."""
+    return np.concatenate(list(request.draw_in_turn(model, asked, generate=generate)))
+
+
+def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
+    model = trained["unclip"]
+    asked = request.resolve(model, num=1, image=files("picture.png"))
+    assert (asked.noise_level, asked.prompts) == (0, ())
+    generate = request.compiled(model, asked)
+    plain = drawn(model, asked, generate)
+    for change in (
+        {"image": files("other.png")},
+        {"prompts": ("a red",)},
+        {"negative_prompts": ("a blue",)},
+        {"noise_level": 40},
+    ):
+        assert np.any(drawn(model, replace(asked, **change), generate) != plain), change
+
+
+def test_image_variations_are_told_a_picture_alone(files):
+    tower = config.CLIPImage(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8)
+    experiment = tiny.experiment(condition=tower)
+    built = build.build_model(experiment, None)
+    params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
+    model = runs.Trained(Path("run"), experiment, built, params, None, (), 4)
+    for told, said in (
+        ({}, "expected --image P, a picture to vary"),
+        ({"prompt": ["a red"]}, "prompt 'a red' given to a model of pictures"),
+        ({"image": files("none.png")}, "--image '.*none.png' does not exist"),
+        ({"image": files("picture.png"), "noise_level": 3}, "--noise-level is 3: leave it out"),
+    ):
+        with pytest.raises(InputError, match=said):
+            request.resolve(model, num=1, **told)
+    asked = request.resolve(model, num=1, image=files("picture.png"))
+    other, generate = replace(asked, image=files("other.png")), request.compiled(model, asked)
+    assert np.any(drawn(model, asked, generate) != drawn(model, other, generate))
+
+
+def test_prompts_are_composed_beside_a_picture_to_vary(files, trained):
+    """Weighed by 1 and 0, the first alone counts."""
+    model, told = trained["unclip"], {"image": files("picture.png")}
+    weighed = {"compose": ["a red", "a blue"], "compose_weights": [1.0, 0.0]}
+    composed = request.draw(model, request.resolve(model, num=1, **told, **weighed)).images
+    alone = request.draw(model, request.resolve(model, num=1, **told, prompt=["a red"])).images
+    np.testing.assert_allclose(composed.astype(int), alone.astype(int), atol=1)
+
+
 @pytest.mark.parametrize(
     ("name", "level", "said"),
     [
         ("low-resolution", 50, "--noise-level is 50: expected 0 to 49"),
+        ("unclip", 50, "--noise-level is 50: expected 0 to 49"),
         ("depth", 3, "--noise-level is 3: leave it out"),
     ],
 )

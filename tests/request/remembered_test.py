@@ -1,53 +1,24 @@
 """A picture says how it was drawn, and is drawn again from that, pixel for pixel."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
-from ldm_jax import cli, pictures, request, runs
+from ldm_jax import pictures, request
 from ldm_jax.errors import InputError
 from ldm_jax.request import remembered
-
-TOOL = Path(__file__).parents[2] / "sample.py"
-spec = importlib.util.spec_from_file_location("sample_again", TOOL)
-sample = sys.modules["sample_again"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sample)
 
 
 def pixels(path):
     return np.asarray(Image.open(path))
 
 
-@pytest.fixture(scope="module", name="run")
-def _run(tmp_path_factory):
-    """The run of a drawn model of captions."""
-    run, made = tmp_path_factory.mktemp("runs") / "run", tiny.experiment()
-    _, params, tokenizer = tiny.model(made)
-    runs.write_imported(run, made, params, None, tokenizer)
-    return run
-
-
-@pytest.fixture(name="draw")
-def _draw(tmp_path, monkeypatch):
-    """Runs sample.py with words in a folder of its own."""
-    monkeypatch.chdir(tmp_path)
-
-    def draw(*words):
-        monkeypatch.setattr(sys, "argv", ["sample.py", *map(str, words)])
-        cli.main(sample.main)
-
-    return draw
-
-
-def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, run):
+def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, caption_run):
     draw(
-        run, "--out", "a", "--num", 3, "--batch-size", 2, "--seed", 7,
+        caption_run, "--out", "a", "--num", 3, "--batch-size", 2, "--seed", 7,
         "--prompt", "a red block at the top", "a blue block at the top", "--sampler", "heun",
         "--negative-prompt", "a grey block at the bottom", "--guidance", 3, "--s-churn", 2,
     )  # fmt: skip
@@ -56,23 +27,23 @@ def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, run):
     np.testing.assert_array_equal(pixels(again), pixels("a/000001.png"))
     said = [remembered.read(path)["request"] for path in ("a/000001.png", again)]
     assert said[0] == said[1] and said[0]["prompts"] == ["a blue block at the top"]
-    draw(run, "--from", "a/000002.png", "--sampler", "ddim", "--steps", 2, "--num", 2)
-    report = json.loads((run / "again-000002" / "report.json").read_text())
+    draw(caption_run, "--from", "a/000002.png", "--sampler", "ddim", "--steps", 2, "--num", 2)
+    report = json.loads((caption_run / "again-000002" / "report.json").read_text())
     assert (report["seed"], report["sampler"], report["steps"], report["num"]) == (9, "ddim", 2, 2)
     assert report["guidance"] == 3.0 and report["prompts"] == ["a red block at the top"]
     draw(
-        run, "--out", "c", "--num", 1, "--seed", 9, "--steps", 2, "--guidance", 3,
+        caption_run, "--out", "c", "--num", 1, "--seed", 9, "--steps", 2, "--guidance", 3,
         "--prompt", "a red block at the top", "--batch-size", 2,
         "--negative-prompt", "a grey block at the bottom",
     )  # fmt: skip
-    first = run / "again-000002" / "000000.png"
+    first = caption_run / "again-000002" / "000000.png"
     np.testing.assert_array_equal(pixels(first), pixels("c/000000.png"))
 
 
-def test_latents_of_a_file_are_those_of_the_picture(draw, run):
+def test_latents_of_a_file_are_those_of_the_picture(draw, caption_run):
     latents = np.random.default_rng(0).normal(size=(3, 4, 4, 2))
     np.save("z.npy", latents)
-    draw(run, "--out", "a", "--num", 3, "--latents", "z.npy", "--batch-size", 3)
+    draw(caption_run, "--out", "a", "--num", 3, "--latents", "z.npy", "--batch-size", 3)
     draw("--from", "a/000002.png", "--out", "b")
     np.testing.assert_array_equal(pixels("b/000000.png"), pixels("a/000002.png"))
 

@@ -1,0 +1,70 @@
+"""Exports a diffusion model as programs that are loaded without tracing it.
+
+python scripts/export.py RUN --out FOLDER --batch 1 --size 512 512 --platforms cpu cuda
+python sample.py --compiled FOLDER --prompt "a large red circle at the center"
+
+FOLDER has StableHLO (`jax.export`) of the text encoder, of noise from seeds, of a step of the
+sampler with its network, and of the decoder; the weights, once; and export.json, which says what
+they take and give.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ldm_jax import cli, exported, runs
+from ldm_jax.config import SamplerName
+from ldm_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of export.py."""
+
+    out: str = ""
+    """folder to write to"""
+    batch: int = 1
+    """pictures that are made at once"""
+    size: tuple[int, ...] = ()
+    """height and width in pixels, where not those of training"""
+    sampler: SamplerName | None = None
+    """whose step it is; the run's own where not given. Steps, times and guidance stay free"""
+    platforms: tuple[str, ...] = ()
+    """for which it is, of cpu, cuda, rocm and tpu; the one that this runs on where not given"""
+    param_dtype: Literal["float32", "bfloat16"] | None = None
+    """of the weights; bfloat16 takes half of the memory"""
+    checkpoint: str | None = None
+    """which of the run's: a step, or best; the newest where not given"""
+
+
+def main(words: Sequence[str]) -> None:
+    """Parse, load, export."""
+    run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
+    asked = cli.override(Options(), rest, "export.py RUN", __doc__)
+    if not run or not asked.out:
+        raise InputError("expected python scripts/export.py RUN --out FOLDER, see --help")
+    exported.check_installed()
+    out = Path(asked.out)
+    cli.check_folder(out, "--out")
+    described = runs.describe(runs.chosen(run, asked.checkpoint))
+    exported.check_exportable(described)
+    trained = runs.with_weights(described, asked.param_dtype)
+    said = exported.write(
+        trained,
+        out,
+        batch_size=asked.batch,
+        sampler=asked.sampler or described.experiment.sampling.sampler,
+        size=asked.size,
+        platforms=asked.platforms,
+    )
+    size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
+    height, width = said["size"]
+    print(
+        f"{out}: {size:.1f} MiB, {said['sampler']}, {asked.batch} pictures of {width} x {height} "
+        f"at once, for {', '.join(said['platforms'])}"
+    )
+
+
+if __name__ == "__main__":
+    cli.main(main)
