@@ -14,9 +14,9 @@ config = Experiment(
             norm_groups=4,
         ),
         loss=AutoencoderLoss(reconstruction="l2"),
-        data=Data(batch_size=8, shapes=Shapes(max_objects=9, num_train=10_000)),
+        data=Data(batch_size=4, shapes=Shapes(max_objects=9, num_train=10_000)),
         optim=Optim(lr=3e-3, schedule="cosine", warmup=50, b2=0.99, clip=None, ema_decay=0.99),
-        train=Train(steps=1000, save_every=500, sample_every=500, log_every=100),
+        train=Train(steps=1300, save_every=650, sample_every=650, log_every=100),
     ),
     latent_scale="channels",
     model=UNet(
@@ -33,7 +33,7 @@ config = Experiment(
         dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256, pooled=True
     ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
-    sampling=Sampling(steps=25, grid="trailing", guidance=2.0),
+    sampling=Sampling(steps=25, grid="trailing", guidance=1.5),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.998),
-    train=Train(steps=4000, save_every=1000, sample_every=0, log_every=100),
+    train=Train(steps=3000, save_every=1000, sample_every=0, log_every=100),
 )

@@ -15,8 +15,12 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
+from ldm_jax.clip.model import CLIP, TextArchitecture
 from ldm_jax.clip.text import TextTower
+from ldm_jax.clip.vision import Architecture, VisionTower
 from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.conditioning.bert import BERT, bert_text
+from ldm_jax.conditioning.clip_image import clip_image
 from ldm_jax.conditioning.depth import depth
 from ldm_jax.conditioning.inpainting import inpainting
 from ldm_jax.conditioning.label import label
@@ -28,10 +32,11 @@ from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.together import together
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.convert import autoencoder, condition, diffusers, tiny
+from ldm_jax.convert import bert as bert_names
 from ldm_jax.convert import clip as clip_names
 from ldm_jax.convert import model as model_names
 from ldm_jax.convert import text as text_names
-from ldm_jax.convert.table import Table
+from ldm_jax.convert.table import Table, under
 from ldm_jax.data import derived
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas, flow
@@ -50,6 +55,7 @@ from ldm_jax.types import (
     FirstStage,
     LatentClassifier,
     LatentDiffusion,
+    Params,
     Perceptual,
     Process,
     Sampler,
@@ -175,6 +181,9 @@ def build_conditioner(
         case c.CLIPText():
             empty = tokens.encode(tokenizer, "")
             return text(_text_tower(config), empty)._replace(trained=False)
+        case c.BERTText():
+            empty, filling = tokens.encode(tokenizer, ""), tokens.padding(tokenizer)
+            return bert_text(_bert(config), empty, filling, config.pooled)
         case c.Text():
             transformer = _transformer(config, tokenizer.get_vocab_size())
             return text(transformer, tokens.encode(tokenizer, ""), config.pooled)
@@ -188,6 +197,8 @@ def build_conditioner(
             return inpainting(first_stage, config.form)
         case c.Depth():
             return depth()
+        case c.CLIPImage():
+            return clip_image(_vision_tower(config), with_noise=isinstance(config, c.UnCLIP))
         case c.Retrieval():
             return retrieval(config.dim, config.neighbours)
 
@@ -215,8 +226,46 @@ def _text_tower(config: c.CLIPText) -> TextTower:
     )
 
 
-def build_derive(config: c.Condition | None) -> dict[str, Callable]:
-    """What of a condition is made from an example when it is read, see `data.pipeline.batches`."""
+def _bert(config: c.BERTText) -> BERT:
+    return BERT(
+        vocab_size=config.vocab_size,
+        dim=config.dim,
+        layers=config.layers,
+        heads=config.num_heads,
+        ff_dim=config.ff_dim,
+        positions=config.positions,
+        dtype=config.compute,
+    )
+
+
+def build_published(config: c.Condition) -> Params | None:
+    """Weights of a conditioner that a config finds in a file; None where it knows of none.
+
+    Raises:
+        InputError: there is no such file, or it has other weights.
+    """
+    match config:
+        case c.BERTText():
+            return bert_names.load(config)
+    return None
+
+
+def _vision_tower(config: c.CLIPImage) -> VisionTower:
+    return VisionTower(build_architecture(config), config.weights)
+
+
+def build_architecture(config: c.CLIPImage) -> Architecture:
+    """The tower of pictures of a config."""
+    sizes = config.channels, config.layers, config.num_heads, config.dim
+    return Architecture(*sizes, config.patch, config.size)
+
+
+def build_derive(config: c.Condition | None, factor: int = 1) -> dict[str, Callable]:
+    """What of a condition is made from an example when it is read, see `data.pipeline.batches`.
+
+    Args:
+        factor: pixels per latent in each direction.
+    """
     match config:
         case c.Layout():
             return {"boxes": derived.boxes(config.max_objects, config.num_classes)}
@@ -227,8 +276,15 @@ def build_derive(config: c.Condition | None) -> dict[str, Callable]:
             return small | derived.noise(config.factor, config.max_noise)
         case c.Inpainting():
             return {"mask": derived.mask()}
+        case c.Depth():
+            return {"depth": derived.depth(factor)}
         case c.Retrieval():
             return {"neighbours": derived.neighbours(config)}
+        case c.UnCLIP():
+            own = derived.embedding_noise(config.dim, config.max_noise)
+            return {"picture": derived.picture(config.size), **own}
+        case c.CLIPImage():
+            return {"picture": derived.picture(config.size)}
     return {}
 
 
@@ -238,11 +294,15 @@ def build_condition_names(
     """What the original calls the weights of a conditioner, beside latents of so many channels.
 
     Args:
-        beside: a second condition, which has no weights.
+        beside: a second condition.
     """
     if beside:
-        concat = build_condition_names(beside, channels).concat
-        return build_condition_names(config, channels)._replace(concat=concat)
+        own, told = build_condition_names(config, channels), build_condition_names(beside, channels)
+        return own._replace(
+            table=[*own.table, *under(told.table, "beside/")],
+            concat=told.concat,
+            unused=(*own.unused, *told.unused),
+        )
     match config:
         case c.Unconditional():
             return condition.ConditionNames()
@@ -250,6 +310,8 @@ def build_condition_names(
             return condition.label(config)
         case c.CLIPText():
             return condition.conditioner(clip_names.text_tower(config), tokens=config.dim)
+        case c.BERTText():
+            return condition.conditioner(bert_names.bert(config), tokens=config.dim)
         case c.Text() | c.Layout():
             return condition.conditioner(text_names.text_transformer(config), tokens=config.dim)
         case c.SemanticMap():
@@ -263,6 +325,14 @@ def build_condition_names(
             return condition.ConditionNames(concat=1)
         case c.Retrieval():
             return condition.ConditionNames(tokens=config.dim)
+        case c.UnCLIP():
+            return condition.unclip(
+                clip_names.openclip_vision(build_architecture(config)), config.dim
+            )
+        case c.CLIPImage():
+            return condition.clip_image(
+                clip_names.openclip_vision(build_architecture(config)), config.dim
+            )
 
 
 def build_model_names(experiment: c.Experiment) -> model_names.Names:
@@ -309,6 +379,21 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
         build_prediction(experiment.diffusion),
     )
     return model
+
+
+def build_clip(experiment: c.CLIPExperiment) -> CLIP:
+    """The towers of an experiment; pictures are of the size that its data has."""
+    m = experiment.model
+    vision = Architecture(
+        m.vision_channels,
+        m.vision_layers,
+        m.vision_heads,
+        m.dim,
+        m.patch,
+        experiment.data.image_size,
+    )
+    text = TextArchitecture(m.text_channels, m.text_layers, m.text_heads, m.length, m.vocab_size)
+    return CLIP(vision, text, m.weights)
 
 
 def build_classifier(experiment: c.ClassifierExperiment) -> LatentClassifier:

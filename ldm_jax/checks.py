@@ -7,7 +7,9 @@ from typing import Any
 from ldm_jax import config as c
 from ldm_jax import sampling
 from ldm_jax.build import build_first_stage
+from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
 from ldm_jax.conditioning.low_resolution import LEVELS
+from ldm_jax.data import buckets
 from ldm_jax.diffusion import times
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import TRUNKS
@@ -21,20 +23,23 @@ RANGES = (
         lambda x: x >= 1,
         "image_size batch_size min_objects max_objects num_train num_test channels num_res_blocks "
         "z_channels norm_groups num_heads head_channels head_dim transformer_depth vector_dim dim "
-        "layers hidden num_classes stages out_channels factor max_noise vector_entries neighbours "
-        "steps save_every keep log_every num_samples codebook_size accumulate data fsdp tensor",
+        "layers patch size vision_channels vision_layers vision_heads text_channels text_layers "
+        "text_heads ff_dim max_scale hidden num_classes stages out_channels factor max_noise "
+        "vector_entries neighbours steps save_every keep log_every num_samples codebook_size "
+        "accumulate data fsdp tensor bucket_aspect",
     ),
     (
         "0 or more",
         lambda x: 0 <= x < math.inf,
         "max_bad_images threads warmup sample_every snapshot_every every kl_weight weight_decay "
         "p2_gamma vlb_weight offset_noise input_perturbation perceptual_weight weight commitment "
-        "start r1_weight lecam_weight s_churn s_tmin s_tmax s_noise",
+        "start r1_weight lecam_weight s_churn s_tmin s_tmax s_noise buckets",
     ),
     (
         "more than 0",
         lambda x: 0 < x < math.inf,
-        "lr clip sigma_min sigma_max rho shift data_std huber_delta min_snr_gamma p2_k times_std",
+        "lr eps temperature clip sigma_min sigma_max rho shift data_std huber_delta min_snr_gamma "
+        "p2_k times_std",
     ),
     ("0 to 1", lambda x: 0 <= x <= 1, "drop eta ema_decay revive_below"),
     ("0 or more, and less than 1", lambda x: 0 <= x < 1, "b1 b2 decay"),
@@ -83,7 +88,14 @@ def check_ranges(config: Any, prefix: str = "") -> None:
 
 
 def check_averages(experiment: Any, prefix: str = "") -> None:
-    """Raises InputError where averages are to be kept for good of which there are none."""
+    """Raises InputError where averages are to be kept for good of which there are none, and for a
+    setting that the optimizer has no use for."""
+    optim = experiment.optim
+    if optim.kind in ("lion", "adafactor") and optim.eps != c.Optim().eps:
+        raise InputError(
+            f"{prefix}optim.eps is {optim.eps} with {optim.kind}, which has none: expected "
+            f"{c.Optim().eps}, its default"
+        )
     every, widths = experiment.train.snapshot_every, experiment.optim.power_ema
     if bool(every) != bool(widths):
         raise InputError(
@@ -103,6 +115,7 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
     check_averages(experiment, prefix)
     if size is None:
         raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
+    _check_squares(experiment.data, f"{prefix}data.", "a first stage")
     if isinstance(model, c.MLPAutoencoder) and size != model.image_size:
         raise InputError(
             f"{prefix}data.image_size is {size} and {prefix}model.image_size {model.image_size}: "
@@ -116,6 +129,24 @@ def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> N
     if isinstance(model, c.ConvolutionalAutoencoder):
         _check_divides(model, "norm_groups", f"{prefix}model.")
     _check_first_stage_loss(experiment, prefix)
+
+
+def _check_squares(data: c.Data, prefix: str, what: str) -> None:
+    """Raises InputError for buckets where all images are squares."""
+    if data.buckets:
+        raise InputError(
+            f"{prefix}buckets is {data.buckets}: expected 0, since {what} is trained on squares"
+        )
+
+
+def _check_buckets(experiment: c.Experiment, factor: int) -> None:
+    """Raises InputError for buckets that cannot be."""
+    data, told = experiment.data, experiment.beside or experiment.condition
+    if not data.buckets:
+        return
+    buckets.check(data.image_size, data.buckets, data.bucket_aspect, factor)
+    if not isinstance(told, c.Text | c.Label | c.Unconditional):
+        _check_squares(data, "data.", f"a model that is told {type(told).__name__}")
 
 
 def _check_first_stage_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
@@ -183,6 +214,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"first stage and UNet downsample, such as {math.ceil(size / factor) * factor}"
         )
     check_first_stage(experiment.first_stage, "first_stage.")
+    _check_buckets(experiment, factor)
     _check_divides(unet, "head_channels" if unet.head_channels else "num_heads", "model.")
     _check_divides(unet, "norm_groups", "model.")
     _check_heads(experiment)
@@ -219,6 +251,8 @@ def _check_heads(experiment: c.Experiment) -> None:
         heads = [("model.head_channels", width // unet.head_channels) for width in widths]
     if isinstance(experiment.condition, c.Text | c.Layout):
         heads.append(("condition.num_heads", experiment.condition.num_heads))
+    towers = (x for x in (experiment.condition, experiment.beside) if isinstance(x, c.CLIPImage))
+    heads += [(f"num_heads of {type(x).__name__}", x.num_heads) for x in towers]
     for name, count in heads:
         if count % tensor:
             raise InputError(
@@ -236,6 +270,11 @@ def _check_condition(experiment: c.Experiment) -> None:
             f"beside is {type(beside).__name__} and condition {type(condition).__name__}: expected "
             "beside=None, or condition=Text() or CLIPText(), since a second condition goes with "
             "captions alone"
+        )
+    if isinstance(beside, c.UnCLIP) and not isinstance(condition, c.CLIPText):
+        raise InputError(
+            f"beside is UnCLIP and condition {type(condition).__name__}: expected CLIPText, since "
+            "neither tower of CLIP is trained"
         )
     if beside and beside.drop:
         raise InputError(
@@ -277,6 +316,12 @@ def _check_slots(experiment: c.Experiment) -> None:
         )
     if isinstance(condition, c.CLIPText):
         _check_clip(condition)
+    if isinstance(condition, c.BERTText):
+        _check_bert(condition)
+    pictured = [x for x in (condition, experiment.beside) if isinstance(x, c.CLIPImage)]
+    for tower in pictured:
+        _check_tower(tower)
+    embedding = any(isinstance(tower, c.UnCLIP) for tower in pictured)
     by_label = isinstance(condition, c.Label) and condition.slot == "vector"
     pooled = isinstance(condition, c.Text) and condition.pooled
     width = unet.vector_dim or 4 * unet.channels
@@ -285,10 +330,15 @@ def _check_slots(experiment: c.Experiment) -> None:
             f"condition.dim is {condition.dim}: expected {width}, since its vector is "
             + ("as wide as model.vector_dim" if unet.vector_dim else "added to the step's")
         )
-    if unet.vector_dim and not (by_label or pooled):
+    if embedding and (unet.vector_dim != 2 * pictured[-1].dim or pooled):
+        raise InputError(
+            f"model.vector_dim is {unet.vector_dim}: expected {2 * pictured[-1].dim}, an embedding "
+            "and the level of its noise, and no other vector"
+        )
+    if unet.vector_dim and not (by_label or pooled or embedding):
         raise InputError(
             f"model.vector_dim is {unet.vector_dim}: expected None, since the condition has no "
-            "vector; use condition=Label(slot='vector') or Text(pooled=True)"
+            "vector; use condition=Label(slot='vector') or Text(pooled=True), or beside=UnCLIP()"
         )
     _check_entries(experiment)
     if isinstance(condition, c.Label) and not condition.null and condition.drop:
@@ -307,7 +357,8 @@ def _check_slots(experiment: c.Experiment) -> None:
 def _check_entries(experiment: c.Experiment) -> None:
     """Raises InputError unless the network has vectors for the levels of noise that it is told."""
     unet = experiment.model
-    told = (getattr(x, "max_noise", None) for x in (experiment.condition, experiment.beside))
+    both = (experiment.condition, experiment.beside)
+    told = (x.max_noise for x in both if isinstance(x, c.LowResolution))
     levels = next((n for n in told if n is not None), None)
     if (unet.vector_entries is None) != (levels is None) or (levels or 0) > LEVELS:
         raise InputError(
@@ -329,15 +380,50 @@ def _check_entries(experiment: c.Experiment) -> None:
 
 def _check_clip(condition: c.CLIPText) -> None:
     """Raises InputError for a tower that CLIP has not."""
+    _check_width(condition)
+    if condition.pooled:
+        raise InputError("condition.pooled is True: expected False, CLIP's tokens have no mean")
+    if condition.vocab_size is None:
+        raise InputError("condition.vocab_size is None: expected a number, CLIP's is 49408")
+
+
+def _check_bert(condition: c.BERTText) -> None:
+    """Raises InputError for an encoder that BERT has not."""
+    _check_width(condition)
+    if condition.vocab_size is None:
+        raise InputError("condition.vocab_size is None: expected a number, BERT's is 30522")
+    if condition.length > condition.positions:
+        raise InputError(
+            f"condition.length is {condition.length}: expected at most {condition.positions}, as "
+            "condition.positions, of which its weights know"
+        )
+
+
+def _check_width(condition: c.Text) -> None:
+    """Raises InputError unless the heads of a tower share its width."""
     if condition.num_heads * condition.head_dim != condition.dim:
         raise InputError(
             f"condition.num_heads is {condition.num_heads} and condition.head_dim "
             f"{condition.head_dim}: expected their product to be condition.dim, {condition.dim}"
         )
-    if condition.pooled:
-        raise InputError("condition.pooled is True: expected False, CLIP's tokens have no mean")
-    if condition.vocab_size is None:
-        raise InputError("condition.vocab_size is None: expected a number, CLIP's is 49408")
+
+
+def _check_tower(tower: c.CLIPImage) -> None:
+    """Raises InputError for a tower of pictures that cannot be."""
+    for name, of, whole in (
+        ("num_heads", "channels", tower.channels),
+        ("patch", "size", tower.size),
+    ):
+        if whole % getattr(tower, name):
+            raise InputError(
+                f"{name} of {type(tower).__name__} is {getattr(tower, name)}: expected a divisor "
+                f"of its {of}, {whole}"
+            )
+    if isinstance(tower, c.UnCLIP) and (tower.dim % 2 or tower.max_noise > EMBEDDING_LEVELS):
+        raise InputError(
+            f"dim of UnCLIP is {tower.dim} and max_noise {tower.max_noise}: expected an even "
+            f"number and at most {EMBEDDING_LEVELS} levels"
+        )
 
 
 def _check_process(diffusion: c.Diffusion) -> None:
@@ -404,6 +490,7 @@ def check_classifier(experiment: c.ClassifierExperiment) -> None:
     check_averages(experiment)
     model, size = experiment.model, experiment.data.image_size
     factor = build_first_stage(experiment.first_stage.model).factor
+    _check_squares(experiment.data, "data.", "a classifier")
     side, least = size // factor, 2 ** (len(model.channel_mults) - 1)
     if side % least:
         raise InputError(
@@ -412,3 +499,24 @@ def check_classifier(experiment: c.ClassifierExperiment) -> None:
         )
     for name in ("head_channels", "norm_groups"):
         _check_divides(model, name, "model.")
+
+
+def check_clip(experiment: c.CLIPExperiment) -> None:
+    """Raises InputError where the towers cannot see pictures of this size, or be divided."""
+    check_averages(experiment)
+    model, size = experiment.model, experiment.data.image_size
+    if size is None:
+        raise InputError("data.image_size is not set: expected a number of pixels")
+    _check_squares(experiment.data, "data.", "CLIP")
+    if size % model.patch:
+        raise InputError(
+            f"data.image_size is {size}: expected a multiple of model.patch {model.patch}, such as "
+            f"{math.ceil(size / model.patch) * model.patch}"
+        )
+    for tower in ("vision", "text"):
+        channels, heads = (getattr(model, f"{tower}_{name}") for name in ("channels", "heads"))
+        if channels % heads:
+            raise InputError(
+                f"model.{tower}_heads is {heads}: expected a divisor of {channels}, "
+                f"model.{tower}_channels"
+            )

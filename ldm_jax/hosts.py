@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 
 import jax
+import numpy as np
 from jax.experimental import multihost_utils
 
 from ldm_jax.errors import InputError
@@ -76,6 +77,25 @@ def first_before_others() -> Iterator[None]:
     finally:
         if jax.process_count() > 1 and is_first():
             multihost_utils.sync_global_devices("the first is done")
+
+
+def all_agree(said: bool) -> bool:
+    """Whether each process says so; all of them must ask."""
+    if jax.process_count() == 1:
+        return said
+    return bool(np.all(multihost_utils.process_allgather(np.array(said))))
+
+
+def as_the_first(numbers: dict[str, float]) -> dict[str, float]:
+    """The numbers that the first process found, bit for bit; all of them must ask.
+
+    For what each computes alike and then decides by: another kind of processor may round otherwise.
+    """
+    if jax.process_count() == 1:
+        return numbers
+    bits = np.array(list(numbers.values()), np.float64).view(np.uint32)  # JAX has no float64 here
+    told = np.asarray(multihost_utils.broadcast_one_to_all(bits)).view(np.float64)
+    return dict(zip(numbers, told.tolist(), strict=True))
 
 
 def is_first() -> bool:

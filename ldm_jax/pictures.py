@@ -35,6 +35,16 @@ def save(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = N
     Image.fromarray(image).save(path, pnginfo=notes)
 
 
+def animate(path: str | Path, images: np.ndarray, rate: float) -> None:
+    """Writes uint8 [N, H, W, 3] as a GIF that begins again at its end, `rate` pictures a second.
+
+    A GIF counts in hundredths of a second, and has 256 colours a picture.
+    """
+    frames = [Image.fromarray(image) for image in images]
+    each = 10 * max(1, round(100 / rate))
+    frames[0].save(path, save_all=True, append_images=frames[1:], duration=each, loop=0)
+
+
 def read_text(path: str | Path) -> dict[str, str]:
     """The notes in a PNG, by keyword."""
     with Image.open(path) as image:

@@ -24,17 +24,32 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, cli, hosts
+from ldm_jax.clip.model import CLIP
 from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.config import ClassifierExperiment, Experiment, FirstStageExperiment, Text
+from ldm_jax.config import (
+    ClassifierExperiment,
+    CLIPExperiment,
+    Experiment,
+    FirstStageExperiment,
+    Text,
+)
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.sharding import devices
+from ldm_jax.train.contrastive_step import init_clip
 from ldm_jax.types import FirstStage, LatentClassifier, LatentDiffusion, Params
 
-AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment
+AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPExperiment
+KINDS = {
+    Experiment: "a diffusion model",
+    FirstStageExperiment: "a first stage",
+    ClassifierExperiment: "a classifier",
+    CLIPExperiment: "a CLIP",
+}
 
 
 class Place(NamedTuple):
@@ -167,6 +182,16 @@ def model_shapes(model: LatentDiffusion | LatentClassifier) -> Params:
     return {**shapes, "first_stage": first_stage_shapes(model.first_stage)}
 
 
+def _stored_as(shapes: Params, dtype: str | None) -> Params:
+    """Shapes with another type for what has two axes or more; None: as they are."""
+
+    def one(x):
+        wide = dtype and x.ndim > 1 and jnp.issubdtype(x.dtype, jnp.floating)
+        return jax.ShapeDtypeStruct(x.shape, dtype if wide else x.dtype)
+
+    return jax.tree.map(one, shapes)
+
+
 def _load_weights(place: Path, shapes: Params) -> Params:
     run, which = locate(place)
     return checkpoint.restore_weights(run, devices("jit").target(shapes), which=which)
@@ -193,8 +218,7 @@ def load_first_stage_config(place: Path) -> FirstStageExperiment:
 def _load_first_stage_experiment(run: Path) -> FirstStageExperiment:
     config = load_config(run)
     if not isinstance(config, FirstStageExperiment):
-        kind = "a diffusion model" if isinstance(config, Experiment) else "a classifier"
-        raise InputError(f"run '{run}' is {kind}: expected the run of a first stage")
+        raise InputError(f"run '{run}' is {KINDS[type(config)]}: expected the run of a first stage")
     return config
 
 
@@ -305,6 +329,37 @@ def describe_classifier(place: Path) -> TrainedClassifier:
     return TrainedClassifier(run, experiment, model, {}, _class_names(run), step, which)
 
 
+class TrainedCLIP(NamedTuple):
+    """Trained towers of pictures and captions; see `Trained`."""
+
+    run: Path
+    experiment: CLIPExperiment
+    model: CLIP
+    params: Params
+    tokenizer: Tokenizer
+    step: int
+
+
+def load_clip(place: Path) -> TrainedCLIP:
+    """The towers of a run, with their averaged weights.
+
+    Raises:
+        InputError: not a run, a run of something else, or one without a checkpoint.
+    """
+    run, which = locate(place)
+    experiment = load_config(run)
+    if not isinstance(experiment, CLIPExperiment):
+        raise InputError(
+            f"run '{run}' is {KINDS[type(experiment)]}: expected the run of a CLIP, trained with a "
+            "config such as configs/small-clip.py"
+        )
+    step, model = _step(run, which), build.build_clip(experiment)
+    shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
+    tokenizer = tokens.load(run / "tokenizer.json", experiment.model.length)
+    params = _load_weights(place, shapes)["clip"]
+    return TrainedCLIP(run, experiment, model, params, tokenizer, step)
+
+
 def load(place: Path) -> Trained:
     """The model of a run, with its averaged weights.
 
@@ -315,13 +370,18 @@ def load(place: Path) -> Trained:
 
 
 def with_weights(
-    described: Trained | TrainedFirstStage | TrainedClassifier,
+    described: Trained | TrainedFirstStage | TrainedClassifier, dtype: str | None = None
 ) -> Trained | TrainedFirstStage | TrainedClassifier:
-    """What one of the functions that describe gave, with its averaged weights."""
+    """What one of the functions that describe gave, with its averaged weights.
+
+    Args:
+        dtype: of weights of two axes or more, which are nearly all; the rest, biases, norms and the
+            scale of latents, stays as it is. None: as saved.
+    """
     run, which = described.run, described.which
     place = run if which is None else run / "checkpoints" / str(which)
     if isinstance(described, Trained | TrainedClassifier):
-        params = _load_weights(place, model_shapes(described.model))
+        params = _load_weights(place, _stored_as(model_shapes(described.model), dtype))
     elif described.inside:
         params = load_scaled_first_stage(place, described.model)
     else:
@@ -344,17 +404,35 @@ def describe(place: Path) -> Trained:
     run, which = locate(place)
     experiment = load_config(run)
     if not isinstance(experiment, Experiment):
-        kind = "a first stage" if isinstance(experiment, FirstStageExperiment) else "a classifier"
         raise InputError(
-            f"run '{run}' is {kind}: expected the run of a diffusion model, "
+            f"run '{run}' is {KINDS[type(experiment)]}: expected the run of a diffusion model, "
             "trained with a config such as configs/demo.py"
         )
     step = _step(run, which)
-    tokenizer = None
+    return describe_files(run, run, step)._replace(which=which)
+
+
+def describe_files(folder: Path, run: Path, step: int) -> Trained:
+    """The model of config.py, tokenizer.json and classes.txt in a folder, without its weights.
+
+    Args:
+        run, step: of which it is a description.
+    """
+    experiment, tokenizer = _read_config(folder), None
     if isinstance(experiment.condition, Text):
-        tokenizer = load_tokenizer(run, experiment)
+        tokenizer = load_tokenizer(folder, experiment)
     model = build.build_model(experiment, tokenizer)
-    return Trained(run, experiment, model, {}, tokenizer, _class_names(run), step, which)
+    return Trained(run, experiment, model, {}, tokenizer, _class_names(folder), step)
+
+
+def write_description(folder: Path, trained: Trained) -> None:
+    """Writes what `describe_files` reads."""
+    if trained.tokenizer:
+        _write_whole(folder / "tokenizer.json", trained.tokenizer.to_str(pretty=True))
+    if trained.class_names:
+        names = "".join(f"{name}\n" for name in trained.class_names)
+        _write_whole(folder / "classes.txt", names)
+    _write_whole(folder / "config.py", as_python(trained.experiment))
 
 
 def load_tokenizer(place: Path, experiment: Experiment) -> Tokenizer:

@@ -46,7 +46,9 @@ class Devices(NamedTuple):
     make:      (function, *arguments) -> what the function answers, as `place` gives it; no device
                holds more than its part
     split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, spread
-    like:      the same -> the shapes of what `split` gives, and where it would be
+    share:     a batch that every host has whole (tree of numpy [b, ...]) -> the batch, spread
+    collect:   a batch that is spread -> the same tree of numpy, whole on every host
+    like:      this host's part of a batch -> the shapes of what `split` gives, and where
     in_force:  () -> context in which what is traced knows which device holds what (`each_device`);
                a lifted step knows it anyway
     lift:      (step(state, batch, key, average, gather), state or its shapes) -> compiled
@@ -60,6 +62,8 @@ class Devices(NamedTuple):
     target: Callable[[Any], Any]
     make: Callable[..., Any]
     split: Callable[[dict], dict]
+    share: Callable[[Any], Any]
+    collect: Callable[[Any], Any]
     like: Callable[[dict], dict]
     in_force: Callable[[], AbstractContextManager]
     lift: Callable[[Callable, Any], Callable]
@@ -153,10 +157,24 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
 
     def make(function, *arguments):
         answer = jax.eval_shape(function, *arguments)
-        return jax.jit(function, out_shardings=shardings(answer))(*arguments)
+        # called once: half as long to compile for a processor, and the same bits
+        quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+        made = jax.jit(function, out_shardings=shardings(answer), compiler_options=quick)
+        return made(*arguments)
 
     def split(batch):
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
+
+    def share(batch):
+        def rows_of(x):
+            return jax.make_array_from_callback(x.shape, rows, lambda index: x[index])
+
+        return jax.tree.map(rows_of, batch)
+
+    def collect(batch):
+        if jax.process_count() > 1:  # what another host holds has to come over
+            batch = jax.jit(lambda tree: tree, out_shardings=whole)(batch)
+        return jax.device_get(batch)
 
     def like(batch):
         def whole_batch(x):
@@ -200,8 +218,8 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
         return _summary(kind, sizes, tree)
 
     spread = {
-        "jit": (split, like, in_force, lift_jit),
-        "pmap": (split_pmap, like_pmap, in_force, lift_pmap),
+        "jit": (split, share, collect, like, in_force, lift_jit),
+        "pmap": (split_pmap, share, collect, like_pmap, in_force, lift_pmap),
     }
     return Devices(mesh.size, replicate, place, target, make, *spread[kind], summary)
 

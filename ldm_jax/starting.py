@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.config import ClassifierExperiment, Experiment, FirstStageExperiment
+from ldm_jax.config import ClassifierExperiment, CLIPExperiment, Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.sharding import devices
 from ldm_jax.types import Params
@@ -57,6 +57,7 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
         ),
         (Experiment, "a diffusion model", ""),
         (ClassifierExperiment, "a classifier", ""),
+        (CLIPExperiment, "a CLIP", ""),
     ):
         if isinstance(there, kind) and not isinstance(wanted, kind):
             raise InputError(
@@ -133,8 +134,8 @@ def fill(start: Start, params: Params) -> Params:
 def _say(start: Start, found: Match) -> None:
     run, which = runs.locate(start.run)
     step = checkpoint.latest_step(run) if which is None else which
-    averaged = ["first_stage"] if start.inside else sorted(start.averaged)
-    used = [name for name in averaged if name in start.averaged]
+    taken = ["first_stage"] if start.inside else {name.split("/")[0] for name in found.matched}
+    used = sorted(start.averaged.intersection(taken))
     print(
         f"starting from '{run}', step {step}: {len(found.matched)} arrays"
         + (f", of {', '.join(used)} the averages" if used else "")

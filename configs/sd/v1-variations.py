@@ -1,0 +1,23 @@
+"""Stable Diffusion image variations: what CLIP sees in a picture, 512 pixels.
+
+python scripts/convert.py sd-image-variations-diffusers RUN
+python sample.py RUN --image P.png --num 4 --guidance 3
+Version 1 fine-tuned with one token in place of a caption, the embedding of a picture by OpenAI's
+ViT-L/14; batch, rate and steps are those of the first weights. A file of the original layout is
+converted with this config, which says what it holds.
+"""
+
+from ldm_jax.config import *
+
+config = Experiment(
+    data=Data(image_size=512, batch_size=24),
+    first_stage=FirstStageExperiment(model=KLAutoencoder()),
+    latent_scale=0.18215,
+    model=UNet(),
+    condition=CLIPImage(),
+    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
+    loss=DiffusionLoss(distance="l2"),
+    sampling=Sampling(steps=50, guidance=7.5),
+    optim=Optim(lr=1e-4, warmup=1_000, weight_decay=0.01, clip=None),
+    train=Train(steps=87_000),
+)
