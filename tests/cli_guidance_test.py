@@ -1,8 +1,6 @@
 """sample.py's guidance: classifiers, composition, RePaint, inversion; what goes with what."""
 
-import importlib.util
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 import tiny
 from PIL import Image
 
+import sample
 from ldm_jax import build, checkpoint, runs
 from ldm_jax.config import Classifier, ClassifierExperiment, Diffusion
 from ldm_jax.data import pipeline
@@ -18,11 +17,6 @@ from ldm_jax.errors import InputError
 from ldm_jax.train.classifier_step import classifier_objective
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.state import new_state
-
-TOOL = Path(__file__).parents[1] / "sample.py"
-spec = importlib.util.spec_from_file_location("guided_tool", TOOL)
-sample = sys.modules["guided_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sample)
 
 CLASSES = sorted(tiny.COLORS)
 

@@ -1,6 +1,5 @@
 """sample.py: what it refuses, what it writes, and to which seed a picture belongs."""
 
-import importlib.util
 import json
 import shutil
 import subprocess
@@ -12,14 +11,12 @@ import pytest
 import tiny
 from PIL import Image
 
+import sample
 from ldm_jax import build, cli, request, runs, sampling
 from ldm_jax.diffusion import times
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 
 TOOL = Path(__file__).parents[1] / "sample.py"
-spec = importlib.util.spec_from_file_location("sample_tool", TOOL)
-sample = sys.modules["sample_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sample)
 
 CLASSES = sorted(tiny.COLORS)  # blue, green, grey, red
 LATENT = (4, 4, 2)  # of one picture

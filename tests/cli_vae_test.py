@@ -1,32 +1,19 @@
 """A variational autoencoder by the command line: trained, drawn from, walked through, measured."""
 
-import importlib.util
 import json
 import sys
 from dataclasses import replace
-from pathlib import Path
 
+import evaluate
 import numpy as np
 import pytest
 import tiny
 from PIL import Image
 
+import sample
 from ldm_jax import cli, training
 from ldm_jax.config import AutoencoderLoss, FirstStageExperiment, MLPAutoencoder, TinyAutoencoder
 
-ROOT = Path(__file__).parents[1]
-
-
-def tool(path: str):
-    """A command line tool as a module."""
-    name = f"vae_{Path(path).stem}"
-    spec = importlib.util.spec_from_file_location(name, ROOT / path)
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-sample, evaluate = tool("sample.py"), tool("scripts/evaluate.py")
 LIKELIHOOD = AutoencoderLoss(reconstruction="likelihood", kl_weight=1.0)
 OWN = AutoencoderLoss(reconstruction="likelihood")
 TINY = TinyAutoencoder(channels=4, blocks=(1, 1), z_channels=2)

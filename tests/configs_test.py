@@ -10,7 +10,10 @@ import tiny
 
 from ldm_jax import build, checks, cli, runs, sampling, training
 from ldm_jax import config as c
+from ldm_jax.clip.model import MODELS as PUBLISHED
+from ldm_jax.clip.model import embed_captions, embed_images
 from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.train.contrastive_step import init_clip
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {
@@ -31,16 +34,19 @@ def of_kind(*kinds):
     return pytest.mark.parametrize("path", paths.values(), ids=paths.keys())
 
 
-every_config = of_kind(c.Experiment, c.FirstStageExperiment, c.ClassifierExperiment)
+every_config = of_kind(
+    c.Experiment, c.FirstStageExperiment, c.ClassifierExperiment, c.CLIPExperiment
+)
 every_model = of_kind(c.Experiment)
 every_first_stage = of_kind(c.FirstStageExperiment)
 every_classifier = of_kind(c.ClassifierExperiment)
+every_clip = of_kind(c.CLIPExperiment)
 
 
 def resolved(path):
     """The experiment as training sees it, with what its data would say filled in."""
     experiment = cli.load_config(path)
-    if isinstance(experiment, c.FirstStageExperiment):
+    if isinstance(experiment, c.FirstStageExperiment | c.CLIPExperiment):
         return experiment
     if isinstance(experiment, c.ClassifierExperiment):
         guided = resolved(CONFIGS[Path(experiment.diffusion_run).name])
@@ -73,6 +79,14 @@ def reduced(experiment):
     condition = experiment.condition
     if isinstance(condition, c.CLIPText):
         condition = replace(condition, dim=8, layers=1, num_heads=2, head_dim=4)
+    if isinstance(condition, c.BERTText):
+        condition = replace(condition, layers=1, ff_dim=8)
+    beside, small = experiment.beside, {"channels": 8, "layers": 1, "num_heads": 2, "dim": 8}
+    if isinstance(condition, c.CLIPImage):
+        condition = replace(condition, **small)
+    if isinstance(beside, c.UnCLIP):
+        beside, heads = replace(beside, **small), heads | {"vector_dim": 16}
+    experiment = replace(experiment, beside=beside)
     return replace(experiment, model=narrow(unet, **heads), first_stage=first, condition=condition)
 
 
@@ -130,6 +144,31 @@ def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
         return model.network(params["classifier"], z, jnp.zeros(2, jnp.int32))
 
     assert jax.eval_shape(judged, jax.random.key(0)).shape == (2, experiment.num_classes)
+
+
+@every_clip
+def test_pictures_and_captions_meet_in_one_space(path):
+    experiment = resolved(path)
+    checks.check_ranges(experiment)
+    checks.check_clip(experiment)
+    model, size = build.build_clip(experiment), experiment.data.image_size
+
+    def pairs(key):
+        params = init_clip(model, experiment.loss, key)["clip"]
+        tokens = jnp.zeros((2, model.text.length), jnp.int32)
+        images = embed_images(model, params, jnp.zeros((2, size, size, 3)))
+        return images, embed_captions(model, params, tokens)
+
+    x, y = jax.eval_shape(pairs, jax.random.key(0))
+    assert x.shape == y.shape == (2, experiment.model.dim)
+
+
+def test_vit_b_32_has_the_size_of_the_published_one():
+    experiment = resolved(CONFIGS["clip/vit-b-32"])
+    model = build.build_clip(experiment)
+    assert model == PUBLISHED["vit_b32"]
+    shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
+    assert sum(x.size for x in jax.tree.leaves(shapes)) == 151_277_313
 
 
 @every_model

@@ -1,6 +1,7 @@
 """What several tests share: data, and one small trained run."""
 
 import os
+import sys
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # where numbers repeat bit for bit; read on import
 
@@ -8,7 +9,8 @@ import jax
 import pytest
 import tiny
 
-from ldm_jax import build, checkpoint, runs, training
+import sample
+from ldm_jax import build, checkpoint, cli, runs, training
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline
 from ldm_jax.train.optim import optimizer
@@ -68,3 +70,24 @@ def class_run(image_folder, tmp_path_factory):
     with checkpoint.manager(run) as saves:
         checkpoint.save(saves, state, data)
     return run
+
+
+@pytest.fixture(scope="session")
+def caption_run(tmp_path_factory):
+    """A run of captions with random weights. Not to be changed, but for samples in it."""
+    run, made = tmp_path_factory.mktemp("runs") / "captions", tiny.experiment()
+    _, params, tokenizer = tiny.model(made)
+    runs.write_imported(run, made, params, None, tokenizer)
+    return run
+
+
+@pytest.fixture
+def draw(tmp_path, monkeypatch):
+    """Runs sample.py with words in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+
+    def draw(*words):
+        monkeypatch.setattr(sys, "argv", ["sample.py", *map(str, words)])
+        cli.main(sample.main)
+
+    return draw

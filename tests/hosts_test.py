@@ -8,12 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 import tiny
 
 from ldm_jax import checkpoint, hosts, runs
-from ldm_jax.config import Label, Mesh
+from ldm_jax.config import Evaluation, FirstStageEvaluation, Label, Mesh
 from ldm_jax.errors import InputError
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
@@ -34,14 +33,19 @@ def free_port():
 
 @pytest.fixture(scope="module")
 def config(image_folder, tmp_path_factory):
-    """Both stages, two steps and four, saved after each second; the second stage with its state in
-    four pieces, two on each side."""
+    """Both stages, two steps and four, saved and measured after each second; the second stage with
+    its state in four pieces, two on each side."""
     experiment = tiny.experiment(image_folder, condition=Label(dim=8))
     train = replace(experiment.train, steps=2)
     experiment = replace(
         experiment,
-        train=replace(train, steps=4, mesh=Mesh(fsdp=4)),
-        first_stage=replace(experiment.first_stage, train=replace(train, sample_every=2)),
+        train=replace(train, steps=4, mesh=Mesh(fsdp=4), best="fid"),
+        evaluation=Evaluation(every=2, num=10, batch_size=8),
+        first_stage=replace(
+            experiment.first_stage,
+            train=replace(train, sample_every=2),
+            evaluation=FirstStageEvaluation(every=2, num=10, batch_size=8),
+        ),
     )
     path = tmp_path_factory.mktemp("hosts") / "config.py"
     path.write_text(runs.as_python(experiment))
@@ -92,10 +96,27 @@ def assert_like(run, expected):
         found, rows = tiny.rows(run / stage), tiny.rows(expected / stage)
         assert len(found) == len(rows) == steps
         for row, one in zip(found, rows, strict=True):
-            for name in one:
-                np.testing.assert_allclose(float(row[name]), float(one[name]), rtol=1e-4)
+            assert_same_numbers(row, one)
     loaded, one = runs.load(run), runs.load(expected)
     tiny.assert_close(loaded.params, one.params, atol=1e-4)
+
+
+def assert_same_numbers(row, expected):
+    """Those of a step; what was not measured at it is empty in both."""
+    found, numbers = ({name: float(x) for name, x in r.items() if x} for r in (row, expected))
+    assert found == pytest.approx(numbers, rel=1e-4)
+
+
+def test_two_processes_measure_what_one_does(alone, together):
+    """In four pieces of a batch and with the last batch not full; the same is then kept as best."""
+    for stage, name, steps in ((".", "fid", [2, 4]), ("first_stage", "eval_psnr", [2])):
+        here, there = (tiny.rows(run / stage) for run in (together[0], alone))
+        assert [int(row["step"]) for row in here if row[name]] == steps
+        for row, one in zip(here, there, strict=True):
+            assert bool(row[name]) == bool(one[name])
+            assert not row[name] or float(row[name]) == pytest.approx(float(one[name]), rel=1e-4)
+    best = {runs.load(runs.chosen(run, "best")).step for run in (together[0], alone)}
+    assert len(best) == 1
 
 
 def half_of(run, name):

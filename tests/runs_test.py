@@ -1,17 +1,17 @@
 """Runs: which of its checkpoints is read, and what each tool calls it."""
 
-import importlib.util
 import json
 import shutil
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import evaluate
 import jax
 import numpy as np
 import pytest
 import tiny
 
+import sample
 from ldm_jax import build, checkpoint, runs, starting
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
@@ -20,13 +20,6 @@ from ldm_jax.train.state import minimise, new_state
 
 ROOT = Path(__file__).parents[1]
 LOSSES = {2: 0.5, 4: 0.3, 6: 0.4, 8: None}  # by step; the last was not measured
-
-
-def load_tool(path: str):
-    spec = importlib.util.spec_from_file_location(f"runs_{Path(path).stem}", ROOT / path)
-    tool = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
 
 
 @pytest.fixture(scope="module")
@@ -121,11 +114,10 @@ def test_a_damaged_one_is_not_replaced_by_another(run, tmp_path):
 
 def test_the_tools_draw_from_it_and_say_so(run, tmp_path):
     words = ["--num", "2", "--steps", "2"]
-    load_tool("sample.py").main([str(run), "--checkpoint", "best", *words, "--batch-size", "2"])
+    sample.main([str(run), "--checkpoint", "best", *words, "--batch-size", "2"])
     report = json.loads((run / "samples-seed0" / "report.json").read_text())
     assert (report["run"], report["checkpoint"]) == (str(run), 4)
     out = tmp_path / "drawn"
-    evaluate = load_tool("scripts/evaluate.py")
     evaluate.main(["generate", str(run), "--checkpoint", "6", *words, "--out", str(out)])
     drawn = json.loads((out / "report.json").read_text())["generated"]
     assert (drawn["run"], drawn["checkpoint"]) == (str(run), 6)

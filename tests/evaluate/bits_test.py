@@ -1,11 +1,9 @@
 """evaluate.py bits: what it says of a model's latents, writes, and refuses."""
 
 import csv
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
+import evaluate as tool
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -19,11 +17,6 @@ from ldm_jax.diffusion.process import rates_like
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines.likelihood import make_likelihood
 from ldm_jax.types import LatentDiffusion
-
-TOOL = Path(__file__).parents[2] / "scripts" / "evaluate.py"
-spec = importlib.util.spec_from_file_location("bits_tool", TOOL)
-tool = sys.modules["bits_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 M, S, T = 0.3, 0.8, 200  # latents ~ N(M, S^2)
 

@@ -1,10 +1,9 @@
 """evaluate.py clip-score: which pictures and captions are compared, and what is refused."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
+import evaluate as tool
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +12,7 @@ import tiny
 from PIL import Image
 
 from ldm_jax.clip.model import CLIP, MODELS, TextArchitecture, embed_captions, embed_images
-from ldm_jax.clip.vision import Architecture
+from ldm_jax.clip.vision import Architecture, normalised
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning.tokenizer import encode
 from ldm_jax.convert.clip import both_towers
@@ -22,13 +21,7 @@ from ldm_jax.convert.table import shapes, to_here, to_original
 from ldm_jax.convert.weights import write_weights
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.clip_score import captions_of
-from ldm_jax.extractors.names import CLIP_MEAN, CLIP_STD
 from ldm_jax.metrics.clip_score import clip_score
-
-TOOL = Path(__file__).parents[2] / "scripts" / "evaluate.py"
-spec = importlib.util.spec_from_file_location("evaluate_clip_score_tool", TOOL)
-tool = sys.modules["evaluate_clip_score_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 MERGES = "#version: 0.2\nb l\no c\nbl oc\n"
 SMALL = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 16, 512 + 3 + 2))
@@ -67,7 +60,7 @@ def score(*words) -> dict:
 def expected(params, images: np.ndarray, captions: list[str]) -> np.ndarray:
     tokenizer = clip_tokenizer.load("merges.txt", SMALL.text.length, "openai")
     tokens = np.stack([encode(tokenizer, caption) for caption in captions])
-    x = embed_images(SMALL, params, (jnp.float32(images) / 255.0 - CLIP_MEAN) / CLIP_STD)
+    x = embed_images(SMALL, params, normalised(jnp.float32(images) / 255.0))
     return clip_score(np.asarray(x), np.asarray(embed_captions(SMALL, params, tokens)))
 
 

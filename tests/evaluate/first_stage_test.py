@@ -1,7 +1,6 @@
 """evaluate.py first-stage: what it measures, writes, says and refuses."""
 
 import contextlib
-import importlib.util
 import io
 import json
 import math
@@ -10,6 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import evaluate as tool
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -24,11 +24,6 @@ from ldm_jax.evaluate import first_stage as evaluation
 from ldm_jax.train.optim import optimizer
 from ldm_jax.train.state import minimise, new_state
 from ldm_jax.types import Perceptual
-
-TOOL = Path(__file__).parents[2] / "scripts" / "evaluate.py"
-spec = importlib.util.spec_from_file_location("evaluate_tool", TOOL)
-tool = sys.modules["evaluate_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 
 @pytest.fixture(autouse=True)

@@ -1,10 +1,9 @@
 """evaluate.py samples and generate: what is compared, reported, refused, and drawn again."""
 
-import importlib.util
 import json
-import sys
 from pathlib import Path
 
+import evaluate as tool
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -20,11 +19,6 @@ from ldm_jax.extractors.resize import tensorflow_bilinear
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import moments
 from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
-
-TOOL = Path(__file__).parents[2] / "scripts" / "evaluate.py"
-spec = importlib.util.spec_from_file_location("evaluate_samples_tool", TOOL)
-tool = sys.modules["evaluate_samples_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 RNG = np.random.default_rng(0)
 SIZE = (6, 6)

@@ -1,9 +1,8 @@
 """evaluate.py sweep: cells, intervals, and what is not done twice."""
 
-import importlib.util
-import sys
 from pathlib import Path
 
+import evaluate as tool
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,11 +15,6 @@ from ldm_jax.evaluate import sweep as evaluation
 from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.sweep import Options, interval, plan, summary
 from ldm_jax.extractors.extractor import Extractor
-
-TOOL = Path(__file__).parents[2] / "scripts" / "evaluate.py"
-spec = importlib.util.spec_from_file_location("evaluate_sweep_tool", TOOL)
-tool = sys.modules["evaluate_sweep_tool"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
 
 OWN = Sampling(sampler="ddim", steps=4, guidance=2.0, eta=0.0)
 
