@@ -80,7 +80,7 @@ def ours(network: UNet | Autoencoder):
     import jax.numpy as jnp
     import numpy as np
     import optax
-    from jax.sharding import NamedSharding, PartitionSpec
+    from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
     from ldm_jax import build
     from ldm_jax.backbones import unet
@@ -125,7 +125,7 @@ def ours(network: UNet | Autoencoder):
         changes, moments = adamw.update(gradients, moments, params)
         return optax.apply_updates(params, changes), moments
 
-    mesh = jax.make_mesh((jax.device_count(),), ("data",))
+    mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
     data = jax.device_put(data, NamedSharding(mesh, PartitionSpec("data")))
     params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
     count = sum(x.size for x in jax.tree.leaves(params))

@@ -2,7 +2,8 @@
 
 A benchmark makes `sides`, functions of a network that give its number of parameters and a function
 of one piece of work, and calls `main`. Each side is a process of its own, which holds its network;
-they work in turns, once a round, and wait while the other computes.
+they work in turns, once a round, and wait while the other computes. A benchmark that prints other
+things has a `main` of its own, of Sides that `serve`.
 """
 
 import argparse
@@ -16,33 +17,41 @@ from collections.abc import Callable
 PEER = "diffusers"
 
 
-def serve(side: Callable, network: tuple) -> None:
-    """Works once for each line that is read, and answers how long it took."""
-    count, work = side(network)
+def serve(count: int, work: Callable[..., None]) -> None:
+    """Works once for each line that is read, a list of what to give, and answers how long it took.
+
+    Before, it works twice with nothing given, the first of which compiles, and answers `count` and
+    how long these took.
+    """
     start = time.perf_counter()
-    for _ in range(2):  # the first compiles
+    for _ in range(2):
         work()
     print(json.dumps([count, time.perf_counter() - start]), flush=True)
-    for _ in sys.stdin:
+    for line in sys.stdin:
         start = time.perf_counter()
-        work()
+        work(*json.loads(line))
         print(json.dumps(time.perf_counter() - start), flush=True)
 
 
 class Side:
-    """A process that serves."""
+    """A process that serves: this benchmark again, with other words."""
 
-    def __init__(self, python: str, side: str, name: str):
-        words = [python, sys.argv[0], "--serve", side, "--network", name]
+    def __init__(self, python: str, *words: str):
+        words = [python, sys.argv[0], *words]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
         self.process = subprocess.Popen(words, **pipes)
         self.count, self.first = self._answer()
 
-    def work(self) -> float:
+    def work(self, *given: int) -> float:
         """Seconds it took once."""
-        self.process.stdin.write("\n")
+        self.process.stdin.write(json.dumps(given) + "\n")
         self.process.stdin.flush()
         return self._answer()
+
+    def end(self) -> None:
+        """Waits until it has ended."""
+        self.process.stdin.close()
+        self.process.wait()
 
     def _answer(self):
         line = self.process.stdout.readline()
@@ -64,11 +73,13 @@ def main(doc: str, networks: dict[str, tuple], sides: dict[str, Callable], round
     parser.add_argument("--serve", choices=sides, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.serve:
-        serve(sides[given.serve], networks[given.network[0]])
+        serve(*sides[given.serve](networks[given.network[0]]))
         return
     pythons = {"ours": sys.executable} | ({PEER: given.torch} if given.torch else {})
     for name in given.network:
-        running = {of: Side(python, of, name) for of, python in pythons.items()}
+        running = {
+            of: Side(python, "--serve", of, "--network", name) for of, python in pythons.items()
+        }
         taken = {of: [] for of in running}
         for _ in range(given.rounds):
             for of, side in running.items():
@@ -80,7 +91,6 @@ def main(doc: str, networks: dict[str, tuple], sides: dict[str, Callable], round
                 f"{name} {of}: {side.count} parameters, {1e3 * medians[of]:.1f} ms "
                 f"({1e3 * low:.1f} to {1e3 * high:.1f}), first two {side.first:.1f} s"
             )
-            side.process.stdin.close()
-            side.process.wait()
+            side.end()
         if given.torch:
             print(f"{name} ratio {medians['ours'] / medians[PEER]:.3f}", flush=True)
