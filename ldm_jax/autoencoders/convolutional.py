@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from ldm_jax.config import ConvolutionalAutoencoder as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
+from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3
+from ldm_jax.nn.resnet import Downsample, ResBlock
 from ldm_jax.nn.upsample import Upsample
 from ldm_jax.types import Array, Params
 
@@ -45,7 +46,7 @@ class Encoder(nn.Module):
     def __call__(self, x):
         """x [B, H, W, 3] -> [B, H / f, W / f, outputs], float32."""
         c = self.config
-        h = conv3x3(c.channels, "conv_in", dtype=c.compute)(x)
+        h = Conv3x3(c.channels, dtype=c.compute, name="conv_in")(x)
         last = len(c.channel_mults) - 1
         for level, mult in enumerate(c.channel_mults):
             for i in range(c.num_res_blocks):
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
                 h = Downsample(((0, 1), (0, 1)), c.compute, name=f"down_{level}_downsample")(h)
         h = _middle(c, h)
         h = nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out"))
-        h = conv3x3(self.outputs, "conv_out")(h)
+        h = Conv3x3(self.outputs, name="conv_out")(h)
         return dense(self.outputs, "quant_conv")(h)
 
 
@@ -72,7 +73,7 @@ class Decoder(nn.Module):
         """z [B, h, w, z_channels], unscaled -> [B, f h, f w, 3]."""
         c = self.config
         h = dense(c.z_channels, "post_quant_conv")(z)
-        h = conv3x3(c.channels * c.channel_mults[-1], "conv_in", dtype=c.compute)(h)
+        h = Conv3x3(c.channels * c.channel_mults[-1], dtype=c.compute, name="conv_in")(h)
         h = _middle(c, h)
         for level, mult in reversed(list(enumerate(c.channel_mults))):
             for i in range(c.num_res_blocks + 1):
@@ -83,7 +84,8 @@ class Decoder(nn.Module):
                     h = _attention(c, name)(h)
             if level > 0:
                 h = Upsample(c.compute, name=f"up_{level}_upsample")(h)
-        return conv3x3(3, "conv_out")(nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out")))
+        h = nn.silu(group_norm(h, c.norm_groups, EPSILON, "norm_out"))
+        return Conv3x3(3, name="conv_out")(h)
 
 
 LAST_LAYER = ("decoder", "conv_out", "kernel")

@@ -12,15 +12,12 @@ import jax.numpy as jnp
 
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
 from ldm_jax.config import TinyAutoencoder
+from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.upsample import DoubledConv
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
 
 MAGNITUDE = 3.0  # latents beyond this are bent back by the decoder
-
-
-def _conv(channels: int, name: str, strides: int = 1, bias: bool = True) -> nn.Conv:
-    return nn.Conv(channels, (3, 3), strides, padding=1, use_bias=bias, name=name)
 
 
 class _Block(nn.Module):
@@ -35,9 +32,9 @@ class _Block(nn.Module):
             y = nn.Dense(4 * x.shape[-1], use_bias=False, name="norm_in")(x)
             y = nn.relu(group_norm(y, 4, 1e-5, "norm"))
             x = x + nn.Dense(x.shape[-1], use_bias=False, name="norm_out")(y)
-        y = nn.relu(_conv(x.shape[-1], "conv1")(x))
-        y = nn.relu(_conv(x.shape[-1], "conv2")(y))
-        return nn.relu(x + _conv(x.shape[-1], "conv3")(y))
+        y = nn.relu(Conv3x3(x.shape[-1], name="conv1")(x))
+        y = nn.relu(Conv3x3(x.shape[-1], name="conv2")(y))
+        return nn.relu(x + Conv3x3(x.shape[-1], name="conv3")(y))
 
 
 def _block(config: TinyAutoencoder, level: int, name: str) -> _Block:
@@ -53,14 +50,14 @@ class Encoder(nn.Module):
     def __call__(self, x):
         """x [B, H, W, 3] in [-1, 1] -> [B, H / f, W / f, z_channels]."""
         c = self.config
-        h = _conv(c.channels, "conv_in")((x + 1.0) / 2.0)  # padding with zeros is black
+        h = Conv3x3(c.channels, name="conv_in")((x + 1.0) / 2.0)  # padding with zeros is black
         for level, count in enumerate(c.blocks):
             if level > 0:
                 name = f"down_{level}_downsample"
-                h = _conv(c.channels, name, strides=2, bias=False)(h)
+                h = nn.Conv(c.channels, (3, 3), 2, padding=1, use_bias=False, name=name)(h)
             for i in range(count):
                 h = _block(c, level, f"down_{level}_res_{i}")(h)
-        return _conv(c.z_channels, "conv_out")(h)
+        return Conv3x3(c.z_channels, name="conv_out")(h)
 
 
 class Decoder(nn.Module):
@@ -73,13 +70,13 @@ class Decoder(nn.Module):
         """z [B, h, w, z_channels], unscaled -> [B, f h, f w, 3]."""
         c = self.config
         h = jnp.tanh(z / MAGNITUDE) * MAGNITUDE
-        h = nn.relu(_conv(c.channels, "conv_in")(h))
+        h = nn.relu(Conv3x3(c.channels, name="conv_in")(h))
         for level, count in reversed(list(enumerate(c.blocks))):
             for i in range(count):
                 h = _block(c, level, f"up_{level}_res_{i}")(h)
             if level > 0:
                 h = DoubledConv(c.channels, use_bias=False, name=f"up_{level}_upsample")(h)
-        return 2.0 * _conv(3, "conv_out")(h) - 1.0
+        return 2.0 * Conv3x3(3, name="conv_out")(h) - 1.0
 
 
 def tiny_autoencoder(config: TinyAutoencoder) -> FirstStage:

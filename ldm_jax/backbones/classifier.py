@@ -5,9 +5,10 @@ import jax.numpy as jnp
 
 from ldm_jax.config import Classifier as Config
 from ldm_jax.nn.attention import SpatialSelfAttention, attention
+from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3, halved
+from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 
 EPSILON = 1e-5
 
@@ -46,7 +47,7 @@ class Classifier(nn.Module):
 
         embedding = two_layers(step_embedding(steps, c.channels), 4 * c.channels, "time")
 
-        x = conv3x3(c.channels, "conv_in")(z)
+        x = Conv3x3(c.channels, name="conv_in")(z)
         for level, mult in enumerate(c.channel_mults):
             for i in range(c.num_res_blocks):
                 x = res(x, mult * c.channels, f"down_{level}_res_{i}")

@@ -6,9 +6,10 @@ import jax.numpy as jnp
 
 from ldm_jax.config import UNet as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
+from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, conv3x3, halved
+from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
 from ldm_jax.types import Cond
@@ -102,7 +103,7 @@ class UNet(nn.Module):
         if cond.concat is not None:
             z = jnp.concatenate([z, cond.concat], axis=-1)
 
-        x = conv3x3(c.channels, "conv_in", dtype=c.compute)(z)
+        x = Conv3x3(c.channels, dtype=c.compute, name="conv_in")(z)
         skips = [x]
         last = len(c.channel_mults) - 1
         for level, mult in enumerate(c.channel_mults):
@@ -131,4 +132,4 @@ class UNet(nn.Module):
                 x = upsample(x, f"up_{level}_upsample")
 
         x = nn.silu(group_norm(x, c.norm_groups, EPSILON, "norm_out"))
-        return conv3x3(self.out_channels, "conv_out", zero_init=True)(x)
+        return Conv3x3(self.out_channels, zero_init=True, name="conv_out")(x)

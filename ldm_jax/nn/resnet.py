@@ -5,16 +5,11 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax.numpy as jnp
 
+from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.upsample import DoubledConv, doubled
 from ldm_jax.types import Array
-
-
-def conv3x3(channels: int, name: str, zero_init: bool = False, dtype: str = "float32") -> nn.Conv:
-    """A 3x3 convolution that keeps the size and computes in `dtype`; its weights are float32."""
-    init = nn.initializers.zeros if zero_init else nn.linear.default_kernel_init
-    return nn.Conv(channels, (3, 3), padding=1, kernel_init=init, dtype=dtype, name=name)
 
 
 def halved(x: Array) -> Array:
@@ -46,7 +41,7 @@ class ResBlock(nn.Module):
         else:
             if self.resample:
                 x, y = self.resample(x), self.resample(y)
-            y = conv3x3(self.channels, "conv1", dtype=self.dtype)(y)
+            y = Conv3x3(self.channels, dtype=self.dtype, name="conv1")(y)
         scale = shift = None
         if embedding is not None:
             width = 2 * self.channels if self.scale_shift else self.channels
@@ -59,7 +54,7 @@ class ResBlock(nn.Module):
         y = group_norm(y, self.groups, self.epsilon, "norm2")
         if scale is not None:
             y = y * (1.0 + scale) + shift
-        y = conv3x3(self.channels, "conv2", self.zero_init, self.dtype)(nn.silu(y))
+        y = Conv3x3(self.channels, self.zero_init, dtype=self.dtype, name="conv2")(nn.silu(y))
         if x.shape[-1] != self.channels:
             x = dense(self.channels, "skip", dtype=self.dtype)(x)
         return x + y

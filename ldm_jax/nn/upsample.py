@@ -12,9 +12,9 @@ back. (Figures are in docs/benchmarks.md.)
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
+from ldm_jax.nn.conv import conv
 from ldm_jax.types import Array
 
 
@@ -50,13 +50,8 @@ def convolved(x: Array, kernel: Array) -> Array:
     taps = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))  # which are to be added
 
     def at(a: int, b: int) -> Array:  # the places [a::2, b::2]
-        return jax.lax.conv_general_dilated(
-            x,
-            folded(folded(taps, 0)[a], 1)[b].astype(x.dtype),
-            window_strides=(1, 1),
-            padding=((1 - a, a), (1 - b, b)),
-            dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        )
+        kernel = folded(folded(taps, 0)[a], 1)[b].astype(x.dtype)
+        return conv(x, kernel, ((1 - a, a), (1 - b, b)))
 
     rows = (interleaved(at(a, 0), at(a, 1), 2) for a in (0, 1))
     return interleaved(*rows, 1)

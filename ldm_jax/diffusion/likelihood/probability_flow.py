@@ -22,7 +22,7 @@ def log_likelihood(
             for the data's: z there is alpha x0.
         x0: [B, h, w, c].
         keys: [B] one key an example, for the estimate of the divergence (Hutchinson 1989).
-        probes: random directions to average over; each costs two passes a step.
+        probes: random directions to average over; each costs two passes and two back a step.
     """
     directions = jax.vmap(
         lambda key: jax.random.rademacher(key, (probes, *x0.shape[1:]), x0.dtype), out_axes=1
@@ -36,7 +36,9 @@ def log_likelihood(
             return clean * d_alpha + noise_of(clean, z, *rates_like(process, t, z)) * d_sigma
 
         def along(direction):
-            step, change = jax.jvp(dz, (z,), (direction,))
+            # backwards: kernels of attention and convolution have no forward derivative
+            step, pull = jax.vjp(dz, z)
+            (change,) = pull(direction)
             return step, jnp.sum(direction * change, axis=tuple(range(1, z.ndim)))
 
         steps, divergences = jax.lax.map(along, directions)

@@ -3,6 +3,7 @@
 import flax.linen as nn
 
 from ldm_jax.losses.trunks.pooling import blur_pool, max_pool
+from ldm_jax.nn.conv import Conv3x3
 
 STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # channels, convolutions
 
@@ -23,6 +24,6 @@ class VGG16(nn.Module):
             if stage > 1:
                 x = blur_pool(max_pool(x, 2, 1)) if self.shift_tolerant else max_pool(x, 2, 2)
             for n in range(1, depth + 1):
-                x = nn.relu(nn.Conv(channels, (3, 3), padding=1, name=f"conv{stage}_{n}")(x))
+                x = nn.relu(Conv3x3(channels, name=f"conv{stage}_{n}")(x))
             features.append(x)
         return features

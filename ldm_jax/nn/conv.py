@@ -1,0 +1,175 @@
+"""Convolutions that keep the size, each in the form that is fastest where it is computed.
+
+    y[i, j] = sum over taps (a, b) of x[i + a - top, j + b - left] K[a, b]
+
+An accelerator is given XLA's convolution. On a CPU in float32 that is right for few channels; for
+many, and for the gradient of a kernel over a large picture, products of matrices are faster by up
+to five times. (Figures are in docs/benchmarks.md.) The form is chosen by the picture's size and the
+channels, never by the batch, so that a picture is the same in every batch.
+"""
+
+import functools
+import itertools
+import math
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.types import Array
+
+Padding = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
+
+MANY_WEIGHTS = 2**16  # of a tap: 256 channels to 256
+VERY_MANY_WEIGHTS = 2**18
+FEW_PLACES, VERY_FEW_PLACES = 16 * 16, 8 * 8
+MANY_PLACES = 64 * 64
+BLOCK = 1024  # places whose patches a cache can hold
+
+
+def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1))) -> Array:
+    """A convolution of stride 1.
+
+    Args:
+        x:       [B, h, w, C].
+        kernel:  [m, n, C, D].
+        padding: of zeros, m - 1 rows and n - 1 columns of them in all.
+
+    Returns:
+        [B, h, w, D].
+    """
+    if jax.default_backend() == "cpu" and x.dtype == jnp.float32:
+        return _conv(x, kernel, padding)
+    return by_xla(x, kernel, padding)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _conv(x, kernel, padding):
+    places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
+    if weights < MANY_WEIGHTS:
+        return by_xla(x, kernel, padding)
+    return (by_patches if places <= VERY_FEW_PLACES else by_eigen)(x, kernel, padding)
+
+
+def _forward(x, kernel, padding):
+    return _conv(x, kernel, padding), (x, kernel)
+
+
+def _backward(padding, kept, g):
+    x, kernel = kept
+    places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
+    if weights >= VERY_MANY_WEIGHTS and places <= FEW_PLACES:
+        dx = spread_by_taps(g, kernel, padding)
+    else:
+        dx = _conv(g, turned(kernel), _turned_padding(kernel, padding))
+    if places >= MANY_PLACES:
+        dk = kernel_by_blocks(x, g, kernel.shape, padding)
+    elif weights >= MANY_WEIGHTS and places <= FEW_PLACES:
+        dk = kernel_by_patches(x, g, kernel.shape, padding)
+    else:
+        (dk,) = jax.linear_transpose(lambda k: by_xla(x, k, padding), kernel)(g)
+    return dx, dk
+
+
+_conv.defvjp(_forward, _backward)
+
+
+def by_xla(x: Array, kernel: Array, padding: Padding) -> Array:
+    """As XLA has it."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def by_eigen(x: Array, kernel: Array, padding: Padding) -> Array:
+    """With a column more than x has, which is then left out: such convolutions XLA's CPU backend
+    gives to Eigen and not to YNNPACK, which takes half as long again for so many channels."""
+    rows, (left, right) = padding
+    return by_xla(x, kernel, (rows, (left, right + 1)))[:, :, : x.shape[2]]
+
+
+def by_patches(x: Array, kernel: Array, padding: Padding) -> Array:
+    """As one product of matrices."""
+    y = _patches(x, kernel.shape, padding) @ kernel.reshape(-1, kernel.shape[-1])
+    return y.reshape(*x.shape[:3], -1)
+
+
+def turned(kernel: Array) -> Array:
+    """The kernel [m, n, D, C] with which the gradient by y becomes that by x."""
+    return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+
+
+def _turned_padding(kernel: Array, padding: Padding) -> Padding:
+    (top, bottom), (left, right) = padding
+    return (bottom, top), (right, left)
+
+
+def spread_by_taps(g: Array, kernel: Array, padding: Padding) -> Array:
+    """The gradient by x: what each tap made of x is brought back to where it was taken.
+
+    As many weights need not be turned for it.
+    """
+    (top, _), (left, _) = padding
+    m, n, C, _ = kernel.shape
+    B, h, w, D = g.shape
+    rows, padded = g.reshape(-1, D), jnp.zeros((B, h + m - 1, w + n - 1, C), g.dtype)
+    for a, b in itertools.product(range(m), range(n)):
+        padded = padded.at[:, a : a + h, b : b + w].add(
+            jnp.einsum("nd,cd->nc", rows, kernel[a, b]).reshape(B, h, w, C)
+        )
+    return padded[:, top : top + h, left : left + w]
+
+
+def kernel_by_patches(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
+    """The gradient by the kernel [m, n, C, D] as one product of matrices."""
+    return (_patches(x, shape, padding).T @ g.reshape(-1, shape[-1])).reshape(shape)
+
+
+def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
+    """The same over rows of the picture, a block at a time, whose patches stay in a cache."""
+    m, D = shape[0], shape[-1]
+    B, h, w, _ = g.shape
+    r = math.gcd(h, max(1, BLOCK // (B * w)))  # rows of a block
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+
+    def block(total, i):
+        rows = jax.lax.dynamic_slice_in_dim(x, i * r, r + m - 1, axis=1)
+        change = jax.lax.dynamic_slice_in_dim(g, i * r, r, axis=1).reshape(-1, D)
+        # [D, m n C]: the product of the other order takes a CPU half as long again
+        return total + change.T @ _patches(rows, shape, ((0, 0), (0, 0))), None
+
+    start = jnp.zeros((D, math.prod(shape[:3])), g.dtype)
+    total, _ = jax.lax.scan(block, start, jnp.arange(h // r))
+    return total.T.reshape(shape)
+
+
+def _patches(x: Array, shape: tuple[int, ...], padding: Padding) -> Array:
+    """What the taps of each place see, [places of all pictures, m n C]."""
+    m, n, C, _ = shape
+    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    h, w = x.shape[1] - m + 1, x.shape[2] - n + 1
+    taps = itertools.product(range(m), range(n))
+    seen = [x[:, a : a + h, b : b + w] for a, b in taps]
+    return jnp.concatenate(seen, -1).reshape(-1, m * n * C)
+
+
+class Conv3x3(nn.Module):
+    """A 3 x 3 convolution that keeps the size and computes in `dtype`; its weights are float32.
+
+    Its parameters are those of flax's `Conv`.
+    """
+
+    features: int
+    zero_init: bool = False
+    use_bias: bool = True
+    dtype: str = "float32"
+
+    @nn.compact
+    def __call__(self, x):
+        """x [B, h, w, C] -> [B, h, w, features]."""
+        init = nn.initializers.zeros if self.zero_init else nn.linear.default_kernel_init
+        kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
+        y = conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.use_bias:
+            y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
+        return y

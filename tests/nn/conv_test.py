@@ -1,0 +1,99 @@
+"""Every form of a convolution is the same convolution."""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import pytest
+import tiny
+
+from ldm_jax.nn import conv
+from ldm_jax.nn.conv import Conv3x3
+
+KEEPING = [  # taps, padding
+    ((3, 3), ((1, 1), (1, 1))),
+    ((2, 2), ((1, 0), (0, 1))),  # as in upsample.py
+    ((3, 1), ((0, 2), (0, 0))),
+]
+
+
+def normal(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+@pytest.fixture(autouse=True)
+def precise():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+def given(taps):
+    """x, a kernel, and a change of y."""
+    return normal(2, 6, 5, 3), normal(*taps, 3, 4, seed=1), normal(2, 6, 5, 4, seed=2)
+
+
+def assert_close(found, expected):
+    tiny.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("taps", "padding"), KEEPING)
+@pytest.mark.parametrize("form", [conv.by_eigen, conv.by_patches])
+def test_forward(form, taps, padding):
+    x, kernel, _ = given(taps)
+    assert_close(form(x, kernel, padding), conv.by_xla(x, kernel, padding))
+
+
+@pytest.mark.parametrize(("taps", "padding"), KEEPING)
+def test_gradient_by_x(taps, padding):
+    x, kernel, g = given(taps)
+    (expected,) = jax.vjp(lambda x: conv.by_xla(x, kernel, padding), x)[1](g)
+    assert_close(conv.spread_by_taps(g, kernel, padding), expected)
+
+
+@pytest.mark.parametrize(("taps", "padding"), KEEPING)
+@pytest.mark.parametrize("form", [conv.kernel_by_patches, conv.kernel_by_blocks])
+def test_gradient_by_the_kernel(form, taps, padding, monkeypatch):
+    monkeypatch.setattr(conv, "BLOCK", 2 * 2 * 5)  # two rows of two pictures
+    x, kernel, g = given(taps)
+    (expected,) = jax.vjp(lambda kernel: conv.by_xla(x, kernel, padding), kernel)[1](g)
+    assert_close(form(x, g, kernel.shape, padding), expected)
+
+
+LIMITS = ("MANY_WEIGHTS", "VERY_MANY_WEIGHTS", "FEW_PLACES", "VERY_FEW_PLACES", "MANY_PLACES")
+
+
+@pytest.mark.parametrize(("taps", "padding"), KEEPING)
+@pytest.mark.parametrize(
+    "limits",
+    [
+        (99, 99, 0, 0, 99),  # few channels
+        (1, 99, 0, 0, 99),
+        (1, 1, 99, 0, 99),
+        (1, 1, 99, 99, 1),
+    ],
+)
+def test_whatever_is_chosen_it_is_one_function(limits, taps, padding, monkeypatch):
+    x, kernel, g = given(taps)
+    expected, back = jax.vjp(lambda *given: conv.by_xla(*given, padding), x, kernel)
+    for name, limit in zip(LIMITS, limits, strict=True):
+        monkeypatch.setattr(conv, name, limit)
+    found, found_back = jax.vjp(lambda *given: conv.conv(*given, padding), x, kernel)
+    assert_close(found, expected)
+    assert_close(found_back(g), back(g))
+
+
+Flax = functools.partial(nn.Conv, kernel_size=(3, 3), padding=1)
+
+
+def test_the_layer_is_flaxs():
+    plain, here = Flax(5), Conv3x3(5)
+    x = normal(1, 4, 4, 3)
+    expected = plain.init(jax.random.key(0), x)
+    tiny.assert_same(here.init(jax.random.key(0), x), expected)
+    drawn = tiny.drawn(plain.init, x)
+    assert_close(here.apply(drawn, x), plain.apply(drawn, x))
+    half, whole = (module(5, dtype="bfloat16") for module in (Conv3x3, Flax))
+    found, expected = half.apply(drawn, x), whole.apply(drawn, x)
+    assert found.dtype == jnp.bfloat16
+    assert_close(found.astype(jnp.float32), expected.astype(jnp.float32))
