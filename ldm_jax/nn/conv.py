@@ -126,21 +126,28 @@ def kernel_by_patches(x: Array, g: Array, shape: tuple[int, ...], padding: Paddi
 
 
 def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
-    """The same over rows of the picture, a block at a time, whose patches stay in a cache."""
-    m, D = shape[0], shape[-1]
+    """The same over rows of the picture, a block at a time, which stays in a cache.
+
+    K[a, b] = sum over i, j of x[i, j + b - left] g[i + top - a, j]: x is shifted along columns and
+    g along rows, so that all taps are one product of m + n shifts instead of m n.
+    """
+    m, n, C, D = shape
     B, h, w, _ = g.shape
     r = math.gcd(h, max(1, BLOCK // (B * w)))  # rows of a block
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+    (top, bottom), columns = padding
+    x = jnp.pad(x, ((0, 0), (0, 0), columns, (0, 0)))
+    g = jnp.pad(g, ((0, 0), (bottom, top), (0, 0), (0, 0)))
 
     def block(total, i):
-        rows = jax.lax.dynamic_slice_in_dim(x, i * r, r + m - 1, axis=1)
-        change = jax.lax.dynamic_slice_in_dim(g, i * r, r, axis=1).reshape(-1, D)
-        # [D, m n C]: the product of the other order takes a CPU half as long again
-        return total + change.T @ _patches(rows, shape, ((0, 0), (0, 0))), None
+        x_rows = jax.lax.dynamic_slice_in_dim(x, i * r, r, axis=1)
+        g_rows = jax.lax.dynamic_slice_in_dim(g, i * r, r + m - 1, axis=1)
+        xs = jnp.concatenate([x_rows[:, :, b : b + w] for b in range(n)], -1)
+        gs = jnp.concatenate([g_rows[:, a : a + r] for a in reversed(range(m))], -1)
+        return total + gs.reshape(-1, m * D).T @ xs.reshape(-1, n * C), None
 
-    start = jnp.zeros((D, math.prod(shape[:3])), g.dtype)
+    start = jnp.zeros((m * D, n * C), g.dtype)
     total, _ = jax.lax.scan(block, start, jnp.arange(h // r))
-    return total.T.reshape(shape)
+    return total.reshape(m, D, n, C).transpose(0, 2, 3, 1)
 
 
 def _patches(x: Array, shape: tuple[int, ...], padding: Padding) -> Array:
