@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ldm_jax import memory
+
 _hits: list[str] = []  # one entry a program that was found in the cache
 
 
@@ -76,4 +78,10 @@ def _listen(event: str, **_: Any) -> None:
         _hits.append(event)
 
 
+def _listen_to_times(event: str, seconds: float, **_: Any) -> None:
+    if event == "/jax/core/compile/backend_compile_duration" and seconds > 1.0:
+        memory.give_back()
+
+
 jax.monitoring.register_event_listener(_listen)
+jax.monitoring.register_event_duration_secs_listener(_listen_to_times)

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, cli, hosts
+from ldm_jax import build, checkpoint, cli, hosts, memory
 from ldm_jax.clip.model import CLIP
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import (
@@ -386,6 +386,7 @@ def with_weights(
         params = load_scaled_first_stage(place, described.model)
     else:
         params = _load_weights(place, first_stage_shapes(described.model))
+    memory.give_back()
     return described._replace(params=params)
 
 

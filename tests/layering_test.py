@@ -7,7 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = "ldm_jax"
 LAYERS = (
-    {"config", "types", "sharding", "hosts", "errors", "pictures", "compilation"},
+    {"config", "types", "sharding", "hosts", "errors", "pictures", "compilation", "memory"},
     {"diffusion", "nn"},
     {
         "autoencoders",
