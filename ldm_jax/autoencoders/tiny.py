@@ -54,7 +54,7 @@ class Encoder(nn.Module):
         for level, count in enumerate(c.blocks):
             if level > 0:
                 name = f"down_{level}_downsample"
-                h = nn.Conv(c.channels, (3, 3), 2, padding=1, use_bias=False, name=name)(h)
+                h = Conv3x3(c.channels, use_bias=False, stride=2, name=name)(h)
             for i in range(count):
                 h = _block(c, level, f"down_{level}_res_{i}")(h)
         return Conv3x3(c.z_channels, name="conv_out")(h)

@@ -1,4 +1,4 @@
-"""Attention by blocks of queries, whose scores are computed again on the way back.
+"""Attention by blocks of queries or keys, whose scores are computed again on the way back.
 
 As FlashAttention (Dao et al. 2022) has it: softmax(s) of scores s = q k^T / sqrt(d) is kept as its
 normaliser alone, L = log sum exp(s), one number a query, and p = exp(s - L) is found again where it
@@ -24,7 +24,8 @@ def blockwise(
         q: [B, n, heads, d].
         k, v: [B, m, heads, d].
         mask: [B, m] bool, which of the m may be attended to; None: all.
-        block: most scores at a time; one row of queries is the least.
+        block: most scores at a time; one row of queries is the least. Of a head of more than four
+            times as many, all queries are shown four times as many scores of some keys, forward.
         serial: one head of one picture after the other, or as many as a block takes, not all.
 
     Returns:
@@ -32,14 +33,14 @@ def blockwise(
     """
     B, n, heads, _ = q.shape
     m = k.shape[1]
-    bias = jnp.zeros((B, m), jnp.float32)
-    if mask is not None:
-        bias = jnp.where(mask, bias, -1e30)
     rows = _divisor(n, block // (m if serial else B * heads * m))
     together = _divisor(B * heads, block // (n * m)) if serial else None
+    columns = _divisor(m, 4 * block // n) if serial and n * m > 4 * block else None
     q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
-    bias = jnp.broadcast_to(bias[:, None], (B, heads, m))
-    return jnp.moveaxis(_attend(q, k, v, bias, rows, together), 1, 2)
+    bias = None
+    if mask is not None:
+        bias = jnp.broadcast_to(jnp.where(mask, 0.0, -1e30)[:, None], (B, heads, m))
+    return jnp.moveaxis(_attend(q, k, v, bias, rows, columns, together), 1, 2)
 
 
 def _divisor(count: int, most: int) -> int:
@@ -71,18 +72,45 @@ _einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
 def _scores(q: Array, k: Array, bias: Array) -> Array:
-    """[r, d], [m, d], [m] -> [r, m] float32."""
-    return _einsum("rd,md->rm", q, k) * q.shape[-1] ** -0.5 + bias
+    """[r, d], [m, d], [m] or None -> [r, m] float32."""
+    scale = q.shape[-1] ** -0.5
+    if q.dtype == jnp.float32:  # nothing is rounded that counts, and q is smaller than the scores
+        s = _einsum("rd,md->rm", q * scale, k)
+    else:
+        s = _einsum("rd,md->rm", q, k) * scale
+    return s if bias is None else s + bias
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5))
-def _attend(q, k, v, bias, rows, together):
-    """q, k, v [B, heads, ..., d], bias [B, heads, m] -> [B, heads, n, d]."""
-    return _forward(q, k, v, bias, rows, together)[0]
+@functools.partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
+def _attend(q, k, v, bias, rows, columns, together):
+    """q, k, v [B, heads, ..., d], bias [B, heads, m] or None -> [B, heads, n, d].
+
+    Forward by blocks of `columns` keys, or of `rows` queries where that is None; on the way back by
+    those of queries.
+    """
+    return _forward(q, k, v, bias, rows, columns, together)[0]
 
 
-def _forward(q, k, v, bias, rows, together):
-    def head(inputs):
+def _forward(q, k, v, bias, rows, columns, together):
+    def by_keys(inputs):
+        q, k, v, bias = inputs
+
+        def block(sums, now):
+            o, total, most = sums  # of exp(s - most), most of the scores so far
+            k, v, bias = now
+            s = _scores(q, k, bias)
+            more = jnp.maximum(most, jnp.max(s, axis=-1))
+            p, before = jnp.exp(s - more[:, None]), jnp.exp(most - more)
+            o = o * before[:, None] + _einsum("rm,md->rd", p.astype(v.dtype), v)
+            return (o, total * before + jnp.sum(p, axis=-1), more), None
+
+        n = len(q)
+        none = jnp.zeros(q.shape, jnp.float32), jnp.zeros(n), jnp.full(n, -jnp.inf)
+        blocks = jax.tree.map(lambda x: _blocks(x, columns), (k, v, bias))
+        (o, total, most), _ = jax.lax.scan(block, none, blocks)
+        return (o / total[:, None]).astype(v.dtype), most + jnp.log(total)
+
+    def by_queries(inputs):
         q, k, v, bias = inputs
 
         def block(q):
@@ -95,11 +123,11 @@ def _forward(q, k, v, bias, rows, together):
 
         return jax.tree.map(_whole, jax.lax.map(block, _blocks(q, rows)))
 
-    o, L = _each(head, (q, k, v, bias), together)
+    o, L = _each(by_keys if columns else by_queries, (q, k, v, bias), together)
     return o, (q, k, v, bias, o, L)
 
 
-def _backward(rows, together, kept, g):
+def _backward(rows, columns, together, kept, g):
     q, k, v, bias, o, L = kept
 
     def head(inputs):

@@ -1,6 +1,6 @@
-"""Convolutions that keep the size, each in the form that is fastest where it is computed.
+"""Convolutions that keep or halve the size, in the form that is fastest where they are computed.
 
-    y[i, j] = sum over taps (a, b) of x[i + a - top, j + b - left] K[a, b]
+    y[i, j] = sum over taps (a, b) of x[s i + a - top, s j + b - left] K[a, b]
 
 An accelerator is given XLA's convolution. On a CPU in float32 that is right for few channels; for
 many, and for the gradient of a kernel over a large picture, products of matrices are faster by up
@@ -27,20 +27,24 @@ MANY_PLACES = 64 * 64
 BLOCK = 1024  # places whose patches a cache can hold
 
 
-def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1))) -> Array:
-    """A convolution of stride 1.
+def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1)), stride: int = 1) -> Array:
+    """A convolution of stride s.
 
     Args:
         x:       [B, h, w, C].
         kernel:  [m, n, C, D].
-        padding: of zeros, m - 1 rows and n - 1 columns of them in all.
+        padding: of zeros; with stride 1, m - 1 rows and n - 1 columns of them in all.
 
     Returns:
-        [B, h, w, D].
+        [B, h / s, w / s, D].
     """
-    if jax.default_backend() == "cpu" and x.dtype == jnp.float32:
+    if jax.default_backend() != "cpu" or x.dtype != jnp.float32:
+        return by_xla(x, kernel, padding, stride)
+    if stride == 1:
         return _conv(x, kernel, padding)
-    return by_xla(x, kernel, padding)
+    few = x.shape[1] * x.shape[2] <= FEW_PLACES * stride**2
+    form = by_patches if few and kernel[0, 0].size >= MANY_WEIGHTS else by_xla
+    return form(x, kernel, padding, stride)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -74,10 +78,10 @@ def _backward(padding, kept, g):
 _conv.defvjp(_forward, _backward)
 
 
-def by_xla(x: Array, kernel: Array, padding: Padding) -> Array:
+def by_xla(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
     """As XLA has it."""
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+        x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
@@ -88,10 +92,9 @@ def by_eigen(x: Array, kernel: Array, padding: Padding) -> Array:
     return by_xla(x, kernel, (rows, (left, right + 1)))[:, :, : x.shape[2]]
 
 
-def by_patches(x: Array, kernel: Array, padding: Padding) -> Array:
+def by_patches(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
     """As one product of matrices."""
-    y = _patches(x, kernel.shape, padding) @ kernel.reshape(-1, kernel.shape[-1])
-    return y.reshape(*x.shape[:3], -1)
+    return _patches(x, kernel.shape, padding, stride) @ kernel.reshape(-1, kernel.shape[-1])
 
 
 def turned(kernel: Array) -> Array:
@@ -122,7 +125,8 @@ def spread_by_taps(g: Array, kernel: Array, padding: Padding) -> Array:
 
 def kernel_by_patches(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
     """The gradient by the kernel [m, n, C, D] as one product of matrices."""
-    return (_patches(x, shape, padding).T @ g.reshape(-1, shape[-1])).reshape(shape)
+    seen = _patches(x, shape, padding).reshape(-1, math.prod(shape[:3]))
+    return (seen.T @ g.reshape(-1, shape[-1])).reshape(shape)
 
 
 def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
@@ -150,18 +154,17 @@ def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Paddin
     return total.reshape(m, D, n, C).transpose(0, 2, 3, 1)
 
 
-def _patches(x: Array, shape: tuple[int, ...], padding: Padding) -> Array:
-    """What the taps of each place see, [places of all pictures, m n C]."""
-    m, n, C, _ = shape
+def _patches(x: Array, shape: tuple[int, ...], padding: Padding, stride: int = 1) -> Array:
+    """What the taps of each place see, [B, h / s, w / s, m n C]."""
+    m, n, _, _ = shape
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     h, w = x.shape[1] - m + 1, x.shape[2] - n + 1
     taps = itertools.product(range(m), range(n))
-    seen = [x[:, a : a + h, b : b + w] for a, b in taps]
-    return jnp.concatenate(seen, -1).reshape(-1, m * n * C)
+    return jnp.concatenate([x[:, a : a + h : stride, b : b + w : stride] for a, b in taps], -1)
 
 
 class Conv3x3(nn.Module):
-    """A 3 x 3 convolution that keeps the size and computes in `dtype`; its weights are float32.
+    """A 3 x 3 convolution that computes in `dtype`; its weights are float32.
 
     Its parameters are those of flax's `Conv`.
     """
@@ -170,13 +173,16 @@ class Conv3x3(nn.Module):
     zero_init: bool = False
     use_bias: bool = True
     dtype: str = "float32"
+    padding: Padding = ((1, 1), (1, 1))
+    stride: int = 1
 
     @nn.compact
     def __call__(self, x):
-        """x [B, h, w, C] -> [B, h, w, features]."""
+        """x [B, h, w, C] -> [B, h / stride, w / stride, features]."""
         init = nn.initializers.zeros if self.zero_init else nn.linear.default_kernel_init
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
-        y = conv(x.astype(self.dtype), kernel.astype(self.dtype))
+        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
+        y = conv(x, kernel, self.padding, self.stride)
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y

@@ -24,7 +24,11 @@ def rows_dot_general(x: Array, kernel: Array, dimension_numbers, **settings) -> 
 
 
 class DenseHalves(nn.Module):
-    """A dense layer that gives its outputs in two halves, so that nothing joins or splits them."""
+    """A dense layer that gives its outputs in two halves.
+
+    Each is a product of its own, so that nothing joins or splits them; but where an example has
+    fewer rows than the kernel, to part the kernel costs more, and the outputs are parted.
+    """
 
     features: int  # of both
     dtype: str = "float32"
@@ -37,6 +41,9 @@ class DenseHalves(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         x, kernel, bias = (jnp.asarray(y, self.dtype) for y in (x, kernel, bias))
         rows = x.reshape(-1, x.shape[-1])
+        if rows.shape[0] < x.shape[0] * len(kernel):
+            y = (rows @ kernel + bias).reshape(*x.shape[:-1], -1)
+            return tuple(jnp.split(y, 2, axis=-1))
 
         def half(part):
             y = rows @ kernel[:, part] + bias[part]

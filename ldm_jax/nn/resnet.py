@@ -72,5 +72,5 @@ class Downsample(nn.Module):
     @nn.compact
     def __call__(self, x):
         """x [B, h, w, C] -> [B, h / 2, w / 2, C]."""
-        conv = nn.Conv(x.shape[-1], (3, 3), 2, padding=self.padding, dtype=self.dtype, name="conv")
-        return conv(x)
+        C, settings = x.shape[-1], {"padding": self.padding, "stride": 2}
+        return Conv3x3(C, dtype=self.dtype, name="conv", **settings)(x)

@@ -14,7 +14,7 @@ back. (Figures are in docs/benchmarks.md.)
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ldm_jax.nn.conv import conv
+from ldm_jax.nn.conv import VERY_FEW_PLACES, VERY_MANY_WEIGHTS, conv
 from ldm_jax.types import Array
 
 
@@ -40,6 +40,8 @@ def folded(kernel: Array, axis: int) -> tuple[Array, Array]:
 def convolved(x: Array, kernel: Array) -> Array:
     """`doubled`, and then a convolution that keeps the size.
 
+    Of few places and very many weights, to add the taps takes longer than what it saves.
+
     Args:
         x:      [B, h, w, C].
         kernel: [3, 3, C, D].
@@ -47,6 +49,8 @@ def convolved(x: Array, kernel: Array) -> Array:
     Returns:
         [B, 2 h, 2 w, D].
     """
+    if x.shape[1] * x.shape[2] <= VERY_FEW_PLACES and kernel[0, 0].size >= VERY_MANY_WEIGHTS:
+        return conv(doubled(x), kernel.astype(x.dtype))
     taps = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))  # which are to be added
 
     def at(a: int, b: int) -> Array:  # the places [a::2, b::2]

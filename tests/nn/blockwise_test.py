@@ -29,7 +29,7 @@ def value_and_gradients(function):
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])
 @pytest.mark.parametrize("serial", [True, False])
-@pytest.mark.parametrize("block", [1, 4 * B * M * HEADS, 10**6])
+@pytest.mark.parametrize("block", [1, 10, 4 * B * M * HEADS, 10**6])
 def test_blocks_of_any_size_give_the_formula_and_its_gradients(block, serial, mask):
     with jax.default_matmul_precision("highest"):
         found = jax.jit(

@@ -60,6 +60,16 @@ def test_gradient_by_the_kernel(form, taps, padding, monkeypatch):
     assert_close(form(x, g, kernel.shape, padding), expected)
 
 
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 1), (0, 1))])
+def test_forward_with_a_stride(padding, monkeypatch):
+    x, kernel = normal(2, 6, 8, 3), normal(3, 3, 3, 4, seed=1)
+    expected = conv.by_xla(x, kernel, padding, 2)
+    assert expected.shape == (2, 3, 4, 4)
+    assert_close(conv.by_patches(x, kernel, padding, 2), expected)
+    monkeypatch.setattr(conv, "MANY_WEIGHTS", 1)
+    assert_close(conv.conv(x, kernel, padding, 2), expected)
+
+
 LIMITS = ("MANY_WEIGHTS", "VERY_MANY_WEIGHTS", "FEW_PLACES", "VERY_FEW_PLACES", "MANY_PLACES")
 
 
