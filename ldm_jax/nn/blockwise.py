@@ -94,21 +94,23 @@ def _attend(q, k, v, bias, rows, columns, together):
 def _forward(q, k, v, bias, rows, columns, together):
     def by_keys(inputs):
         q, k, v, bias = inputs
+        v = jnp.concatenate([v, jnp.ones_like(v[:, :1])], axis=1)  # its last sum is that of p
 
         def block(sums, now):
-            o, total, most = sums  # of exp(s - most), most of the scores so far
+            o, most = sums  # of p = exp(s - most), most of the scores so far
             k, v, bias = now
             s = _scores(q, k, bias)
-            more = jnp.maximum(most, jnp.max(s, axis=-1))
-            p, before = jnp.exp(s - more[:, None]), jnp.exp(most - more)
-            o = o * before[:, None] + _einsum("rm,md->rd", p.astype(v.dtype), v)
-            return (o, total * before + jnp.sum(p, axis=-1), more), None
+            more = jnp.maximum(most, jnp.max(s, axis=-1, keepdims=True))
+            p = jnp.exp(s - more)
+            o = o * jnp.exp(most - more) + _einsum("rm,md->rd", p.astype(v.dtype), v)
+            return (o, more), None
 
-        n = len(q)
-        none = jnp.zeros(q.shape, jnp.float32), jnp.zeros(n), jnp.full(n, -jnp.inf)
+        n, d = q.shape
+        none = jnp.zeros((n, d + 1), jnp.float32), jnp.full((n, 1), -jnp.inf)
         blocks = jax.tree.map(lambda x: _blocks(x, columns), (k, v, bias))
-        (o, total, most), _ = jax.lax.scan(block, none, blocks)
-        return (o / total[:, None]).astype(v.dtype), most + jnp.log(total)
+        (o, most), _ = jax.lax.scan(block, none, blocks)
+        o, total = o[:, :d], o[:, d:]
+        return (o / total).astype(v.dtype), (most + jnp.log(total))[:, 0]
 
     def by_queries(inputs):
         q, k, v, bias = inputs
