@@ -7,11 +7,10 @@ of the matrix of scores that the plain formula keeps.
 """
 
 import argparse
-import statistics
-import time
 
 import jax
 import jax.numpy as jnp
+from formulas import medians
 
 from ldm_jax.nn.attention import attention
 
@@ -44,15 +43,8 @@ def main() -> None:
         k, v = jax.random.normal(jax.random.key(1), (2, B, m, heads, d))
         print(f"{name} ({4 * B * heads * n * m / 2**20:.0f} MiB of scores)")
         for what, lift in (("forward", lambda f: f), ("and backward", backward)):
-            functions = {"plain": jax.jit(lift(plain)), "here": jax.jit(lift(attention))}
-            taken = {of: [] for of in functions}
-            for turn in range(rounds + 1):
-                for of, function in functions.items():
-                    start = time.perf_counter()
-                    jax.block_until_ready(function(q, k, v))
-                    if turn:  # the first compiles
-                        taken[of].append(time.perf_counter() - start)
-            plain_ms, here_ms = (1e3 * statistics.median(taken[of]) for of in functions)
+            functions = {"plain": lift(plain), "here": lift(attention)}
+            plain_ms, here_ms = medians(functions, rounds, q, k, v).values()
             ratio = here_ms / plain_ms
             print(
                 f"  {what:12} plain {plain_ms:8.1f} ms  here {here_ms:8.1f} ms  ratio {ratio:.2f}"
