@@ -62,13 +62,14 @@ def _forward(x, kernel, padding):
 def _backward(padding, kept, g):
     x, kernel = kept
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
-    if weights >= VERY_MANY_WEIGHTS and places <= FEW_PLACES:
+    few_and_wide = places <= FEW_PLACES and weights >= VERY_MANY_WEIGHTS
+    if few_and_wide:
         dx = spread_by_taps(g, kernel, padding)
     else:
         dx = _conv(g, turned(kernel), _turned_padding(kernel, padding))
     if places >= MANY_PLACES:
         dk = kernel_by_blocks(x, g, kernel.shape, padding)
-    elif weights >= MANY_WEIGHTS and places <= FEW_PLACES:
+    elif few_and_wide:
         dk = kernel_by_patches(x, g, kernel.shape, padding)
     else:
         (dk,) = jax.linear_transpose(lambda k: by_xla(x, k, padding), kernel)(g)
