@@ -24,6 +24,6 @@ class VGG16(nn.Module):
             if stage > 1:
                 x = blur_pool(max_pool(x, 2, 1)) if self.shift_tolerant else max_pool(x, 2, 2)
             for n in range(1, depth + 1):
-                x = nn.relu(Conv3x3(channels, name=f"conv{stage}_{n}")(x))
+                x = nn.relu(Conv3x3(channels, dtype=x.dtype, name=f"conv{stage}_{n}")(x))
             features.append(x)
         return features
