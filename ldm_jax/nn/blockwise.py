@@ -92,24 +92,29 @@ def _attend(q, k, v, bias, rows, columns, together):
 
 
 def _forward(q, k, v, bias, rows, columns, together):
+    def sums(p, v):  # of p v and of p
+        if together is None:
+            return _einsum("rm,md->rd", p.astype(v.dtype), v), jnp.sum(p, axis=-1, keepdims=True)
+        # one after the other: p need not be read again where its sum is one more column
+        o = _einsum("rm,md->rd", p.astype(v.dtype), jnp.append(v, jnp.ones_like(v[:, :1]), axis=1))
+        return o[:, :-1], o[:, -1:]
+
     def by_keys(inputs):
         q, k, v, bias = inputs
-        v = jnp.concatenate([v, jnp.ones_like(v[:, :1])], axis=1)  # its last sum is that of p
 
-        def block(sums, now):
-            o, most = sums  # of p = exp(s - most), most of the scores so far
+        def block(so_far, now):
+            o, total, most = so_far  # p = exp(s - most), most of the scores
             k, v, bias = now
             s = _scores(q, k, bias)
             more = jnp.maximum(most, jnp.max(s, axis=-1, keepdims=True))
-            p = jnp.exp(s - more)
-            o = o * jnp.exp(most - more) + _einsum("rm,md->rd", p.astype(v.dtype), v)
-            return (o, more), None
+            o, total = (jnp.exp(most - more) * x for x in (o, total))
+            of_these = sums(jnp.exp(s - more), v)
+            return (o + of_these[0], total + of_these[1], more), None
 
-        n, d = q.shape
-        none = jnp.zeros((n, d + 1), jnp.float32), jnp.full((n, 1), -jnp.inf)
+        none = jnp.zeros((len(q), 1), jnp.float32)
+        start = jnp.zeros_like(q, jnp.float32), none, none - jnp.inf
         blocks = jax.tree.map(lambda x: _blocks(x, columns), (k, v, bias))
-        (o, most), _ = jax.lax.scan(block, none, blocks)
-        o, total = o[:, :d], o[:, d:]
+        (o, total, most), _ = jax.lax.scan(block, start, blocks)
         return (o / total).astype(v.dtype), (most + jnp.log(total))[:, 0]
 
     def by_queries(inputs):
@@ -118,10 +123,8 @@ def _forward(q, k, v, bias, rows, columns, together):
         def block(q):
             s = _scores(q, k, bias)
             most = jnp.max(s, axis=-1, keepdims=True)
-            p = jnp.exp(s - most)
-            total = jnp.sum(p, axis=-1, keepdims=True)
-            o = _einsum("rm,md->rd", p.astype(v.dtype), v) / total
-            return o.astype(v.dtype), (most + jnp.log(total))[..., 0]
+            o, total = sums(jnp.exp(s - most), v)
+            return (o / total).astype(v.dtype), (most + jnp.log(total))[:, 0]
 
         return jax.tree.map(_whole, jax.lax.map(block, _blocks(q, rows)))
 
@@ -131,27 +134,30 @@ def _forward(q, k, v, bias, rows, columns, together):
 
 def _backward(rows, columns, together, kept, g):
     q, k, v, bias, o, L = kept
+    D = _einsum("bhnd,bhnd->bhn", g, o)  # dL/ds = p (g v^T - D), row by row
+    scale = q.shape[-1] ** -0.5
 
     def head(inputs):
-        q, k, v, bias, o, L, g = inputs
-        D = _einsum("nd,nd->n", g, o)  # dL/ds = p (g v^T - D), row by row
+        q, k, v, bias, L, D, g = inputs
 
         def block(sums, now):
             q, g, L, D = now
             p = jnp.exp(_scores(q, k, bias) - L[:, None])
-            ds = p * (_einsum("rd,md->rm", g, v) - D[:, None]) * q.shape[-1] ** -0.5
+            ds = p * (_einsum("rd,md->rm", g, v) - D[:, None])
             p, ds = p.astype(v.dtype), ds.astype(q.dtype)
             dk, dv = sums
             # transposed sums: a CPU takes ten times as long where the scores are what is turned
             sums = dk + _einsum("rd,rm->dm", q, ds), dv + _einsum("rd,rm->dm", g, p)
-            return sums, jnp.einsum("rm,md->rd", ds, k)
+            return sums, _einsum("rm,md->rd", ds, k)
 
         none = jnp.zeros(k.shape[::-1], jnp.float32)
         blocks = tuple(_blocks(x, rows) for x in (q, g, L, D))
         (dk, dv), dq = jax.lax.scan(block, (none, none), blocks)
-        return _whole(dq), dk.T.astype(k.dtype), dv.T.astype(v.dtype)
+        dk, dv = jax.lax.optimization_barrier((dk, dv))  # of one block: not to be turned before
+        dq, dk = scale * _whole(dq), scale * dk  # that ds need not be scaled
+        return dq.astype(q.dtype), dk.T.astype(k.dtype), dv.T.astype(v.dtype)
 
-    return *_each(head, (q, k, v, bias, o, L, g), together), None
+    return *_each(head, (q, k, v, bias, L, D, g), together), None
 
 
 _attend.defvjp(_forward, _backward)

@@ -62,15 +62,15 @@ def _forward(x, kernel, padding):
 def _backward(padding, kept, g):
     x, kernel = kept
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
-    few_and_wide = places <= FEW_PLACES and weights >= VERY_MANY_WEIGHTS
-    if few_and_wide:
+    few, many = places <= FEW_PLACES, weights >= MANY_WEIGHTS
+    if few and many:
         dx = spread_by_taps(g, kernel, padding)
     else:
         dx = _conv(g, turned(kernel), _turned_padding(kernel, padding))
-    if places >= MANY_PLACES:
-        dk = kernel_by_blocks(x, g, kernel.shape, padding)
-    elif few_and_wide:
+    if few and weights >= VERY_MANY_WEIGHTS:
         dk = kernel_by_patches(x, g, kernel.shape, padding)
+    elif many or places >= MANY_PLACES:
+        dk = kernel_by_blocks(x, g, kernel.shape, padding)
     else:
         (dk,) = jax.linear_transpose(lambda k: by_xla(x, k, padding), kernel)(g)
     return dx, dk
