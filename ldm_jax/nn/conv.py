@@ -4,8 +4,9 @@
 
 An accelerator is given XLA's convolution. On a CPU in float32 that is right for few channels; for
 many, and for the gradient of a kernel over a large picture, products of matrices are faster by up
-to five times. (Figures are in docs/benchmarks.md.) The form is chosen by the picture's size and the
-channels, never by the batch, so that a picture is the same in every batch.
+to five times, and Winograd's are the fewest. (Figures are in docs/benchmarks.md.) The form is
+chosen by the picture's size and the channels, never by the batch, so that a picture is the same in
+every batch.
 """
 
 import functools
@@ -16,14 +17,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.nn import winograd
+from ldm_jax.nn.winograd import Padding
 from ldm_jax.types import Array
-
-Padding = tuple[tuple[int, int], tuple[int, int]]  # (top, bottom), (left, right)
 
 MANY_WEIGHTS = 2**16  # of a tap: 256 channels to 256
 VERY_MANY_WEIGHTS = 2**18
 FEW_PLACES, VERY_FEW_PLACES = 16 * 16, 8 * 8
-MANY_PLACES = 64 * 64
+MANY_PLACES, TOO_MANY_PLACES = 64 * 64, 128 * 128  # too many for what Winograd's keeps
 BLOCK = 1024  # places whose patches a cache can hold
 
 
@@ -52,7 +53,11 @@ def _conv(x, kernel, padding):
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     if weights < MANY_WEIGHTS:
         return by_xla(x, kernel, padding)
-    return (by_patches if places <= VERY_FEW_PLACES else by_eigen)(x, kernel, padding)
+    if places <= VERY_FEW_PLACES:
+        return by_patches(x, kernel, padding)
+    if FEW_PLACES < places <= TOO_MANY_PLACES and winograd.fits(x, kernel):
+        return _when_reached(winograd.convolved, by_eigen, x, kernel, padding)
+    return by_eigen(x, kernel, padding)
 
 
 def _forward(x, kernel, padding):
@@ -63,12 +68,17 @@ def _backward(padding, kept, g):
     x, kernel = kept
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     few, many = places <= FEW_PLACES, weights >= MANY_WEIGHTS
+    by_winograd = many and not few and places <= TOO_MANY_PLACES and winograd.fits(x, kernel)
     if few and many:
         dx = spread_by_taps(g, kernel, padding)
+    elif by_winograd:
+        dx = _when_reached(winograd.gradient_by_x, spread_by_taps, g, kernel, padding)
     else:
         dx = _conv(g, turned(kernel), _turned_padding(kernel, padding))
     if few and weights >= VERY_MANY_WEIGHTS:
         dk = kernel_by_patches(x, g, kernel.shape, padding)
+    elif by_winograd:
+        dk = winograd.gradient_by_kernel(x, g, padding)
     elif many or places >= MANY_PLACES:
         dk = kernel_by_blocks(x, g, kernel.shape, padding)
     else:
@@ -77,6 +87,17 @@ def _backward(padding, kept, g):
 
 
 _conv.defvjp(_forward, _backward)
+
+
+def _when_reached(form, same, x, kernel, padding):
+    """form(x, kernel, padding), in the branch that a number takes, which equals itself.
+
+    XLA's CPU backend would else transform the kernels of all layers before it computes the first
+    (0.4 GiB more for Stable Diffusion 1); what is in a branch waits for it. `same` is the other.
+    """
+    w = kernel[0, 0, 0, 0]
+    of = (functools.partial(f, padding=padding) for f in (form, same))
+    return jax.lax.cond(w == w, *of, x, kernel)
 
 
 def by_xla(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from ldm_jax.nn import conv
+from ldm_jax.nn import conv, winograd
 from ldm_jax.nn.conv import Conv3x3
 
 KEEPING = [  # taps, padding
@@ -28,9 +28,9 @@ def precise():
         yield
 
 
-def given(taps):
+def given(taps, width=5):
     """x, a kernel, and a change of y."""
-    return normal(2, 6, 5, 3), normal(*taps, 3, 4, seed=1), normal(2, 6, 5, 4, seed=2)
+    return normal(2, 6, width, 3), normal(*taps, 3, 4, seed=1), normal(2, 6, width, 4, seed=2)
 
 
 def assert_close(found, expected):
@@ -42,6 +42,16 @@ def assert_close(found, expected):
 def test_forward(form, taps, padding):
     x, kernel, _ = given(taps)
     assert_close(form(x, kernel, padding), conv.by_xla(x, kernel, padding))
+
+
+@pytest.mark.parametrize("padding", [((1, 1), (1, 1)), ((0, 2), (2, 0))])
+def test_winograds_products_are_the_convolution_and_its_gradients(padding):
+    x, kernel, g = normal(2, 6, 4, 3), normal(3, 3, 3, 5, seed=1), normal(2, 6, 4, 5, seed=2)
+    expected, back = jax.vjp(lambda x, kernel: conv.by_xla(x, kernel, padding), x, kernel)
+    dx, dk = back(g)
+    assert_close(winograd.convolved(x, kernel, padding), expected)
+    assert_close(winograd.gradient_by_x(g, kernel, padding), dx)
+    assert_close(winograd.gradient_by_kernel(x, g, padding), dk)
 
 
 @pytest.mark.parametrize(("taps", "padding"), KEEPING)
@@ -83,8 +93,9 @@ LIMITS = ("MANY_WEIGHTS", "VERY_MANY_WEIGHTS", "FEW_PLACES", "VERY_FEW_PLACES", 
         (1, 1, 99, 99, 1),
     ],
 )
-def test_whatever_is_chosen_it_is_one_function(limits, taps, padding, monkeypatch):
-    x, kernel, g = given(taps)
+@pytest.mark.parametrize("width", [5, 4])  # as Winograd has it, an even one
+def test_whatever_is_chosen_it_is_one_function(width, limits, taps, padding, monkeypatch):
+    x, kernel, g = given(taps, width)
     expected, back = jax.vjp(lambda *given: conv.by_xla(*given, padding), x, kernel)
     for name, limit in zip(LIMITS, limits, strict=True):
         monkeypatch.setattr(conv, name, limit)
