@@ -27,8 +27,9 @@ def ours(run: str):
     """Number of parameters, and a function that draws a picture in some steps."""
     import jax
 
-    from ldm_jax import request, runs
+    from ldm_jax import memory, request, runs
 
+    memory.share_arenas()  # as sample.py does
     trained = runs.load(Path(run))
     asked = {"prompt": [PROMPT], "sampler": "ddim", "guidance": GUIDANCE, "num": 1, "batch_size": 1}
     jitted, made = request.compiled(trained, request.resolve(trained, **asked)), []

@@ -1,6 +1,8 @@
 """What was freed goes back to the system."""
 
 import ctypes
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +11,7 @@ import pytest
 
 from ldm_jax import compilation, memory
 
+ROOT = Path(__file__).parents[1]
 BLOCK, COUNT = 2**16, 1000
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -36,6 +39,40 @@ def test_holes_between_what_is_kept_are_given_back():
     assert before - held() > 0.8 * BLOCK * COUNT
     for block in blocks[::10]:
         c.free(block)
+
+
+SHARED = """
+import sys, threading, ctypes
+from ldm_jax import memory
+if sys.argv[1:]:
+    memory.share_arenas()
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+arenas, meet = set(), threading.Barrier(8)
+def work():
+    arenas.add(c.malloc(64) // 2**26)  # an arena is of 64 MiB, and begins at a multiple of it
+    meet.wait()
+threads = [threading.Thread(target=work) for _ in range(8)]
+[thread.start() for thread in threads]
+[thread.join() for thread in threads]
+print(len(arenas))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_threads_share_two_arenas():
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("not glibc")
+
+    def arenas(*asked, **environment):
+        command = [sys.executable, "-c", SHARED, *asked]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(told.stdout)
+
+    assert arenas() > memory.ARENAS
+    assert arenas("share") <= memory.ARENAS
+    assert arenas("share", MALLOC_ARENA_MAX="6") > memory.ARENAS  # who says so, has it so
 
 
 def test_it_is_given_back_after_what_took_long_to_compile(monkeypatch):
