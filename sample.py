@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ldm_jax import cli, exported, pictures, prior_request, request, runs, sampling
+from ldm_jax import cli, exported, memory, pictures, prior_request, request, runs, sampling
 from ldm_jax.config import GridName, SamplerName, ScheduleName
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
@@ -294,4 +294,5 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
+    memory.share_arenas()
     cli.main(main)

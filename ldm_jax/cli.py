@@ -19,7 +19,6 @@ import typeguard
 import tyro
 
 from ldm_jax import config as configs
-from ldm_jax import memory
 from ldm_jax.compilation import use_cache
 from ldm_jax.errors import InputError, StoppedError
 
@@ -34,7 +33,6 @@ def main(tool: Callable[[Sequence[str]], None]) -> None:
     143 where a training run was asked to end and has saved its state, 130 for Ctrl-C.
     """
     quiet()
-    memory.share_arenas()
     use_cache()
     try:
         tool(sys.argv[1:])
