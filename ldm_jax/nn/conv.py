@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.nn import winograd
-from ldm_jax.nn.winograd import Padding
+from ldm_jax.nn.winograd import Padding, turned_padding
 from ldm_jax.types import Array
 
 MANY_WEIGHTS = 2**16  # of a tap: 256 channels to 256
@@ -55,7 +55,7 @@ def _conv(x, kernel, padding):
         return by_xla(x, kernel, padding)
     if places <= VERY_FEW_PLACES:
         return by_patches(x, kernel, padding)
-    if FEW_PLACES < places <= TOO_MANY_PLACES and winograd.fits(x, kernel):
+    if _helps_winograd(x, kernel):
         return _when_reached(winograd.convolved, by_eigen, x, kernel, padding)
     return by_eigen(x, kernel, padding)
 
@@ -68,13 +68,13 @@ def _backward(padding, kept, g):
     x, kernel = kept
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     few, many = places <= FEW_PLACES, weights >= MANY_WEIGHTS
-    by_winograd = many and not few and places <= TOO_MANY_PLACES and winograd.fits(x, kernel)
+    by_winograd = _helps_winograd(x, kernel)
     if few and many:
         dx = spread_by_taps(g, kernel, padding)
     elif by_winograd:
         dx = _when_reached(winograd.gradient_by_x, spread_by_taps, g, kernel, padding)
     else:
-        dx = _conv(g, turned(kernel), _turned_padding(kernel, padding))
+        dx = _conv(g, turned(kernel), turned_padding(padding))
     if few and weights >= VERY_MANY_WEIGHTS:
         dk = kernel_by_patches(x, g, kernel.shape, padding)
     elif by_winograd:
@@ -87,6 +87,12 @@ def _backward(padding, kept, g):
 
 
 _conv.defvjp(_forward, _backward)
+
+
+def _helps_winograd(x, kernel):
+    """Whether its products are the fastest: places and channels enough, and not too many places."""
+    enough = x.shape[1] * x.shape[2] > FEW_PLACES and kernel[0, 0].size >= MANY_WEIGHTS
+    return enough and x.shape[1] * x.shape[2] <= TOO_MANY_PLACES and winograd.fits(x, kernel)
 
 
 def _when_reached(form, same, x, kernel, padding):
@@ -122,11 +128,6 @@ def by_patches(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Ar
 def turned(kernel: Array) -> Array:
     """The kernel [m, n, D, C] with which the gradient by y becomes that by x."""
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
-
-
-def _turned_padding(kernel: Array, padding: Padding) -> Padding:
-    (top, bottom), (left, right) = padding
-    return (bottom, top), (right, left)
 
 
 def spread_by_taps(g: Array, kernel: Array, padding: Padding) -> Array:

@@ -22,6 +22,12 @@ def fits(x: Array, kernel: Array) -> bool:
     return kernel.shape[:2] == (3, 3) and x.shape[1] % 2 == 0 and x.shape[2] % 2 == 0
 
 
+def turned_padding(padding: Padding) -> Padding:
+    """The padding with which the gradient by y becomes that by x."""
+    (top, bottom), (left, right) = padding
+    return (bottom, top), (right, left)
+
+
 def convolved(x: Array, kernel: Array, padding: Padding) -> Array:
     """The convolution of x [B, h, w, C], h and w even, with kernel [3, 3, C, D].
 
@@ -37,8 +43,7 @@ def gradient_by_x(g: Array, kernel: Array, padding: Padding) -> Array:
     It is the convolution with the kernel turned by half a turn, whose transform is that of the
     kernel with the first and last of each four exchanged: nothing need be turned.
     """
-    (top, bottom), (left, right) = padding
-    V, U = _input_tiles(g, ((bottom, top), (right, left))), _both(_of_kernel, _grid(kernel))
+    V, U = _input_tiles(g, turned_padding(padding)), _both(_of_kernel, _grid(kernel))
     turned = [[U[a][b] for b in (3, 1, 2, 0)] for a in (3, 1, 2, 0)]
     return _joined(_products("nd,cd->nc", V, turned), g.shape)
 
