@@ -518,8 +518,15 @@ class Train:
 
 
 ExtractorName = Literal[
-    "inception", "mobilenet", "dinov2", "clip_vit_b32", "clip_vit_l14", "clip_vit_l14_336"
+    "inception",
+    "mobilenet",
+    "dinov2",
+    "clip_vit_b32",
+    "clip_vit_b16",
+    "clip_vit_l14",
+    "clip_vit_l14_336",
 ]
+CLIPName = Literal["vit_b32", "vit_b16", "vit_l14", "vit_l14_336", "openclip_vit_h14"]
 ResizeName = Literal["tensorflow", "pytorch", "clean"]  # whose FID it is
 
 

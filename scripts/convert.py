@@ -8,10 +8,13 @@ python scripts/convert.py CHECKPOINT RUN [--config CONFIG.py]
 python scripts/convert.py CHECKPOINT RUN --config configs/ldm/NAME.py [--tokenizer FILE]
     a whole model of the original code becomes the run of a diffusion model; so does Stable
     Diffusion, with configs/sd/NAME.py
+python scripts/convert.py CLIP RUN [--tokenizer FILE]
+    both towers of a CLIP, a file or a folder in the layout of transformers, OpenCLIP or OpenAI,
+    become a run
 python scripts/convert.py RUN NAME.safetensors (or NAME.ckpt)
     writes the weights as the original code names them
 python scripts/convert.py RUN FOLDER
-    writes config.json and the weights as diffusers reads them
+    writes config.json and the weights as diffusers reads them, or transformers those of a CLIP
 """
 
 from collections.abc import Sequence

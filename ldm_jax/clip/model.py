@@ -34,6 +34,7 @@ class CLIP(NamedTuple):
 # table 20 of the paper; the last is OpenCLIP's (Cherti et al. 2023), of Stable Diffusion 2
 MODELS = {
     "vit_b32": CLIP(ARCHITECTURES["vit_b32"], TextArchitecture(512, 12, 8)),
+    "vit_b16": CLIP(ARCHITECTURES["vit_b16"], TextArchitecture(512, 12, 8)),
     "vit_l14": CLIP(ARCHITECTURES["vit_l14"], TextArchitecture(768, 12, 12)),
     "vit_l14_336": CLIP(ARCHITECTURES["vit_l14_336"], TextArchitecture(768, 12, 12)),
     "openclip_vit_h14": CLIP(

@@ -37,6 +37,7 @@ class Architecture(NamedTuple):
 
 ARCHITECTURES = {  # table 20 of the paper
     "vit_b32": Architecture(768, 12, 12, 512, 32, 224),
+    "vit_b16": Architecture(768, 12, 12, 512, 16, 224),
     "vit_l14": Architecture(1024, 24, 16, 768, 14, 224),
     "vit_l14_336": Architecture(1024, 24, 16, 768, 14, 336),
 }

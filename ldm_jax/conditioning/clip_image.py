@@ -77,15 +77,20 @@ def clip_image(tower: VisionTower, with_noise: bool = False) -> Conditioner:
     )
 
 
-def prepared(image: Image.Image, size: int) -> np.ndarray:
-    """What the tower sees of a picture: its middle, [size, size, 3] float32, normalised.
+def middle(image: Image.Image, size: int) -> np.ndarray:
+    """The middle of a picture, [size, size, 3] uint8, as CLIP's own preparation has it.
 
-    The shorter side becomes `size` by Pillow's bicubic filter, as CLIP's own preparation has it.
+    The shorter side becomes `size` by Pillow's bicubic filter, the longer one is cut to whole
+    pixels.
     """
     width, height = image.size
     short = min(width, height)
     scaled = (width * size // short, height * size // short)
     image = image.convert("RGB").resize(scaled, Image.Resampling.BICUBIC)
     left, top = (image.width - size) // 2, (image.height - size) // 2
-    middle = np.asarray(image.crop((left, top, left + size, top + size)), np.float32)
-    return normalised(middle / 255.0)
+    return np.asarray(image.crop((left, top, left + size, top + size)))
+
+
+def prepared(image: Image.Image, size: int) -> np.ndarray:
+    """What the tower sees of a picture: its middle, [size, size, 3] float32, normalised."""
+    return normalised(np.float32(middle(image, size)) / 255.0)

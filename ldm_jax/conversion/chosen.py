@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ldm_jax import cli, runs, training
-from ldm_jax.config import Experiment, FirstStageExperiment
+from ldm_jax.config import CLIPExperiment, Experiment, FirstStageExperiment
+from ldm_jax.conversion.clip import export_clip, import_clip, is_clip
 from ldm_jax.conversion.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.conversion.first_stage import export_first_stage, import_first_stage
 from ldm_jax.conversion.model import export_model, holds_model, import_model, say_whole
@@ -18,11 +19,12 @@ def convert(
     tokenizer: Path | None = None,
     averages: bool = True,
 ) -> None:
-    """Imports a checkpoint file or a diffusers folder as a run, or exports a run.
+    """Imports a checkpoint file or a folder of weights as a run, or exports a run.
 
     Args:
         config: what is imported: an Experiment and a file with a denoiser are a whole model; so is
-            a folder with a model_index.json, with an Experiment or without a config.
+            a folder with a model_index.json, with an Experiment or without a config; both towers of
+            a CLIP are one, with a CLIPExperiment or without a config.
         tokenizer: for a model of captions.
         averages: whether a model is to be used with the averages of its weights.
 
@@ -56,6 +58,9 @@ def convert(
     if isinstance(experiment, Experiment) and holds_model(source):
         import_model(source, destination, experiment, tokenizer, averages)
         return
+    if isinstance(experiment, CLIPExperiment) or (experiment is None and is_clip(source)):
+        import_clip(source, destination, experiment, tokenizer)
+        return
     if tokenizer:
         raise InputError(
             f"--tokenizer is {tokenizer}: expected none, since no model of captions is imported"
@@ -68,10 +73,12 @@ def convert(
 
 
 def _export(run: Path, destination: Path) -> None:
-    if isinstance(runs.load_config(run), FirstStageExperiment):
+    experiment = runs.load_config(run)
+    if isinstance(experiment, FirstStageExperiment):
         export_first_stage(run, destination)
-        return
-    if destination.suffix in FILES:
+    elif isinstance(experiment, CLIPExperiment):
+        export_clip(run, destination)
+    elif destination.suffix in FILES:
         export_model(run, destination)
     else:
         export_pipeline(run, destination)

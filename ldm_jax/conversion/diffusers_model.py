@@ -11,10 +11,8 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, cli, runs
-from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.config import (
     Beside,
     CLIPImage,
@@ -32,6 +30,7 @@ from ldm_jax.config import (
 from ldm_jax.conversion.first_stage import describe
 from ldm_jax.conversion.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
 from ldm_jax.conversion.places import naming, whole
+from ldm_jax.conversion.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.convert import clip, diffusers, diffusers_folder, diffusers_model, table
 from ldm_jax.convert.table import Renamed
 from ldm_jax.convert.weights import read_weights, write_weights
@@ -274,12 +273,12 @@ def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP
 
 
 def _tokenizer_file(source: Path) -> Path:
-    for name in ("tokenizer.json", "merges.txt"):
-        if (source / "tokenizer" / name).is_file():
-            return source / "tokenizer" / name
-    raise InputError(
-        "there is no tokenizer: expected tokenizer/tokenizer.json or tokenizer/merges.txt"
-    )
+    found = find_tokenizer(source / "tokenizer")
+    if found is None:
+        raise InputError(
+            "there is no tokenizer: expected tokenizer/tokenizer.json or tokenizer/merges.txt"
+        )
+    return found
 
 
 def names(experiment: Experiment) -> dict[str, table.Table]:
@@ -489,24 +488,3 @@ def _scale(run: Path, experiment: Experiment) -> float:
 
 def _json(content: Any) -> str:
     return json.dumps(content, indent=2) + "\n"
-
-
-def write_tokenizer(folder: Path, pieces: Tokenizer, condition: CLIPText) -> None:
-    """Writes a tokenizer as transformers reads it: tokenizer.json, vocab.json, merges.txt."""
-    folder.mkdir(parents=True, exist_ok=True)
-    said = json.loads(pieces.to_str())
-    said |= {"truncation": None, "padding": None}
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in said["model"]["merges"]]
-    (folder / "tokenizer.json").write_text(_json(said))
-    (folder / "vocab.json").write_text(_json(said["model"]["vocab"]))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{m}\n" for m in merges))
-    fills = clip_tokenizer.END if condition.weights == "openai" else "!"
-    settings = {
-        "tokenizer_class": "CLIPTokenizer",
-        "model_max_length": condition.length,
-        "bos_token": clip_tokenizer.START,
-        "eos_token": clip_tokenizer.END,
-        "unk_token": clip_tokenizer.END,
-        "pad_token": fills,
-    }
-    (folder / "tokenizer_config.json").write_text(_json(settings))

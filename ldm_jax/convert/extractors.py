@@ -70,6 +70,7 @@ BY_PATH = {
     "dinov2": "dinov2_vitl14_pretrain.pth of facebookresearch/dinov2, or model.safetensors of "
     "facebook/dinov2-large on huggingface.co",
     "clip_vit_b32": "model.safetensors of openai/clip-vit-base-patch32 on huggingface.co",
+    "clip_vit_b16": "model.safetensors of openai/clip-vit-base-patch16 on huggingface.co",
     "clip_vit_l14": "model.safetensors of openai/clip-vit-large-patch14 on huggingface.co",
     "clip_vit_l14_336": "model.safetensors of openai/clip-vit-large-patch14-336 on huggingface.co",
 }

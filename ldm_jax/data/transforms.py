@@ -65,15 +65,13 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
     return Image.fromarray(np.rint(values * (255 / white)).astype(np.uint8))
 
 
-def resize(
-    image: Image.Image, size: int, by: Image.Resampling = Image.Resampling.LANCZOS
-) -> Image.Image:
+def resize(image: Image.Image, size: int) -> Image.Image:
     """Scales so that the shorter side is `size` pixels; an image that fits already is untouched."""
     shorter = min(image.size)
     if shorter == size:
         return image
     width, height = (max(size, round(side * size / shorter)) for side in image.size)
-    return image.resize((width, height), by)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:

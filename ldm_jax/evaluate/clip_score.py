@@ -4,7 +4,6 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import jax
 import numpy as np
@@ -15,7 +14,7 @@ from ldm_jax.clip.model import MODELS, embed_captions, embed_images
 from ldm_jax.clip.vision import normalised
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.conditioning.tokenizer import encode
-from ldm_jax.config import Text
+from ldm_jax.config import CLIPName, Text
 from ldm_jax.convert.clip_file import load_clip
 from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
@@ -38,7 +37,7 @@ class Measured:
 
     weights: str | None = None
     """CLIP's weights: a file or folder of transformers, OpenCLIP or OpenAI; needed"""
-    clip: Literal["vit_b32", "vit_l14", "vit_l14_336", "openclip_vit_h14"] = "vit_l14"
+    clip: CLIPName = "vit_l14"
     """which model they are of"""
     tokenizer: str | None = None
     """a tokenizer.json or merges.txt; the published one of a package where not given"""

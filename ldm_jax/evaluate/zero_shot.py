@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,9 +16,9 @@ import ldm_jax
 from ldm_jax import cli, runs
 from ldm_jax.clip.model import CLIP, MODELS, embed_captions, embed_images, unit
 from ldm_jax.clip.vision import normalised
-from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.conditioning import clip_image, clip_tokenizer
 from ldm_jax.conditioning.tokenizer import encode
-from ldm_jax.config import Data
+from ldm_jax.config import CLIPName, Data
 from ldm_jax.convert.clip_file import load_clip
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.errors import InputError
@@ -38,7 +38,7 @@ class Options:
     templates: tuple[str, ...] = ("a photo of a {}.",)
     """what is said of a picture of a class, which stands for {}, or a .txt with one a line; the
     answer is by the mean of all"""
-    clip: Literal["vit_b32", "vit_l14", "vit_l14_336", "openclip_vit_h14"] = "vit_l14"
+    clip: CLIPName = "vit_l14"
     """which model weights are of; a run says it itself"""
     tokenizer: str | None = None
     """of weights: a tokenizer.json or merges.txt; the published one of a package where not given"""
@@ -58,6 +58,7 @@ class Judge(NamedTuple):
     """A model, how it reads, and how pictures are made ready for it.
 
     data: as it was trained, or where that is not known, no more than the size
+    fit: from a picture to [size, size, 3] uint8, by `filter`
     """
 
     name: str
@@ -65,7 +66,8 @@ class Judge(NamedTuple):
     params: Params
     tokenizer: Tokenizer
     data: Data
-    by: Image.Resampling
+    fit: Callable[[Image.Image, int], np.ndarray]
+    filter: str
     said: dict[str, Any]
 
 
@@ -111,7 +113,7 @@ def zero_shot(model: str, data: str, words: Sequence[str], description: str) -> 
         "confusion": table.tolist(),
         "data": {"path": data, "split": options.split, "label": options.label},
         "model": judge.said,
-        "preparation": f"shorter side to {asked.image_size} pixels by {judge.by.name.lower()}, "
+        "preparation": f"shorter side to {asked.image_size} pixels by {judge.filter}, "
         "cropped in the middle",
         "ldm_jax": ldm_jax.__version__,
         "jax": jax.__version__,
@@ -129,14 +131,21 @@ def find_judge(place: str, options: Options) -> Judge:
     if runs.is_run(place):
         found = runs.load_clip(Path(place))
         said = {"run": str(found.run), "step": found.step, "weights": "averages"}
-        by, data = Image.Resampling.LANCZOS, found.experiment.data
-        return Judge(place, found.model, found.params, found.tokenizer, data, by, said)
+        towers = (found.model, found.params, found.tokenizer)
+        return Judge(place, *towers, found.experiment.data, _as_in_training, "lanczos", said)
     model = MODELS[options.clip]
     tokenizer = clip_tokenizer.load(options.tokenizer, model.text.length, model.weights)
     weights = load_clip(options.clip, model, place)
     said = {"clip": options.clip, "weights": weights.path.name, "sha256": weights.sha256}
-    data, by = Data(image_size=model.vision.size), Image.Resampling.BICUBIC
-    return Judge(options.clip, model, weights.params, tokenizer, data, by, said)
+    data = Data(image_size=model.vision.size)
+    return Judge(
+        options.clip, model, weights.params, tokenizer, data, clip_image.middle, "bicubic", said
+    )
+
+
+def _as_in_training(image: Image.Image, size: int) -> np.ndarray:
+    """The middle of a picture, [size, size, 3] uint8."""
+    return transforms.center_crop(np.asarray(transforms.resize(image, size)), size)
 
 
 def class_weights(
@@ -168,13 +177,13 @@ def sorted_out(
         with ThreadPoolExecutor(data.threads) as pool:
             for start in range(0, num, batch_size):
                 some = chosen[start : start + batch_size]
-                yield np.stack(list(pool.map(lambda i: _picture(source[i], data, judge.by), some)))
+                yield np.stack(list(pool.map(lambda i: _picture(source[i], data, judge.fit), some)))
 
     found = list(_each(embed, judge.params, pictures(), batch_size))
     return np.float64(np.concatenate(found)) @ weights.T, labels
 
 
-def _picture(record: dict[str, Any], data: Data, by: Image.Resampling) -> np.ndarray:
+def _picture(record: dict[str, Any], data: Data, fit: Callable) -> np.ndarray:
     """float32 [size, size, 3] of 0 ... 255."""
     try:
         image = transforms.decode(record["image"], data.background)
@@ -182,8 +191,7 @@ def _picture(record: dict[str, Any], data: Data, by: Image.Resampling) -> np.nda
         raise InputError(
             f"{record['name']} cannot be read: expected a whole image; mend it or remove it"
         ) from error
-    fitted = np.asarray(transforms.resize(image, data.image_size, by))
-    return np.float32(transforms.center_crop(fitted, data.image_size))
+    return np.float32(fit(image, data.image_size))
 
 
 def _each(embed: Callable, params: Params, batches, size: int) -> Iterator[np.ndarray]:

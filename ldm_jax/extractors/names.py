@@ -125,7 +125,12 @@ def _dinov2(_: str) -> Extractor:
 
 def _clip(name: str) -> Callable[[str], Extractor]:
     of = ARCHITECTURES[name]
-    title = {"vit_b32": "ViT-B/32", "vit_l14": "ViT-L/14", "vit_l14_336": "ViT-L/14 at 336"}[name]
+    title = {
+        "vit_b32": "ViT-B/32",
+        "vit_b16": "ViT-B/16",
+        "vit_l14": "ViT-L/14",
+        "vit_l14_336": "ViT-L/14 at 336",
+    }[name]
 
     def make(_: str) -> Extractor:
         return Extractor(

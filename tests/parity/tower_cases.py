@@ -10,6 +10,7 @@ import numpy as np
 CLIP = {"clip small": (32, 2, 4, 12, 7, 28), "openclip small": (32, 2, 4, 12, 7, 28)}
 FULL_CLIP = {
     "clip vit_b32": (768, 12, 12, 512, 32, 224),
+    "clip vit_b16": (768, 12, 12, 512, 16, 224),
     "clip vit_l14": (1024, 24, 16, 768, 14, 224),
     "clip vit_l14_336": (1024, 24, 16, 768, 14, 336),
     "openclip vit_h14": (1280, 32, 16, 1024, 14, 224),

@@ -1,0 +1,179 @@
+"""CLIP from files of transformers, OpenCLIP and OpenAI as runs, and back."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from ldm_jax import build, checks, runs
+from ldm_jax.clip.model import CLIP
+from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPModel, CLIPText, Data
+from ldm_jax.conversion.places import FILES, naming, whole
+from ldm_jax.conversion.tokenizer_files import find_tokenizer, write_json, write_tokenizer
+from ldm_jax.convert.clip import both_towers
+from ldm_jax.convert.clip_file import NAMES, find_clip, holds_clip, read_towers, recognised
+from ldm_jax.convert.diffusers_folder import read_json
+from ldm_jax.convert.diffusers_model import (
+    preprocessor_config,
+    read_text,
+    read_vision,
+    text_config,
+    vision_config,
+)
+from ldm_jax.convert.table import to_original
+from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.errors import InputError
+
+LANCZOS = 1  # Pillow's number of the filter by which training makes pictures smaller
+
+
+def is_clip(source: Path) -> bool:
+    """Whether a file, or the file of a folder, holds both towers and nothing else is said of it."""
+    if source.is_dir() and not any((source / name).is_file() for name in NAMES):
+        return False
+    state = read_weights(find_clip(source))
+    return holds_clip({key: np.shape(state[key]) for key in state})
+
+
+# Into a run
+
+
+def import_clip(
+    source: Path, run: Path, experiment: CLIPExperiment | None, tokenizer: Path | None
+) -> None:
+    """Imports weights in the layout of transformers, OpenCLIP or OpenAI as the run of a CLIP.
+
+    Args:
+        experiment: says which model it is; None: the config.json beside the weights does, or else
+            their keys and shapes.
+        tokenizer: tokenizer.json or merges.txt; None: the folder's own, or the published one.
+
+    Raises:
+        InputError: other weights than said, or no tokenizer; nothing is written then.
+    """
+    with naming(source):
+        state = read_weights(find_clip(source))
+        settings = source / "config.json"
+        if experiment is None:
+            if settings.is_file():
+                experiment = _told(read_json(settings))
+            else:
+                of = recognised({key: np.shape(state[key]) for key in state})
+                experiment = _experiment(CLIPImage(of.weights, *of.vision), _text(of))
+                print(
+                    f"{source}: there is no config.json, so that heads and activation are guesses: "
+                    f"{of.vision.heads} and {of.text.heads} heads, the activation of {of.weights}; "
+                    "--config CONFIG.py says otherwise"
+                )
+        checks.check_clip(experiment)
+        model = experiment.model
+        params = read_towers(build.build_clip(experiment), state)
+        if "logit_scale" not in state:
+            raise InputError("logit_scale is missing: expected the whole model as it was trained")
+        params["log_scale"] = np.asarray(state["logit_scale"], np.float32).reshape(())
+        given = tokenizer or (find_tokenizer(source) if source.is_dir() else None)
+        pieces = clip_tokenizer.load(given, model.length, model.weights)
+        if pieces.get_vocab_size() != model.vocab_size:
+            raise InputError(
+                f"the tokenizer has {pieces.get_vocab_size()} pieces and the model "
+                f"{model.vocab_size}: expected --tokenizer with those of the model"
+            )
+    with whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, {"clip": params}, None, pieces)
+    count = sum(x.size for x in jax.tree.leaves(params))
+    print(
+        f"{run}: {count:,} parameters of a CLIP for pictures of {experiment.data.image_size} pixels"
+    )
+
+
+def _told(settings: Mapping[str, Any]) -> CLIPExperiment:
+    """What a config.json of transformers says."""
+    if settings.get("model_type") != "clip":
+        raise InputError(
+            f"config.json is of {settings.get('model_type')}: expected clip, or --config CONFIG.py"
+        )
+    inside = {"model_type": "clip_text_model"} | (settings.get("text_config") or {})
+    text = read_text(inside)
+    inside = {"model_type": "clip_vision_model"} | (settings.get("vision_config") or {})
+    dim = settings.get("projection_dim", 512)
+    vision = CLIPImage(**read_vision(inside | {"projection_dim": dim}))
+    if vision.weights != text.weights:
+        raise InputError(
+            f"the towers have the activations of {vision.weights} and {text.weights}: expected one"
+        )
+    return _experiment(vision, text)
+
+
+def _experiment(vision: CLIPImage, text: CLIPText) -> CLIPExperiment:
+    model = CLIPModel(
+        dim=vision.dim,
+        patch=vision.patch,
+        vision_channels=vision.channels,
+        vision_layers=vision.layers,
+        vision_heads=vision.num_heads,
+        text_channels=text.dim,
+        text_layers=text.layers,
+        text_heads=text.num_heads,
+        length=text.length,
+        vocab_size=text.vocab_size,
+        weights=vision.weights,
+    )
+    return CLIPExperiment(model=model, data=Data(image_size=vision.size))
+
+
+def _text(of: CLIP) -> CLIPText:
+    return CLIPText(
+        length=of.text.length,
+        vocab_size=of.text.vocab_size,
+        dim=of.text.dim,
+        layers=of.text.layers,
+        num_heads=of.text.heads,
+        head_dim=of.text.dim // of.text.heads,
+        weights=of.weights,
+    )
+
+
+# Out of a run
+
+
+def export_clip(run: Path, destination: Path) -> None:
+    """Exports the averaged weights of a CLIP: a folder as transformers reads it, or a file in the
+    names of OpenCLIP and OpenAI.
+    """
+    found = runs.load_clip(run)
+    params = jax.tree.map(np.asarray, found.params)
+    towers = {name: x for name, x in params.items() if name != "log_scale"}
+    layout = "openclip" if destination.suffix in FILES else "transformers"
+    state = to_original(both_towers(found.model, layout), towers)
+    state["logit_scale"] = params["log_scale"]
+    if layout == "openclip":
+        write_weights(destination, state)
+        print(f"{destination}: {len(state)} weights in the layout of OpenCLIP and OpenAI")
+        if found.model.weights == "openai":
+            print("the file does not say that the activation is OpenAI's (quick_gelu)")
+        return
+    with whole(destination) as unfinished:
+        write_weights(unfinished / "model.safetensors", state)
+        write_json(unfinished / "config.json", _config(found.model))
+        prepared = preprocessor_config(found.model.vision.size) | {"resample": LANCZOS}
+        write_json(unfinished / "preprocessor_config.json", prepared)
+        write_tokenizer(unfinished, found.tokenizer, found.experiment.model)
+    print(f"{destination}: {len(state)} weights, a CLIPModel of transformers")
+
+
+def _config(of: CLIP) -> dict[str, Any]:
+    """The config.json of both towers."""
+    vision = CLIPImage(of.weights, *of.vision)
+    text = text_config(_text(of)) | {"projection_dim": of.vision.dim}
+    return {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": of.vision.dim,
+        "text_config": {key: x for key, x in text.items() if key != "architectures"},
+        "vision_config": {
+            key: x for key, x in vision_config(vision).items() if key != "architectures"
+        },
+    }
