@@ -37,7 +37,8 @@ class Pictures:
     """which of the run's: a step, or best, by train.best; the newest where not given"""
     num: int | None = None
     """pictures; one for each prompt or label, or 16, where not given"""
-    batch_size: int = 16
+    batch_size: int | None = None
+    """pictures that are drawn at once; 16, or fewer where there are fewer, where not given"""
     seed: int = 0
     from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="PNG")] = None
     """a picture that this tool wrote, to draw it again; what is given beside it takes the place of

@@ -10,7 +10,7 @@ from ldm_jax import pictures, request, runs
 from ldm_jax.config import MLPAutoencoder
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines import prior
-from ldm_jax.pipelines.generate import in_batches
+from ldm_jax.pipelines.generate import at_once, in_batches
 from ldm_jax.sharding import check_batch, devices
 from ldm_jax.types import Array, Batch
 
@@ -30,7 +30,7 @@ def resolve(
     trained: runs.TrainedFirstStage,
     *,
     num: int | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     seed: int = 0,
     interpolate: int | None = None,
     latents: str | None = None,
@@ -68,6 +68,7 @@ def resolve(
                 f"--num is {num}: expected a multiple of --interpolate, which is {interpolate}"
             )
     request.check_count(num, seed)
+    batch_size = at_once(num) if batch_size is None else batch_size
     check_batch(batch_size, "--batch-size")
     asked = Request(num, batch_size, seed, interpolate, latents)
     if latents:

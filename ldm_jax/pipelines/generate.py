@@ -1,5 +1,6 @@
 """Pictures from a latent diffusion model: unconditional, by class or by caption."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -227,6 +228,20 @@ def for_latents(mask: Array, factor: int) -> Array:
     B, H, W, _ = mask.shape
     blocks = mask.reshape(B, H // factor, factor, W // factor, factor, 1)
     return jnp.max(blocks, axis=(2, 4))
+
+
+AT_ONCE = 16  # pictures, where nothing is said
+
+
+def at_once(num: int) -> int:
+    """How many of `num` pictures are drawn at once: all, or AT_ONCE of them.
+
+    Few are filled up to a power of two, so that not every number of them is compiled anew, and all
+    to a multiple of the number of devices.
+    """
+    few = 2 ** (max(num, 1) - 1).bit_length()
+    count = jax.device_count()
+    return math.ceil(min(few, AT_ONCE) / count) * count
 
 
 def each_batch(

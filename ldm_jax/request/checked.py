@@ -8,6 +8,7 @@ from ldm_jax import runs
 from ldm_jax.config import Label
 from ldm_jax.errors import InputError
 from ldm_jax.pipelines import tiled
+from ldm_jax.pipelines.generate import at_once
 from ldm_jax.request.captions import check_captions, read_prompts
 from ldm_jax.request.classifier import describe_classifier
 from ldm_jax.request.condition import check_condition, class_of
@@ -27,7 +28,7 @@ def resolve(
     trained: runs.Trained,
     *,
     num: int | None = None,
-    batch_size: int = 16,
+    batch_size: int | None = None,
     seed: int = 0,
     steps: int | None = None,
     sampler: str | None = None,
@@ -105,6 +106,7 @@ def resolve(
     labels = _labels(label, trained, judge)
     if num is None:
         num = frames or from_data or len(prompt) or len(labels) or (1 if invert else 16)
+    batch_size = at_once(num) if batch_size is None else batch_size
     options = {"eta": eta, "s_churn": s_churn, "s_tmin": s_tmin, "s_tmax": s_tmax}
     options |= {"s_noise": s_noise}
     asked = choose_walk(experiment.sampling, sampler, steps, grid, times, guidance, options)

@@ -9,7 +9,14 @@ import tiny
 from ldm_jax import build, pictures
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.diffusion import times
-from ldm_jax.pipelines.generate import NOTHING, Told, for_latents, in_batches, make_generate
+from ldm_jax.pipelines.generate import (
+    NOTHING,
+    Told,
+    at_once,
+    for_latents,
+    in_batches,
+    make_generate,
+)
 
 EXPERIMENT = tiny.experiment()
 T = EXPERIMENT.diffusion.steps
@@ -130,6 +137,15 @@ def test_every_sampler_runs_unconditionally_too():
     plain, guided = (np.asarray(draw(params, {}, SEEDS, grid, scale, {})) for scale in (1.0, 3.0))
     assert plain.shape == (4, tiny.SIZE, tiny.SIZE, 3)
     np.testing.assert_array_equal(plain, guided)  # there is nothing to guide to
+
+
+@pytest.mark.parametrize(
+    ("count", "devices", "size"),
+    [(1, 1, 1), (3, 1, 4), (9, 1, 16), (100, 1, 16), (1, 8, 8), (9, 3, 18)],
+)
+def test_few_pictures_are_not_filled_up_to_many(count, devices, size, monkeypatch):
+    monkeypatch.setattr("jax.device_count", lambda: devices)
+    assert at_once(count) == size
 
 
 @pytest.mark.parametrize(("count", "size"), [(5, 2), (4, 2), (1, 3), (3, 3)])
