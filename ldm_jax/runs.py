@@ -488,8 +488,11 @@ def load_config(place: Path) -> AnyExperiment:
 
 
 def _read_config(run: Path) -> AnyExperiment:
-    if not run.is_dir():
+    if not run.exists():
         raise InputError(f"run '{run}' does not exist: expected a folder that train.py wrote")
     if not (run / "config.py").exists():
-        raise InputError(f"'{run}' is not a run: it has no config.py; train one with train.py")
+        raise InputError(
+            f"'{run}' is not a run: it has no config.py; train one with train.py, or make one of a "
+            "model from elsewhere with scripts/convert.py"
+        )
     return cli.load_config(run / "config.py")

@@ -3,12 +3,14 @@
 from pathlib import Path
 
 from ldm_jax import cli, runs, training
-from ldm_jax.config import CLIPExperiment, Experiment, FirstStageExperiment
+from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPText, Experiment, FirstStageExperiment
 from ldm_jax.conversion.clip import export_clip, import_clip, is_clip
 from ldm_jax.conversion.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.conversion.first_stage import export_first_stage, import_first_stage
 from ldm_jax.conversion.model import export_model, holds_model, import_model, say_whole
-from ldm_jax.conversion.places import FILES
+from ldm_jax.conversion.places import FILES, naming
+from ldm_jax.convert.unread import refuse_unread
+from ldm_jax.convert.weights import read_weights
 from ldm_jax.errors import InputError
 
 
@@ -50,6 +52,9 @@ def convert(
         raise InputError(
             f"'{destination}' is named as a file: expected the name of a folder, for a run"
         )
+    if source.is_file():
+        with naming(source):
+            refuse_unread(read_weights(source))
     if is_pipeline(source) and (experiment is None or isinstance(experiment, Experiment)):
         if tokenizer:
             raise InputError(f"--tokenizer is {tokenizer}: expected none, the folder has its own")
@@ -66,6 +71,11 @@ def convert(
             f"--tokenizer is {tokenizer}: expected none, since no model of captions is imported"
         )
     if isinstance(experiment, Experiment):
+        if isinstance(experiment.condition, CLIPText | CLIPImage):
+            raise InputError(
+                f"{source} holds no denoiser, and --config {config} is of a whole model: expected "
+                "its file, or no --config, to import a first stage alone"
+            )
         experiment = training.inherit(experiment.first_stage, experiment.data)
     elif experiment is None and holds_model(source):
         say_whole(source)

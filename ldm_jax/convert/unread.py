@@ -1,0 +1,58 @@
+"""Files of weights that are known by their keys, and are not read here: said by name."""
+
+import re
+from collections.abc import Collection
+from typing import NamedTuple
+
+from ldm_jax.errors import InputError
+
+
+class Kind(NamedTuple):
+    """What a key, any of a file's, gives away."""
+
+    key: str  # a pattern
+    name: str
+    instead: str
+
+
+WHOLE = "expected the file of a whole model of Stable Diffusion 1 or 2"
+KINDS = (
+    Kind(
+        r"lora_(unet|te\d?|prior)_.*|.*[._]lora[._].*|.*\.lora_(A|B|up|down)\..*",
+        "a LoRA, changes of low rank to the weights of a model",
+        "they are not read yet, expected the model itself",
+    ),
+    Kind(
+        r".*\.hada_w[12]_[ab]|.*\.lokr_w[12](_[ab])?",
+        "a LyCORIS, changes to the weights of a model",
+        "they are not read yet, expected the model itself",
+    ),
+    Kind(
+        r"conditioner\.embedders\..*|add_embedding\.linear_1\.weight",
+        "Stable Diffusion XL",
+        f"it is not read yet, {WHOLE}, or an autoencoder by itself",
+    ),
+    Kind(
+        r"(model\.diffusion_model\.)?(joint_blocks|double_blocks)\..*",
+        "a diffusion transformer, as Stable Diffusion 3 and Flux have it",
+        f"it is not read yet, {WHOLE}",
+    ),
+    Kind(
+        r"control_model\..*|controlnet_cond_embedding\..*",
+        "a ControlNet",
+        f"it is not read yet, {WHOLE}",
+    ),
+    Kind(
+        r"emb_params|string_to_param(\..*)?",
+        "words of textual inversion",
+        f"they are not read yet, {WHOLE}",
+    ),
+)
+
+
+def refuse_unread(keys: Collection[str]) -> None:
+    """Raises InputError where the keys of a file are those of one of KINDS."""
+    for kind in KINDS:
+        found = next((key for key in sorted(keys) if re.fullmatch(kind.key, key)), None)
+        if found:
+            raise InputError(f"this is {kind.name} (it has {found}): {kind.instead}")
