@@ -164,7 +164,7 @@ def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, traine
     says(refusal(), ["no run", "sample.py RUN"])
     says(refusal("--num", 3), ["no run", "sample.py RUN"])
     says(refusal("nowhere"), ["run 'nowhere' does not exist", "train.py"])
-    says(refusal(TOOL), ["does not exist", "folder that train.py wrote"])
+    says(refusal(TOOL), [f"'{TOOL}' is not a run", "scripts/convert.py"])
     says(refusal(here), [f"'{here}' is not a run", "no config.py", "train.py"])
     first_stage = trained_run / "first_stage"
     says(refusal(first_stage), [f"run '{first_stage}' is a first stage", "configs/demo.py"])
