@@ -149,9 +149,10 @@ def _parts_of(source: Path) -> dict[str, str]:
     kind = diffusers_folder.read_json(source / INDEX).get("_class_name")
     known = (*PIPELINES.values(), VARIATION, "StableDiffusionImg2ImgPipeline")
     if kind not in known:
-        yet = "Stable Diffusion XL is not read yet, " if "StableDiffusionXL" in str(kind) else ""
+        xl = "StableDiffusionXL" in str(kind)
         raise InputError(
-            f"{INDEX} says {kind}: {yet}expected one of {', '.join(known)}; "
+            f"{INDEX} says {kind}: expected one of {', '.join(known)}"
+            f"{', Stable Diffusion XL is not read yet' * xl}; "
             f"{source / 'vae'} by itself is read as a first stage"
         )
     return VARIED if kind == VARIATION else PARTS | (BESIDE if kind == UNCLIP else {})
