@@ -6,7 +6,8 @@ So the weights of a training checkpoint are read although nothing here knows the
 optimizers beside them. Arrays are views of the memory-mapped file: what is not used is not read.
 
 The two formats, little-endian:
-    zip (torch 1.6 and later): NAME/data.pkl, and each storage, not compressed, in NAME/data/KEY
+    zip (torch 1.6 and later): NAME/data.pkl, and each storage, not compressed, in NAME/data/KEY;
+        of TorchScript, which CLIP's authors gave out, the tree is modules instead of a dict
     legacy: pickles of a magic number, a version, the system, the tree and the storages' keys;
         then of each key the number of elements (int64) and the elements
 """
@@ -81,6 +82,17 @@ class _Dict(dict):
         pass
 
 
+class _Module(dict):
+    """A module of TorchScript: its arrays and those of the modules inside, by dotted names."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name, held in state.items():
+            if isinstance(held, _Module):
+                self.update({f"{name}.{inside}": array for inside, array in held.items()})
+            elif isinstance(held, np.ndarray):
+                self[name] = held
+
+
 class _Storage(NamedTuple):
     dtype: np.dtype
     data: memoryview | None  # None while the places of a legacy file are not known yet
@@ -112,6 +124,8 @@ class _Unpickler(pickle.Unpickler):
         """What a name in the pickle stands for; nothing is imported, no attribute is looked up."""
         if (module, name) in self.makers:
             return self.makers[module, name]
+        if module.partition(".")[0] == "__torch__":
+            return _Module
         if module.partition(".")[0] == "torch" and name in STORAGES:
             return STORAGES[name]
         if module == "torch" and name in DTYPES:
@@ -160,8 +174,6 @@ class _Unpickler(pickle.Unpickler):
 def _read_zip(path: Path, data: memoryview) -> Any:
     with zipfile.ZipFile(path) as archive:
         members = {info.filename.partition("/")[2]: info for info in archive.infolist()}
-    if "constants.pkl" in members:
-        raise InputError("holds TorchScript: expected torch.save(network.state_dict(), FILE)")
     if "data.pkl" not in members:
         raise InputError("is a zip without data.pkl: expected what torch.save writes")
 

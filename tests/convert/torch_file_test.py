@@ -191,3 +191,21 @@ def test_files_without_weights(tmp_path, tree, message):
     path = write_legacy(tmp_path / "x.pth", tree)
     with pytest.raises(InputError, match=message):
         state_dict(read_torch(path), path)
+
+
+def test_modules_of_torchscript_are_read_by_their_names(tmp_path):
+    weight, scale = np.arange(6, dtype=np.float16).reshape(2, 3), np.ones(1, "f")
+
+    def module(name, **state):
+        return Built(Call(Global("__torch__.clip", name), ()), {"training": False, **state})
+
+    tree = module("CLIP", visual=module("Vision", proj=weight, act=None), logit_scale=scale)
+    path = write_zip(tmp_path / "x.pt", tree)
+    with zipfile.ZipFile(path, "a") as archive:
+        (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
+        archive.writestr(name.replace("data.pkl", "constants.pkl"), b"\x80\x02).")
+    found = state_dict(read_torch(path), path)
+    assert set(found) == {"visual.proj", "logit_scale"}
+    assert found["visual.proj"].dtype == np.float16
+    np.testing.assert_array_equal(found["visual.proj"], weight)
+    np.testing.assert_array_equal(found["logit_scale"], scale)
