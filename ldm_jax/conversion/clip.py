@@ -31,11 +31,10 @@ LANCZOS = 1  # Pillow's number of the filter by which training makes pictures sm
 
 
 def is_clip(source: Path) -> bool:
-    """Whether a file, or the file of a folder, holds both towers and nothing else is said of it."""
+    """Whether a file, or the file of a folder, holds both towers."""
     if source.is_dir() and not any((source / name).is_file() for name in NAMES):
         return False
-    state = read_weights(find_clip(source))
-    return holds_clip({key: np.shape(state[key]) for key in state})
+    return holds_clip(read_weights(find_clip(source)))
 
 
 # Into a run

@@ -3,7 +3,7 @@
 import hashlib
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -53,12 +53,12 @@ SIZES = {
 HEAD = 64  # channels of a head, where no published model of these sizes has others
 
 
-def holds_clip(shapes: Mapping[str, Shape]) -> bool:
-    """Whether both towers are among the weights."""
-    return any(all(key in shapes for key in keys[:5]) for keys in SIZES.values())
+def holds_clip(keys: Collection[str]) -> bool:
+    """Whether both towers are among the weights of these keys."""
+    return any(all(key in keys for key in of[:5]) for of in SIZES.values())
 
 
-def layout_of(keys) -> str:
+def layout_of(keys: Collection[str]) -> str:
     """Whose names the keys of a whole model are: "transformers" or "openclip"."""
     return "openclip" if any(key.startswith("visual.") for key in keys) else "transformers"
 
