@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from typing import get_args
 
 import jax
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 import tiny
 from cli_clip_test import experiment
 
-from ldm_jax import build, conversion, runs
+from ldm_jax import build, conversion, runs, training
 from ldm_jax.clip.model import MODELS, init
 from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax.config import CLIPName, Optim, Train
 from ldm_jax.convert.clip import both_towers
 from ldm_jax.convert.clip_file import recognised
 from ldm_jax.convert.table import shapes, to_original
@@ -121,3 +123,18 @@ def test_the_towers_alone_are_those_of_the_file(run, tmp_path):
     for key, weight in expected.items():
         np.testing.assert_array_equal(written[key], weight)
     assert written["logit_scale"] == np.float32(2.5)
+
+
+def test_every_published_model_can_be_asked_for_by_name():
+    assert set(get_args(CLIPName)) == set(MODELS)
+
+
+def test_training_goes_on_from_what_was_imported(run, image_folder, tmp_path):
+    conversion.convert(run, tmp_path / "folder")
+    conversion.convert(tmp_path / "folder", tmp_path / "imported")
+    made = experiment(image_folder, optim=Optim(lr=1e-12), train=Train(steps=1))
+    training.train(made, tmp_path / "run", init_from=tmp_path / "imported")
+    first, last = runs.load_clip(run), runs.load_clip(tmp_path / "run")
+    assert last.tokenizer.to_str() == first.tokenizer.to_str()
+    for old, new in zip(*map(jax.tree.leaves, (first.params, last.params)), strict=True):
+        np.testing.assert_allclose(new, old, rtol=0, atol=1e-9)  # hardly anything was learned

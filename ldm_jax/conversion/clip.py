@@ -11,8 +11,8 @@ from ldm_jax import build, checks, runs
 from ldm_jax.clip.model import CLIP
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPModel, CLIPText, Data
-from ldm_jax.conversion.places import FILES, naming, whole
-from ldm_jax.conversion.tokenizer_files import find_tokenizer, write_json, write_tokenizer
+from ldm_jax.conversion.places import FILES, as_json, naming, whole
+from ldm_jax.conversion.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.convert.clip import both_towers
 from ldm_jax.convert.clip_file import NAMES, find_clip, holds_clip, read_towers, recognised
 from ldm_jax.convert.diffusers_folder import read_json
@@ -156,9 +156,9 @@ def export_clip(run: Path, destination: Path) -> None:
         return
     with whole(destination) as unfinished:
         write_weights(unfinished / "model.safetensors", state)
-        write_json(unfinished / "config.json", _config(found.model))
+        (unfinished / "config.json").write_text(as_json(_config(found.model)))
         prepared = preprocessor_config(found.model.vision.size) | {"resample": LANCZOS}
-        write_json(unfinished / "preprocessor_config.json", prepared)
+        (unfinished / "preprocessor_config.json").write_text(as_json(prepared))
         write_tokenizer(unfinished, found.tokenizer, found.experiment.model)
     print(f"{destination}: {len(state)} weights, a CLIPModel of transformers")
 

@@ -29,7 +29,7 @@ from ldm_jax.config import (
 )
 from ldm_jax.conversion.first_stage import describe
 from ldm_jax.conversion.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
-from ldm_jax.conversion.places import naming, whole
+from ldm_jax.conversion.places import as_json, naming, whole
 from ldm_jax.conversion.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.convert import clip, diffusers, diffusers_folder, diffusers_model, table
 from ldm_jax.convert.table import Renamed
@@ -426,7 +426,7 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
         }
         if "requires_safety_checker" in index:
             index["requires_safety_checker"] = False
-        return texts | {INDEX: _json(index)}
+        return texts | {INDEX: as_json(index)}
     stage = experiment.first_stage
     factor = build.build_first_stage(stage.model).factor
     side, channels = experiment.data.image_size // factor, stage.model.z_channels
@@ -451,42 +451,40 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
         small.append("image_noising_scheduler")
     index |= {name: list(LIBRARIES[name]) for name in (*parts, *small)}
     texts = {
-        "unet/config.json": _json(unet),
-        "vae/config.json": _json(build.build_diffusers_config(vae)),
-        "scheduler/scheduler_config.json": _json(
+        "unet/config.json": as_json(unet),
+        "vae/config.json": as_json(build.build_diffusers_config(vae)),
+        "scheduler/scheduler_config.json": as_json(
             diffusers_model.scheduler_config(experiment.diffusion)
         ),
     }
     if "text_encoder" in parts:
-        texts["text_encoder/config.json"] = _json(diffusers_model.text_config(experiment.condition))
+        texts["text_encoder/config.json"] = as_json(
+            diffusers_model.text_config(experiment.condition)
+        )
     if "image_encoder" in parts:
         tower = _tower(experiment)
-        texts["image_encoder/config.json"] = _json(diffusers_model.vision_config(tower))
-        texts["feature_extractor/preprocessor_config.json"] = _json(
+        texts["image_encoder/config.json"] = as_json(diffusers_model.vision_config(tower))
+        texts["feature_extractor/preprocessor_config.json"] = as_json(
             diffusers_model.preprocessor_config(tower.size)
         )
     if "image_normalizer" in parts:
         settings = {"_class_name": diffusers_model.NORMALIZER, "embedding_dim": tower.dim}
-        texts["image_normalizer/config.json"] = _json(settings)
-        texts["image_noising_scheduler/scheduler_config.json"] = _json(diffusers_model.NOISING)
+        texts["image_normalizer/config.json"] = as_json(settings)
+        texts["image_noising_scheduler/scheduler_config.json"] = as_json(diffusers_model.NOISING)
     elif isinstance(experiment.beside, LowResolution):
         index["low_res_scheduler"] = ["diffusers", "DDPMScheduler"]
         index["max_noise_level"] = experiment.beside.max_noise
-        texts["low_res_scheduler/scheduler_config.json"] = _json(diffusers_model.LOW_RES)
+        texts["low_res_scheduler/scheduler_config.json"] = as_json(diffusers_model.LOW_RES)
     else:
         index |= {"feature_extractor": [None, None]} if "image_encoder" not in parts else {}
         index["safety_checker"] = [None, None]
     if isinstance(experiment.beside, Depth):
         del index["safety_checker"]
         index["depth_estimator"] = [None, None]
-    return texts | {INDEX: _json(index)}
+    return texts | {INDEX: as_json(index)}
 
 
 def _scale(run: Path, experiment: Experiment) -> float:
     if experiment.latent_scale != "one":
         return experiment.latent_scale
     return float(checkpoint.read_part(run, "params", "first_stage")["scale"][0])
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2) + "\n"

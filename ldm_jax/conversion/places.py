@@ -1,9 +1,11 @@
 """Where conversions read and write: what is wrong is named, and what is written is whole."""
 
+import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from ldm_jax.errors import InputError
 
@@ -36,3 +38,8 @@ def whole(place: Path) -> Iterator[Path]:
         unfinished.rename(place)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
+
+
+def as_json(content: Any) -> str:
+    """The text of a small file, as others write theirs."""
+    return json.dumps(content, indent=2) + "\n"

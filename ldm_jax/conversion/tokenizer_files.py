@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax.conditioning import clip_tokenizer
 from ldm_jax.config import CLIPModel, CLIPText
+from ldm_jax.conversion.places import as_json
 
 NAMES = ("tokenizer.json", "merges.txt")  # either says all that is needed
 
@@ -22,8 +23,8 @@ def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPMode
     said = json.loads(pieces.to_str())
     said |= {"truncation": None, "padding": None}
     merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in said["model"]["merges"]]
-    write_json(folder / "tokenizer.json", said)
-    write_json(folder / "vocab.json", said["model"]["vocab"])
+    (folder / "tokenizer.json").write_text(as_json(said))
+    (folder / "vocab.json").write_text(as_json(said["model"]["vocab"]))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{m}\n" for m in merges))
     fills = clip_tokenizer.END if reader.weights == "openai" else "!"
     settings = {
@@ -34,9 +35,4 @@ def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPMode
         "unk_token": clip_tokenizer.END,
         "pad_token": fills,
     }
-    write_json(folder / "tokenizer_config.json", settings)
-
-
-def write_json(path: Path, content: dict) -> None:
-    """Writes an object as others write theirs."""
-    path.write_text(json.dumps(content, indent=2) + "\n")
+    (folder / "tokenizer_config.json").write_text(as_json(settings))

@@ -4,8 +4,8 @@
 
 A tile d of 4 x 4 places gives y of 2 x 2 with 16 products of numbers instead of 36; over channels
 each of the 16 is a product of matrices. What it costs is memory: a quarter of the places for each
-of the 16, of x and of y both. In float32 it differs
-from the direct sum by about 1e-6 of the largest, at all sizes that were tried.
+of the 16, of x and of y both. In float32 it differs from the direct sum by about 1e-6 of the
+largest, at all sizes that were tried.
 """
 
 from collections.abc import Callable
