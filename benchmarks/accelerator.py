@@ -116,6 +116,7 @@ def ours(given: argparse.Namespace) -> None:
     from ldm_jax import build, sampling
     from ldm_jax.diffusion.denoiser import denoiser
     from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+    from ldm_jax.diffusion.guidance.joint import joint
     from ldm_jax.diffusion.guidance.scale import constant
     from ldm_jax.diffusion.samplers.loop import sample
 
@@ -125,14 +126,14 @@ def ours(given: argparse.Namespace) -> None:
 
     @jax.jit
     def drawn(params, times, seeds):
-        def of(tokens):
-            def call(z, t):
-                return model.apply({"params": params}, z, t, Cond(tokens=tokens))
+        told = Cond(tokens=jnp.ones((1, TOKENS, CONTEXT)))
 
-            return denoiser(call, process, prediction)
+        def call(z, t, cond=told):
+            return model.apply({"params": params}, z, t, cond)
 
-        told = jnp.ones((1, TOKENS, CONTEXT))
-        guided = classifier_free(of(told), of(jnp.zeros_like(told)), constant(GUIDANCE))
+        both = joint(call, (jax.tree.map(jnp.zeros_like, told), told), process, prediction)
+        alone = denoiser(call, process, prediction)
+        guided = classifier_free(alone, both, constant(GUIDANCE))
         keys = jax.vmap(jax.random.key)(seeds)
         noise = normal_like(keys, jnp.zeros((1, side, side, 4)))
         sampler = build.build_sampler("ddim")(**sampling.arguments(walk))

@@ -134,6 +134,11 @@ class Cond(flax.struct.PyTreeNode):
     concat: Array | None = None  # [B, h, w, k] further input channels
     residuals: Any = None  # added to the skip connections
 
+    @property
+    def count(self) -> int | None:
+        """B; None where nothing is told."""
+        return next((len(x) for x in jax.tree.leaves(self)), None)
+
 
 class Conditioner(NamedTuple):
     """Turns the part of a batch that it names into a Cond.
@@ -184,7 +189,8 @@ class LatentDiffusion(NamedTuple):
 
     init:     key -> params of "denoiser" and "conditioner"
     denoiser: (params, z [B, h, w, c], network time [B], cond) -> raw output [B, h, w, c],
-              or [B, h, w, 2c] where the variance is learned
+              or [B, h, w, 2c] where the variance is learned; of several conditions a latent, one
+              after the other, as many answers
     """
 
     init: Callable[[Array], Params]

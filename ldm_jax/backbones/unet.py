@@ -9,6 +9,7 @@ from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
@@ -33,8 +34,14 @@ class UNet(nn.Module):
 
     @nn.compact
     def __call__(self, z, steps, cond: Cond = Cond()):  # noqa: B008
-        """z [B, h, w, c], steps [B] counted from 0 -> [B, h, w, out_channels]."""
-        c = self.config
+        """z [B, h, w, c], steps [B] counted from 0 -> [k B, h, w, out_channels].
+
+        The condition is one of k B, k of each latent one after the other. What comes before the
+        first tokens is computed once for the k.
+        """
+        c, count = self.config, cond.count or len(z)
+        if cond.vector is not None or cond.concat is not None:  # heard from the start
+            z, steps = repeated(z, count), repeated(steps, count)
 
         def block(kind, *args, **settings):
             made = nn.remat(kind, policy=KEPT[c.remat]) if c.remat != "none" else kind
@@ -52,7 +59,7 @@ class UNet(nn.Module):
                 resample=resample,
                 name=name,
             )
-            return made(x, embedding)
+            return made(x, repeated(embedding, len(x)))
 
         def attend(x, name, factor=None):
             channels = x.shape[-1]
@@ -119,12 +126,14 @@ class UNet(nn.Module):
         x = res(x, x.shape[-1], "mid_res_0")
         x = attend(x, "mid_attn")
         x = res(x, x.shape[-1], "mid_res_1")
+        x = repeated(x, count)
         if cond.residuals is not None:
-            skips = [s + r.astype(s.dtype) for s, r in zip(skips, cond.residuals, strict=True)]
+            both = zip(skips, cond.residuals, strict=True)
+            skips = [repeated(s, count) + r.astype(s.dtype) for s, r in both]
 
         for level, mult in reversed(list(enumerate(c.channel_mults))):
             for i in range(c.num_res_blocks + 1):
-                x = jnp.concatenate([x, skips.pop()], axis=-1)
+                x = jnp.concatenate([x, repeated(skips.pop(), len(x))], axis=-1)
                 x = res(x, mult * c.channels, f"up_{level}_res_{i}")
                 if 2**level in c.attention_factors:
                     x = attend(x, f"up_{level}_attn_{i}", 2**level)

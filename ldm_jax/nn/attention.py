@@ -9,11 +9,13 @@ import jax.numpy as jnp
 from ldm_jax.nn.blockwise import blockwise
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.splash import splash
 from ldm_jax.sharding import each_device
 from ldm_jax.types import Array
 
 LONG = 4096  # queries and keys, from which a kernel is worth its fillings on a TPU
+BLOCK = 2**21  # scores that a CPU has at a time: fewer cost more calls, more leave its caches
 
 
 def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
@@ -44,7 +46,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
         return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n))
     if backend != "cpu":
         return blockwise(q, k, v, mask, block=2**28, serial=False)
-    in_turn = functools.partial(blockwise, block=2**19)  # what caches can hold
+    in_turn = functools.partial(blockwise, block=BLOCK)
     if jax.device_count() == 1:
         return in_turn(q, k, v, mask)
     spread = each_device(in_turn, B, heads) if mask is None else None
@@ -73,7 +75,7 @@ def _rows(mask: Array | None, n: int) -> Array | None:
 
 
 class MultiHeadAttention(nn.Module):
-    """Attention from x [B, n, C] to context [B, m, D] (to x itself where it is None)."""
+    """Attention from x [B, n, C] to context [k B, m, D] (to x itself where it is None)."""
 
     heads: int
     head_dim: int
@@ -81,7 +83,7 @@ class MultiHeadAttention(nn.Module):
 
     @nn.compact
     def __call__(self, x, context=None, mask=None):
-        """Returns [B, n, C]."""
+        """Returns [k B, n, C]."""
         context = x if context is None else context
 
         def split(y, name):
@@ -89,7 +91,8 @@ class MultiHeadAttention(nn.Module):
             y = dense(width, name, use_bias=False, dtype=self.dtype)(y)
             return y.reshape(*y.shape[:-1], self.heads, self.head_dim)
 
-        y = attention(split(x, "q"), split(context, "k"), split(context, "v"), mask)
+        q = repeated(split(x, "q"), len(context))
+        y = attention(q, split(context, "k"), split(context, "v"), mask)
         out = dense(x.shape[-1], "out", dtype=self.dtype)
         return out(y.reshape(*y.shape[:2], -1))
 

@@ -7,6 +7,7 @@ from ldm_jax.nn.dense import DenseHalves, dense
 from ldm_jax.nn.embedding import place_embedding
 from ldm_jax.nn.gelu import gelu
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.repeat import repeated
 
 
 class GEGLU(nn.Module):
@@ -32,15 +33,20 @@ class TransformerBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x, context, mask):
-        """x [B, n, C], context [B, m, D], mask [B, m] or None -> [B, n, C]."""
+        """x [B, n, C], context [k B, m, D], mask [k B, m] or None -> [k B, n, C].
+
+        Until x meets the contexts, it is computed once for the k of them.
+        """
 
         def norm(name):
             return nn.LayerNorm(epsilon=1e-5, name=name)(x)
 
         first = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name="self")
-        x = x + first(norm("norm1"), *((context, mask) if self.cross_only else ()))
+        y = first(norm("norm1"), *((context, mask) if self.cross_only else ()))
+        x = repeated(x, len(y)) + y
         cross = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name="cross")
-        x = x + cross(norm("norm2"), context, mask)
+        y = cross(norm("norm2"), context, mask)
+        x = repeated(x, len(y)) + y
         return x + GEGLU(self.dtype, name="ff")(norm("norm3"))
 
 
@@ -57,7 +63,7 @@ class SpatialTransformer(nn.Module):
 
     @nn.compact
     def __call__(self, x, context, mask=None):
-        """x [B, h, w, C], context [B, m, D] -> [B, h, w, C]; starts as the identity."""
+        """x [B, h, w, C], context [k B, m, D] -> [k B, h, w, C]; starts as the identity."""
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, 1e-6, "norm").reshape(B, h * w, C)
         y = dense(self.heads * self.head_dim, "in", dtype=self.dtype)(y)
@@ -69,4 +75,4 @@ class SpatialTransformer(nn.Module):
             )
             y = block(y, context, mask)
         y = dense(C, "out", kernel_init=nn.initializers.zeros, dtype=self.dtype)(y)
-        return x + y.reshape(B, h, w, C)
+        return repeated(x, len(y)) + y.reshape(-1, h, w, C)

@@ -1,5 +1,6 @@
 """Pictures from a latent diffusion model: unconditional, by class or by caption."""
 
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guida
 from ldm_jax.diffusion.guidance.classifier import log_probability
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.composition import composition
+from ldm_jax.diffusion.guidance.joint import Answers, joint
 from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
 from ldm_jax.diffusion.guidance.threshold import threshold
@@ -23,6 +25,7 @@ from ldm_jax.pipelines.interpolation import between, slerp
 from ldm_jax.types import (
     Array,
     Batch,
+    Cond,
     Denoise,
     FirstStage,
     LatentClassifier,
@@ -144,17 +147,7 @@ def make_generate(
             ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(told.to_seeds)
             noise = slerp(noise, normal_like(ends, noise), told.seed_way)
 
-        def denoise(inputs: Batch, to: Batch | None = None) -> Denoise:
-            cond = model.condition(params, inputs)
-            if to is not None:
-                cond = between(cond, model.condition(params, {**inputs, **to}), told.way)
-
-            def network(z, steps):
-                return model.denoiser(params["denoiser"], z, steps, cond)
-
-            return denoiser(network, model.process, model.prediction)
-
-        guided = _towards_condition(model, denoise, inputs, shape[:3], guidance, told, schedule)
+        guided = _towards_condition(model, params, inputs, shape[:3], guidance, told, schedule)
         if told.classes is not None:
 
             def judge(z, steps):
@@ -195,7 +188,7 @@ def _previewed(stage: FirstStage, params: Params, seen: Array) -> Array:
 
 def _towards_condition(
     model: LatentDiffusion,
-    denoise: Callable[..., Denoise],
+    params: Params,
     inputs: Batch,
     places: tuple[int, int, int],
     guidance: Array,
@@ -203,24 +196,38 @@ def _towards_condition(
     schedule: str,
 ) -> Denoise:
     """The denoiser that knows the inputs, guided from the null (of [B, h, w]) to them."""
+
+    def condition(inputs: Batch) -> Cond:
+        return model.condition(params, inputs)
+
+    def network(z, steps, cond):
+        return model.denoiser(params["denoiser"], z, steps, cond)
+
+    def alone(cond: Cond) -> Denoise:
+        return denoiser(functools.partial(network, cond=cond), model.process, model.prediction)
+
+    def asked(*conds: Cond) -> Answers:
+        return joint(network, conds, model.process, model.prediction)
+
     if not model.conditioner.keys:
-        return denoise(inputs)
+        return alone(condition(inputs))
     null = {**model.conditioner.null(*places), **(told.negative or {})}
     if told.weights is not None:
         composed = [
             {name: inputs[name][:, i] for name in model.conditioner.hideable}
             for i in range(len(told.weights))
         ]
-        each = [denoise(model.conditioner.without(inputs, one)) for one in composed]
-        untold = denoise(model.conditioner.without(inputs, null))
-        return composition(untold, each, guidance * told.weights)
+        conds = [condition(model.conditioner.without(inputs, one)) for one in (null, *composed)]
+        return composition(asked(*conds), guidance * told.weights)
     scale, adjust = SCHEDULES[schedule](guidance, model.process), None
     if told.interval is not None:
         scale = interval(scale, model.process, *told.interval)
     if told.rescale is not None:
         adjust = rescale(told.rescale, model.process, model.prediction)
-    untold = denoise(model.conditioner.without(inputs, null))
-    return classifier_free(denoise(inputs, told.to), untold, scale, adjust)
+    towards, away = condition(inputs), condition(model.conditioner.without(inputs, null))
+    if told.to is not None:
+        towards = between(towards, condition({**inputs, **told.to}), told.way)
+    return classifier_free(alone(towards), asked(away, towards), scale, adjust)
 
 
 def for_latents(mask: Array, factor: int) -> Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.nn.repeat import repeated
 from ldm_jax.types import Array, Cond, LatentDiffusion
 
 LEAST, MOST = 0.01, 0.5  # of a weight, the original's clip_min_weight and clip_max_weight
@@ -33,6 +34,7 @@ def patchwise(model: LatentDiffusion, patch: int, stride: int | None = None) -> 
     stride = max(1, patch // 2) if stride is None else stride
 
     def denoiser(params, z: Array, steps: Array, cond: Cond) -> Array:
+        z, steps = (repeated(x, cond.count or len(z)) for x in (z, steps))
         B, h, w, _ = z.shape
         height, width = min(patch, h), min(patch, w)
         places = [(y, x) for y in starts(h, height, stride) for x in starts(w, width, stride)]

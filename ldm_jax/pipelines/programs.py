@@ -18,6 +18,7 @@ import jax.numpy as jnp
 
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.joint import joint
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.types import Array, Batch, Cond, LatentDiffusion, Params, Sampler
@@ -59,15 +60,14 @@ def make_programs(
         return z, walk, jax.tree.leaves(sampler(**options).init(z))
 
     def step(params, told, untold, z, keys, state, k, t, s, guidance, options):
-        def denoise(cond):
-            def network(z, steps):
-                return model.denoiser(params, z, steps, Cond(**cond))
+        def network(z, steps, cond=Cond(**told)):  # noqa: B008
+            return model.denoiser(params, z, steps, cond)
 
-            return denoiser(network, process, model.prediction)
-
-        guided = denoise(told)
+        guided = denoiser(network, process, model.prediction)
         if model.conditioner.keys:
-            guided = classifier_free(guided, denoise(untold), constant(guidance))
+            conds = Cond(**untold), Cond(**told)
+            both = joint(network, conds, process, model.prediction)
+            guided = classifier_free(guided, both, constant(guidance))
         t, s = (jnp.full(len(z), time) for time in (t, s))
         keys = jax.vmap(jax.random.fold_in, (0, None))(jax.random.wrap_key_data(keys), k)
         walk = sampler(**jax.tree.unflatten(form, options))

@@ -13,6 +13,7 @@ import pytest
 
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.joint import apart
 from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.guidance.threshold import threshold
@@ -74,7 +75,7 @@ def test_rescaled_guidance_of_v(reference):
 
     adjust = rescale(cases.FRACTION, p, kind)
     told, untold = answers(cases.TOLD), answers(cases.UNTOLD)
-    x0 = classifier_free(told, untold, constant(cases.SCALE), adjust)(z, t).x0
+    x0 = classifier_free(told, apart(untold, told), constant(cases.SCALE), adjust)(z, t).x0
     raw = kind.target(x0, prediction.noise_of(x0, z, *rates), *rates)
     # torch's standard deviation divides by n - 1, the same on both sides of the ratio
     close(raw, reference["rescaled"], 2e-5)

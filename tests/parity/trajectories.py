@@ -22,6 +22,7 @@ from ldm_jax.convert import table
 from ldm_jax.diffusion import times
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.joint import joint
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.samplers.loop import sample
 
@@ -62,18 +63,17 @@ def ours(name: str) -> np.ndarray:
 
     @jax.jit
     def walk(params, z, inputs):
-        def denoise(inputs):
-            told = model.condition(params, inputs)
+        told = model.condition(params, inputs)
 
-            def network(z, steps):
-                return model.denoiser(params["denoiser"], z, steps, told)
+        def network(z, steps, cond=told):
+            return model.denoiser(params["denoiser"], z, steps, cond)
 
-            return denoiser(network, model.process, model.prediction)
-
-        guided = denoise(inputs)
+        guided = denoiser(network, model.process, model.prediction)
         if inputs:
-            untold = denoise(model.conditioner.null(cases.B, cases.SIDE, cases.SIDE))
-            guided = classifier_free(guided, untold, constant(cases.GUIDANCE))
+            null = model.conditioner.null(cases.B, cases.SIDE, cases.SIDE)
+            conds = model.condition(params, null), told
+            both = joint(network, conds, model.process, model.prediction)
+            guided = classifier_free(guided, both, constant(cases.GUIDANCE))
         keys = jax.random.split(jax.random.key(0), cases.B)
         return sample(build.build_sampler("ddim")(), guided, model.process, grid, z, keys)
 

@@ -46,6 +46,7 @@ class Traced:
         def denoiser(params, z, steps, cond):
             self.times += 1
             told = jnp.mean(cond.tokens, axis=(1, 2))[:, None, None, None]
+            z, steps = (jnp.repeat(x, len(told) // len(x), axis=0) for x in (z, steps))
             return jnp.tanh(z) * (told + 0.01 * steps[:, None, None, None]) + told
 
         def network(params, z, steps):

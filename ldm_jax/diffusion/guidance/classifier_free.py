@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.diffusion.guidance.joint import Answers
 from ldm_jax.diffusion.guidance.scale import Scale
 from ldm_jax.types import Array, Denoise, Denoised
 
@@ -13,7 +14,7 @@ Adjust = Callable[[Array, Array, Array, Array], Array]
 
 
 def classifier_free(
-    conditional: Denoise, unconditional: Denoise, scale: Scale, adjust: Adjust | None = None
+    conditional: Denoise, both: Answers, scale: Scale, adjust: Adjust | None = None
 ) -> Denoise:
     """Away from what is expected without the condition (eq. 6, with scale = 1 + w).
 
@@ -21,22 +22,22 @@ def classifier_free(
     extrapolating x0 is the same. The variance, where it is learned, stays the conditional one's.
 
     Args:
-        unconditional: told nothing, or what to stay away from (a negative prompt).
+        both: without the condition, or told what to stay away from (a negative prompt), and then
+            with it, see `joint.py`.
         scale: see `scale.py`; where it is 1 the conditional denoiser is left as it is, and the
-            other one not paid for.
+            other answer not paid for.
         adjust: what is done to the guided x0, such as `rescale`.
     """
 
     def denoise(z: Array, t: Array) -> Denoised:
-        told, s = conditional(z, t), scale(t).reshape(-1, 1, 1, 1)
+        s = scale(t).reshape(-1, 1, 1, 1)
 
         def extrapolate():
-            untold = unconditional(z, t).x0
-            x0 = untold + s * (told.x0 - untold)
+            untold, told = both(z, t)
+            x0 = untold.x0 + s * (told.x0 - untold.x0)
             x0 = adjust(x0, told.x0, z, t) if adjust else x0
-            return jnp.where(s == 1.0, told.x0, x0)
+            return told._replace(x0=jnp.where(s == 1.0, told.x0, x0))
 
-        x0 = jax.lax.cond(jnp.all(s == 1.0), lambda: told.x0, extrapolate)
-        return told._replace(x0=x0)
+        return jax.lax.cond(jnp.all(s == 1.0), lambda: conditional(z, t), extrapolate)
 
     return denoise

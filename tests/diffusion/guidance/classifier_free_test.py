@@ -7,6 +7,7 @@ import pytest
 
 from ldm_jax.diffusion import process
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.joint import apart
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, constant, interval, linear
 from ldm_jax.diffusion.prediction import noise_of
 from ldm_jax.diffusion.processes import betas
@@ -19,15 +20,18 @@ TIMES = jnp.array([10, 400, 1000])
 
 
 def conditional(z, t):
-    return Denoised(jnp.tanh(z) + 1.0)
+    return Denoised(jnp.maximum(z, -0.5) + 1.0)
 
 
 def unconditional(z, t):
     return Denoised(0.5 * z)
 
 
+BOTH = apart(unconditional, conditional)
+
+
 def guided(scale):
-    return classifier_free(conditional, unconditional, constant(jnp.float32(scale)))(Z, TIMES).x0
+    return classifier_free(conditional, BOTH, constant(jnp.float32(scale)))(Z, TIMES).x0
 
 
 def test_scale_one_is_the_conditional_model():
@@ -65,7 +69,9 @@ def test_no_guidance_does_not_pay_for_the_other_model(scale, calls):
         return unconditional(z, t)
 
     jax.block_until_ready(
-        classifier_free(conditional, costly, constant(jnp.float32(scale)))(Z, TIMES)
+        classifier_free(conditional, apart(costly, conditional), constant(jnp.float32(scale)))(
+            Z, TIMES
+        )
     )
     jax.effects_barrier()
     assert len(counted) == calls
@@ -75,13 +81,13 @@ def test_the_variance_stays_the_conditional_ones():
     def learned(z, t):
         return conditional(z, t)._replace(variance_fraction=jnp.full_like(z, 0.3))
 
-    answer = classifier_free(learned, unconditional, constant(3.0))(Z, TIMES)
+    answer = classifier_free(learned, apart(unconditional, learned), constant(3.0))(Z, TIMES)
     np.testing.assert_allclose(answer.variance_fraction, 0.3)
 
 
 def test_examples_at_scale_one_are_left_as_they_are_beside_others():
     scales = jnp.array([1.0, 2.0, 1.0])
-    found = classifier_free(conditional, unconditional, lambda t: scales)(Z, TIMES).x0
+    found = classifier_free(conditional, BOTH, lambda t: scales)(Z, TIMES).x0
     told, untold = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0
     np.testing.assert_array_equal(found[::2], told[::2])
     np.testing.assert_allclose(found[1], 2 * told[1] - untold[1], rtol=1e-6)

@@ -7,6 +7,7 @@ import pytest
 from every import PREDICTIONS, PROCESSES
 
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.joint import apart
 from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.prediction import noise_of
@@ -19,11 +20,14 @@ T = jnp.array([20, 400, 1000])
 
 
 def conditional(z, t):
-    return Denoised(jnp.tanh(z) + 1.0)
+    return Denoised(jnp.maximum(z, -0.5) + 1.0)
 
 
 def unconditional(z, t):
     return Denoised(0.5 * z)
+
+
+BOTH = apart(unconditional, conditional)
 
 
 def raw(kind, x0):
@@ -33,7 +37,7 @@ def raw(kind, x0):
 
 def guided(kind, fraction):
     adjust = rescale(jnp.float32(fraction), P, kind)
-    return classifier_free(conditional, unconditional, constant(7.5), adjust)(Z, T).x0
+    return classifier_free(conditional, BOTH, constant(7.5), adjust)(Z, T).x0
 
 
 def std(x):
@@ -59,5 +63,5 @@ def test_a_fraction_of_it_is_equation_16(fraction):
 
 
 def test_without_it_guidance_is_as_it_was():
-    plain = classifier_free(conditional, unconditional, constant(7.5))(Z, T).x0
+    plain = classifier_free(conditional, BOTH, constant(7.5))(Z, T).x0
     np.testing.assert_array_equal(guided(PREDICTIONS["v"], 0.0), plain)

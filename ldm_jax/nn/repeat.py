@@ -1,0 +1,10 @@
+"""One example where several are asked for."""
+
+import jax.numpy as jnp
+
+from ldm_jax.types import Array
+
+
+def repeated(x: Array, count: int) -> Array:
+    """[B, ...] -> [count, ...], each example count / B times, one after the other."""
+    return x if len(x) == count else jnp.repeat(x, count // len(x), axis=0)

@@ -1,0 +1,103 @@
+"""Several conditions in one call are what each of them is by itself."""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import tiny
+
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.diffusion import prediction
+from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.guidance.joint import apart, joint
+from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.ddpm import ddpm
+from ldm_jax.types import Cond
+
+B, CONDITIONS = 2, 3
+PROCESS = ddpm(betas.linear(1000))
+CONFIG = replace(tiny.experiment().model, channel_mults=(1, 2), attention_factors=(1, 2))
+T = jnp.array([30, 700])
+
+
+def normal(seed, *shape):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+def tokens(seed):
+    return {"tokens": normal(seed, B, 3, 5)}
+
+
+def residuals(seed):
+    sizes = (4, 8), (4, 8), (2, 8), (2, 16)
+    return {"residuals": tuple(normal(seed, B, side, side, C) for side, C in sizes)}
+
+
+TOLD = {
+    "tokens": tokens,
+    "masked tokens": lambda seed: tokens(seed) | {"mask": jnp.arange(3) < jnp.array([[1], [3]])},
+    "vector": lambda seed: {"vector": normal(seed, B, 32)},
+    "vector and tokens": lambda seed: tokens(seed) | {"vector": normal(seed, B, 32)},
+    "beside the latents": lambda seed: {"concat": normal(seed, B, 4, 4, 1)},
+    "tokens and residuals": lambda seed: tokens(seed) | residuals(seed),
+    "residuals": residuals,
+}
+
+
+def answers(told, cross_only=False):
+    """Of a network whose every weight counts, [(in one call, by itself)] and what it computed."""
+    conds = [Cond(**told(seed)) for seed in range(CONDITIONS)]
+    config = replace(CONFIG, cross_only_factors=(1,) if cross_only else ())
+    unet = UNet(config, out_channels=4)  # learns its variance
+    z = normal(9, B, 4, 4, 2)
+    params = tiny.drawn(unet.init, z, T, conds[0])
+    kinds = PROCESS, prediction.eps
+
+    def network(z, steps, cond):
+        return unet.apply(params, z, steps, cond)
+
+    def each(cond):
+        return denoiser(lambda z, steps: network(z, steps, cond), *kinds)
+
+    together = joint(network, conds, *kinds)
+    one_by_one = apart(*map(each, conds))
+    return zip(jax.jit(together)(z, T), jax.jit(one_by_one)(z, T), strict=True)
+
+
+@pytest.mark.parametrize("name", TOLD)
+def test_one_call_answers_for_each_condition(name):
+    for found, expected in answers(TOLD[name]):
+        np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(
+            found.variance_fraction, expected.variance_fraction, rtol=1e-4, atol=1e-5
+        )
+
+
+def test_one_call_answers_where_the_first_attention_is_to_tokens():
+    for found, expected in answers(tokens, cross_only=True):
+        np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
+
+
+def test_what_precedes_the_tokens_is_computed_once():
+    """The first residual block: as many operations for three conditions as for one."""
+    unet = UNet(CONFIG, out_channels=2)
+    z = normal(9, B, 4, 4, 2)
+    params = jax.eval_shape(unet.init, jax.random.key(0), z, T, Cond(**tokens(0)))
+
+    def shapes(count):
+        cond = Cond(tokens=jnp.zeros((count * B, 3, 5)))
+        _, seen = jax.eval_shape(
+            lambda p: unet.apply(p, z, T, cond, capture_intermediates=True), params
+        )
+        return {
+            name: x["__call__"][0].shape[0]
+            for name, x in seen["intermediates"].items()
+            if isinstance(x, dict) and "__call__" in x
+        }
+
+    once, thrice = shapes(1), shapes(3)
+    assert {name for name in once if thrice[name] == once[name]} >= {"conv_in", "down_0_res_0"}
+    assert thrice["down_0_attn_0"] == 3 * once["down_0_attn_0"]
+    assert thrice["conv_out"] == 3 * B
