@@ -24,8 +24,8 @@ def blockwise(
         q: [B, n, heads, d].
         k, v: [B, m, heads, d].
         mask: [B, m] bool, which of the m may be attended to; None: all.
-        block: most scores at a time; one row of queries is the least. Of a head of more than four
-            times as many, all queries are shown four times as many scores of some keys, forward.
+        block: most scores at a time; one row of queries is the least. Where a head has more, all
+            queries are shown some keys, forward.
         serial: one head of one picture after the other, or as many as a block takes, not all.
 
     Returns:
@@ -35,7 +35,7 @@ def blockwise(
     m = k.shape[1]
     rows = _divisor(n, block // (m if serial else B * heads * m))
     together = _divisor(B * heads, block // (n * m)) if serial else None
-    columns = _divisor(m, 4 * block // n) if serial and n * m > 4 * block else None
+    columns = _divisor(m, block // n) if serial and n * m > block else None
     q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
     bias = None
     if mask is not None:

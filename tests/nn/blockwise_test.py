@@ -41,16 +41,16 @@ def test_blocks_of_any_size_give_the_formula_and_its_gradients(block, serial, ma
 
 
 def test_no_array_holds_all_scores_where_they_are_many():
-    # 1024 x 1024 scores of 2 x 4 heads are 8 million; the arrays of q, k and v are 65 thousand
-    q = jax.ShapeDtypeStruct((2, 1024, 4, 8), jnp.float32)
+    # 1024 x 1024 scores of 2 x 16 heads are 34 million; the arrays of q, k and v are 262 thousand
+    q = jax.ShapeDtypeStruct((2, 1024, 16, 8), jnp.float32)
 
     def loss(q, k, v):
         return jnp.sum(layers.attention(q, k, v) ** 2)
 
     jaxpr = jax.make_jaxpr(jax.grad(loss, (0, 1, 2)))(q, q, q)
-    assert largest(jaxpr.jaxpr) <= 2**19
+    assert largest(jaxpr.jaxpr) <= 2**21
     plain = jax.make_jaxpr(jax.grad(lambda *qkv: jnp.sum(formula(*qkv) ** 2)))(q, q, q)
-    assert largest(plain.jaxpr) == 2 * 4 * 1024**2
+    assert largest(plain.jaxpr) == 2 * 16 * 1024**2
 
 
 def largest(jaxpr) -> int:
