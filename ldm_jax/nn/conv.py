@@ -120,23 +120,6 @@ def by_eigen(x: Array, kernel: Array, padding: Padding) -> Array:
     return by_xla(x, kernel, (rows, (left, right + 1)))[:, :, : x.shape[2]]
 
 
-def by_neighbours(x: Array, kernel: Array, padding: Padding, count: int) -> Array:
-    """So many neighbours in a row at a time, w of them a multiple of it.
-
-    Their taps are one kernel, wider by count - 1 and with zeros, and they are its channels: few are
-    made where as many more take hardly longer.
-    """
-    D = kernel.shape[-1]
-    wide = sum(
-        jnp.pad(kernel, ((0, 0), (i, count - 1 - i), (0, 0), (i * D, (count - 1 - i) * D)))
-        for i in range(count)
-    )
-    y = jax.lax.conv_general_dilated(
-        x, wide, (1, count), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-    return y.reshape(*y.shape[:2], -1, D)
-
-
 def by_patches(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
     """As one product of matrices."""
     return _patches(x, kernel.shape, padding, stride) @ kernel.reshape(-1, kernel.shape[-1])
