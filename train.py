@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import cli, hosts, runs, training
+from ldm_jax.compilation import use_first_thread
 from ldm_jax.errors import InputError
 
 
@@ -51,6 +52,7 @@ def main(words: Sequence[str]) -> None:
     experiment = cli.override(config, rest, f"train.py {path}", __doc__)
     run = Path(workdir or Path("runs") / Path(path).stem)
     start = runs.chosen(init_from, which) if init_from else None
+    use_first_thread()
     training.train(experiment, run, dry_run, start, partial)
     if dry_run:
         print(f"dry run: config and data can be used, nothing is written to {run}")

@@ -84,8 +84,10 @@ def ours(network: UNet | Autoencoder):
 
     from ldm_jax import build
     from ldm_jax.backbones import unet
+    from ldm_jax.compilation import use_first_thread
     from ldm_jax.types import Cond
 
+    use_first_thread()  # as train.py does
     keys, rng = iter(jax.random.split(jax.random.key(0), 8)), np.random.default_rng(0)
 
     def drawn(shapes):  # an initialiser would take long to compile

@@ -1,4 +1,4 @@
-"""Compiling ahead of time, and keeping what was compiled for the next launch.
+"""Compiling ahead of time, and keeping what was compiled for the next launch; where steps compute.
 
 Compiled programs are kept in a folder, the persistent compilation cache of JAX: $LDM_JAX_CACHE or
 ~/.cache/ldm_jax, and within it `compiled`. What JAX is told of a cache otherwise counts first
@@ -34,6 +34,18 @@ def use_cache() -> None:
     if jax.config.jax_compilation_cache_dir is None:
         folder = cache_folder() / "compiled" / _processor()
         jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def use_first_thread() -> None:
+    """Has a single CPU compute in the thread that calls, whose memory is kept for the next step.
+
+    In a thread of XLA's the pages of its activations would be mapped and cleared at each step, a
+    sixth of its time. For programs that repeat steps, before JAX has looked for its devices: later,
+    JAX no longer asks where to compute.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if jax.default_backend() == "cpu" and jax.local_device_count() == 1:
+        memory.keep()
 
 
 def _processor() -> str:

@@ -1,8 +1,9 @@
-"""Memory that was freed goes back to the system.
+"""Memory that was freed goes back to the system, or stays for what asks for as much again.
 
 Reading a checkpoint and compiling leave holes between what is kept, which the C library holds back
 for the process: of Stable Diffusion 1 in float32 about a tenth of the weights' bytes. And of each
-arena, which it keeps for a few threads, it never gives back the end.
+arena, which it keeps for a few threads, it never gives back the end. What is large it gives back at
+once, though a training step asks for its activations again and again.
 """
 
 import ctypes
@@ -10,6 +11,8 @@ import functools
 import os
 
 _M_ARENA_MAX, ARENAS = -8, 2  # malloc.h
+_M_TRIM_THRESHOLD, NEVER = -1, -1
+_M_MMAP_MAX, NONE = -4, 0
 
 
 @functools.cache
@@ -34,3 +37,16 @@ def give_back() -> None:
     """Hands pages that hold nothing to the system, where the C library can."""
     if trim := _glibc("malloc_trim"):
         trim(0)
+
+
+def keep() -> None:
+    """What the first thread frees stays for what it asks for next, also where that is large.
+
+    It takes all from its own heap, which does not shrink. Other threads' heaps hold 64 MiB at most,
+    and what is larger they map as before. For programs that repeat large steps;
+    $MALLOC_MMAP_MAX_ and $MALLOC_TRIM_THRESHOLD_ count first.
+    """
+    told = {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ)
+    if (mallopt := _glibc("mallopt")) and not told:
+        mallopt(_M_MMAP_MAX, NONE)
+        mallopt(_M_TRIM_THRESHOLD, NEVER)

@@ -1,4 +1,4 @@
-"""What was freed goes back to the system."""
+"""What was freed goes back to the system, or is kept for the next step."""
 
 import ctypes
 import os
@@ -91,3 +91,41 @@ def test_jax_tells_of_what_it_compiles(monkeypatch):
     jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: told.append(event))
     jax.jit(lambda x: x + 12345).lower(1.0).compile()
     assert COMPILED in told
+
+
+STEPS = """
+import resource, sys, jax, jax.numpy as jnp
+from ldm_jax.compilation import use_first_thread
+if sys.argv[1:]:
+    use_first_thread()
+
+@jax.jit
+def step(x):  # has an array of 64 MiB
+    return jnp.sum(jax.lax.fori_loop(0, 2, lambda i, y: y * y[i], jnp.full(2**24, x)))
+
+def mapped(count):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(count):
+        step(jnp.ones(())).block_until_ready()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+mapped(5)
+print(mapped(10))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
+def test_a_step_has_the_pages_of_the_one_before():
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("not glibc")
+
+    def mapped(*asked, **environment):
+        command = [sys.executable, "-c", STEPS, *asked]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "", **environment}
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(told.stdout)
+
+    each_time = 10 * 2**26 // os.sysconf("SC_PAGE_SIZE")
+    assert mapped() > each_time
+    assert mapped("keep") < each_time / 2  # where one is freed after the next began, both are kept
+    assert mapped("keep", MALLOC_TRIM_THRESHOLD_="131072") > each_time  # who says so, has it so

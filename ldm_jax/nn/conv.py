@@ -26,6 +26,7 @@ VERY_MANY_WEIGHTS = 2**18
 FEW_PLACES, VERY_FEW_PLACES = 16 * 16, 8 * 8
 MANY_PLACES, TOO_MANY_PLACES = 64 * 64, 128 * 128  # too many for what Winograd's keeps
 BLOCK = 1024  # places whose patches a cache can hold
+FEW_OF_A_ROW = 2**19  # places times weights, below which YNNPACK takes a single thread
 
 
 def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1)), stride: int = 1) -> Array:
@@ -52,7 +53,7 @@ def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1)), stride: i
 def _conv(x, kernel, padding):
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     if weights < MANY_WEIGHTS:
-        return by_xla(x, kernel, padding)
+        return (by_eigen if _helps_eigen(x, kernel) else by_xla)(x, kernel, padding)
     if places <= VERY_FEW_PLACES:
         return by_patches(x, kernel, padding)
     if _helps_winograd(x, kernel):
@@ -89,6 +90,14 @@ def _backward(padding, kept, g):
 _conv.defvjp(_forward, _backward)
 
 
+def _helps_eigen(x, kernel):
+    """Whether YNNPACK would take one thread for what is enough for several (from 64 channels to 64
+    and 32 x 32 places on)."""
+    weights = kernel[0, 0].size
+    enough = x.shape[1] * x.shape[2] >= BLOCK and weights >= 2**12
+    return enough and x.shape[2] * weights < FEW_OF_A_ROW
+
+
 def _helps_winograd(x, kernel):
     """Whether its products are the fastest: places and channels enough, and not too many places."""
     enough = x.shape[1] * x.shape[2] > FEW_PLACES and kernel[0, 0].size >= MANY_WEIGHTS
@@ -115,7 +124,7 @@ def by_xla(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
 
 def by_eigen(x: Array, kernel: Array, padding: Padding) -> Array:
     """With a column more than x has, which is then left out: such convolutions XLA's CPU backend
-    gives to Eigen and not to YNNPACK, which takes half as long again for so many channels."""
+    gives to Eigen and not to YNNPACK, which takes half as long again for many channels and few."""
     rows, (left, right) = padding
     return by_xla(x, kernel, (rows, (left, right + 1)))[:, :, : x.shape[2]]
 
