@@ -21,9 +21,10 @@ from ldm_jax.nn import winograd
 from ldm_jax.nn.winograd import Padding, turned_padding
 from ldm_jax.types import Array
 
-MANY_WEIGHTS = 2**16  # of a tap: 256 channels to 256
+SOME_CHANNELS, SOME_WEIGHTS = 16, 2**12  # weights of a tap: 64 channels to 64
+MANY_WEIGHTS = 2**16  # 256 channels to 256
 VERY_MANY_WEIGHTS = 2**18
-FEW_PLACES, VERY_FEW_PLACES = 16 * 16, 8 * 8
+FEW_PLACES, VERY_FEW_PLACES, SOME_PLACES = 16 * 16, 8 * 8, 32 * 32
 MANY_PLACES, TOO_MANY_PLACES = 64 * 64, 128 * 128  # too many for what Winograd's keeps
 BLOCK = 1024  # places whose patches a cache can hold
 FEW_OF_A_ROW = 2**19  # places times weights, below which YNNPACK takes a single thread
@@ -80,6 +81,8 @@ def _backward(padding, kept, g):
         dk = kernel_by_patches(x, g, kernel.shape, padding)
     elif by_winograd:
         dk = winograd.gradient_by_kernel(x, g, padding)
+    elif not many and _helps_shifting(x, kernel):
+        dk = kernel_by_shifts(x, g, kernel.shape, padding)
     elif many or places >= MANY_PLACES:
         dk = kernel_by_blocks(x, g, kernel.shape, padding)
     else:
@@ -91,11 +94,16 @@ _conv.defvjp(_forward, _backward)
 
 
 def _helps_eigen(x, kernel):
-    """Whether YNNPACK would take one thread for what is enough for several (from 64 channels to 64
-    and 32 x 32 places on)."""
+    """Whether YNNPACK would take one thread for what is enough for several."""
     weights = kernel[0, 0].size
-    enough = x.shape[1] * x.shape[2] >= BLOCK and weights >= 2**12
+    enough = x.shape[1] * x.shape[2] >= SOME_PLACES and weights >= SOME_WEIGHTS
     return enough and x.shape[2] * weights < FEW_OF_A_ROW
+
+
+def _helps_shifting(x, kernel):
+    """Whether all at once is faster than blocks of rows, which a cache holds, and than XLA's."""
+    places = x.shape[1] * x.shape[2]
+    return SOME_PLACES <= places <= MANY_PLACES and min(kernel.shape[2:]) >= SOME_CHANNELS
 
 
 def _helps_winograd(x, kernel):
@@ -159,6 +167,22 @@ def kernel_by_patches(x: Array, g: Array, shape: tuple[int, ...], padding: Paddi
     """The gradient by the kernel [m, n, C, D] as one product of matrices."""
     seen = _patches(x, shape, padding).reshape(-1, math.prod(shape[:3]))
     return (seen.T @ g.reshape(-1, shape[-1])).reshape(shape)
+
+
+def kernel_by_shifts(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
+    """The same over whole pictures: all shifts along columns of what is narrower, g or x, are one
+    factor, and of the other each row is where it was."""
+    m, n, C, D = shape
+    if C < D:
+        swapped = kernel_by_shifts(g, x, (m, n, D, C), turned_padding(padding))
+        return turned(swapped)
+    h, w = g.shape[1:3]
+    rows, (left, right) = padding
+    x = jnp.pad(x, ((0, 0), rows, (0, 0), (0, 0)))
+    g = jnp.pad(g, ((0, 0), (0, 0), (right, left), (0, 0)))
+    gs = jnp.concatenate([g[:, :, b : b + w] for b in reversed(range(n))], -1).reshape(-1, n * D)
+    taps = [x[:, a : a + h].reshape(-1, C).T @ gs for a in range(m)]
+    return jnp.stack(taps).reshape(m, C, n, D).swapaxes(1, 2)
 
 
 def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:

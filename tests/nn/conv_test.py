@@ -62,10 +62,14 @@ def test_gradient_by_x(taps, padding):
 
 
 @pytest.mark.parametrize(("taps", "padding"), KEEPING)
-@pytest.mark.parametrize("form", [conv.kernel_by_patches, conv.kernel_by_blocks])
-def test_gradient_by_the_kernel(form, taps, padding, monkeypatch):
+@pytest.mark.parametrize("channels", [(3, 4), (4, 3)])
+@pytest.mark.parametrize(
+    "form", [conv.kernel_by_patches, conv.kernel_by_blocks, conv.kernel_by_shifts]
+)
+def test_gradient_by_the_kernel(form, channels, taps, padding, monkeypatch):
     monkeypatch.setattr(conv, "BLOCK", 2 * 2 * 5)  # two rows of two pictures
-    x, kernel, g = given(taps)
+    C, D = channels
+    x, kernel, g = normal(2, 6, 5, C), normal(*taps, C, D, seed=1), normal(2, 6, 5, D, seed=2)
     (expected,) = jax.vjp(lambda kernel: conv.by_xla(x, kernel, padding), kernel)[1](g)
     assert_close(form(x, g, kernel.shape, padding), expected)
 
@@ -80,17 +84,22 @@ def test_forward_with_a_stride(padding, monkeypatch):
     assert_close(conv.conv(x, kernel, padding, 2), expected)
 
 
-LIMITS = ("MANY_WEIGHTS", "VERY_MANY_WEIGHTS", "FEW_PLACES", "VERY_FEW_PLACES", "MANY_PLACES")
+LIMITS = (
+    *("SOME_CHANNELS", "SOME_WEIGHTS", "MANY_WEIGHTS", "VERY_MANY_WEIGHTS"),
+    *("VERY_FEW_PLACES", "FEW_PLACES", "SOME_PLACES", "MANY_PLACES"),
+)
 
 
 @pytest.mark.parametrize(("taps", "padding"), KEEPING)
 @pytest.mark.parametrize(
     "limits",
     [
-        (99, 99, 0, 0, 99),  # few channels
-        (1, 99, 0, 0, 99),
-        (1, 1, 99, 0, 99),
-        (1, 1, 99, 99, 1),
+        (99, 99, 99, 99, 0, 0, 0, 99),  # few channels
+        (99, 99, 99, 99, 0, 0, 0, 9),
+        (1, 1, 99, 99, 0, 0, 9, 99),
+        (1, 1, 1, 99, 0, 0, 0, 99),
+        (1, 1, 1, 1, 0, 99, 0, 99),
+        (1, 1, 1, 1, 99, 99, 0, 1),
     ],
 )
 @pytest.mark.parametrize("width", [5, 4])  # as Winograd has it, an even one
