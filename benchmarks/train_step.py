@@ -84,7 +84,7 @@ def ours(network: UNet | Autoencoder):
 
     from ldm_jax import build
     from ldm_jax.backbones import unet
-    from ldm_jax.compilation import use_first_thread
+    from ldm_jax.compilation import compile_ahead, use_first_thread
     from ldm_jax.types import Cond
 
     use_first_thread()  # as train.py does
@@ -131,11 +131,13 @@ def ours(network: UNet | Autoencoder):
     data = jax.device_put(data, NamedSharding(mesh, PartitionSpec("data")))
     params = jax.device_put(params, NamedSharding(mesh, PartitionSpec()))
     count = sum(x.size for x in jax.tree.leaves(params))
-    compiled = jax.jit(update, donate_argnums=0)
-    state = [(params, adamw.init(params))]
+    state, compiled = [(params, adamw.init(params))], []
 
     def step():
-        state[0] = jax.block_until_ready(compiled(state[0], data))
+        if not compiled:
+            jitted = jax.jit(update, donate_argnums=0)
+            compiled.append(compile_ahead(jitted, state[0], data).call)
+        state[0] = jax.block_until_ready(compiled[0](state[0], data))
 
     return count, step
 

@@ -82,6 +82,8 @@ def compile_ahead(function: Callable, *arguments: Any) -> Compiled:
     lowered = traced.lower() if traced else function.lower(*arguments)
     call = lowered.compile()
     seconds = time.monotonic() - began
+    planned = getattr(call.memory_analysis(), "temp_size_in_bytes", 0)
+    memory.enlarge_pages(2 * planned)  # two, where one is freed after the next has begun
     return Compiled(call, seconds, len(_hits) > hits, traced and traced.jaxpr)
 
 

@@ -8,11 +8,13 @@ once, though a training step asks for its activations again and again.
 
 import ctypes
 import functools
+import mmap
 import os
 
 _M_ARENA_MAX, ARENAS = -8, 2  # malloc.h
 _M_TRIM_THRESHOLD, NEVER = -1, -1
 _M_MMAP_MAX, NONE = -4, 0
+_keeping: list[bool] = []  # one entry, once the first thread's memory is kept
 
 
 @functools.cache
@@ -50,3 +52,22 @@ def keep() -> None:
     if (mallopt := _glibc("mallopt")) and not told:
         mallopt(_M_MMAP_MAX, NONE)
         mallopt(_M_TRIM_THRESHOLD, NEVER)
+        _keeping.append(True)
+
+
+def enlarge_pages(size: int) -> None:
+    """The next bytes that the first thread asks for, so many, come as pages of 2 MiB.
+
+    Where they are kept and the system gives such pages to who asks. None is taken before it is
+    used. What is kept already stays as it is, and `give_back` ends it.
+    """
+    if not _keeping or not hasattr(mmap, "MADV_HUGEPAGE"):
+        return
+    malloc, free, madvise = (_glibc(name) for name in ("malloc", "free", "madvise"))
+    malloc.argtypes, malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+    free.argtypes = [ctypes.c_void_p]
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    if block := malloc(size):
+        start = -(-block // mmap.PAGESIZE) * mmap.PAGESIZE
+        madvise(start, (block + size - start) // mmap.PAGESIZE * mmap.PAGESIZE, mmap.MADV_HUGEPAGE)
+        free(block)

@@ -129,3 +129,37 @@ def test_a_step_has_the_pages_of_the_one_before():
     assert mapped() > each_time
     assert mapped("keep") < each_time / 2  # where one is freed after the next began, both are kept
     assert mapped("keep", MALLOC_TRIM_THRESHOLD_="131072") > each_time  # who says so, has it so
+
+
+ENLARGED = """
+import ctypes, re, sys
+from ldm_jax import memory
+memory.keep()
+if sys.argv[1:]:
+    memory.enlarge_pages(2**27)
+c = ctypes.CDLL(None)
+c.malloc.restype = ctypes.c_void_p
+c.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
+c.memset(c.malloc(2**26), 1, 2**26)
+heap = open("/proc/self/smaps").read()
+print(sum(int(x) for x in re.findall(r"AnonHugePages: *([0-9]+) kB", heap)) * 1024)
+"""
+LARGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+
+
+@pytest.mark.skipif(
+    not LARGE_PAGES.exists() or "[madvise]" not in LARGE_PAGES.read_text(),
+    reason="the system gives large pages to all or to none",
+)
+def test_what_is_kept_has_large_pages_if_asked():
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("not glibc")
+
+    def of_large_pages(*asked):
+        command = [sys.executable, "-c", ENLARGED, *asked]
+        outside = {k: v for k, v in os.environ.items() if "MALLOC" not in k and "GLIBC" not in k}
+        environment = {**outside, "PYTHONPATH": str(ROOT)}
+        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(told.stdout)
+
+    assert of_large_pages("ask") >= 2**25 > of_large_pages()
