@@ -14,7 +14,11 @@ from formulas import medians
 from ldm_jax.nn import conv
 
 LAYERS = (  # batch, places a side, channels before and after, stride
+    (16, 32, 32, 32, 1),
+    (8, 32, 64, 64, 1),
+    (8, 32, 192, 64, 1),
     (1, 128, 64, 64, 1),
+    (1, 64, 64, 128, 1),
     (1, 64, 128, 128, 1),
     (1, 32, 256, 256, 1),
     (1, 16, 256, 256, 1),
