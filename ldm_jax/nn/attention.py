@@ -9,12 +9,14 @@ import jax.numpy as jnp
 from ldm_jax.nn.blockwise import blockwise
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
+from ldm_jax.nn.recomputed import recomputed
 from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.splash import splash
 from ldm_jax.sharding import each_device
 from ldm_jax.types import Array
 
 LONG = 4096  # queries and keys, from which a kernel is worth its fillings on a TPU
+FEW = 2**18  # scores of a head that a CPU has all at once
 BLOCK = 2**21  # scores that a CPU has at a time: fewer cost more calls, more leave its caches
 
 
@@ -24,7 +26,7 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     On a GPU in 16 bits by cuDNN's kernel, where it can; on a TPU by Splash, where it helps (see
     `helps_tpu`) and it is known which device holds what (see `sharding.each_device`); else by the
     formula while all scores are few, and by blocks of queries (see `blockwise`) where they are
-    many, which a CPU takes in turn.
+    many. A CPU takes heads of few scores all at once (see `recomputed`), and blocks in turn.
 
     Args:
         q: [B, n, heads, d].
@@ -42,11 +44,12 @@ def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
         spread = each_device(splash, B, heads)
         if spread is not None:
             return spread(q, k, v)
-    if B * heads * n * k.shape[1] <= (2**18 if backend == "cpu" else 2**28):  # scores
-        return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n))
+    scores = n * k.shape[1]  # of a head
     if backend != "cpu":
+        if B * heads * scores <= 2**28:
+            return jax.nn.dot_product_attention(q, k, v, mask=_rows(mask, n))
         return blockwise(q, k, v, mask, block=2**28, serial=False)
-    in_turn = functools.partial(blockwise, block=BLOCK)
+    in_turn = recomputed if scores <= FEW else functools.partial(blockwise, block=BLOCK)
     if jax.device_count() == 1:
         return in_turn(q, k, v, mask)
     spread = each_device(in_turn, B, heads) if mask is None else None

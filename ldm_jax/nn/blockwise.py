@@ -33,9 +33,9 @@ def blockwise(
     """
     B, n, heads, _ = q.shape
     m = k.shape[1]
-    rows = _divisor(n, block // (m if serial else B * heads * m))
-    together = _divisor(B * heads, block // (n * m)) if serial else None
-    columns = _divisor(m, block // n) if serial and n * m > block else None
+    rows = divisor(n, block // (m if serial else B * heads * m))
+    together = divisor(B * heads, block // (n * m)) if serial else None
+    columns = divisor(m, block // n) if serial and n * m > block else None
     q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
     bias = None
     if mask is not None:
@@ -43,12 +43,12 @@ def blockwise(
     return jnp.moveaxis(_attend(q, k, v, bias, rows, columns, together), 1, 2)
 
 
-def _divisor(count: int, most: int) -> int:
+def divisor(count: int, most: int) -> int:
     """The greatest divisor that is at most `most`; 1 where there is none."""
     return next((d for d in range(min(count, most), 0, -1) if count % d == 0), 1)
 
 
-def _each(function: Callable, inputs: Any, together: int | None) -> Any:
+def each_head(function: Callable, inputs: Any, together: int | None) -> Any:
     """Maps over the first two axes, so many at a time; None: all."""
     if together is None:
         return jax.vmap(jax.vmap(function))(inputs)
@@ -68,16 +68,16 @@ def _whole(blocks: Array) -> Array:
     return blocks.reshape(-1, *blocks.shape[2:])
 
 
-_einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
+einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 
 
-def _scores(q: Array, k: Array, bias: Array) -> Array:
+def scores(q: Array, k: Array, bias: Array) -> Array:
     """[r, d], [m, d], [m] or None -> [r, m] float32."""
     scale = q.shape[-1] ** -0.5
     if q.dtype == jnp.float32:  # nothing is rounded that counts, and q is smaller than the scores
-        s = _einsum("rd,md->rm", q * scale, k)
+        s = einsum("rd,md->rm", q * scale, k)
     else:
-        s = _einsum("rd,md->rm", q, k) * scale
+        s = einsum("rd,md->rm", q, k) * scale
     return s if bias is None else s + bias
 
 
@@ -94,9 +94,9 @@ def _attend(q, k, v, bias, rows, columns, together):
 def _forward(q, k, v, bias, rows, columns, together):
     def sums(p, v):  # of p v and of p
         if together is None:
-            return _einsum("rm,md->rd", p.astype(v.dtype), v), jnp.sum(p, axis=-1, keepdims=True)
+            return einsum("rm,md->rd", p.astype(v.dtype), v), jnp.sum(p, axis=-1, keepdims=True)
         # one after the other: p need not be read again where its sum is one more column
-        o = _einsum("rm,md->rd", p.astype(v.dtype), jnp.append(v, jnp.ones_like(v[:, :1]), axis=1))
+        o = einsum("rm,md->rd", p.astype(v.dtype), jnp.append(v, jnp.ones_like(v[:, :1]), axis=1))
         return o[:, :-1], o[:, -1:]
 
     def by_keys(inputs):
@@ -105,7 +105,7 @@ def _forward(q, k, v, bias, rows, columns, together):
         def block(so_far, now):
             o, total, most = so_far  # p = exp(s - most), most of the scores
             k, v, bias = now
-            s = _scores(q, k, bias)
+            s = scores(q, k, bias)
             more = jnp.maximum(most, jnp.max(s, axis=-1, keepdims=True))
             o, total = (jnp.exp(most - more) * x for x in (o, total))
             of_these = sums(jnp.exp(s - more), v)
@@ -121,20 +121,20 @@ def _forward(q, k, v, bias, rows, columns, together):
         q, k, v, bias = inputs
 
         def block(q):
-            s = _scores(q, k, bias)
+            s = scores(q, k, bias)
             most = jnp.max(s, axis=-1, keepdims=True)
             o, total = sums(jnp.exp(s - most), v)
             return (o / total).astype(v.dtype), (most + jnp.log(total))[:, 0]
 
         return jax.tree.map(_whole, jax.lax.map(block, _blocks(q, rows)))
 
-    o, L = _each(by_keys if columns else by_queries, (q, k, v, bias), together)
+    o, L = each_head(by_keys if columns else by_queries, (q, k, v, bias), together)
     return o, (q, k, v, bias, o, L)
 
 
 def _backward(rows, columns, together, kept, g):
     q, k, v, bias, o, L = kept
-    D = _einsum("bhnd,bhnd->bhn", g, o)  # dL/ds = p (g v^T - D), row by row
+    D = einsum("bhnd,bhnd->bhn", g, o)  # dL/ds = p (g v^T - D), row by row
     scale = q.shape[-1] ** -0.5
 
     def head(inputs):
@@ -142,13 +142,13 @@ def _backward(rows, columns, together, kept, g):
 
         def block(sums, now):
             q, g, L, D = now
-            p = jnp.exp(_scores(q, k, bias) - L[:, None])
-            ds = p * (_einsum("rd,md->rm", g, v) - D[:, None])
+            p = jnp.exp(scores(q, k, bias) - L[:, None])
+            ds = p * (einsum("rd,md->rm", g, v) - D[:, None])
             p, ds = p.astype(v.dtype), ds.astype(q.dtype)
             dk, dv = sums
             # transposed sums: a CPU takes ten times as long where the scores are what is turned
-            sums = dk + _einsum("rd,rm->dm", q, ds), dv + _einsum("rd,rm->dm", g, p)
-            return sums, _einsum("rm,md->rd", ds, k)
+            sums = dk + einsum("rd,rm->dm", q, ds), dv + einsum("rd,rm->dm", g, p)
+            return sums, einsum("rm,md->rd", ds, k)
 
         none = jnp.zeros(k.shape[::-1], jnp.float32)
         blocks = tuple(_blocks(x, rows) for x in (q, g, L, D))
@@ -157,7 +157,7 @@ def _backward(rows, columns, together, kept, g):
         dq, dk = scale * _whole(dq), scale * dk  # that ds need not be scaled
         return dq.astype(q.dtype), dk.T.astype(k.dtype), dv.T.astype(v.dtype)
 
-    return *_each(head, (q, k, v, bias, L, D, g), together), None
+    return *each_head(head, (q, k, v, bias, L, D, g), together), None
 
 
 _attend.defvjp(_forward, _backward)

@@ -1,4 +1,4 @@
-"""Attention on a mesh of eight simulated devices: by blocks, and by the interpreted TPU kernel."""
+"""Attention on a mesh of eight simulated devices, in each form (the TPU's kernel interpreted)."""
 
 import functools
 import os
@@ -17,20 +17,22 @@ import numpy as np
 from ldm_jax.config import Mesh
 from ldm_jax.nn import attention as layers
 from ldm_jax.nn.blockwise import blockwise
+from ldm_jax.nn.recomputed import recomputed
 from ldm_jax.nn.splash import splash
 from ldm_jax.sharding import devices
 
 calls = []
 
 
-def by_blocks(q, k, v, **settings):
-    calls.append(q.shape)
-    return blockwise(q, k, v, **settings)
+def recorded(form):
+    """That notes what it is given."""
 
+    @functools.wraps(form)
+    def function(q, k, v, **settings):
+        calls.append(q.shape)
+        return form(q, k, v, **settings)
 
-def interpreted(q, k, v):
-    calls.append(q.shape)
-    return splash(q, k, v, interpret=True)
+    return function
 
 
 def step(state, batch, key, average, gather):
@@ -68,8 +70,10 @@ def check():
     jax.tree.map(close, found, expected)
 
 
-layers.blockwise = by_blocks
+layers.recomputed = recorded(recomputed)
+check()
+layers.FEW, layers.blockwise = 0, recorded(blockwise)
 check()
 jax.default_backend = lambda: "tpu"
-layers.LONG, layers.splash = 128, interpreted
+layers.LONG, layers.splash = 128, recorded(functools.partial(splash, interpret=True))
 check()

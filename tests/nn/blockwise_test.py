@@ -4,27 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from attention_formula import HEADS, MASK, B, K, M, Q, V, formula, value_and_gradients
 
 from ldm_jax.nn import attention as layers
 from ldm_jax.nn.blockwise import blockwise
-
-B, N, M, HEADS, D = 2, 12, 9, 3, 4
-Q = jax.random.normal(jax.random.key(0), (B, N, HEADS, D))
-K, V = jax.random.normal(jax.random.key(1), (2, B, M, HEADS, D))
-G = jax.random.normal(jax.random.key(2), Q.shape)
-MASK = jnp.arange(M) < jnp.array([[M], [4]])
-
-
-def formula(q, k, v, mask=None):
-    s = jnp.einsum("bnhd,bmhd->bhnm", q, k) / np.sqrt(D)
-    if mask is not None:
-        s = jnp.where(mask[:, None, None], s, -jnp.inf)
-    return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(s), v)
-
-
-def value_and_gradients(function):
-    value, back = jax.vjp(function, Q, K, V)
-    return value, *back(G)
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])
@@ -70,7 +53,7 @@ def test_few_scores_and_many_are_the_same_attention():
     many = layers.attention(big, big, big)  # 409,600 scores: by blocks
     few = jnp.concatenate(
         [layers.attention(big[:, i : i + 320], big, big) for i in (0, 320)], axis=1
-    )  # 204,800 scores each: by the formula
+    )  # 204,800 scores each: at once
     np.testing.assert_allclose(many, few, rtol=1e-5, atol=1e-6)
 
 
