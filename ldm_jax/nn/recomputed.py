@@ -18,8 +18,6 @@ import jax.numpy as jnp
 from ldm_jax.nn.blockwise import divisor, each_head, einsum, scores
 from ldm_jax.types import Array
 
-COLUMNS = 8  # keys that a CPU takes at a time
-
 
 def recomputed(
     q: Array, k: Array, v: Array, mask: Array | None = None, block: int = 2**23, serial: bool = True
@@ -37,20 +35,20 @@ def recomputed(
         [B, n, heads, d]. Where nothing may be attended to, the mean of v.
     """
     B, n, heads, _ = q.shape
-    m, more = k.shape[1], -k.shape[1] % COLUMNS if k.shape[1] > COLUMNS else 0
+    m = k.shape[1]
     bias = None
     if mask is not None:
-        bias = jnp.where(mask, 0.0, -1e30)
-    if more:  # keys whose p is zero
-        k, v = (jnp.pad(x, ((0, 0), (0, more), (0, 0), (0, 0))) for x in (k, v))
-        bias = jnp.zeros((B, m)) if bias is None else bias
-        bias = jnp.pad(bias, ((0, 0), (0, more)), constant_values=-jnp.inf)
-    if bias is not None:
-        bias = jnp.broadcast_to(bias[:, None], (B, heads, m + more))
-    few = B * heads * n * (m + more) <= block or not serial
-    together = None if few else divisor(B * heads, block // (n * (m + more)))
+        bias = jnp.broadcast_to(jnp.where(mask, 0.0, -1e30)[:, None], (B, heads, m))
+    few = B * heads * n * m <= block or not serial
+    together = None if few else divisor(B * heads, block // (n * m))
     q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
     return jnp.moveaxis(_attend(q, k, v, bias, together), 1, 2)
+
+
+def _exponentials(q, k, bias):
+    """p = exp(s - max s), [n, m]."""
+    s = scores(q, k, bias)
+    return jnp.exp(s - jnp.max(s, axis=-1, keepdims=True))
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -59,8 +57,7 @@ def _attend(q, k, v, bias, together):
 
     def head(inputs):
         q, k, v, bias = inputs
-        s = scores(q, k, bias)
-        p = jnp.exp(s - jnp.max(s, axis=-1, keepdims=True))
+        p = _exponentials(q, k, bias)
         o = einsum("nm,md->nd", p.astype(v.dtype), v) / jnp.sum(p, axis=-1, keepdims=True)
         return o.astype(v.dtype)
 
@@ -77,8 +74,7 @@ def _backward(together, kept, g):
 
     def head(inputs):
         q, k, v, bias, o, g = inputs
-        s = scores(q, k, bias)
-        p = jnp.exp(s - jnp.max(s, axis=-1, keepdims=True))
+        p = _exponentials(q, k, bias)
         r = 1 / jnp.sum(p, axis=-1, keepdims=True)
         D = r * einsum("nd,nd->n", g, o)[:, None]
         g = (r * g).astype(g.dtype)
