@@ -203,11 +203,11 @@ def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Paddin
         g_rows = jax.lax.dynamic_slice_in_dim(g, i * r, r + m - 1, axis=1)
         xs = jnp.concatenate([x_rows[:, :, b : b + w] for b in range(n)], -1)
         gs = jnp.concatenate([g_rows[:, a : a + r] for a in reversed(range(m))], -1)
-        return total + gs.reshape(-1, m * D).T @ xs.reshape(-1, n * C), None
+        return total + xs.reshape(-1, n * C).T @ gs.reshape(-1, m * D), None
 
-    start = jnp.zeros((m * D, n * C), g.dtype)
+    start = jnp.zeros((n * C, m * D), g.dtype)
     total, _ = jax.lax.scan(block, start, jnp.arange(h // r))
-    return total.reshape(m, D, n, C).transpose(0, 2, 3, 1)
+    return total.reshape(n, C, m, D).transpose(2, 0, 1, 3)
 
 
 def _patches(x: Array, shape: tuple[int, ...], padding: Padding, stride: int = 1) -> Array:
