@@ -37,10 +37,14 @@ def blockwise(
     together = divisor(B * heads, block // (n * m)) if serial else None
     columns = divisor(m, block // n) if serial and n * m > block else None
     q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
-    bias = None
-    if mask is not None:
-        bias = jnp.broadcast_to(jnp.where(mask, 0.0, -1e30)[:, None], (B, heads, m))
+    bias = None if mask is None else bias_of(mask, heads)
     return jnp.moveaxis(_attend(q, k, v, bias, rows, columns, together), 1, 2)
+
+
+def bias_of(mask: Array, heads: int) -> Array:
+    """What is added to scores, so that p is zero where the mask is, [B, m] -> [B, heads, m]."""
+    bias = jnp.where(mask, 0.0, -1e30)[:, None]
+    return jnp.broadcast_to(bias, (len(mask), heads, mask.shape[1]))
 
 
 def divisor(count: int, most: int) -> int:

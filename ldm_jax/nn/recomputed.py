@@ -15,7 +15,7 @@ import functools
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.nn.blockwise import divisor, each_head, einsum, scores
+from ldm_jax.nn.blockwise import bias_of, divisor, each_head, einsum, scores
 from ldm_jax.types import Array
 
 
@@ -36,11 +36,9 @@ def recomputed(
     """
     B, n, heads, _ = q.shape
     m = k.shape[1]
-    bias = None
-    if mask is not None:
-        bias = jnp.broadcast_to(jnp.where(mask, 0.0, -1e30)[:, None], (B, heads, m))
-    few = B * heads * n * m <= block or not serial
-    together = None if few else divisor(B * heads, block // (n * m))
+    bias = None if mask is None else bias_of(mask, heads)
+    many = serial and B * heads * n * m > block
+    together = divisor(B * heads, block // (n * m)) if many else None
     q, k, v = (jnp.moveaxis(x, 2, 1) for x in (q, k, v))
     return jnp.moveaxis(_attend(q, k, v, bias, together), 1, 2)
 

@@ -18,6 +18,15 @@ def formula(q, k, v, mask=None):
     return jnp.einsum("bhnm,bmhd->bnhd", jax.nn.softmax(s), v)
 
 
-def value_and_gradients(function):
+def is_the_formula(form, mask):
+    """Asserts that form(q, k, v) has the formula's value and gradients."""
+    with jax.default_matmul_precision("highest"):
+        found = jax.jit(lambda: _value_and_gradients(form))()
+        expected = _value_and_gradients(lambda q, k, v: formula(q, k, v, mask))
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def _value_and_gradients(function):
     value, back = jax.vjp(function, Q, K, V)
     return value, *back(G)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from attention_formula import HEADS, MASK, B, K, M, Q, V, formula, value_and_gradients
+from attention_formula import HEADS, MASK, B, K, M, Q, V, formula, is_the_formula
 
 from ldm_jax.nn import attention as layers
 from ldm_jax.nn.blockwise import blockwise
@@ -14,13 +14,7 @@ from ldm_jax.nn.blockwise import blockwise
 @pytest.mark.parametrize("serial", [True, False])
 @pytest.mark.parametrize("block", [1, 10, 4 * B * M * HEADS, 10**6])
 def test_blocks_of_any_size_give_the_formula_and_its_gradients(block, serial, mask):
-    with jax.default_matmul_precision("highest"):
-        found = jax.jit(
-            lambda: value_and_gradients(lambda q, k, v: blockwise(q, k, v, mask, block, serial))
-        )()
-        expected = value_and_gradients(lambda q, k, v: formula(q, k, v, mask))
-    for one, other in zip(found, expected, strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+    is_the_formula(lambda q, k, v: blockwise(q, k, v, mask, block, serial), mask)
 
 
 def test_no_array_holds_all_scores_where_they_are_many():
