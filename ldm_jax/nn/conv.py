@@ -21,7 +21,7 @@ from ldm_jax.nn import winograd
 from ldm_jax.nn.winograd import Padding, turned_padding
 from ldm_jax.types import Array
 
-SOME_CHANNELS, SOME_WEIGHTS = 16, 2**12  # weights of a tap: 64 channels to 64
+SOME_CHANNELS, SOME_WEIGHTS = 64, 2**12  # weights of a tap: 64 channels to 64
 MANY_WEIGHTS = 2**16  # 256 channels to 256
 VERY_MANY_WEIGHTS = 2**18
 FEW_PLACES, VERY_FEW_PLACES, SOME_PLACES = 16 * 16, 8 * 8, 32 * 32
@@ -54,7 +54,8 @@ def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1)), stride: i
 def _conv(x, kernel, padding):
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     if weights < MANY_WEIGHTS:
-        return (by_eigen if _helps_eigen(x, kernel) else by_xla)(x, kernel, padding)
+        enough = places >= SOME_PLACES and weights >= SOME_WEIGHTS and _on_one_thread(x, kernel)
+        return (by_eigen if enough else by_xla)(x, kernel, padding)
     if places <= VERY_FEW_PLACES:
         return by_patches(x, kernel, padding)
     if _helps_winograd(x, kernel):
@@ -63,7 +64,13 @@ def _conv(x, kernel, padding):
 
 
 def _forward(x, kernel, padding):
-    return _conv(x, kernel, padding), (x, kernel)
+    return _in_training(x, kernel, padding), (x, kernel)
+
+
+def _in_training(x, kernel, padding):
+    """The convolution where a step has other products that Eigen can compute meanwhile."""
+    few = kernel[0, 0].size < MANY_WEIGHTS and _on_one_thread(x, kernel)
+    return (by_eigen if few else _conv)(x, kernel, padding)
 
 
 def _backward(padding, kept, g):
@@ -76,7 +83,7 @@ def _backward(padding, kept, g):
     elif by_winograd:
         dx = _when_reached(winograd.gradient_by_x, spread_by_taps, g, kernel, padding)
     else:
-        dx = _conv(g, turned(kernel), turned_padding(padding))
+        dx = _in_training(g, turned(kernel), turned_padding(padding))
     if few and weights >= VERY_MANY_WEIGHTS:
         dk = kernel_by_patches(x, g, kernel.shape, padding)
     elif by_winograd:
@@ -93,11 +100,9 @@ def _backward(padding, kept, g):
 _conv.defvjp(_forward, _backward)
 
 
-def _helps_eigen(x, kernel):
-    """Whether YNNPACK would take one thread for what is enough for several."""
-    weights = kernel[0, 0].size
-    enough = x.shape[1] * x.shape[2] >= SOME_PLACES and weights >= SOME_WEIGHTS
-    return enough and x.shape[2] * weights < FEW_OF_A_ROW
+def _on_one_thread(x, kernel):
+    """Whether YNNPACK would take one thread, and no other product beside it."""
+    return x.shape[2] * kernel[0, 0].size < FEW_OF_A_ROW
 
 
 def _helps_shifting(x, kernel):

@@ -86,7 +86,7 @@ def test_forward_with_a_stride(padding, monkeypatch):
 
 LIMITS = (
     *("SOME_CHANNELS", "SOME_WEIGHTS", "MANY_WEIGHTS", "VERY_MANY_WEIGHTS"),
-    *("VERY_FEW_PLACES", "FEW_PLACES", "SOME_PLACES", "MANY_PLACES"),
+    *("VERY_FEW_PLACES", "FEW_PLACES", "SOME_PLACES", "MANY_PLACES", "FEW_OF_A_ROW"),
 )
 
 
@@ -94,12 +94,12 @@ LIMITS = (
 @pytest.mark.parametrize(
     "limits",
     [
-        (99, 99, 99, 99, 0, 0, 0, 99),  # few channels
-        (99, 99, 99, 99, 0, 0, 0, 9),
-        (1, 1, 99, 99, 0, 0, 9, 99),
-        (1, 1, 1, 99, 0, 0, 0, 99),
-        (1, 1, 1, 1, 0, 99, 0, 99),
-        (1, 1, 1, 1, 99, 99, 0, 1),
+        (99, 99, 99, 99, 0, 0, 0, 99, 0),  # few channels
+        (99, 99, 99, 99, 0, 0, 0, 9, 99),
+        (1, 1, 99, 99, 0, 0, 9, 99, 99),
+        (1, 1, 1, 99, 0, 0, 0, 99, 99),
+        (1, 1, 1, 1, 0, 99, 0, 99, 99),
+        (1, 1, 1, 1, 99, 99, 0, 1, 99),
     ],
 )
 @pytest.mark.parametrize("width", [5, 4])  # as Winograd has it, an even one
