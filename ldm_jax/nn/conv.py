@@ -22,7 +22,7 @@ from ldm_jax.nn.winograd import Padding, turned_padding
 from ldm_jax.types import Array
 
 SOME_CHANNELS, SOME_WEIGHTS = 64, 2**12  # weights of a tap: 64 channels to 64
-MANY_WEIGHTS = 2**16  # 256 channels to 256
+SEVERAL_WEIGHTS, MANY_WEIGHTS = 2**15, 2**16  # 256 channels to 128 and to 256
 VERY_MANY_WEIGHTS = 2**18
 FEW_PLACES, VERY_FEW_PLACES, SOME_PLACES = 16 * 16, 8 * 8, 32 * 32
 MANY_PLACES, TOO_MANY_PLACES = 64 * 64, 128 * 128  # too many for what Winograd's keeps
@@ -53,13 +53,13 @@ def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1)), stride: i
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _conv(x, kernel, padding):
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
+    if _helps_winograd(x, kernel):
+        return _when_reached(winograd.convolved, by_eigen, x, kernel, padding)
     if weights < MANY_WEIGHTS:
         enough = places >= SOME_PLACES and weights >= SOME_WEIGHTS and _on_one_thread(x, kernel)
         return (by_eigen if enough else by_xla)(x, kernel, padding)
     if places <= VERY_FEW_PLACES:
         return by_patches(x, kernel, padding)
-    if _helps_winograd(x, kernel):
-        return _when_reached(winograd.convolved, by_eigen, x, kernel, padding)
     return by_eigen(x, kernel, padding)
 
 
@@ -78,16 +78,16 @@ def _backward(padding, kept, g):
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     few, many = places <= FEW_PLACES, weights >= MANY_WEIGHTS
     by_winograd = _helps_winograd(x, kernel)
-    if few and many:
-        dx = spread_by_taps(g, kernel, padding)
-    elif by_winograd:
+    if by_winograd:
         dx = _when_reached(winograd.gradient_by_x, spread_by_taps, g, kernel, padding)
+    elif few and many:
+        dx = spread_by_taps(g, kernel, padding)
     else:
         dx = _in_training(g, turned(kernel), turned_padding(padding))
-    if few and weights >= VERY_MANY_WEIGHTS:
-        dk = kernel_by_patches(x, g, kernel.shape, padding)
-    elif by_winograd:
+    if by_winograd:
         dk = winograd.gradient_by_kernel(x, g, padding)
+    elif few and weights >= VERY_MANY_WEIGHTS:
+        dk = kernel_by_patches(x, g, kernel.shape, padding)
     elif not many and _helps_shifting(x, kernel):
         dk = kernel_by_shifts(x, g, kernel.shape, padding)
     elif many or places >= MANY_PLACES:
@@ -112,9 +112,14 @@ def _helps_shifting(x, kernel):
 
 
 def _helps_winograd(x, kernel):
-    """Whether its products are the fastest: places and channels enough, and not too many places."""
-    enough = x.shape[1] * x.shape[2] > FEW_PLACES and kernel[0, 0].size >= MANY_WEIGHTS
-    return enough and x.shape[1] * x.shape[2] <= TOO_MANY_PLACES and winograd.fits(x, kernel)
+    """Whether its products are the fastest, and enough so to be worth what they take to compile:
+    of a small picture only where the kernel, which has to be transformed, is small as well."""
+    places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
+    if weights < MANY_WEIGHTS:
+        enough = FEW_PLACES <= places <= SOME_PLACES and weights >= SEVERAL_WEIGHTS
+    else:
+        enough = FEW_PLACES < places <= TOO_MANY_PLACES
+    return enough and winograd.fits(x, kernel)
 
 
 def _when_reached(form, same, x, kernel, padding):

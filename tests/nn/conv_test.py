@@ -87,6 +87,7 @@ def test_forward_with_a_stride(padding, monkeypatch):
 LIMITS = (
     *("SOME_CHANNELS", "SOME_WEIGHTS", "MANY_WEIGHTS", "VERY_MANY_WEIGHTS"),
     *("VERY_FEW_PLACES", "FEW_PLACES", "SOME_PLACES", "MANY_PLACES", "FEW_OF_A_ROW"),
+    "SEVERAL_WEIGHTS",
 )
 
 
@@ -94,12 +95,13 @@ LIMITS = (
 @pytest.mark.parametrize(
     "limits",
     [
-        (99, 99, 99, 99, 0, 0, 0, 99, 0),  # few channels
-        (99, 99, 99, 99, 0, 0, 0, 9, 99),
-        (1, 1, 99, 99, 0, 0, 9, 99, 99),
-        (1, 1, 1, 99, 0, 0, 0, 99, 99),
-        (1, 1, 1, 1, 0, 99, 0, 99, 99),
-        (1, 1, 1, 1, 99, 99, 0, 1, 99),
+        (99, 99, 99, 99, 0, 0, 0, 99, 0, 99),  # few channels
+        (99, 99, 99, 99, 0, 0, 0, 9, 99, 99),
+        (1, 1, 99, 99, 0, 0, 9, 99, 99, 99),
+        (1, 1, 1, 99, 0, 0, 0, 99, 99, 1),  # of an even width Winograd's
+        (1, 1, 99, 99, 0, 0, 99, 99, 99, 1),  # likewise
+        (1, 1, 1, 1, 0, 99, 0, 99, 99, 99),
+        (1, 1, 1, 1, 99, 99, 0, 1, 99, 99),
     ],
 )
 @pytest.mark.parametrize("width", [5, 4])  # as Winograd has it, an even one
