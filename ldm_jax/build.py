@@ -14,7 +14,7 @@ from ldm_jax.autoencoders.mlp import mlp_autoencoder
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import UNet, attended
 from ldm_jax.clip.model import CLIP, TextArchitecture
 from ldm_jax.clip.text import TextTower
 from ldm_jax.clip.vision import Architecture, VisionTower
@@ -355,7 +355,8 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
     unet = UNet(experiment.model, answers * first_stage.channels)
 
     def denoiser(params, z, steps, cond):
-        return unet.apply({"params": params}, z, steps, cond)
+        known = {} if cond.attended is None else {"attended": cond.attended}
+        return unet.apply({"params": params, **known}, z, steps, cond)
 
     def init(key: Array):
         unet_key, conditioner_key = jax.random.split(key)
@@ -377,6 +378,7 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
         first_stage,
         build_process(experiment.diffusion),
         build_prediction(experiment.diffusion),
+        attended,
     )
     return model
 

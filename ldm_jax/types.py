@@ -133,6 +133,9 @@ class Cond(flax.struct.PyTreeNode):
     mask: Array | None = None  # [B, n] bool  which tokens count
     concat: Array | None = None  # [B, h, w, k] further input channels
     residuals: Any = None  # added to the skip connections
+    # keys and values of the tokens [B, n, width] by layer, in place of those that the network would
+    # compute at every step, see `attended` in backbones/unet.py
+    attended: Any = None
 
     @property
     def count(self) -> int | None:
@@ -191,6 +194,8 @@ class LatentDiffusion(NamedTuple):
     denoiser: (params, z [B, h, w, c], network time [B], cond) -> raw output [B, h, w, c],
               or [B, h, w, 2c] where the variance is learned; of several conditions a latent, one
               after the other, as many answers
+    heard:    (params of the denoiser, cond) -> the same condition to the denoiser, with what it
+              makes of it alone, for those who ask it at many steps
     """
 
     init: Callable[[Array], Params]
@@ -199,6 +204,7 @@ class LatentDiffusion(NamedTuple):
     first_stage: FirstStage
     process: Process
     prediction: Any  # ldm_jax.diffusion.prediction.Prediction
+    heard: Callable[[Params, Cond], Cond] = lambda params, cond: cond
 
     def condition(self, params: Params, inputs: Batch) -> Cond:
         """What the denoiser is told of these inputs, each [B, ...]; params of the whole model."""

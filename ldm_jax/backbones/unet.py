@@ -1,5 +1,7 @@
 """The UNet of latent diffusion, with cross-attention (Rombach et al. 2022, section 3.3)."""
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,13 +15,32 @@ from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
-from ldm_jax.types import Cond
+from ldm_jax.types import Cond, Params
 
 EPSILON = 1e-5
 KEPT = {  # of what a block holds between the passes, by the config's `remat`
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
+
+
+def attended(params: Params, cond: Cond) -> Cond:
+    """The condition with what cross-attention makes of its tokens, which no step changes.
+
+    Args:
+        params: of the `UNet`.
+    """
+
+    def keys_and_values(params):  # {name of a layer: ... {"k", "v"}}, where there are any below
+        if "cross" in params:
+            kernels = {name: params["cross"][name]["kernel"] for name in ("k", "v")}
+            return {"cross": jax.tree.map(lambda kernel: cond.tokens @ kernel, kernels)}
+        inner = {name: keys_and_values(p) for name, p in params.items() if isinstance(p, Mapping)}
+        return {name: found for name, found in inner.items() if found}
+
+    if cond.tokens is None:
+        return cond
+    return cond.replace(attended=keys_and_values(params) or None)
 
 
 class UNet(nn.Module):

@@ -91,7 +91,10 @@ class MultiHeadAttention(nn.Module):
 
         def split(y, name):
             width = self.heads * self.head_dim
-            y = dense(width, name, use_bias=False, dtype=self.dtype)(y)
+            if self.has_variable("attended", name):  # known before, see `Cond`
+                y = self.get_variable("attended", name).astype(self.dtype)
+            else:
+                y = dense(width, name, use_bias=False, dtype=self.dtype)(y)
             return y.reshape(*y.shape[:-1], self.heads, self.head_dim)
 
         q = repeated(split(x, "q"), len(context))

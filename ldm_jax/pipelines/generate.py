@@ -203,11 +203,15 @@ def _towards_condition(
     def network(z, steps, cond):
         return model.denoiser(params["denoiser"], z, steps, cond)
 
+    def heard(cond: Cond) -> Cond:  # what is the same at every step is computed once
+        return model.heard(params["denoiser"], cond)
+
     def alone(cond: Cond) -> Denoise:
-        return denoiser(functools.partial(network, cond=cond), model.process, model.prediction)
+        told = functools.partial(network, cond=heard(cond))
+        return denoiser(told, model.process, model.prediction)
 
     def asked(*conds: Cond) -> Answers:
-        return joint(network, conds, model.process, model.prediction)
+        return joint(network, [heard(cond) for cond in conds], model.process, model.prediction)
 
     if not model.conditioner.keys:
         return alone(condition(inputs))

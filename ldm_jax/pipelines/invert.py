@@ -22,7 +22,7 @@ def make_invert(model: LatentDiffusion) -> Callable[..., Array]:
     """
 
     def invert(params: Params, inputs: Batch, image: Array, grid: Array) -> Array:
-        cond = model.condition(params, inputs)
+        cond = model.heard(params["denoiser"], model.condition(params, inputs))
 
         def network(z, steps):
             return model.denoiser(params["denoiser"], z, steps, cond)

@@ -34,7 +34,8 @@ def make_likelihood(model: LatentDiffusion, flow_steps: int, probes: int = 1) ->
             jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
         )
         x0 = model.first_stage.encode(params["first_stage"], images, latent_keys)
-        cond = model.condition(params, inputs or model.conditioner.null(*x0.shape[:3]))
+        told = model.condition(params, inputs or model.conditioner.null(*x0.shape[:3]))
+        cond = model.heard(params["denoiser"], told)
 
         def network(z, steps):
             return model.denoiser(params["denoiser"], z, steps, cond)

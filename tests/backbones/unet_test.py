@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import UNet, attended
 from ldm_jax.config import UNet as Config
 from ldm_jax.types import Cond
 
@@ -70,6 +70,24 @@ def test_it_hears_everything_that_it_is_told(apply):
 def test_it_does_not_hear_masked_tokens(apply):
     tokens = COND.tokens.at[:, 2].add(1.0)
     np.testing.assert_array_equal(apply(cond=COND.replace(tokens=tokens)), apply())
+
+
+def test_what_attention_makes_of_tokens_may_be_known_before_and_then_counts_instead():
+    config = replace(CONFIG, attention_factors=(1, 2), cross_only_factors=(2,))
+    module = UNet(config, out_channels=2)
+    params = tiny.drawn(module.init, Z, STEPS, COND)["params"]
+
+    @jax.jit
+    def apply(cond):
+        known = {} if cond.attended is None else {"attended": cond.attended}
+        return module.apply({"params": params, **known}, Z, STEPS, cond)
+
+    known = attended(params, COND)
+    assert known.attended.keys() == {name for name in params if "attn" in name}
+    tiny.assert_close(apply(known), apply(COND), rtol=1e-5, atol=1e-5)
+    others = attended(params, COND.replace(tokens=COND.tokens + 1.0)).attended
+    assert jnp.max(jnp.abs(apply(known.replace(attended=others)) - apply(known))) > 1e-3
+    assert attended(params, Cond(vector=COND.vector)).attended is None
 
 
 @pytest.mark.parametrize("mults", [(1,), (1, 2), (1, 2, 3)])
