@@ -250,6 +250,7 @@ def draw_compiled(folder: str, run: str | None, out: str | None, settings: dict[
         raise InputError(
             f"--compiled '{folder}' is a model by itself: leave RUN and checkpoint out"
         )
+    memory.share_arenas(Path(folder).glob("*"))
     found = exported.load(folder)
     wanted = exported.resolve(found, **settings)
     place = Path(out or Path(folder) / f"samples-seed{wanted.seed}")
@@ -275,7 +276,9 @@ def main(words: Sequence[str]) -> None:
     if not run:
         raise InputError("no run: expected python sample.py RUN, a folder that train.py wrote")
     which = settings.pop("checkpoint") or (drawn_of(said, Path(run)) if png else None)
-    described = runs.describe_any(runs.chosen(run, which))
+    place = runs.chosen(run, which)
+    memory.share_arenas(runs.locate(place).run.glob("checkpoints/**/*"))
+    described = runs.describe_any(place)
     kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
     wanted = kind.resolve(described, **settings)
     out = Path(given or described.run / f"samples-seed{wanted.seed}")
@@ -295,5 +298,4 @@ def main(words: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    memory.share_arenas()
     cli.main(main)

@@ -43,9 +43,9 @@ def test_holes_between_what_is_kept_are_given_back():
 
 SHARED = """
 import sys, threading, ctypes
+from pathlib import Path
 from ldm_jax import memory
-if sys.argv[1:]:
-    memory.share_arenas()
+memory.share_arenas(map(Path, sys.argv[1:]))
 c = ctypes.CDLL(None)
 c.malloc.restype = ctypes.c_void_p
 arenas, meet = set(), threading.Barrier(8)
@@ -60,7 +60,7 @@ print(len(arenas))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="of glibc")
-def test_threads_share_two_arenas():
+def test_threads_share_two_arenas_beside_a_large_model(tmp_path):
     if not hasattr(ctypes.CDLL(None), "malloc_trim"):
         pytest.skip("not glibc")
 
@@ -71,9 +71,14 @@ def test_threads_share_two_arenas():
         told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return int(told.stdout)
 
+    halves = [tmp_path / name for name in ("one", "other")]
+    for half in halves:
+        with open(half, "wb") as file:
+            file.truncate(memory.LARGE // 2)
     assert arenas() > memory.ARENAS
-    assert arenas("share") <= memory.ARENAS
-    assert arenas("share", MALLOC_ARENA_MAX="6") > memory.ARENAS  # who says so, has it so
+    assert arenas(halves[0]) > memory.ARENAS
+    assert arenas(*halves, tmp_path) <= memory.ARENAS
+    assert arenas(*halves, MALLOC_ARENA_MAX="6") > memory.ARENAS  # who says so, has it so
 
 
 def test_it_is_given_back_after_what_took_long_to_compile(monkeypatch):
