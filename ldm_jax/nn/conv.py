@@ -68,25 +68,23 @@ def _forward(x, kernel, padding):
 
 
 def _in_training(x, kernel, padding):
-    """The convolution where a step has other products that Eigen can compute meanwhile."""
+    """The convolution beside a step's other products, where Eigen's is right for smaller ones."""
     few = kernel[0, 0].size < MANY_WEIGHTS and _on_one_thread(x, kernel)
-    return (by_eigen if few else _conv)(x, kernel, padding)
+    return (by_eigen if few and not _helps_winograd(x, kernel) else _conv)(x, kernel, padding)
 
 
 def _backward(padding, kept, g):
     x, kernel = kept
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
-    few, many = places <= FEW_PLACES, weights >= MANY_WEIGHTS
-    by_winograd = _helps_winograd(x, kernel)
-    if by_winograd:
+    if _helps_winograd(x, kernel):
         dx = _when_reached(winograd.gradient_by_x, spread_by_taps, g, kernel, padding)
-    elif few and many:
+        return dx, winograd.gradient_by_kernel(x, g, padding)
+    few, many = places <= FEW_PLACES, weights >= MANY_WEIGHTS
+    if few and many:
         dx = spread_by_taps(g, kernel, padding)
     else:
         dx = _in_training(g, turned(kernel), turned_padding(padding))
-    if by_winograd:
-        dk = winograd.gradient_by_kernel(x, g, padding)
-    elif few and weights >= VERY_MANY_WEIGHTS:
+    if few and weights >= VERY_MANY_WEIGHTS:
         dk = kernel_by_patches(x, g, kernel.shape, padding)
     elif not many and _helps_shifting(x, kernel):
         dk = kernel_by_shifts(x, g, kernel.shape, padding)
@@ -101,7 +99,7 @@ _conv.defvjp(_forward, _backward)
 
 
 def _on_one_thread(x, kernel):
-    """Whether YNNPACK would take one thread, and no other product beside it."""
+    """Whether YNNPACK would take one thread."""
     return x.shape[2] * kernel[0, 0].size < FEW_OF_A_ROW
 
 
