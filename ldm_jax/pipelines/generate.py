@@ -203,15 +203,14 @@ def _towards_condition(
     def network(z, steps, cond):
         return model.denoiser(params["denoiser"], z, steps, cond)
 
-    def heard(cond: Cond) -> Cond:  # what is the same at every step is computed once
-        return model.heard(params["denoiser"], cond)
-
     def alone(cond: Cond) -> Denoise:
-        told = functools.partial(network, cond=heard(cond))
-        return denoiser(told, model.process, model.prediction)
+        return denoiser(functools.partial(network, cond=cond), model.process, model.prediction)
 
     def asked(*conds: Cond) -> Answers:
-        return joint(network, [heard(cond) for cond in conds], model.process, model.prediction)
+        return joint(network, conds, model.process, model.prediction)
+
+    def heard(cond: Cond) -> Cond:  # what is the same at every step is computed once
+        return model.heard(params["denoiser"], cond)
 
     if not model.conditioner.keys:
         return alone(condition(inputs))
@@ -222,7 +221,7 @@ def _towards_condition(
             for i in range(len(told.weights))
         ]
         conds = [condition(model.conditioner.without(inputs, one)) for one in (null, *composed)]
-        return composition(asked(*conds), guidance * told.weights)
+        return composition(asked(*map(heard, conds)), guidance * told.weights)
     scale, adjust = SCHEDULES[schedule](guidance, model.process), None
     if told.interval is not None:
         scale = interval(scale, model.process, *told.interval)
@@ -231,6 +230,7 @@ def _towards_condition(
     towards, away = condition(inputs), condition(model.conditioner.without(inputs, null))
     if told.to is not None:
         towards = between(towards, condition({**inputs, **told.to}), told.way)
+    towards, away = heard(towards), heard(away)
     return classifier_free(alone(towards), asked(away, towards), scale, adjust)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax.backbones.unet import UNet, attended
+from ldm_jax.backbones.unet import UNet
 from ldm_jax.config import UNet as Config
 from ldm_jax.types import Cond
 
@@ -74,20 +74,17 @@ def test_it_does_not_hear_masked_tokens(apply):
 
 def test_what_attention_makes_of_tokens_may_be_known_before_and_then_counts_instead():
     config = replace(CONFIG, attention_factors=(1, 2), cross_only_factors=(2,))
-    module = UNet(config, out_channels=2)
-    params = tiny.drawn(module.init, Z, STEPS, COND)["params"]
-
-    @jax.jit
-    def apply(cond):
-        known = {} if cond.attended is None else {"attended": cond.attended}
-        return module.apply({"params": params, **known}, Z, STEPS, cond)
-
-    known = attended(params, COND)
+    model, params, _ = tiny.model(tiny.experiment(model=config))
+    params = params["denoiser"]
+    z = normal(2, 4, 4, model.first_stage.channels)
+    cond = Cond(tokens=normal(2, 3, model.conditioner.dim), mask=COND.mask)
+    apply = jax.jit(lambda cond: model.denoiser(params, z, STEPS, cond))
+    known = model.heard(params, cond)
     assert known.attended.keys() == {name for name in params if "attn" in name}
-    tiny.assert_close(apply(known), apply(COND), rtol=1e-5, atol=1e-5)
-    others = attended(params, COND.replace(tokens=COND.tokens + 1.0)).attended
+    tiny.assert_close(apply(known), apply(cond), rtol=1e-5, atol=1e-5)
+    others = model.heard(params, cond.replace(tokens=cond.tokens + 1.0)).attended
     assert jnp.max(jnp.abs(apply(known.replace(attended=others)) - apply(known))) > 1e-3
-    assert attended(params, Cond(vector=COND.vector)).attended is None
+    assert model.heard(params, Cond(vector=COND.vector)).attended is None
 
 
 @pytest.mark.parametrize("mults", [(1,), (1, 2), (1, 2, 3)])
