@@ -277,7 +277,7 @@ def main(words: Sequence[str]) -> None:
         raise InputError("no run: expected python sample.py RUN, a folder that train.py wrote")
     which = settings.pop("checkpoint") or (drawn_of(said, Path(run)) if png else None)
     place = runs.chosen(run, which)
-    memory.share_arenas(runs.locate(place).run.glob("checkpoints/**/*"))
+    memory.share_arenas(runs.weights_files(place))
     described = runs.describe_any(place)
     kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
     wanted = kind.resolve(described, **settings)

@@ -29,7 +29,7 @@ def ours(run: str):
 
     from ldm_jax import memory, request, runs
 
-    memory.share_arenas(Path(run).glob("checkpoints/**/*"))  # as sample.py does
+    memory.share_arenas(runs.weights_files(run))  # as sample.py does
     trained = runs.load(Path(run))
     asked = {"prompt": [PROMPT], "sampler": "ddim", "guidance": GUIDANCE, "num": 1, "batch_size": 1}
     jitted, made = request.compiled(trained, request.resolve(trained, **asked)), []

@@ -19,6 +19,7 @@ one of them, and RUN/checkpoints/best, the best by train.best.
 
 import pprint
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -91,6 +92,13 @@ def locate(place: Path | str) -> Place:
         best = "best or " * bool(_read_config(run).train.best)
         raise InputError(f"run '{run}' has no checkpoint '{word}': expected {best}one of {listed}")
     return Place(run, int(word))
+
+
+def weights_files(place: Path | str) -> Iterator[Path]:
+    """The files of the weights that `place` stands for, see `locate`; none where it has none."""
+    run, which = locate(place)
+    step = checkpoint.latest_step(run) if which is None else which
+    return (run / "checkpoints" / str(step) / "params").glob("**/*")
 
 
 def chosen(run: Path | str, which: str | None) -> Path:

@@ -68,6 +68,14 @@ def test_each_checkpoint_has_its_own_weights(run, class_run):
         assert scale(trained.params, plain) == pytest.approx(1 + step / 100)
 
 
+def test_files_of_weights_are_those_of_one_checkpoint(run, tmp_path):
+    newest, best = (set(runs.weights_files(place)) for place in (run, run / "checkpoints" / "best"))
+    for found, step in ((newest, 8), (best, 4)):
+        assert run / "checkpoints" / str(step) / "params" in {p.parent for p in found}
+        assert all(str(step) in p.parts and "optimizer" not in p.parts for p in found)
+    assert not list(runs.weights_files(tmp_path))
+
+
 def test_training_starts_from_the_one_that_is_chosen(run, class_run, capsys):
     start = starting.start_from(
         runs.chosen(run, "best"), runs.load_config(class_run), partial=False
