@@ -4,7 +4,7 @@ RUN/config.py            the resolved config, runnable Python
 RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
 RUN/objects.txt          names of the classes of what lies in boxes, where there are any
-RUN/checkpoints/STEP/    see checkpoint.py; RUN/digests/STEP.json: of its files
+RUN/checkpoints/STEP/    see checkpoint/; RUN/digests/STEP.json: of its files
 RUN/snapshots/STEP/      averages that are kept, see train/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
 RUN/profile/             traces, where train.profile_steps asks for them

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from torch_files import WRITERS
 
-from ldm_jax.checkpoint import mapping_of
+from ldm_jax.checkpoint.imported import mapping_of
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
 

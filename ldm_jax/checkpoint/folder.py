@@ -1,0 +1,41 @@
+"""The checkpoints in RUN/checkpoints, by their steps."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+# metrics of which more is better; of all others, less
+HIGHER = ("psnr", "accuracy", "eval_psnr", "eval_ssim")
+
+
+def steps(run: Path) -> list[int]:
+    """The steps of a run's checkpoints, the newest first."""
+    folder = run / "checkpoints"
+    if not folder.is_dir():
+        return []
+    found = (int(entry.name) for entry in folder.iterdir() if entry.name.isdecimal())
+    return sorted(found, reverse=True)
+
+
+def latest_step(run: Path) -> int | None:
+    """The step of the newest checkpoint of a run; None where it has none."""
+    return next(iter(steps(run)), None)
+
+
+def best_step(run: Path, metric: str) -> int | None:
+    """The step of the checkpoint that is best by a metric, the newest of equals; None where no
+    checkpoint was saved with it."""
+    ranks = {}
+    for step in steps(run):
+        file = run / "checkpoints" / str(step) / "metrics" / "metrics"
+        if file.exists() and metric in (metrics := json.loads(file.read_text())):
+            ranks[step] = rank(metrics, metric)
+    return max(ranks, key=lambda step: (ranks[step], step), default=None)
+
+
+def rank(metrics: Mapping[str, float], metric: str) -> float:
+    """The more, the better; the least where the metric was not measured."""
+    if metric not in metrics:
+        return -math.inf
+    return metrics[metric] if metric in HIGHER else -metrics[metric]

@@ -1,0 +1,227 @@
+"""A checkpoint, or some of it, read back.
+
+Whoever reads takes one by its step (`which`), which must be whole, or else (None) the newest that
+can be read, and names on standard error those that cannot.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import grain
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from ldm_jax.checkpoint.digests import check_digests
+from ldm_jax.checkpoint.folder import steps
+from ldm_jax.checkpoint.items import ITEMS, parts
+from ldm_jax.errors import InputError, reason
+from ldm_jax.types import Params, TrainState
+
+T = TypeVar("T")
+
+
+def averaged_parts(run: Path, which: int | None = None) -> set[str]:
+    """The names of the parts of which a checkpoint holds averages."""
+    return _read(run, lambda saved, step: set(_metadata(saved, step).get("ema") or {}), which)
+
+
+def read_part(run: Path, item: str, part: str, which: int | None = None) -> Params:
+    """One part of "params" or "ema" in a checkpoint, as numpy arrays."""
+
+    def read(checkpoints, step):
+        check_digests(run, step, [item])
+        there = {part: _metadata(checkpoints, step)[item][part]}
+        wanted = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), there)
+        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there)
+        asked = ocp.args.PyTreeRestore(target, restore_args=wanted, partial_restore=True)
+        return checkpoints.restore(step, args=ocp.args.Composite(**{item: asked}))[item][part]
+
+    return _read(run, read, which)
+
+
+def restore(run: Path, target: TrainState, data: Any) -> TrainState:
+    """The newest state of a run; sets the data iterator to where it was.
+
+    Args:
+        target: shapes, dtypes and shardings of the state.
+
+    Raises:
+        InputError: the checkpoint holds another architecture; names a shape that differs.
+    """
+    items = {
+        name: ocp.args.PyTreeRestore(
+            tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree)
+        )
+        for name, tree in parts(target).items()
+    }
+
+    def read(checkpoints, step):
+        _check_shapes(run, step, checkpoints, parts(target), whole=True)
+        check_digests(run, step, ITEMS)
+        place = _place(run / "checkpoints" / str(step) / "data")
+        return checkpoints.restore(step, args=ocp.args.Composite(**items)), place
+
+    found, place = _read(run, read)
+    data.set_state(place)
+    data.start_prefetch()
+    power = found.power if target.power else {}
+    return TrainState(params=found.params, ema=found.ema, power=power, **found.optimizer)
+
+
+def _place(folder: Path) -> dict:
+    """Where the stream of batches stood.
+
+    Each host that saved wrote its own file, and all the same: the number of batches, of each of
+    which every host deals itself a part. So any number of hosts goes on from it.
+    """
+    found = [json.loads(file.read_text()) for file in sorted(folder.glob("process_*.json"))]
+    if not found or any(place != found[0] for place in found):
+        raise ValueError("its hosts do not say one place in the data")
+    return found[0]
+
+
+def restore_weights(
+    run: Path, target: Params, exact: bool = True, which: int | None = None
+) -> Params:
+    """The weights of a run: averaged where an average is kept. Reads nothing else.
+
+    Args:
+        target: the parts of params that are wanted: shapes, dtypes and shardings.
+        exact: whether these parts must have no more arrays there.
+
+    Raises:
+        InputError: the run has no checkpoint, or one of another architecture.
+    """
+
+    def read(checkpoints, step):
+        items = _items(_metadata(checkpoints, step), target)
+        if exact:
+            _check_shapes(run, step, checkpoints, items)
+        wanted = {
+            name: ocp.args.PyTreeRestore(
+                tree,
+                restore_args=ocp.checkpoint_utils.construct_restore_args(tree),
+                partial_restore=True,
+            )
+            for name, tree in items.items()
+        }
+        check_digests(run, step, items)
+        found = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
+        return {part: weights for name in items for part, weights in found[name].items()}
+
+    return _read(run, read, which)
+
+
+def weight_shapes(run: Path, which: int | None = None) -> Params:
+    """The shapes of all parts of params in a checkpoint of a run."""
+
+    def read(checkpoints, step):
+        return jax.tree.map(
+            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
+            dict(_metadata(checkpoints, step)["params"]),
+        )
+
+    return _read(run, read, which)
+
+
+def check_weights(run: Path, target: Params, which: int | None = None) -> None:
+    """Raises InputError unless `restore_weights` finds the shapes of `target`."""
+    _read(
+        run,
+        lambda saved, step: _check_shapes(run, step, saved, _items(_metadata(saved, step), target)),
+        which,
+    )
+
+
+def _items(metadata, target: Params) -> dict[str, Params]:
+    """The parts of `target` by the item of the checkpoint they are best read from."""
+    averaged = set(metadata.get("ema") or {})
+    items = {
+        "ema": {name: tree for name, tree in target.items() if name in averaged},
+        "params": {name: tree for name, tree in target.items() if name not in averaged},
+    }
+    return {name: tree for name, tree in items.items() if tree}
+
+
+def check_architecture(run: Path, target: dict) -> None:
+    """Raises InputError unless the newest checkpoint has the shapes of `target`, and no others."""
+    _read(run, lambda saved, step: _check_shapes(run, step, saved, target, whole=True))
+
+
+def _check_shapes(
+    run: Path, step: int, checkpoints: ocp.CheckpointManager, target: dict, whole: bool = False
+) -> None:
+    """Compares the shapes of items; parts that `target` does not name count where `whole`."""
+    metadata = _metadata(checkpoints, step)
+    for item, tree in target.items():
+        there = metadata[item]
+        found = _shapes(there if whole else {part: there[part] for part in tree if part in there})
+        expected = _shapes(tree)
+        for name in sorted(found.keys() | expected.keys()):
+            if found.get(name) != expected.get(name):
+                raise InputError(
+                    f"checkpoint {step} of run '{run}' has another architecture: {item} {name} is "
+                    f"{found.get(name, 'absent')} there and {expected.get(name, 'absent')} here; "
+                    "use the run's own config, or another --workdir"
+                )
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
+
+
+def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
+    """What a checkpoint says that it holds, item by item."""
+    found = checkpoints.item_metadata(step)
+    if not found.get("params"):
+        raise ValueError("it has no params")
+    return found
+
+
+def _read(
+    run: Path, read: Callable[[ocp.CheckpointManager, int], T], which: int | None = None
+) -> T:
+    """What `read` finds in a checkpoint: that of step `which` and no other, or the newest that it
+    can read; names those that it cannot.
+
+    Raises:
+        InputError: there is no such checkpoint, or none can be read.
+    """
+    found = steps(run)
+    if not found:
+        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    if which is not None and which not in found:
+        raise InputError(f"run '{run}' has no checkpoint {which}: expected {_listed(found)}")
+    wanted = found if which is None else [which]
+    # which items there are must be said, or Orbax guesses (and warns)
+    handlers = {name: ocp.PyTreeCheckpointHandler() for name in ITEMS}
+    with ocp.CheckpointManager(
+        (run / "checkpoints").absolute(),
+        options=ocp.CheckpointManagerOptions(create=False, read_only=True),
+        item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
+    ) as checkpoints:
+        for step, older in zip(wanted, [*wanted[1:], None], strict=True):
+            try:
+                return read(checkpoints, step)
+            except (InputError, MemoryError, jax.errors.JaxRuntimeError):
+                raise  # which says nothing of the checkpoint
+            except (
+                Exception
+            ) as error:  # Orbax raises anything for files that are missing or damaged
+                place = f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read"
+                why = f"({reason(error)})"
+                if older is None:
+                    others = "and none is before it" if which is None else f"of {_listed(found)}"
+                    raise InputError(f"{place} {why}: expected a whole one, {others}") from error
+                print(f"warning: {place} {why}: the one before, {older}, is used", file=sys.stderr)
+    raise AssertionError("a checkpoint was read or refused")
+
+
+def _listed(found: list[int]) -> str:
+    """The steps that there are, as an error names them."""
+    return f"one of {', '.join(map(str, sorted(found)))}"
