@@ -14,6 +14,7 @@ from ldm_jax import config as c
 from ldm_jax.convert import diffusers, diffusers_folder, table
 from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
+from ldm_jax.runs import written
 
 KL = c.KLAutoencoder(channels=32, channel_mults=(1, 2), num_res_blocks=1, z_channels=4)
 VQ = c.VQAutoencoder(
@@ -303,7 +304,7 @@ def test_writing_that_fails_leaves_nothing(tmp_path, monkeypatch):
         raise OSError("no space left on device")
 
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(runs, "_write_whole", full)  # after the checkpoint
+    monkeypatch.setattr(written, "write_whole", full)  # after the checkpoint
     with pytest.raises(OSError, match="no space"):
         conversion.convert(source, tmp_path / "again")
     monkeypatch.setattr(diffusers_folder, "write_weights", full)  # after config.json

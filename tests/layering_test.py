@@ -74,7 +74,7 @@ MODULES = [name for name in TREES if name != PACKAGE]
 def test_the_trees_are_read():
     assert len(MODULES) > 40
     assert "ldm_jax.diffusion.process" in own("ldm_jax.diffusion.samplers.ddim")
-    assert "ldm_jax.checkpoint" in own("ldm_jax.runs")
+    assert "ldm_jax.checkpoint" in own("ldm_jax.runs.place")
     examples = ("types", "nn.norm", "data.folder", "train.loop", "runs", "evaluate.captions")
     assert [layer(f"ldm_jax.{name}") for name in examples] == [0, 1, 2, 3, 4, 4]
 

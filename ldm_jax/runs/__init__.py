@@ -1,0 +1,82 @@
+"""Runs: folders that hold a config, its checkpoints and what training wrote.
+
+RUN/config.py            the resolved config, runnable Python
+RUN/tokenizer.json       where captions are read
+RUN/classes.txt          names of the classes, where there are any
+RUN/objects.txt          names of the classes of what lies in boxes, where there are any
+RUN/checkpoints/STEP/    see ldm_jax/checkpoint/; RUN/digests/STEP.json: of its files
+RUN/snapshots/STEP/      averages that are kept, see train/power_ema.py
+RUN/damaged/STEP/        checkpoints that could not be read
+RUN/profile/             traces, where train.profile_steps asks for them
+RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
+RUN/evaluation/          statistics of what samples are measured against while training goes on
+RUN/aside.safetensors    what a converted checkpoint held besides the model
+RUN/first_stage/         the first stage's run, where it was trained on the way
+
+What is here reads and writes them:
+
+place.py      which run a path means, which checkpoint of it, and its config
+names.py      its tokenizer, names of classes and of objects
+written.py    what it says of itself, written
+weights.py    the weights of a checkpoint
+described.py  a model of whatever kind: what it is first, then its weights; by the next four:
+first_stage.py  diffusion.py  classifier.py  clip.py
+"""
+
+from ldm_jax.runs.classifier import TrainedClassifier, describe_classifier
+from ldm_jax.runs.clip import load_clip
+from ldm_jax.runs.described import describe_any, load, with_weights
+from ldm_jax.runs.diffusion import Trained, describe, describe_files, write_description
+from ldm_jax.runs.first_stage import (
+    TrainedFirstStage,
+    describe_first_stage,
+    find_first_stage,
+    load_first_stage,
+    load_first_stage_config,
+    load_scaled_first_stage,
+)
+from ldm_jax.runs.names import load_tokenizer, object_names
+from ldm_jax.runs.place import (
+    AnyExperiment,
+    chosen,
+    folder,
+    is_run,
+    load_config,
+    locate,
+    weights_files,
+)
+from ldm_jax.runs.weights import model_shapes
+from ldm_jax.runs.written import as_python, copy_names, write, write_imported
+
+__all__ = [
+    "AnyExperiment",
+    "Trained",
+    "TrainedClassifier",
+    "TrainedFirstStage",
+    "as_python",
+    "chosen",
+    "copy_names",
+    "describe",
+    "describe_any",
+    "describe_classifier",
+    "describe_files",
+    "describe_first_stage",
+    "find_first_stage",
+    "folder",
+    "is_run",
+    "load",
+    "load_clip",
+    "load_config",
+    "load_first_stage",
+    "load_first_stage_config",
+    "load_scaled_first_stage",
+    "load_tokenizer",
+    "locate",
+    "model_shapes",
+    "object_names",
+    "weights_files",
+    "with_weights",
+    "write",
+    "write_description",
+    "write_imported",
+]

@@ -1,0 +1,41 @@
+"""Classifiers of noised latents."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from ldm_jax import build
+from ldm_jax.config import ClassifierExperiment
+from ldm_jax.errors import InputError
+from ldm_jax.runs.names import class_names_of
+from ldm_jax.runs.place import load_config, locate, step_of
+from ldm_jax.types import LatentClassifier, Params
+
+
+class TrainedClassifier(NamedTuple):
+    """A trained classifier of noised latents; see `Trained`."""
+
+    run: Path
+    experiment: ClassifierExperiment
+    model: LatentClassifier
+    params: Params
+    class_names: tuple[str, ...]
+    step: int
+    which: int | None = None
+
+
+def describe_classifier(place: Path) -> TrainedClassifier:
+    """The classifier of a run without its weights.
+
+    Raises:
+        InputError: not a run, a run of something else, or one without a checkpoint.
+    """
+    run, which = locate(place)
+    experiment = load_config(run)
+    if not isinstance(experiment, ClassifierExperiment):
+        raise InputError(
+            f"run '{run}' is no classifier: expected the run of one, trained with a config such as "
+            "configs/small-classifier.py"
+        )
+    step = step_of(run, which)
+    model = build.build_classifier(experiment)
+    return TrainedClassifier(run, experiment, model, {}, class_names_of(run), step, which)

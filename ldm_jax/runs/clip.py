@@ -1,0 +1,48 @@
+"""CLIP's towers."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+from tokenizers import Tokenizer
+
+from ldm_jax import build
+from ldm_jax.clip.model import CLIP
+from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.config import CLIPExperiment
+from ldm_jax.errors import InputError
+from ldm_jax.runs.place import KINDS, load_config, locate, step_of
+from ldm_jax.runs.weights import load_weights
+from ldm_jax.train.contrastive_step import init_clip
+from ldm_jax.types import Params
+
+
+class TrainedCLIP(NamedTuple):
+    """Trained towers of pictures and captions; see `Trained`."""
+
+    run: Path
+    experiment: CLIPExperiment
+    model: CLIP
+    params: Params
+    tokenizer: Tokenizer
+    step: int
+
+
+def load_clip(place: Path) -> TrainedCLIP:
+    """The towers of a run, with their averaged weights.
+
+    Raises:
+        InputError: not a run, a run of something else, or one without a checkpoint.
+    """
+    run, which = locate(place)
+    experiment = load_config(run)
+    if not isinstance(experiment, CLIPExperiment):
+        raise InputError(
+            f"run '{run}' is {KINDS[type(experiment)]}: expected the run of a CLIP, trained with a "
+            "config such as configs/small-clip.py"
+        )
+    step, model = step_of(run, which), build.build_clip(experiment)
+    shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
+    tokenizer = tokens.load(run / "tokenizer.json", experiment.model.length)
+    params = load_weights(place, shapes)["clip"]
+    return TrainedCLIP(run, experiment, model, params, tokenizer, step)

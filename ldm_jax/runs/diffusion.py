@@ -1,0 +1,71 @@
+"""Latent diffusion models."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from tokenizers import Tokenizer
+
+from ldm_jax import build
+from ldm_jax.config import Experiment, Text
+from ldm_jax.errors import InputError
+from ldm_jax.runs.names import class_names_of, load_tokenizer
+from ldm_jax.runs.place import KINDS, load_config, locate, read_config, step_of
+from ldm_jax.runs.written import as_python, write_whole
+from ldm_jax.types import LatentDiffusion, Params
+
+
+class Trained(NamedTuple):
+    """A trained latent diffusion model.
+
+    step:  of the checkpoint
+    which: the same where it was chosen; None: the newest that can be read
+    """
+
+    run: Path
+    experiment: Experiment
+    model: LatentDiffusion
+    params: Params
+    tokenizer: Tokenizer | None
+    class_names: tuple[str, ...]
+    step: int
+    which: int | None = None
+
+
+def describe(place: Path) -> Trained:
+    """The model of a run without its weights: all that it takes to check a request.
+
+    Raises:
+        InputError: not a run, a run of a first stage, or one without a checkpoint.
+    """
+    run, which = locate(place)
+    experiment = load_config(run)
+    if not isinstance(experiment, Experiment):
+        raise InputError(
+            f"run '{run}' is {KINDS[type(experiment)]}: expected the run of a diffusion model, "
+            "trained with a config such as configs/demo.py"
+        )
+    step = step_of(run, which)
+    return describe_files(run, run, step)._replace(which=which)
+
+
+def describe_files(folder: Path, run: Path, step: int) -> Trained:
+    """The model of config.py, tokenizer.json and classes.txt in a folder, without its weights.
+
+    Args:
+        run, step: of which it is a description.
+    """
+    experiment, tokenizer = read_config(folder), None
+    if isinstance(experiment.condition, Text):
+        tokenizer = load_tokenizer(folder, experiment)
+    model = build.build_model(experiment, tokenizer)
+    return Trained(run, experiment, model, {}, tokenizer, class_names_of(folder), step)
+
+
+def write_description(folder: Path, trained: Trained) -> None:
+    """Writes what `describe_files` reads."""
+    if trained.tokenizer:
+        write_whole(folder / "tokenizer.json", trained.tokenizer.to_str(pretty=True))
+    if trained.class_names:
+        names = "".join(f"{name}\n" for name in trained.class_names)
+        write_whole(folder / "classes.txt", names)
+    write_whole(folder / "config.py", as_python(trained.experiment))
