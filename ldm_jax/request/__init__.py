@@ -1,7 +1,8 @@
 """A request for pictures: checked, drawn from a trained model, and written with its report.
 
 wanted.py     everything that decides which pictures are drawn
-checked.py    from the words of sample.py to such a request, by the next nine:
+options.py    what sample.py can be asked, in words
+checked.py    from these words to such a request, by the next nine:
 condition.py  prompts and labels
 captions.py   prompts of a file, weighed, long, by another layer of the tower
 task.py       boxes, maps, small images, masks, neighbours
