@@ -9,7 +9,7 @@ import numpy as np
 from ldm_jax import request, runs
 from ldm_jax.config import Condition
 from ldm_jax.errors import InputError
-from ldm_jax.request.task import held_out
+from ldm_jax.request.held_out import held_out
 from ldm_jax.types import Batch
 
 

@@ -2,10 +2,11 @@
 
 wanted.py     everything that decides which pictures are drawn
 options.py    what sample.py can be asked, in words
-checked.py    from these words to such a request, by the next nine:
+checked.py    from these words to such a request, by the next ones:
 condition.py  prompts and labels
 captions.py   prompts of a file, weighed, long, by another layer of the tower
-task.py       boxes, maps, small images, masks, neighbours
+task.py       what a model is told of a picture: takes.py, by which words; files.py; held_out.py,
+              examples in place of files; noise_level.py
 walk.py       sampler, grid and its options
 guidance.py   what else guides; classifier.py
 frames.py     a walk between prompts and between seeds

@@ -16,9 +16,10 @@ from ldm_jax.request.finishing import check_finishing
 from ldm_jax.request.frames import check_frames
 from ldm_jax.request.given import image_size, latent_shape, load_latents
 from ldm_jax.request.guidance import check_guidance
+from ldm_jax.request.noise_level import how_noisy
 from ldm_jax.request.shown import check_shown
 from ldm_jax.request.start import check_start, how_resampled, how_strong, times_of
-from ldm_jax.request.task import check_size, check_task, how_noisy
+from ldm_jax.request.task import check_size, check_task
 from ldm_jax.request.walk import choose_walk
 from ldm_jax.request.wanted import Request
 from ldm_jax.sharding import check_batch
