@@ -9,7 +9,7 @@ import numpy as np
 from ldm_jax import pictures
 from ldm_jax.config import Data
 from ldm_jax.convert.extractors import load_extractor
-from ldm_jax.data import pipeline
+from ldm_jax.data import pipeline, readable
 from ldm_jax.errors import InputError
 from ldm_jax.extractors.names import extractor
 from ldm_jax.pipelines.extract import make_extract
@@ -43,7 +43,7 @@ def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int
     if out.suffix != ".npy" or out.exists() or not out.parent.is_dir():
         raise InputError(f"'{out}' is no name of a new .npy in a folder that exists")
     source, info = pipeline.open_source(data)
-    pipeline.check_readable(data, source)
+    readable.check_readable(data, source)
     rows_of = embedder(name, weights, batch_size)
     images = pipeline.once(_plain(data, batch_size), source, info.num_examples)
     rows = rows_of((pictures.to_uint8(batch["image"]) for batch in images), info.num_examples)

@@ -14,7 +14,7 @@ from ldm_jax.conditioning.clip_image import prepared
 from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.data import degradation, masks, objects, transforms
 from ldm_jax.data import neighbours as search
-from ldm_jax.data.pipeline import Derive
+from ldm_jax.data.reader import Derive
 from ldm_jax.errors import InputError
 
 UNLABELLED = 255  # what maps say of pixels that have no class

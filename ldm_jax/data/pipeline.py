@@ -6,32 +6,25 @@ the seed and its position alone. So the batches do not depend on the number of h
 where the stream stands is one integer.
 """
 
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import grain
 import numpy as np
-from PIL import UnidentifiedImageError
 
 from ldm_jax import config
 from ldm_jax.conditioning.remembered import entry
-from ldm_jax.data import buckets, latents, objects, transforms
+from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
+from ldm_jax.data.readable import check_sizes, spread
+from ldm_jax.data.reader import FIELDS, NOTHING, Derive, Reader
 from ldm_jax.errors import InputError
 
-CHECKED_SIZES = 2000  # images whose size is looked up before training starts
-CHECKED_IMAGES = 200  # images that are decoded before training starts
 ENDLESS = 2**48  # positions of a stream
-CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
-
-Derive = Callable[[dict[str, Any], np.random.Generator], np.ndarray]
-NOTHING: Mapping[str, Derive] = MappingProxyType({})
 
 
 class DataInfo(NamedTuple):
@@ -61,7 +54,7 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
     if isinstance(source, latents.Source):
         latents.check(data, source)
     elif not data.upscale and not data.buckets:  # or else `buckets.sort` does
-        _check_sizes(source, data.image_size)
+        check_sizes(source, data.image_size)
     has_captions = "text" not in source.absent
     info = DataInfo(len(source), source.class_names, has_captions, source.object_names)
     return source, info
@@ -85,7 +78,7 @@ def captions(source: Any, limit: int = 100_000) -> list[str]:
     """Captions of at most `limit` examples spread over the source; no image is decoded."""
     _require(source, "text")
     texts = []
-    for index in _spread(len(source), limit):
+    for index in spread(len(source), limit):
         text = source[index]["text"]
         texts += [text] if isinstance(text, str) else text
     return texts
@@ -160,8 +153,8 @@ def _reader(
     """What reads one example: (index, rng) -> dict."""
     if isinstance(source, latents.Source):
         slots = [slot for slot in source.described.answered if entry(slot) in keys]
-        return latents.Reader(data, source, [_FIELDS[key] for key in keys if key in _FIELDS], slots)
-    return _Reader(data, source, keys, derive, sorted_by)
+        return latents.Reader(data, source, [FIELDS[key] for key in keys if key in FIELDS], slots)
+    return Reader(data, source, keys, derive, sorted_by)
 
 
 def in_order(
@@ -171,7 +164,7 @@ def in_order(
 
     Cropped in the middle and not mirrored; those that cannot be read are left out, with a warning.
     """
-    read = _Reader(replace(data, crop="center", flip=False), source, keys)
+    read = Reader(replace(data, crop="center", flip=False), source, keys)
     with ThreadPoolExecutor(max(1, data.threads)) as pool:
         for start in range(0, len(indices), data.batch_size):
             some = pool.map(read.example, indices[start : start + data.batch_size])
@@ -190,9 +183,9 @@ def once(
     Yields what `batches` does, but for captions; the last may be smaller. Images are cropped in the
     middle and not mirrored. An image that cannot be read is replaced by the next one that can.
     """
-    read = _Reader(replace(data, crop="center", flip=False), source, keys, derive)
+    read = Reader(replace(data, crop="center", flip=False), source, keys, derive)
     stream = (
-        grain.MapDataset.source(_spread(len(source), count))
+        grain.MapDataset.source(spread(len(source), count))
         .random_map(read, seed=0)
         .batch(data.batch_size, batch_fn=lambda examples: _collate(examples, None))
     )
@@ -215,8 +208,8 @@ def check_batch(
             f"lower --data.batch-size to {len(source)} or less"
         )
     for key in keys:
-        if key in _FIELDS:
-            _require(source, _FIELDS[key])
+        if key in FIELDS:
+            _require(source, FIELDS[key])
 
 
 def _remembered(tokenize: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
@@ -249,232 +242,3 @@ def _collate(
     if "text" in rows[0]:
         batch["tokens"] = np.stack([tokenize(row["text"]) for row in rows])
     return batch
-
-
-class _Reader:
-    """Reads and augments one example: (index, rng) -> dict.
-
-    The next example with a usable image stands in for one that has none. Called from several
-    threads; what it remembers (resized images, unusable ones) changes how fast an answer comes,
-    never the answer.
-    """
-
-    def __init__(
-        self,
-        data: config.Data,
-        source: Any,
-        keys: tuple[str, ...],
-        derive: Mapping[str, Derive] = NOTHING,
-        sorted_by: buckets.Buckets | None = None,
-    ):
-        self._buckets = sorted_by
-        self._data = data
-        self._source = source
-        self._derive = {key: derive[key] for key in keys if key in derive}
-        self._fields = [field for key, field in _FIELDS.items() if key in keys]
-        fits = len(source) * data.image_size**2 * 3 <= CACHE_BYTES
-        self._free = CACHE_BYTES if fits else 0
-        self._cache: dict[int, dict[str, Any]] = {}
-        self._bad: set[int] = set()
-        self._failure: InputError | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        while (example := self.example(index)) is None:
-            index = self._next(index)
-        example = dict(example)
-        if self._data.crop == "random":
-            shape, size = example["image"].shape, self._size(index)
-            example |= _cropped(example, transforms.random_place(shape, size, rng), size)
-        if self._data.flip and transforms.flips(rng):
-            example |= _flipped(example)
-        if isinstance(example.get("text"), list):
-            example["text"] = example["text"][rng.integers(len(example["text"]))]
-        example["derived"] = {name: make(example, rng) for name, make in self._derive.items()}
-        return example
-
-    def _size(self, index: int) -> transforms.Size:
-        """Of an example's image as it is given."""
-        if not self._buckets:
-            return self._data.image_size
-        return self._buckets.sizes[self._buckets.of[index]]
-
-    def _next(self, index: int) -> int:
-        """The example after this one, of the same size."""
-        if not self._buckets:
-            return (index + 1) % len(self._source)
-        alike = self._buckets.members[self._buckets.of[index]]
-        following = int(alike[(np.searchsorted(alike, index) + 1) % len(alike)])
-        if all(int(other) in self._bad for other in alike):
-            height, width = self._size(index)
-            raise InputError(
-                f"none of the {len(alike)} images of {self._source.name} in the bucket "
-                f"{width}x{height} can be read: mend or remove them"
-            )
-        return following
-
-    def example(self, index: int) -> dict[str, Any] | None:
-        """The example without what is random about it; None where its image cannot be read."""
-        return self._cache.get(index) or self._read(index)
-
-    def _read(self, index: int) -> dict[str, Any] | None:
-        """The example with its image as uint8, [R, R, 3] or larger where the crop is random."""
-        if self._failure:  # so that no thread goes on looking
-            raise self._failure
-        if index in self._bad:
-            return None
-        record = self._source[index]
-        size = self._size(index)
-        try:
-            image = transforms.decode(record["image"], self._data.background, size)
-            pictures = self._pictures(record)
-        except Exception as error:  # Pillow's decoders raise anything for a damaged file
-            self._skip(index, record["name"], error)
-            return None
-        height, width = transforms.sides(size)
-        if (image.height < height or image.width < width) and not self._data.upscale:
-            raise _too_small(record["name"], image.size, size)
-        square = isinstance(size, int)
-        pixels = np.asarray((transforms.resize if square else transforms.cover)(image, size))
-        example = {field: record[field] for field in self._fields}
-        example |= {"image": pixels, "index": index, "name": record["name"]}
-        for name, picture in pictures.items():
-            example[name] = _MAPS[name].resize(picture, *pixels.shape[:2])
-        if self._data.crop == "center":
-            example |= _cropped(example, transforms.center_place(pixels.shape, size), size)
-        nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
-        with self._lock:
-            if nbytes <= self._free and index not in self._cache:
-                self._free -= nbytes
-                self._cache[index] = example
-        return example
-
-    def _pictures(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
-        """What else is a picture of an example."""
-        return {name: _MAPS[name].decode(record[name]) for name in _MAPS if name in self._fields}
-
-    def _skip(self, index: int, name: str, error: Exception) -> None:
-        """Notes an unusable image, and stops where there are too many."""
-        reason, limit = _reason(error), self._data.max_bad_images
-        with self._lock:
-            if index in self._bad or self._failure:
-                return
-            self._bad.add(index)
-            count = len(self._bad)
-            if count > limit or count == len(self._source):
-                self._failure = _too_many(count, limit, name, reason)
-                raise self._failure from error
-        print(f"warning: skipped {name}: {reason} ({count} of {limit})", file=sys.stderr)
-
-
-# entry of a batch -> field of a record
-_FIELDS = {"label": "label", "tokens": "text"} | {
-    name: name for name in ("boxes", "segmentation", "depth")
-}
-
-
-class _Map(NamedTuple):
-    """How what is a picture beside the image is read, and made as large as the image."""
-
-    decode: Callable[[Any], np.ndarray]
-    resize: Callable[[np.ndarray, int, int], np.ndarray]
-
-
-_MAPS = {
-    "segmentation": _Map(transforms.decode_map, transforms.resize_map),
-    "depth": _Map(transforms.decode_depth, transforms.resize_depth),
-}
-
-
-def _cropped(
-    example: dict[str, Any], place: tuple[int, int], size: transforms.Size
-) -> dict[str, Any]:
-    """What changes of an example where its image is cropped to `size` from `place` on."""
-    (height, width), (h, w) = example["image"].shape[:2], transforms.sides(size)
-    changed = {
-        name: np.ascontiguousarray(transforms.crop(example[name], place, size))
-        for name in ("image", *_MAPS)
-        if name in example
-    }
-    if "boxes" in example:
-        window = (place[0] / height, place[1] / width, h / height, w / width)
-        changed["boxes"] = objects.crop(example["boxes"], window)
-    return changed
-
-
-def _flipped(example: dict[str, Any]) -> dict[str, Any]:
-    """What changes of an example where its image is mirrored left and right."""
-    changed = {name: example[name][:, ::-1] for name in ("image", *_MAPS) if name in example}
-    if "boxes" in example:
-        changed["boxes"] = objects.flip(example["boxes"])
-    return changed
-
-
-def _reason(error: Exception) -> str:
-    """Why an image cannot be read, in one line."""
-    if isinstance(error, UnidentifiedImageError):  # whose text repeats the name, or an address
-        return "not an image in a known format"
-    return " ".join(str(error).split()) or type(error).__name__
-
-
-def _too_many(count: int, limit: int, name: str, reason: str) -> InputError:
-    return InputError(
-        f"{count} images cannot be read (data.max_bad_images is {limit}), the last {name}: "
-        f"{reason}; mend or remove them, or raise --data.max-bad-images"
-    )
-
-
-def check_readable(data: config.Data, source: Any) -> None:
-    """Decodes some images, so that many damaged ones show before any time is spent on training.
-
-    Raises InputError where more than `data.max_bad_images` of them cannot be read, or none can.
-    """
-    if isinstance(source, latents.Source):
-        return
-
-    def look(index: int) -> tuple[str, str] | None:
-        record = source[index]
-        try:
-            transforms.decode(record["image"], data.background, data.image_size)
-        except Exception as error:
-            return record["name"], _reason(error)
-
-    chosen = _spread(len(source), CHECKED_IMAGES)
-    with ThreadPoolExecutor(4) as pool:
-        bad = [found for found in pool.map(look, chosen) if found]
-    if len(bad) > data.max_bad_images or len(bad) == len(chosen):
-        raise _too_many(len(bad), data.max_bad_images, *bad[-1])
-
-
-def _check_sizes(source: Any, size: int) -> None:
-    """Looks for images that are too small before any time is spent on training."""
-
-    def look(index: int) -> tuple[str, tuple[int, int]] | None:
-        record = source[index]
-        try:
-            with transforms.open_image(record["image"]) as image:
-                return record["name"], image.size
-        except Exception:  # counted when it is read
-            return None
-
-    with ThreadPoolExecutor(4) as pool:
-        looked = pool.map(look, _spread(len(source), CHECKED_SIZES))
-        small = [found for found in looked if found and min(found[1]) < size]
-    if small:
-        raise _too_small(*min(small, key=lambda found: min(found[1])), size)
-
-
-def _too_small(name: str, image_size: tuple[int, int], size: transforms.Size) -> InputError:
-    width, height = image_size
-    if not isinstance(size, int):
-        return buckets.too_small(name, image_size, size)
-    return InputError(
-        f"{name} is {width}x{height} pixels, smaller than data.image_size {size}: "
-        f"lower --data.image-size to {min(image_size)}, or enlarge with --data.upscale"
-    )
-
-
-def _spread(length: int, limit: int) -> list[int]:
-    """At most `limit` indices below `length`, evenly spaced."""
-    count = min(length, limit)
-    return [index * length // count for index in range(count)]

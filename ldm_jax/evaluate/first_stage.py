@@ -18,7 +18,7 @@ from ldm_jax import build, cli, pictures, runs
 from ldm_jax.autoencoders.quantizer import perplexity
 from ldm_jax.config import Data
 from ldm_jax.convert.lpips import load_lpips
-from ldm_jax.data import pipeline
+from ldm_jax.data import pipeline, readable
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import SMALLEST, Means
@@ -140,7 +140,7 @@ def _open(own: Data, path: str, options: Options) -> tuple[Data, Any]:
         raise InputError(f"--image-size is {data.image_size}: expected at least 1")
     try:
         source, _ = pipeline.open_source(data)
-        pipeline.check_readable(data, source)
+        readable.check_readable(data, source)
     except InputError as error:
         raise _in_our_words(error) from error
     return data, source

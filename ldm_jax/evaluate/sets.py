@@ -18,7 +18,7 @@ from PIL import Image
 
 from ldm_jax import pictures, runs
 from ldm_jax.config import Data, FirstStageExperiment
-from ldm_jax.data import pipeline, transforms
+from ldm_jax.data import pipeline, readable, transforms
 from ldm_jax.data.folder import EXTENSIONS
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
@@ -295,7 +295,7 @@ def _of_run(name: str) -> Images:
     if split:
         data = replace(data, split=split)
     source, _ = pipeline.open_source(data)
-    pipeline.check_readable(data, source)
+    readable.check_readable(data, source)
     stage = isinstance(described.experiment, FirstStageExperiment)
     trained = f"; as run '{described.run}' was trained" + (" (a first stage)" if stage else "")
     return of_data(name, data, source, trained)

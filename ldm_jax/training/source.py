@@ -8,7 +8,8 @@ import jax
 from ldm_jax import hosts
 from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Data
-from ldm_jax.data import pipeline
+from ldm_jax.data import pipeline, readable
+from ldm_jax.data.reader import NOTHING, Derive
 from ldm_jax.types import Params
 
 
@@ -23,7 +24,7 @@ class Source(NamedTuple):
     records: object
     info: pipeline.DataInfo
     perceptual: Params | None = None
-    derive: Mapping[str, pipeline.Derive] = pipeline.NOTHING
+    derive: Mapping[str, Derive] = NOTHING
     held_out: object = None
 
 
@@ -41,7 +42,7 @@ def look(
     Returns a batch where one had to be made, or is asked for.
     """
     batches = batches_of(data, source, 0, keys, tokenizer)
-    pipeline.check_readable(data, source.records)
+    readable.check_readable(data, source.records)
     return next(batches) if batch or source.derive else None
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ldm_jax import config
-from ldm_jax.data import pipeline, transforms
+from ldm_jax.data import pipeline, readable, reader, transforms
 from ldm_jax.errors import InputError
 
 COUNT = 20
@@ -134,7 +134,7 @@ def test_the_stream_depends_on_the_seed_alone(folder):
 def test_keeping_images_in_memory_changes_nothing(folder, monkeypatch):
     data = settings(folder, crop="random", flip=True)
     expected = take(stream(data), 12)
-    monkeypatch.setattr(pipeline, "CACHE_BYTES", 0)
+    monkeypatch.setattr(reader, "CACHE_BYTES", 0)
     assert_same(expected, take(stream(data), 12))
 
 
@@ -235,7 +235,7 @@ def test_a_small_image_is_refused_before_training(folder):
 
 def test_a_small_image_that_was_not_looked_at_is_refused_when_it_is_read(folder, monkeypatch):
     Image.new("RGB", (9, 30)).save(folder / "odd" / "99.png")
-    monkeypatch.setattr(pipeline, "CHECKED_SIZES", 1)
+    monkeypatch.setattr(readable, "CHECKED_SIZES", 1)
     assert "99.png is 9x30" in refusal(take, stream(settings(folder), keys=()), 6)
 
 

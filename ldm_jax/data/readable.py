@@ -1,0 +1,86 @@
+"""Which images can be used: looked at before training starts, and said where they cannot.
+
+A few are decoded, and of more the size is looked up.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from PIL import UnidentifiedImageError
+
+from ldm_jax import config
+from ldm_jax.data import buckets, latents, transforms
+from ldm_jax.errors import InputError
+
+CHECKED_SIZES = 2000  # images whose size is looked up before training starts
+CHECKED_IMAGES = 200  # images that are decoded before training starts
+
+
+def check_readable(data: config.Data, source: Any) -> None:
+    """Decodes some images, so that many damaged ones show before any time is spent on training.
+
+    Raises InputError where more than `data.max_bad_images` of them cannot be read, or none can.
+    """
+    if isinstance(source, latents.Source):
+        return
+
+    def look(index: int) -> tuple[str, str] | None:
+        record = source[index]
+        try:
+            transforms.decode(record["image"], data.background, data.image_size)
+        except Exception as error:
+            return record["name"], reason_of(error)
+
+    chosen = spread(len(source), CHECKED_IMAGES)
+    with ThreadPoolExecutor(4) as pool:
+        bad = [found for found in pool.map(look, chosen) if found]
+    if len(bad) > data.max_bad_images or len(bad) == len(chosen):
+        raise too_many(len(bad), data.max_bad_images, *bad[-1])
+
+
+def check_sizes(source: Any, size: int) -> None:
+    """Looks for images that are too small before any time is spent on training."""
+
+    def look(index: int) -> tuple[str, tuple[int, int]] | None:
+        record = source[index]
+        try:
+            with transforms.open_image(record["image"]) as image:
+                return record["name"], image.size
+        except Exception:  # counted when it is read
+            return None
+
+    with ThreadPoolExecutor(4) as pool:
+        looked = pool.map(look, spread(len(source), CHECKED_SIZES))
+        small = [found for found in looked if found and min(found[1]) < size]
+    if small:
+        raise too_small(*min(small, key=lambda found: min(found[1])), size)
+
+
+def reason_of(error: Exception) -> str:
+    """Why an image cannot be read, in one line."""
+    if isinstance(error, UnidentifiedImageError):  # whose text repeats the name, or an address
+        return "not an image in a known format"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def too_many(count: int, limit: int, name: str, reason: str) -> InputError:
+    return InputError(
+        f"{count} images cannot be read (data.max_bad_images is {limit}), the last {name}: "
+        f"{reason}; mend or remove them, or raise --data.max-bad-images"
+    )
+
+
+def too_small(name: str, image_size: tuple[int, int], size: transforms.Size) -> InputError:
+    width, height = image_size
+    if not isinstance(size, int):
+        return buckets.too_small(name, image_size, size)
+    return InputError(
+        f"{name} is {width}x{height} pixels, smaller than data.image_size {size}: "
+        f"lower --data.image-size to {min(image_size)}, or enlarge with --data.upscale"
+    )
+
+
+def spread(length: int, limit: int) -> list[int]:
+    """At most `limit` indices below `length`, evenly spaced."""
+    count = min(length, limit)
+    return [index * length // count for index in range(count)]

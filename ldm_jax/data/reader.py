@@ -1,0 +1,176 @@
+"""One example: read, resized, cropped, mirrored; what of it can be, remembered."""
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ldm_jax import config
+from ldm_jax.data import buckets, objects, transforms
+from ldm_jax.data.readable import reason_of, too_many, too_small
+from ldm_jax.errors import InputError
+
+CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
+
+Derive = Callable[[dict[str, Any], np.random.Generator], np.ndarray]
+NOTHING: Mapping[str, Derive] = MappingProxyType({})
+# entry of a batch -> field of a record
+FIELDS = {"label": "label", "tokens": "text"} | {
+    name: name for name in ("boxes", "segmentation", "depth")
+}
+
+
+class _Map(NamedTuple):
+    """How what is a picture beside the image is read, and made as large as the image."""
+
+    decode: Callable[[Any], np.ndarray]
+    resize: Callable[[np.ndarray, int, int], np.ndarray]
+
+
+_MAPS = {
+    "segmentation": _Map(transforms.decode_map, transforms.resize_map),
+    "depth": _Map(transforms.decode_depth, transforms.resize_depth),
+}
+
+
+class Reader:
+    """Reads and augments one example: (index, rng) -> dict.
+
+    The next example with a usable image stands in for one that has none. Called from several
+    threads; what it remembers (resized images, unusable ones) changes how fast an answer comes,
+    never the answer.
+    """
+
+    def __init__(
+        self,
+        data: config.Data,
+        source: Any,
+        keys: tuple[str, ...],
+        derive: Mapping[str, Derive] = NOTHING,
+        sorted_by: buckets.Buckets | None = None,
+    ):
+        self._buckets = sorted_by
+        self._data = data
+        self._source = source
+        self._derive = {key: derive[key] for key in keys if key in derive}
+        self._fields = [field for key, field in FIELDS.items() if key in keys]
+        fits = len(source) * data.image_size**2 * 3 <= CACHE_BYTES
+        self._free = CACHE_BYTES if fits else 0
+        self._cache: dict[int, dict[str, Any]] = {}
+        self._bad: set[int] = set()
+        self._failure: InputError | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        while (example := self.example(index)) is None:
+            index = self._next(index)
+        example = dict(example)
+        if self._data.crop == "random":
+            shape, size = example["image"].shape, self._size(index)
+            example |= _cropped(example, transforms.random_place(shape, size, rng), size)
+        if self._data.flip and transforms.flips(rng):
+            example |= _flipped(example)
+        if isinstance(example.get("text"), list):
+            example["text"] = example["text"][rng.integers(len(example["text"]))]
+        example["derived"] = {name: make(example, rng) for name, make in self._derive.items()}
+        return example
+
+    def _size(self, index: int) -> transforms.Size:
+        """Of an example's image as it is given."""
+        if not self._buckets:
+            return self._data.image_size
+        return self._buckets.sizes[self._buckets.of[index]]
+
+    def _next(self, index: int) -> int:
+        """The example after this one, of the same size."""
+        if not self._buckets:
+            return (index + 1) % len(self._source)
+        alike = self._buckets.members[self._buckets.of[index]]
+        following = int(alike[(np.searchsorted(alike, index) + 1) % len(alike)])
+        if all(int(other) in self._bad for other in alike):
+            height, width = self._size(index)
+            raise InputError(
+                f"none of the {len(alike)} images of {self._source.name} in the bucket "
+                f"{width}x{height} can be read: mend or remove them"
+            )
+        return following
+
+    def example(self, index: int) -> dict[str, Any] | None:
+        """The example without what is random about it; None where its image cannot be read."""
+        return self._cache.get(index) or self._read(index)
+
+    def _read(self, index: int) -> dict[str, Any] | None:
+        """The example with its image as uint8, [R, R, 3] or larger where the crop is random."""
+        if self._failure:  # so that no thread goes on looking
+            raise self._failure
+        if index in self._bad:
+            return None
+        record = self._source[index]
+        size = self._size(index)
+        try:
+            image = transforms.decode(record["image"], self._data.background, size)
+            pictures = self._pictures(record)
+        except Exception as error:  # Pillow's decoders raise anything for a damaged file
+            self._skip(index, record["name"], error)
+            return None
+        height, width = transforms.sides(size)
+        if (image.height < height or image.width < width) and not self._data.upscale:
+            raise too_small(record["name"], image.size, size)
+        square = isinstance(size, int)
+        pixels = np.asarray((transforms.resize if square else transforms.cover)(image, size))
+        example = {field: record[field] for field in self._fields}
+        example |= {"image": pixels, "index": index, "name": record["name"]}
+        for name, picture in pictures.items():
+            example[name] = _MAPS[name].resize(picture, *pixels.shape[:2])
+        if self._data.crop == "center":
+            example |= _cropped(example, transforms.center_place(pixels.shape, size), size)
+        nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
+        with self._lock:
+            if nbytes <= self._free and index not in self._cache:
+                self._free -= nbytes
+                self._cache[index] = example
+        return example
+
+    def _pictures(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
+        """What else is a picture of an example."""
+        return {name: _MAPS[name].decode(record[name]) for name in _MAPS if name in self._fields}
+
+    def _skip(self, index: int, name: str, error: Exception) -> None:
+        """Notes an unusable image, and stops where there are too many."""
+        reason, limit = reason_of(error), self._data.max_bad_images
+        with self._lock:
+            if index in self._bad or self._failure:
+                return
+            self._bad.add(index)
+            count = len(self._bad)
+            if count > limit or count == len(self._source):
+                self._failure = too_many(count, limit, name, reason)
+                raise self._failure from error
+        print(f"warning: skipped {name}: {reason} ({count} of {limit})", file=sys.stderr)
+
+
+def _cropped(
+    example: dict[str, Any], place: tuple[int, int], size: transforms.Size
+) -> dict[str, Any]:
+    """What changes of an example where its image is cropped to `size` from `place` on."""
+    (height, width), (h, w) = example["image"].shape[:2], transforms.sides(size)
+    changed = {
+        name: np.ascontiguousarray(transforms.crop(example[name], place, size))
+        for name in ("image", *_MAPS)
+        if name in example
+    }
+    if "boxes" in example:
+        window = (place[0] / height, place[1] / width, h / height, w / width)
+        changed["boxes"] = objects.crop(example["boxes"], window)
+    return changed
+
+
+def _flipped(example: dict[str, Any]) -> dict[str, Any]:
+    """What changes of an example where its image is mirrored left and right."""
+    changed = {name: example[name][:, ::-1] for name in ("image", *_MAPS) if name in example}
+    if "boxes" in example:
+        changed["boxes"] = objects.flip(example["boxes"])
+    return changed
