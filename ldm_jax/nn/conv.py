@@ -5,8 +5,8 @@
 An accelerator is given XLA's convolution. On a CPU in float32 that is right for few channels; for
 many, and for the gradient of a kernel over a large picture, products of matrices are faster by up
 to five times, and Winograd's are the fewest. (Figures are in docs/benchmarks.md.) The form is
-chosen by the picture's size and the channels, never by the batch, so that a picture is the same in
-every batch.
+chosen by the picture's size and the channels, never by the batch, so that a batch changes no more
+of a picture than its last bits.
 """
 
 import functools

@@ -59,6 +59,12 @@ def apart(a, b):
     return np.max(np.abs(a - b))
 
 
+def assert_same(found, expected):
+    """But for the last bits: on some CPUs a convolution of XLA's rounds a picture by its place in
+    the batch (1.5e-6 here with AVX2, nothing with AVX-512)."""
+    np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-5)
+
+
 def test_pictures_are_images(generate):
     images = generate()
     assert images.shape == (4, tiny.SIZE, tiny.SIZE, 3)
@@ -88,9 +94,7 @@ def test_everything_that_is_asked_for_counts(generate, change):
 def test_a_picture_belongs_to_its_seed_wherever_it_stands(generate):
     for eta in (0.0, 1.0):
         order = np.array([2, 0, 3, 1])
-        np.testing.assert_array_equal(
-            generate(seeds=SEEDS[order], eta=eta), generate(eta=eta)[order]
-        )
+        assert_same(generate(seeds=SEEDS[order], eta=eta), generate(eta=eta)[order])
 
 
 def test_a_picture_belongs_to_its_seed_whatever_the_batch_size(generate):
@@ -105,7 +109,7 @@ def test_noise_from_outside_takes_the_place_of_the_seeds(generate):
     noise = np.random.default_rng(0).normal(size=(4, 4, 4, 2)).astype(np.float32)
     found = generate(noise=noise)
     np.testing.assert_array_equal(generate(noise=noise, seeds=SEEDS[::-1]), found)
-    np.testing.assert_array_equal(generate(noise=noise[::-1]), found[::-1])
+    assert_same(generate(noise=noise[::-1]), found[::-1])
     assert (
         apart(generate(noise=noise, eta=1.0), generate(noise=noise, eta=1.0, seeds=SEEDS[::-1]))
         > 0.01
