@@ -14,9 +14,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ldm_jax import cli, exported, memory, pictures, prior_request, request, runs
+from ldm_jax import cli, runs, sampling
+from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
-from ldm_jax.request.options import Options
+from ldm_jax.runtime import memory
+from ldm_jax.sampling import exported, prior_request
+from ldm_jax.sampling.options import Options
 
 AROUND = ("out", "from_", "gif", "compiled")  # of no matter for which pictures are drawn
 
@@ -31,7 +34,7 @@ def again(said: dict[str, Any], settings: dict[str, Any], words: Sequence[str]) 
     """The settings of a picture that is to be drawn again, with the words in place of some."""
     plain = parse(())
     given = {name for name in settings if settings[name] != plain[name]}
-    found = request.remembered.settings(said, given)
+    found = sampling.png_metadata.settings(said, given)
     sections = {
         name: replace(part, **{field: found[field] for field in vars(part) if field in found})
         for name, part in vars(Options()).items()
@@ -68,7 +71,7 @@ def draw_compiled(folder: str, run: str | None, out: str | None, settings: dict[
     place = Path(out or Path(folder) / f"samples-seed{wanted.seed}")
     cli.check_folder(place, "--out")
     drawn = exported.draw(found, wanted)
-    request.write(place, drawn, found.described, wanted)
+    sampling.write(place, drawn, found.described, wanted)
     print(f"{len(drawn.images)} pictures in {place}, together in {place / 'grid.png'}")
 
 
@@ -78,7 +81,7 @@ def main(words: Sequence[str]) -> None:
     settings = parse(rest)
     given, png, rate, compiled = (settings.pop(name) for name in AROUND)
     if png:
-        said = request.remembered.read(png)
+        said = sampling.png_metadata.read(png)
         settings = again(said, settings, rest)
         run = run or said.get("run")
         given = given or Path(run) / f"again-{Path(png).stem}"
@@ -91,7 +94,7 @@ def main(words: Sequence[str]) -> None:
     place = runs.chosen(run, which)
     memory.share_arenas(runs.weights_files(place))
     described = runs.describe_any(place)
-    kind = prior_request if isinstance(described, runs.TrainedFirstStage) else request
+    kind = prior_request if isinstance(described, runs.TrainedFirstStage) else sampling
     wanted = kind.resolve(described, **settings)
     out = Path(given or described.run / f"samples-seed{wanted.seed}")
     cli.check_folder(out, "--out")
@@ -99,7 +102,7 @@ def main(words: Sequence[str]) -> None:
     drawn = kind.draw(trained, wanted)
     kind.write(out, drawn, trained, wanted)
     if rate:
-        pictures.animate(out / "walk.gif", drawn.images, rate)
+        image_files.animate(out / "walk.gif", drawn.images, rate)
     if png and trained.step != said.get("checkpoint"):
         print(
             f"warning: '{png}' was drawn of checkpoint {said.get('checkpoint')}, this of "

@@ -21,9 +21,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from ldm_jax import cli, hosts, runs, training
-from ldm_jax.compilation import use_first_thread
+from ldm_jax import cli, runs, training
 from ldm_jax.errors import InputError
+from ldm_jax.runtime import hosts
+from ldm_jax.runtime.compilation import use_first_thread
 
 
 def main(words: Sequence[str]) -> None:

@@ -48,8 +48,8 @@ def ours(given: argparse.Namespace) -> None:
     from ldm_jax import config
     from ldm_jax.backbones.unet import UNet
     from ldm_jax.diffusion.samplers.loop import normal_like
-    from ldm_jax.train.cost import flops
-    from ldm_jax.train.meter import memory_bytes
+    from ldm_jax.training.cost import flops
+    from ldm_jax.training.meter import memory_bytes
     from ldm_jax.types import Cond
 
     a = jnp.ones((8192, 8192), jnp.bfloat16)
@@ -113,7 +113,8 @@ def ours(given: argparse.Namespace) -> None:
     model, params = network(side, "none")
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
 
-    from ldm_jax import build, sampling
+    from ldm_jax import build
+    from ldm_jax.diffusion import sampling
     from ldm_jax.diffusion.denoiser import denoiser
     from ldm_jax.diffusion.guidance.classifier_free import classifier_free
     from ldm_jax.diffusion.guidance.joint import joint

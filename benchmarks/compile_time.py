@@ -18,12 +18,12 @@ import jax
 import jax.numpy as jnp
 import tyro
 
-from ldm_jax import compilation
 from ldm_jax import config as c
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.sharding import devices
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import make_train_step, minimise, new_state
+from ldm_jax.runtime import compilation
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import make_train_step, minimise, new_state
 from ldm_jax.types import Cond
 
 

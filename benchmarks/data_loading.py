@@ -19,13 +19,13 @@ import numpy as np
 import tyro
 
 from ldm_jax import build, cli
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.data import pipeline
-from ldm_jax.sharding import devices
-from ldm_jax.train.diffusion_step import diffusion_objective
-from ldm_jax.train.loop import with_positions
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import make_train_step, new_state
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.diffusion import diffusion_objective
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import make_train_step, new_state
+from ldm_jax.training.loop import with_positions
 
 
 @dataclass(frozen=True)

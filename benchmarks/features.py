@@ -36,9 +36,9 @@ def here(count: int, batch: int):
     """Statistics of this package, as a function without arguments."""
     import jax
 
+    from ldm_jax.extractors.extract import make_extract
     from ldm_jax.extractors.names import extractor
     from ldm_jax.metrics.statistics import Running, moments
-    from ldm_jax.pipelines.extract import make_extract
 
     network = extractor("inception", "pytorch")
     extract = make_extract(network, jax.jit(network.init)(jax.random.key(0)), ("pool",), batch)

@@ -18,16 +18,17 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from ldm_jax import build, caching, runs
+from ldm_jax import build, runs
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import remembered
-from ldm_jax.compilation import compile_ahead
 from ldm_jax.data import pipeline
-from ldm_jax.sharding import devices
-from ldm_jax.train.diffusion_step import diffusion_objective
-from ldm_jax.train.loop import with_positions
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import make_train_step, new_state
+from ldm_jax.runtime.compilation import compile_ahead
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.tools import cache_latents
+from ldm_jax.train_step.diffusion import diffusion_objective
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import make_train_step, new_state
+from ldm_jax.training.loop import with_positions
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def main(options: Options) -> None:
     params["first_stage"] = jax.jit(model.first_stage.init)(jax.random.key(1))
     runs.write_imported(root / "stage", asked.first_stage, params["first_stage"])
     began = time.perf_counter()
-    caching.cache_latents(root / "stage", str(root / "images"), root / "latents", [], "")
+    cache_latents.cache_latents(root / "stage", str(root / "images"), root / "latents", [], "")
     seconds = time.perf_counter() - began
     print(f"encoding {options.images} images and their mirror images once: {seconds:.0f} s")
     sides = {name: training(asked, params, root / name) for name in ("images", "latents")}

@@ -24,17 +24,19 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ldm_jax import build, pictures, request, runs, sampling
-from ldm_jax.data import pipeline, transforms
+from ldm_jax import build, runs
+from ldm_jax import sampling as request
+from ldm_jax.data import image_files, pipeline, transforms
+from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.diffusion.times import pad
+from ldm_jax.diffusion.spacing import pad
 from ldm_jax.metrics.caption_accuracy import caption_scores
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import Moments, moments
-from ldm_jax.pipelines.generate import in_batches, make_generate
-from ldm_jax.request.condition import inputs as condition_of
-from ldm_jax.sharding import devices
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.sampling.condition import inputs as condition_of
+from ldm_jax.sampling.generate import in_batches, make_generate
 from ldm_jax.types import Denoised
 
 COMPONENTS = 64
@@ -136,7 +138,7 @@ def main(options: Options) -> None:
                     np.arange(options.num),
                     options.batch_size,
                 )
-                found = pictures.to_uint8(found)
+                found = image_files.to_uint8(found)
                 row = {
                     "sampler": name,
                     "steps": str(asked.steps),

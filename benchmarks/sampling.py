@@ -20,9 +20,10 @@ def ours(network: train_step.UNet):
     import jax.numpy as jnp
     import numpy as np
 
-    from ldm_jax import build, config, sampling
-    from ldm_jax.conditioning import tokenizer as tokens
-    from ldm_jax.pipelines.generate import make_generate
+    from ldm_jax import build, config
+    from ldm_jax.diffusion import sampling
+    from ldm_jax.encoders.tokenizers import tokenizer as tokens
+    from ldm_jax.sampling.generate import make_generate
     from ldm_jax.types import Cond, Conditioner
 
     experiment = config.Experiment(

@@ -16,9 +16,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, cli, sampling
-from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.pipelines.generate import make_generate
+from ldm_jax import build, cli
+from ldm_jax.diffusion import sampling
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.sampling.generate import make_generate
 
 CONFIG = Path(__file__).parents[1] / "configs" / "demo.py"
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}

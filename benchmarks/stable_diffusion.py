@@ -27,12 +27,13 @@ def ours(run: str):
     """Number of parameters, and a function that draws a picture in some steps."""
     import jax
 
-    from ldm_jax import memory, request, runs
+    from ldm_jax import runs, sampling
+    from ldm_jax.runtime import memory
 
     memory.share_arenas(runs.weights_files(run))  # as sample.py does
     trained = runs.load(Path(run))
     asked = {"prompt": [PROMPT], "sampler": "ddim", "guidance": GUIDANCE, "num": 1, "batch_size": 1}
-    jitted, made = request.compiled(trained, request.resolve(trained, **asked)), []
+    jitted, made = sampling.compiled(trained, sampling.resolve(trained, **asked)), []
 
     def generate(*given):
         if not made:
@@ -42,9 +43,9 @@ def ours(run: str):
         return made[0](*given)
 
     def work(steps: int = 1):
-        wanted = request.resolve(trained, **asked, steps=steps)
+        wanted = sampling.resolve(trained, **asked, steps=steps)
         with contextlib.redirect_stdout(sys.stderr):  # what it says of the request
-            (images,) = request.draw_in_turn(trained, wanted, generate=generate)
+            (images,) = sampling.draw_in_turn(trained, wanted, generate=generate)
         assert images.shape == (1, 512, 512, 3)
 
     return sum(x.size for x in jax.tree.leaves(trained.params)), work

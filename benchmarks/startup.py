@@ -22,8 +22,9 @@ import jax
 import numpy as np
 from PIL import Image
 
-from ldm_jax import build, cli, exported, runs
-from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax import build, cli, runs
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.sampling import exported
 
 ROOT = Path(__file__).parents[1]
 PROMPT = "a large red circle"

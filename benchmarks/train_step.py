@@ -84,7 +84,7 @@ def ours(network: UNet | Autoencoder):
 
     from ldm_jax import build
     from ldm_jax.backbones import unet
-    from ldm_jax.compilation import compile_ahead, use_first_thread
+    from ldm_jax.runtime.compilation import compile_ahead, use_first_thread
     from ldm_jax.types import Cond
 
     use_first_thread()  # as train.py does

@@ -15,12 +15,9 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet, attended
-from ldm_jax.clip.model import CLIP, TextArchitecture
-from ldm_jax.clip.text import TextTower
-from ldm_jax.clip.vision import Architecture, VisionTower
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.bert import BERT, bert_text
 from ldm_jax.conditioning.clip_image import clip_image
+from ldm_jax.conditioning.compose import together
 from ldm_jax.conditioning.depth import depth
 from ldm_jax.conditioning.inpainting import inpainting
 from ldm_jax.conditioning.label import label
@@ -29,14 +26,7 @@ from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.retrieval import retrieval
 from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
-from ldm_jax.conditioning.together import together
 from ldm_jax.conditioning.unconditional import unconditional
-from ldm_jax.convert import autoencoder, condition, diffusers, tiny
-from ldm_jax.convert import bert as bert_names
-from ldm_jax.convert import clip as clip_names
-from ldm_jax.convert import model as model_names
-from ldm_jax.convert import text as text_names
-from ldm_jax.convert.table import Table, under
 from ldm_jax.data import derived
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas, flow
@@ -44,10 +34,14 @@ from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
 from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
+from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.clip.vision import Architecture, VisionTower
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import lpips
-from ldm_jax.train.autoencoder_step import autoencoder_objective
-from ldm_jax.train.state import Objective
+from ldm_jax.train_step.autoencoder import autoencoder_objective
+from ldm_jax.train_step.state import Objective
 from ldm_jax.types import (
     Array,
     Cond,
@@ -60,6 +54,12 @@ from ldm_jax.types import (
     Process,
     Sampler,
 )
+from ldm_jax.weights.names import autoencoder, condition, diffusers, tiny
+from ldm_jax.weights.names import bert as bert_names
+from ldm_jax.weights.names import clip as clip_names
+from ldm_jax.weights.names import model as model_names
+from ldm_jax.weights.names import text as text_names
+from ldm_jax.weights.table import Table, under
 
 
 def build_first_stage(config: c.FirstStageModel) -> FirstStage:

@@ -19,8 +19,8 @@ import typeguard
 import tyro
 
 from ldm_jax import config as configs
-from ldm_jax.compilation import use_cache
 from ldm_jax.errors import InputError, StoppedError
+from ldm_jax.runtime.compilation import use_cache
 
 T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk that takes no more

@@ -183,7 +183,7 @@ class TrainState(flax.struct.PyTreeNode):
     params: Params
     ema: Params  # of the trained part of params
     opt_state: Any
-    # further averages by their widths, see train/power_ema.py; {} where none are kept
+    # further averages by their widths, see train_step/power_ema.py; {} where none are kept
     power: dict[str, Params] = flax.struct.field(default_factory=dict)
 
 

@@ -16,8 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import cli
-from ldm_jax.caching import cache_latents
 from ldm_jax.errors import InputError
+from ldm_jax.tools.cache_latents import cache_latents
 
 
 def main(words: Sequence[str]) -> None:

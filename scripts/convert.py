@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldm_jax import cli, conversion
+from ldm_jax import cli, convert
 from ldm_jax.errors import InputError
 
 
@@ -50,7 +50,7 @@ def main(words: Sequence[str]) -> None:
     options = cli.override(Options(), rest, "convert.py SOURCE DESTINATION", __doc__)
     config = Path(options.config) if options.config else None
     tokenizer = Path(options.tokenizer) if options.tokenizer else None
-    conversion.convert(Path(source), Path(destination), config, tokenizer, options.averages)
+    convert.convert(Path(source), Path(destination), config, tokenizer, options.averages)
 
 
 if __name__ == "__main__":

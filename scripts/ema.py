@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import cli
-from ldm_jax.averaging import average
 from ldm_jax.errors import InputError
+from ldm_jax.tools.ema import average
 
 
 def main(words: Sequence[str]) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ldm_jax import cli
 from ldm_jax.config import Data, ExtractorName
-from ldm_jax.embeddings import embed
 from ldm_jax.errors import InputError
+from ldm_jax.tools.embed import embed
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ldm_jax import cli, exported, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import SamplerName
 from ldm_jax.errors import InputError
+from ldm_jax.sampling import exported
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,12 @@ import pytest
 import tiny
 import tiny_bert
 
-from ldm_jax import caching, runs, training
-from ldm_jax.convert import bert
-from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax import runs, training
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
+from ldm_jax.tools import cache_latents
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import bert
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run
 def test_training_on_its_answers_is_training_on_captions(trained, image_folder, tmp_path):
     experiment, run, folder = trained
     words = ("--shards", "1", "--embed-text", str(run))
-    caching.cache_latents(run, str(image_folder), tmp_path / "latents", words, "")
+    cache_latents.cache_latents(run, str(image_folder), tmp_path / "latents", words, "")
     source = latents.Source(str(tmp_path / "latents"))
     assert source.described.answered == {"tokens": (10, 8), "vector": (8,), "mask": (10,)}
     first = replace(experiment.first_stage, run=str(run))

@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import build, caching, runs, training
-from ldm_jax.conditioning import clip_tokenizer
-from ldm_jax.conditioning.remembered import answers, entry, remembered
-from ldm_jax.conditioning.tokenizer import encode, learn
+from ldm_jax import build, runs, training
+from ldm_jax.conditioning.cached import answers, entry, remembered
 from ldm_jax.config import CLIPText, Data
 from ldm_jax.data import latents, pipeline
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.encoders.tokenizers.tokenizer import encode, learn
 from ldm_jax.errors import InputError
+from ldm_jax.tools import cache_latents
 
 CLIP = CLIPText(dim=8, layers=1, num_heads=2, head_dim=4, length=10, vocab_size=516, drop=0.5)
 MERGES = "#version: 0.2\na b\nc d</w>\n"
@@ -27,7 +28,7 @@ def imported(run, experiment, seed=0):
     merges, condition = run.with_name("merges.txt"), experiment.condition
     merges.write_text(MERGES)
     if isinstance(condition, CLIPText):
-        tokenizer = clip_tokenizer.load(merges, condition.length, condition.weights)
+        tokenizer = clip.load(merges, condition.length, condition.weights)
         condition = replace(condition, tokenizer=str(merges))
     else:
         tokenizer = learn(["a red block"], condition.vocab_size, condition.length)
@@ -60,7 +61,7 @@ def model(folder, tmp_path_factory):
 
 def cache(model, folder, out, *words, reader=None):
     words = ("--shards", "2", "--batch-size", "5", "--embed-text", str(reader or model), *words)
-    caching.cache_latents(model, str(folder), out, words, "")
+    cache_latents.cache_latents(model, str(folder), out, words, "")
 
 
 @pytest.fixture(scope="module")
@@ -154,4 +155,4 @@ def test_what_cannot_be_kept_is_refused(model, cached, class_run, folder, tmp_pa
     refused("the condition Text, which is trained with the denoiser", tmp_path / "joint")
     refused("the condition Label: expected captions", class_run)
     with pytest.raises(InputError, match=r"latents whose conditioner is \w+: expected"):
-        caching.cache_latents(model[0], str(folder), cached, ("--shards", "2"), "")
+        cache_latents.cache_latents(model[0], str(folder), cached, ("--shards", "2"), "")

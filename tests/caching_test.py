@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import caching, runs, training
+from ldm_jax import runs, training
 from ldm_jax.autoencoders.latents import remembered
 from ldm_jax.config import Data, Inpainting, Text, UNet
 from ldm_jax.data import latents, pipeline
 from ldm_jax.errors import InputError
+from ldm_jax.tools import cache_latents
 
 
 def cache(run, data, out, *words):
-    caching.cache_latents(run, str(data), out, words, "")
+    cache_latents.cache_latents(run, str(data), out, words, "")
 
 
 @pytest.fixture(scope="module")
@@ -177,11 +178,11 @@ def test_latents_that_do_not_suit_are_refused(cached, image_folder, trained_run,
 
 def test_latents_of_another_first_stage_are_refused(cached, stage):
     model, params = stage
-    assert caching.digest(params, model) == latents.describe(cached).first_stage
+    assert cache_latents.digest(params, model) == latents.describe(cached).first_stage
     scaled = {**params, "scale": 2.0 * params["scale"]}
-    assert caching.digest(scaled, model) == caching.digest(params, model)
+    assert cache_latents.digest(scaled, model) == cache_latents.digest(params, model)
     other = jax.tree.map(lambda x: x + 1e-6, params)
-    assert caching.digest(other, model) != caching.digest(params, model)
+    assert cache_latents.digest(other, model) != cache_latents.digest(params, model)
 
 
 def test_a_folder_of_other_latents_is_refused(cached, trained_run, image_folder, tmp_path):

@@ -13,8 +13,8 @@ import tiny
 
 from ldm_jax import checkpoint
 from ldm_jax.errors import InputError, StoppedError
-from ldm_jax.sharding import devices
-from ldm_jax.train.state import minimise, new_state
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.state import minimise, new_state
 
 ADAM = optax.adam(0.1)
 

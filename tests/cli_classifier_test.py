@@ -10,7 +10,7 @@ import tiny
 from ldm_jax import checkpoint, cli, runs, training
 from ldm_jax.config import Classifier, ClassifierExperiment, Data, Optim, Train
 from ldm_jax.errors import InputError
-from ldm_jax.train.log import Log
+from ldm_jax.training.log import Log
 
 CLASSES = sorted(tiny.COLORS)
 

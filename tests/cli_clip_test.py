@@ -10,16 +10,16 @@ import tiny
 from PIL import Image
 
 from ldm_jax import checkpoint, cli, runs, training
-from ldm_jax.clip.model import MODELS, embed_captions, embed_images
-from ldm_jax.clip.vision import normalised
-from ldm_jax.conditioning.tokenizer import encode
 from ldm_jax.config import CLIPExperiment, CLIPModel, Data, Optim, Train
-from ldm_jax.convert.clip import both_towers
-from ldm_jax.convert.table import to_original
-from ldm_jax.convert.weights import write_weights
+from ldm_jax.encoders.clip.model import MODELS, embed_captions, embed_images
+from ldm_jax.encoders.clip.vision import normalised
+from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.zero_shot import zero_shot
-from ldm_jax.train.log import Log
+from ldm_jax.training.log import Log
+from ldm_jax.weights.formats.files import write_weights
+from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.table import to_original
 
 CLASSES = sorted(tiny.COLORS)
 TEMPLATES = ("a {} block at the top", "a {} block at the bottom")

@@ -14,9 +14,9 @@ from ldm_jax import build, checkpoint, runs
 from ldm_jax.config import Classifier, ClassifierExperiment, Diffusion
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
-from ldm_jax.train.classifier_step import classifier_objective
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import new_state
+from ldm_jax.train_step.classifier import classifier_objective
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import new_state
 
 CLASSES = sorted(tiny.COLORS)
 

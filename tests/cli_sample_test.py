@@ -12,8 +12,9 @@ import tiny
 from PIL import Image
 
 import sample
-from ldm_jax import build, cli, request, runs, sampling
-from ldm_jax.diffusion import times
+from ldm_jax import build, cli, runs
+from ldm_jax import sampling as request
+from ldm_jax.diffusion import sampling, spacing
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 
 TOOL = Path(__file__).parents[1] / "sample.py"
@@ -240,7 +241,7 @@ def test_help_is_no_error(words, capsys):
         "pictures options",
         "walk options",
         "randomness options",
-        *times.GRIDS,
+        *spacing.GRIDS,
     ):
         assert name in help_text
     for name, kind in SAMPLERS.items():

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ldm_jax import compilation
+from ldm_jax.runtime import compilation
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import pytest
 import tiny
 
-from ldm_jax import build, checks, cli, runs, sampling, training
+from ldm_jax import build, checks, cli, runs, training
 from ldm_jax import config as c
-from ldm_jax.clip.model import MODELS as PUBLISHED
-from ldm_jax.clip.model import embed_captions, embed_images
-from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.train.contrastive_step import init_clip
+from ldm_jax.diffusion import sampling
+from ldm_jax.encoders.clip.model import MODELS as PUBLISHED
+from ldm_jax.encoders.clip.model import embed_captions, embed_images
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.train_step.contrastive import init_clip
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = {

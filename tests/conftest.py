@@ -13,8 +13,8 @@ import sample
 from ldm_jax import build, checkpoint, cli, runs, training
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import minimise, new_state
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import minimise, new_state
 
 # the tests compile far more than they compute
 jax.config.update("jax_disable_most_optimizations", True)

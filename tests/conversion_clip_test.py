@@ -10,22 +10,22 @@ import pytest
 import tiny
 from cli_clip_test import experiment
 
-from ldm_jax import build, conversion, runs, training
-from ldm_jax.clip.model import MODELS, init
-from ldm_jax.conditioning import clip_tokenizer
+from ldm_jax import build, convert, runs, training
 from ldm_jax.config import CLIPName, Optim, Train
-from ldm_jax.convert.clip import both_towers
-from ldm_jax.convert.clip_file import recognised
-from ldm_jax.convert.table import shapes, to_original
-from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.encoders.clip.model import MODELS, init
+from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.errors import InputError
 from ldm_jax.runs import write_imported
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip_file import recognised
+from ldm_jax.weights.table import shapes, to_original
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A tiny CLIP with a tokenizer of its own."""
-    pieces = clip_tokenizer.learn(["a red block", "a blue block"], 520, 12, "openai")
+    pieces = clip.learn(["a red block", "a blue block"], 520, 12, "openai")
     made = experiment("nowhere")
     made = replace(made, model=replace(made.model, vocab_size=pieces.get_vocab_size()))
     params = init(build.build_clip(made), jax.random.key(0)) | {"log_scale": np.float32(2.5)}
@@ -42,21 +42,21 @@ def same(run, other):
 
 
 def test_a_folder_of_transformers_comes_back_as_it_went_out(run, tmp_path):
-    conversion.convert(run, tmp_path / "folder")
-    conversion.convert(tmp_path / "folder", tmp_path / "back")
+    convert.convert(run, tmp_path / "folder")
+    convert.convert(tmp_path / "folder", tmp_path / "back")
     same(run, tmp_path / "back")
-    conversion.convert(tmp_path / "back", tmp_path / "again")
+    convert.convert(tmp_path / "back", tmp_path / "again")
     for path in sorted((tmp_path / "folder").iterdir()):
         assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 def test_so_does_a_file_in_the_names_of_openai(run, tmp_path):
     file = tmp_path / "clip.safetensors"
-    conversion.convert(run, file)
+    convert.convert(run, file)
     config, tokenizer = run / "config.py", run / "tokenizer.json"
-    conversion.convert(file, tmp_path / "back", config, tokenizer)
+    convert.convert(file, tmp_path / "back", config, tokenizer)
     same(run, tmp_path / "back")
-    conversion.convert(tmp_path / "back", tmp_path / "again.safetensors")
+    convert.convert(tmp_path / "back", tmp_path / "again.safetensors")
     assert file.read_bytes() == (tmp_path / "again.safetensors").read_bytes()
 
 
@@ -74,8 +74,8 @@ def test_published_models_are_told_by_their_shapes(name, layout):
 
 def test_a_guess_is_said(run, tmp_path, capsys):
     file = tmp_path / "clip.pt"
-    conversion.convert(run, file)
-    conversion.convert(file, tmp_path / "back", tokenizer=run / "tokenizer.json")
+    convert.convert(run, file)
+    convert.convert(file, tmp_path / "back", tokenizer=run / "tokenizer.json")
     assert "heads and activation are guesses: 1 and 1 heads" in capsys.readouterr().out
     assert runs.load_clip(tmp_path / "back").model.weights == "openclip"
 
@@ -96,7 +96,7 @@ def altered(folder, key, value):
 )
 def test_what_does_not_fit_is_named_and_nothing_written(run, tmp_path, what, said):
     folder = tmp_path / "folder"
-    conversion.convert(run, folder)
+    convert.convert(run, folder)
     if what == "dim":
         altered(folder, "projection_dim", 7)
     elif what == "kind":
@@ -109,12 +109,12 @@ def test_what_does_not_fit_is_named_and_nothing_written(run, tmp_path, what, sai
         for name in ("tokenizer.json", "merges.txt"):
             (folder / name).unlink()
     with pytest.raises(InputError, match=said):
-        conversion.convert(folder, tmp_path / "back")
+        convert.convert(folder, tmp_path / "back")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder"]
 
 
 def test_the_towers_alone_are_those_of_the_file(run, tmp_path):
-    conversion.convert(run, tmp_path / "folder")
+    convert.convert(run, tmp_path / "folder")
     found = runs.load_clip(run)
     towers = {name: x for name, x in found.params.items() if name != "log_scale"}
     expected = to_original(both_towers(found.model, "transformers"), towers)
@@ -130,8 +130,8 @@ def test_every_published_model_can_be_asked_for_by_name():
 
 
 def test_training_goes_on_from_what_was_imported(run, image_folder, tmp_path):
-    conversion.convert(run, tmp_path / "folder")
-    conversion.convert(tmp_path / "folder", tmp_path / "imported")
+    convert.convert(run, tmp_path / "folder")
+    convert.convert(tmp_path / "folder", tmp_path / "imported")
     made = experiment(image_folder, optim=Optim(lr=1e-12), train=Train(steps=1))
     training.train(made, tmp_path / "run", init_from=tmp_path / "imported")
     first, last = runs.load_clip(run), runs.load_clip(tmp_path / "run")

@@ -9,12 +9,14 @@ import pytest
 import tiny
 from torch_files import WRITERS
 
-from ldm_jax import build, conversion, runs, training
+from ldm_jax import build, convert, runs, training
 from ldm_jax import config as c
-from ldm_jax.convert import diffusers, diffusers_folder, table
-from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
-from ldm_jax.runs import written
+from ldm_jax.runs import writing
+from ldm_jax.weights import table
+from ldm_jax.weights.formats import diffusers_folder
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import diffusers
 
 KL = c.KLAutoencoder(channels=32, channel_mults=(1, 2), num_res_blocks=1, z_channels=4)
 VQ = c.VQAutoencoder(
@@ -55,7 +57,7 @@ def write(path, state):
 
 def write_diffusers(folder, model, **settings):
     """A folder as diffusers writes it; returns its weights."""
-    description = conversion.Description(
+    description = convert.Description(
         model, 64, (0.0,) * model.z_channels, (0.25,) * model.z_channels
     )
     state = drawn(diffusers.names(build.build_original_names(model), len(model.channel_mults)))
@@ -69,12 +71,12 @@ def write_diffusers(folder, model, **settings):
 def test_from_the_original_and_back(model, tmp_path, capsys):
     state = original(model)
     source = write(tmp_path / "a.safetensors", state)
-    conversion.convert(source, tmp_path / "run")
+    convert.convert(source, tmp_path / "run")
     assert runs.load_first_stage_config(tmp_path / "run").model == model
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     assert_equal(read_weights(tmp_path / "b.safetensors"), state)
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
-    conversion.convert(tmp_path / "run", tmp_path / "b.ckpt")
+    convert.convert(tmp_path / "run", tmp_path / "b.ckpt")
     assert_equal(read_weights(tmp_path / "b.ckpt"), state)
     said = capsys.readouterr()
     assert "KL autoencoder, " in said.out or "VQ autoencoder with 5 codes" in said.out
@@ -85,10 +87,10 @@ def test_from_the_original_and_back(model, tmp_path, capsys):
 @every_model
 def test_from_diffusers_and_back(model, tmp_path):
     state = write_diffusers(tmp_path / "a", model)
-    conversion.convert(tmp_path / "a", tmp_path / "run")
+    convert.convert(tmp_path / "a", tmp_path / "run")
     experiment = runs.load_first_stage_config(tmp_path / "run")
     assert (experiment.model, experiment.data.image_size) == (model, 64)
-    conversion.convert(tmp_path / "run", tmp_path / "b")
+    convert.convert(tmp_path / "run", tmp_path / "b")
     assert_equal(diffusers_folder.read(tmp_path / "b").state, state)
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
@@ -96,10 +98,10 @@ def test_from_diffusers_and_back(model, tmp_path):
 
 def test_both_layouts_are_the_same_parameters(tmp_path):
     source = write(tmp_path / "a.safetensors", original(KL))
-    conversion.convert(source, tmp_path / "run")
-    conversion.convert(tmp_path / "run", tmp_path / "folder")
-    conversion.convert(tmp_path / "folder", tmp_path / "again")
-    conversion.convert(tmp_path / "again", tmp_path / "b.safetensors")
+    convert.convert(source, tmp_path / "run")
+    convert.convert(tmp_path / "run", tmp_path / "folder")
+    convert.convert(tmp_path / "folder", tmp_path / "again")
+    convert.convert(tmp_path / "again", tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
 
 
@@ -107,8 +109,8 @@ def test_both_layouts_are_the_same_parameters(tmp_path):
 def test_a_training_checkpoint(write_torch, tmp_path, capsys):
     state, loss = original(VQ), {"loss.discriminator.main.0.weight": np.zeros(3, "f")}
     source = write_torch(tmp_path / "last.ckpt", {"state_dict": state | loss, "global_step": 7})
-    conversion.convert(source, tmp_path / "run")
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+    convert.convert(source, tmp_path / "run")
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     assert_equal(read_weights(tmp_path / "b.safetensors"), state)
     assert "1 weights of the loss that trained it (loss.*) are left out" in capsys.readouterr().out
 
@@ -116,14 +118,14 @@ def test_a_training_checkpoint(write_torch, tmp_path, capsys):
 def test_inside_a_larger_checkpoint_with_its_scale(tmp_path, capsys):
     state = under("first_stage_model.", original(KL))
     rest = {"scale_factor": np.asarray(0.18215, "f"), "model.diffusion_model.a": np.zeros(2, "f")}
-    conversion.convert(write(tmp_path / "sd.safetensors", state | rest), tmp_path / "run")
+    convert.convert(write(tmp_path / "sd.safetensors", state | rest), tmp_path / "run")
     experiment = runs.load_first_stage_config(tmp_path / "run")
     params = runs.load_first_stage(tmp_path / "run", build.build_first_stage(experiment.model))
     np.testing.assert_array_equal(params["scale"], np.full(4, np.float32(0.18215)))
-    conversion.convert(tmp_path / "run", tmp_path / "folder")
+    convert.convert(tmp_path / "run", tmp_path / "folder")
     config = json.loads((tmp_path / "folder" / "config.json").read_text())
     assert (config["scaling_factor"], config["shift_factor"]) == (0.18215, None)
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     said = capsys.readouterr().out
     assert "\nlatents are shifted by 0 and scaled by 0.18215\n" in said
     assert "latents are shifted by 0 and scaled by 0.18215, which the file does not hold" in said
@@ -131,8 +133,8 @@ def test_inside_a_larger_checkpoint_with_its_scale(tmp_path, capsys):
 
 def test_half_precision_is_widened(tmp_path, capsys):
     half = {key: w.astype(np.float16) for key, w in original(KL).items()}
-    conversion.convert(write(tmp_path / "a.safetensors", half), tmp_path / "run")
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+    convert.convert(write(tmp_path / "a.safetensors", half), tmp_path / "run")
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     assert_equal(
         read_weights(tmp_path / "b.safetensors"),
         {key: w.astype(np.float32) for key, w in half.items()},
@@ -148,10 +150,10 @@ def test_whole_numbers_are_no_weights(tmp_path):
 
 def test_without_the_convolutions_that_flux_does_without(tmp_path):
     state = {key: w for key, w in original(KL).items() if "quant_conv" not in key}
-    conversion.convert(write(tmp_path / "a.safetensors", state), tmp_path / "run")
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+    convert.convert(write(tmp_path / "a.safetensors", state), tmp_path / "run")
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     assert_equal(read_weights(tmp_path / "b.safetensors"), state)
-    conversion.convert(tmp_path / "run", tmp_path / "folder")
+    convert.convert(tmp_path / "run", tmp_path / "folder")
     folder = diffusers_folder.read(tmp_path / "folder")
     assert not folder.settings["use_quant_conv"] and not folder.settings["use_post_quant_conv"]
     assert not any("quant_conv" in key for key in folder.state)
@@ -173,7 +175,7 @@ def narrow_config(path):
 def test_a_run_is_a_first_stage_to_train_on(tmp_path, image_folder):
     config, experiment = narrow_config(tmp_path / "narrow.py")
     source = write(tmp_path / "a.safetensors", original(experiment.model))
-    conversion.convert(source, tmp_path / "run", config)
+    convert.convert(source, tmp_path / "run", config)
     second = replace(
         tiny.experiment(image_folder), first_stage=c.FirstStageExperiment(run=str(tmp_path / "run"))
     )
@@ -203,16 +205,16 @@ def test_groups_are_not_in_the_file(tmp_path, capsys):
     config, experiment = narrow_config(tmp_path / "narrow.py")
     source = write(tmp_path / "a.safetensors", original(experiment.model))
     with pytest.raises(InputError, match=r"expected --config CONFIG\.py, whose model says norm"):
-        conversion.convert(source, tmp_path / "run")
-    conversion.convert(source, tmp_path / "run", config)
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+        convert.convert(source, tmp_path / "run")
+    convert.convert(source, tmp_path / "run", config)
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     assert "does not hold norm_groups, 4 here and 32" in capsys.readouterr().out
 
 
 def assert_refused(message, tmp_path, source, destination="run", config=None):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=message):
-        conversion.convert(source, tmp_path / destination, config)
+        convert.convert(source, tmp_path / destination, config)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -223,7 +225,7 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(tmp_path):
     state["encoder.norm_out.weight"] = np.zeros(3, "f")
     source = write(tmp_path / "a.safetensors", state)
     with pytest.raises(InputError) as error:
-        conversion.convert(source, tmp_path / "run")
+        convert.convert(source, tmp_path / "run")
     assert str(error.value).splitlines() == [
         f"{source}: these weights are not of this network:",
         "decoder.mid.attn_1.q.weight is missing: expected shape (64, 64, 1, 1)",
@@ -239,7 +241,7 @@ def test_many_of_them_are_listed(tmp_path, capsys):
     state |= {key: w for key, w in original(KL).items() if "conv_in" in key or "down" in key}
     source = write(tmp_path / "a.safetensors", state)
     with pytest.raises(InputError) as error:
-        conversion.convert(source, tmp_path / "run")
+        convert.convert(source, tmp_path / "run")
     listed = capsys.readouterr().out.splitlines()
     title, *shown, more = str(error.value).splitlines()
     assert title == f"{source}: these weights are not of this network:"
@@ -298,16 +300,16 @@ def test_diffusers_and_the_config_must_agree(tmp_path):
 
 def test_writing_that_fails_leaves_nothing(tmp_path, monkeypatch):
     source = write(tmp_path / "a.safetensors", original(KL))
-    conversion.convert(source, tmp_path / "run")
+    convert.convert(source, tmp_path / "run")
 
     def full(*_):
         raise OSError("no space left on device")
 
     before = sorted(tmp_path.rglob("*"))
-    monkeypatch.setattr(written, "write_whole", full)  # after the checkpoint
+    monkeypatch.setattr(writing, "write_whole", full)  # after the checkpoint
     with pytest.raises(OSError, match="no space"):
-        conversion.convert(source, tmp_path / "again")
+        convert.convert(source, tmp_path / "again")
     monkeypatch.setattr(diffusers_folder, "write_weights", full)  # after config.json
     with pytest.raises(OSError, match="no space"):
-        conversion.convert(tmp_path / "run", tmp_path / "folder")
+        convert.convert(tmp_path / "run", tmp_path / "folder")
     assert sorted(tmp_path.rglob("*")) == before

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import build, checkpoint, conversion, request, runs
+from ldm_jax import build, checkpoint, convert, runs, sampling
 from ldm_jax import config as c
-from ldm_jax.convert import diffusers_model
-from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import diffusers_model
 
 MERGES = "#version: 0.2\na b\nc d</w>\n"
 CLIP = c.CLIPText(dim=8, layers=1, num_heads=2, head_dim=4, length=6, vocab_size=516)
@@ -64,7 +64,7 @@ def folder(tmp_path_factory):
             run, there = root / f"{kind} run", root / kind
             merges = root / "merges.txt"
             captioned = isinstance(model.condition, c.CLIPText)
-            tokenizer = conversion.model.tokenizer_of(model, merges if captioned else None)
+            tokenizer = convert.model.tokenizer_of(model, merges if captioned else None)
             built = build.build_model(model, tokenizer)
             params = {
                 **tiny.drawn(built.init),
@@ -72,7 +72,7 @@ def folder(tmp_path_factory):
                 | {"shift": np.zeros(4, "f"), "scale": np.full(4, 0.25, "f")},
             }
             runs.write_imported(run, model, params, None, tokenizer)
-            conversion.convert(run, there)
+            convert.convert(run, there)
             made[kind] = there, run
         return made[kind]
 
@@ -98,13 +98,13 @@ def assert_same(a, b):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_folder_says_what_it_is_and_comes_back_as_it_was(folder, kind, tmp_path, capsys):
     there, run = folder(kind)
-    conversion.convert(there, tmp_path / "run")
-    assert runs.load_config(tmp_path / "run") == conversion.model.checked(experiment(kind))
+    convert.convert(there, tmp_path / "run")
+    assert runs.load_config(tmp_path / "run") == convert.model.checked(experiment(kind))
     for part in ("denoiser", "conditioner", "first_stage"):
         tiny.assert_same(
             *(checkpoint.read_part(x, "params", part) for x in (run, tmp_path / "run"))
         )
-    conversion.convert(tmp_path / "run", tmp_path / "back")
+    convert.convert(tmp_path / "run", tmp_path / "back")
     assert_same(there, tmp_path / "back")
     for path in there.rglob("*.json"):
         again = tmp_path / "back" / path.relative_to(there)
@@ -136,16 +136,16 @@ def test_half_precision_in_shards_under_old_names_comes_back(folder, tmp_path):
         name_of = "diffusion_pytorch_model.safetensors.index.fp16.json"
         (old / name / name_of).write_text(json.dumps(index))
     (old / "safety_checker").mkdir()
-    conversion.convert(old, tmp_path / "run")
-    conversion.convert(tmp_path / "run", tmp_path / "back")
+    convert.convert(old, tmp_path / "run")
+    convert.convert(tmp_path / "run", tmp_path / "back")
     assert_same(old, tmp_path / "back")
 
 
 def test_a_folder_draws_as_the_run_that_it_was_made_of(folder, tmp_path):
     there, run = folder("text")
-    conversion.convert(there, tmp_path / "run")
+    convert.convert(there, tmp_path / "run")
     pictures = [
-        request.draw(trained, request.resolve(trained, prompt=["ab"], num=1, steps=2)).images
+        sampling.draw(trained, sampling.resolve(trained, prompt=["ab"], num=1, steps=2)).images
         for trained in map(runs.load, (run, tmp_path / "run"))
     ]
     np.testing.assert_array_equal(*pictures)
@@ -163,7 +163,7 @@ def test_a_missing_component_is_named(folder, tmp_path):
         place = copy / gone
         shutil.rmtree(place) if place.is_dir() else place.unlink()
         with pytest.raises(InputError, match=said):
-            conversion.convert(copy, tmp_path / "run")
+            convert.convert(copy, tmp_path / "run")
         assert not (tmp_path / "run").exists()
 
 
@@ -172,13 +172,13 @@ def test_what_a_folder_of_unclip_lacks_or_has_otherwise_is_named(folder, tmp_pat
     noising = there / "image_noising_scheduler" / "scheduler_config.json"
     noising.write_text(noising.read_text().replace("squaredcos_cap_v2", "linear"))
     with pytest.raises(InputError, match="image_noising_scheduler has beta_schedule linear"):
-        conversion.convert(there, tmp_path / "run")
+        convert.convert(there, tmp_path / "run")
     shutil.rmtree(noising.parent)
     with pytest.raises(InputError, match="there is no image_noising_scheduler/scheduler_config"):
-        conversion.convert(there, tmp_path / "run")
+        convert.convert(there, tmp_path / "run")
     shutil.rmtree(there / "image_normalizer")
     with pytest.raises(InputError, match=r"there is no image_normalizer/config.json: expected .*"):
-        conversion.convert(there, tmp_path / "run")
+        convert.convert(there, tmp_path / "run")
 
 
 def test_a_pipeline_of_another_family_is_named(folder, tmp_path):
@@ -186,7 +186,7 @@ def test_a_pipeline_of_another_family_is_named(folder, tmp_path):
     (there / "model_index.json").write_text('{"_class_name": "StableDiffusionXLPipeline"}')
     said = r"says StableDiffusionXLPipeline: expected one of Stable.* XL is not read yet"
     with pytest.raises(InputError, match=said):
-        conversion.convert(there, tmp_path / "run")
+        convert.convert(there, tmp_path / "run")
 
 
 def test_weights_that_do_not_fit_are_named_with_their_component(folder, tmp_path):
@@ -197,7 +197,7 @@ def test_weights_that_do_not_fit_are_named_with_their_component(folder, tmp_path
     path.unlink()
     write_weights(path, state | {"more": np.zeros(1, "f")})
     with pytest.raises(InputError) as error:
-        conversion.convert(there, tmp_path / "run")
+        convert.convert(there, tmp_path / "run")
     assert str(error.value).splitlines()[1:] == [
         "vae/encoder.conv_in.bias is missing: expected shape (8,)",
         "vae/more (1,) is unexpected: no parameter takes it",

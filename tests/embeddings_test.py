@@ -7,11 +7,12 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import checkpoint, embeddings, runs, training
+from ldm_jax import checkpoint, runs, training
 from ldm_jax.config import Retrieval
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import retrieval as evaluation
 from ldm_jax.evaluate.retrieval import nearness
+from ldm_jax.tools import embed as embeddings
 
 
 def mean_colors(name, weights, batch_size):

@@ -11,9 +11,10 @@ import pytest
 import tiny
 
 import sample
-from ldm_jax import config, exported, request, runs
-from ldm_jax.convert.weights import read_weights
+from ldm_jax import config, runs, sampling
 from ldm_jax.errors import InputError
+from ldm_jax.sampling import exported
+from ldm_jax.weights.formats.files import read_weights
 
 pytest.importorskip("flatbuffers")  # an extra of this project
 
@@ -38,14 +39,14 @@ def test_the_pictures_are_those_of_the_run(draw, caption_run, folder, capsys):
     found = np.load(folder / "samples-seed4" / "samples.npz")["arr_0"].astype(int)
     trained = runs.load(caption_run)
     asked = {"num": 3, "seed": 4, "prompt": [RED], "negative_prompt": [GREY], "steps": 5}
-    wanted = request.resolve(
+    wanted = sampling.resolve(
         trained, sampler="dpmpp_2m", guidance=3.0, batch_size=2, size=(), **asked
     )
-    expected = request.draw(trained, wanted).images
+    expected = sampling.draw(trained, wanted).images
     np.testing.assert_allclose(found, expected, atol=1)
     assert np.mean(found == expected) > 0.999
     png = str(folder / "samples-seed4" / "000001.png")
-    assert request.remembered.read(png)["run"] == str(caption_run)
+    assert sampling.remembered.read(png)["run"] == str(caption_run)
 
 
 def test_a_folder_says_what_it_is_and_has_each_weight_once(caption_run, folder):
@@ -69,8 +70,8 @@ def test_noise_on_the_way_and_churn_are_the_runs(class_run, tmp_path):
     asked = {"num": 2, "label": ["red", "blue"], "s_churn": 3.0, "steps": 3, "guidance": 2.0}
     images = exported.draw(found, exported.resolve(found, **asked)).images
     assert images.shape == (2, 8, 16, 3)
-    wanted = request.resolve(described, sampler="heun", size=(8, 16), batch_size=2, **asked)
-    expected = request.draw(described, wanted).images.astype(int)
+    wanted = sampling.resolve(described, sampler="heun", size=(8, 16), batch_size=2, **asked)
+    expected = sampling.draw(described, wanted).images.astype(int)
     np.testing.assert_allclose(images, expected, atol=1)
 
 
@@ -82,8 +83,8 @@ def test_weights_of_16_bits_take_half_and_change_little(caption_run, tmp_path):
         assert b.dtype == (jnp.bfloat16 if a.ndim > 1 else jnp.float32)
         np.testing.assert_allclose(b.astype(jnp.float32), a, rtol=2**-8)
     asked = {"num": 2, "batch_size": 2, "prompt": [RED]}
-    drawn = request.draw(halved, request.resolve(halved, **asked, param_dtype="bfloat16")).images
-    expected = request.draw(whole, request.resolve(whole, **asked)).images.astype(int)
+    drawn = sampling.draw(halved, sampling.resolve(halved, **asked, param_dtype="bfloat16")).images
+    expected = sampling.draw(whole, sampling.resolve(whole, **asked)).images.astype(int)
     assert 0 < np.abs(drawn - expected).max() < 32
     exported.write(halved, tmp_path / "out", batch_size=2, sampler="ddim")
     found = exported.load(tmp_path / "out")

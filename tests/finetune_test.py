@@ -8,9 +8,9 @@ import tiny
 from diffusers_model_test import folder  # noqa: F401
 from finetuned import CONFIG, finetune
 
-from ldm_jax import cli, conversion, request, runs
-from ldm_jax.convert.weights import read_weights
+from ldm_jax import cli, convert, runs, sampling
 from ldm_jax.data import latents
+from ldm_jax.weights.formats.files import read_weights
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +43,11 @@ def test_attention_learns_and_nothing_else(done):
 
 def test_what_goes_out_draws_what_was_trained(done, tmp_path):
     _, before, after, exported = done
-    conversion.convert(exported, tmp_path / "again")
+    convert.convert(exported, tmp_path / "again")
     pictures = []
     for run in (before, after, tmp_path / "again"):
         trained = runs.load(run)
-        asked = request.resolve(trained, prompt=["ab"], num=1, steps=2, sampler="ddim", seed=0)
-        pictures.append(request.draw(trained, asked).images)
+        asked = sampling.resolve(trained, prompt=["ab"], num=1, steps=2, sampler="ddim", seed=0)
+        pictures.append(sampling.draw(trained, asked).images)
     np.testing.assert_array_equal(pictures[1], pictures[2])
     assert np.any(pictures[0] != pictures[1])

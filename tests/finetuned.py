@@ -4,8 +4,9 @@ captions; shared by the test and by parity/pipeline_folders.py, where diffusers 
 from dataclasses import replace
 from pathlib import Path
 
-from ldm_jax import caching, cli, conversion, runs, training
+from ldm_jax import cli, convert, runs, training
 from ldm_jax.config import Train
+from ldm_jax.tools import cache_latents
 
 CONFIG = Path(__file__).parents[1] / "configs" / "sd" / "finetune.py"
 
@@ -34,10 +35,10 @@ def finetune(folder: Path, images: Path, size: int, where: Path) -> tuple[Path, 
         the runs of before and after, and the folder of diffusers of after.
     """
     before, after, exported = (where / name for name in ("before", "after", "exported"))
-    conversion.convert(folder, before)
+    convert.convert(folder, before)
     words = ("--batch-size", "4", "--embed-text", str(before))
-    caching.cache_latents(before, str(images), where / "latents", words, "")
+    cache_latents.cache_latents(before, str(images), where / "latents", words, "")
     experiment = settings(runs.load_config(before), where / "latents", size)
     training.train(experiment, after, init_from=before)
-    conversion.convert(after, exported)
+    convert.convert(after, exported)
     return before, after, exported

@@ -11,9 +11,10 @@ import jax
 import pytest
 import tiny
 
-from ldm_jax import checkpoint, hosts, runs
+from ldm_jax import checkpoint, runs
 from ldm_jax.config import Evaluation, FirstStageEvaluation, Label, Mesh
 from ldm_jax.errors import InputError
+from ldm_jax.runtime import hosts
 
 SCRIPT = Path(__file__).with_name("two_processes.py")
 

@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 import tiny
 
-from ldm_jax.convert.extractors import Weights
 from ldm_jax.extractors.extractor import Extractor
+from ldm_jax.weights.names.extractors import Weights
 
 PARAMS = np.float32(np.random.default_rng(0).normal(size=(tiny.SIZE**2 * 3, 5)))
 LINEAR = Extractor(

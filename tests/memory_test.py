@@ -9,7 +9,7 @@ from pathlib import Path
 import jax
 import pytest
 
-from ldm_jax import compilation, memory
+from ldm_jax.runtime import compilation, memory
 
 ROOT = Path(__file__).parents[1]
 BLOCK, COUNT = 2**16, 1000

@@ -7,14 +7,14 @@ import pytest
 import tiny
 from torch_files import Call, Global, write_zip
 
-from ldm_jax import build, checkpoint, conversion, request, runs, training
+from ldm_jax import build, checkpoint, convert, runs, sampling, training
 from ldm_jax import config as c
-from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.convert import model as names
-from ldm_jax.convert import table
-from ldm_jax.convert.schedule import schedule
-from ldm_jax.convert.weights import read_weights, write_weights
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.weights import table
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import model as names
+from ldm_jax.weights.names.schedule import schedule
 
 TEXT = c.Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=14)
 CLIP = c.CLIPText(dim=8, layers=1, num_heads=2, head_dim=4, length=6, vocab_size=516)
@@ -88,12 +88,12 @@ def _place(tmp_path):
 @pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS)
 def test_from_the_original_and_back(condition, place, tmp_path, capsys):
     source, run, config = place(experiment(condition), original(experiment(condition)))
-    conversion.convert(source, run, config)
-    conversion.convert(run, tmp_path / "b.safetensors")
+    convert.convert(source, run, config)
+    convert.convert(run, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
     said = capsys.readouterr().out
     assert "the averages of the denoiser's weights (model_ema.*) are what samples are drawn" in said
-    conversion.convert(run, tmp_path / "b.ckpt")
+    convert.convert(run, tmp_path / "b.ckpt")
     assert_same_files(tmp_path / "b.ckpt", source)
 
 
@@ -119,8 +119,8 @@ def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path)
     state = original(model) | {aside: np.full(3, 7, np.float16)}
     assert ("model.diffusion_model.label_emb.weight" in state) == ("low" in kind)
     source, run, config = place(model, state)
-    conversion.convert(source, run, config)
-    conversion.convert(run, tmp_path / "b.safetensors")
+    convert.convert(source, run, config)
+    convert.convert(run, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
 
 
@@ -130,12 +130,12 @@ def test_embeddings_without_statistics_are_as_they_are(place, tmp_path, capsys):
     model = replace(model, model=replace(model.model, vector_dim=12))
     state = {k: w for k, w in original(model).items() if not k.startswith("noise_augmentor.")}
     source, run, config = place(model, state | {"noise_augmentor.betas": np.ones(3, "f")})
-    conversion.convert(source, run, config)
+    convert.convert(source, run, config)
     assert "mean and deviation of embeddings are not in a file" in capsys.readouterr().out
     found = checkpoint.read_part(run, "params", "conditioner")["beside"]
     np.testing.assert_array_equal(found["mean"], np.zeros(6))
     np.testing.assert_array_equal(found["std"], np.ones(6))
-    conversion.convert(run, tmp_path / "b.safetensors")
+    convert.convert(run, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
 
 
@@ -150,7 +150,7 @@ def test_a_converted_run_draws_of_the_averages(place):
     model = experiment()
     state = original(model)
     source, run, config = place(model, state)
-    conversion.convert(source, run, config, tokenizer=source.with_name("vocab.txt"))
+    convert.convert(source, run, config, tokenizer=source.with_name("vocab.txt"))
     trained = runs.load(run)
     rows = {row.path: row for row in build.build_model_names(model).table}
     for path, weight in table.flattened(trained.params).items():
@@ -161,8 +161,8 @@ def test_a_converted_run_draws_of_the_averages(place):
         parts = [row.layout.to_here(state[key]) for key in keys]
         np.testing.assert_array_equal(weight, np.concatenate(parts, axis=-1), err_msg=path)
     np.testing.assert_array_equal(trained.params["first_stage"]["scale"], np.float32([0.7, 0.7]))
-    asked = request.resolve(trained, prompt=["a b", "c"], seed=3)
-    pictures = request.draw(trained, asked).images
+    asked = sampling.resolve(trained, prompt=["a b", "c"], seed=3)
+    pictures = sampling.draw(trained, asked).images
     assert pictures.shape == (2, tiny.SIZE, tiny.SIZE, 3)
     assert np.std(pictures) > 1.0
     assert np.any(pictures[0] != pictures[1])
@@ -172,7 +172,7 @@ def test_a_converted_run_draws_of_the_averages(place):
 def test_a_model_that_reads_captions_by_clip_draws_of_them(place, weights):
     model = experiment(replace(CLIP, weights=weights))
     source, run, config = place(model, original(model))
-    conversion.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
+    convert.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
     trained = runs.load(run)
     start, end, ab, cd = 514, 515, 512, 513  # 256 bytes, and 256 where words end, then the merges
     b = 256 + ord("b") - ord("!")
@@ -182,14 +182,14 @@ def test_a_model_that_reads_captions_by_clip_draws_of_them(place, weights):
         [start, ord("a") - ord("!"), b, cd, end, fill],
         [start, ab, ord("a") - ord("!"), b, end, fill],
     ]
-    pictures = request.draw(trained, request.resolve(trained, prompt=["ab", "cd"])).images
+    pictures = sampling.draw(trained, sampling.resolve(trained, prompt=["ab", "cd"])).images
     assert np.any(pictures[0] != pictures[1])
 
 
 def test_a_frozen_tower_needs_weights_and_keeps_them(place, image_folder, tmp_path):
     model = experiment(CLIP)
     source, run, config = place(model, original(model))
-    conversion.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
+    convert.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
     train = tiny.experiment().train
     model = replace(model, data=replace(tiny.experiment(image_folder).data), train=train)
     model = replace(model, condition=replace(CLIP, tokenizer=str(source.with_name("merges.txt"))))
@@ -209,19 +209,19 @@ def test_without_averages(place, tmp_path, capsys):
     state = original(model)
     last = {key: w for key, w in state.items() if not key.startswith("model_ema.")}
     source, run, config = place(model, state)
-    conversion.convert(source, run, config, averages=False)
+    convert.convert(source, run, config, averages=False)
     assert "(model_ema.*) are left out" in capsys.readouterr().out
     assert not checkpoint.averaged_parts(run)
     source, _, config = place(model, last)
     again = tmp_path / "again"
-    conversion.convert(source, again, config)
+    convert.convert(source, again, config)
     assert "there are no averages of the denoiser's weights" in capsys.readouterr().out
-    conversion.convert(again, tmp_path / "b.safetensors")
+    convert.convert(again, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
 
 
 def test_a_run_that_was_trained_here_is_exported_with_its_averages(trained_run, tmp_path, capsys):
-    conversion.convert(_with_one_scale(trained_run, tmp_path / "run"), tmp_path / "b.safetensors")
+    convert.convert(_with_one_scale(trained_run, tmp_path / "run"), tmp_path / "b.safetensors")
     said = capsys.readouterr().out
     assert "diffusion.prediction is v, and eps in the original's code" in said
     assert "model.norm_groups is 4, and 32 in" in said
@@ -247,7 +247,7 @@ def _with_one_scale(run, place):
 def assert_refused(message, tmp_path, *arguments, **options):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=message):
-        conversion.convert(*arguments, **options)
+        convert.convert(*arguments, **options)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -261,7 +261,7 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(place, tmp_pat
     state[key] = state[key] + 1
     source, run, config = place(model, state)
     with pytest.raises(InputError) as error:
-        conversion.convert(source, run, config)
+        convert.convert(source, run, config)
     assert str(error.value).splitlines() == [
         f"{source}: these weights are not of this model:",
         "model.diffusion_model.out.2.bias is missing: expected shape (2,)",
@@ -304,17 +304,17 @@ def test_a_config_of_something_else(place, tmp_path):
 def test_a_known_scale_is_the_configs(place, tmp_path, capsys):
     model = experiment(c.Unconditional(), latent_scale=0.25)
     source, run, config = place(model, original(model))
-    conversion.convert(source, run, config)
+    convert.convert(source, run, config)
     scale = checkpoint.read_part(run, "params", "first_stage")["scale"]
     np.testing.assert_array_equal(scale, np.float32([0.25, 0.25]))
-    conversion.convert(run, tmp_path / "b.safetensors")
+    convert.convert(run, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
     assert "scale_factor is 0.25, which the original's config says" in capsys.readouterr().out
 
 
 def test_captions_are_refused_where_no_tokenizer_was_given(place):
     source, run, config = place(experiment(), original(experiment()))
-    conversion.convert(source, run, config)
+    convert.convert(source, run, config)
     with pytest.raises(InputError, match=r"no tokenizer\.json: expected one of 14 pieces.*bert"):
         runs.describe(run)
 
@@ -323,7 +323,7 @@ def test_without_a_config_the_first_stage_alone_is_taken(place, tmp_path):
     first = c.KLAutoencoder(channels=32, channel_mults=(1, 2), num_res_blocks=1, z_channels=2)
     model = experiment(c.Unconditional(), first_stage=c.FirstStageExperiment(model=first))
     source, run, _ = place(model, original(model))
-    conversion.convert(source, run)
+    convert.convert(source, run)
     assert runs.load_first_stage_config(run).model == first
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import pictures
+from ldm_jax.data import image_files
 
 
 def numbered(count, side=4):
@@ -14,9 +14,9 @@ def numbered(count, side=4):
 
 def test_floats_become_the_nearest_bytes_and_are_clipped():
     values = np.array([-1.0, 1.0, 0.0, -7.0, 7.0, 0.5]).reshape(1, 2, 3)
-    assert pictures.to_uint8(values).ravel().tolist() == [0, 255, 128, 0, 255, 191]
+    assert image_files.to_uint8(values).ravel().tolist() == [0, 255, 128, 0, 255, 191]
     every = np.arange(256, dtype=np.uint8)
-    np.testing.assert_array_equal(pictures.to_uint8(every / 127.5 - 1.0), every)
+    np.testing.assert_array_equal(image_files.to_uint8(every / 127.5 - 1.0), every)
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_floats_become_the_nearest_bytes_and_are_clipped():
 )
 def test_a_grid_is_filled_row_by_row_on_white(count, columns, form):
     side, gap = 4, 1
-    found = pictures.grid(numbered(count), columns)
+    found = image_files.grid(numbered(count), columns)
     rows, columns = form
     assert found.shape == (rows * (side + gap) + gap, columns * (side + gap) + gap, 3)
     covered = np.zeros(found.shape, bool)
@@ -37,11 +37,11 @@ def test_a_grid_is_filled_row_by_row_on_white(count, columns, form):
 
 
 def test_the_frame_grows_with_the_images():
-    assert pictures.grid(numbered(1, side=64)).shape == (68, 68, 3)
+    assert image_files.grid(numbered(1, side=64)).shape == (68, 68, 3)
 
 
 def test_a_pair_stands_side_by_side():
-    found = pictures.pairs(numbered(2), 255 - numbered(2))
+    found = image_files.pairs(numbered(2), 255 - numbered(2))
     assert found.shape == (6, 2 * 9 + 1, 3)
     assert found[1, [1, 5, 10, 14], 0].tolist() == [0, 255, 10, 245]
 
@@ -49,14 +49,14 @@ def test_a_pair_stands_side_by_side():
 def test_a_saved_picture_is_read_back_bit_for_bit(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     path = tmp_path / "new" / "folder" / "picture.png"
-    pictures.save(path, image)
+    image_files.save(path, image)
     with Image.open(path) as read:
         assert read.format == "PNG"
         np.testing.assert_array_equal(read, image)
 
 
 def test_captioned_pictures_show_image_and_caption():
-    found = pictures.captioned(numbered(2, side=64), ["a red circle", ""], columns=2)
+    found = image_files.captioned(numbered(2, side=64), ["a red circle", ""], columns=2)
     first, second = found[:, : found.shape[1] // 2], found[:, found.shape[1] // 2 :]
     assert np.sum(first == 0) > np.sum(second == 0)
     assert np.sum(np.all(second == 10, axis=-1)) == 128 * 128  # enlarged twice
@@ -64,4 +64,4 @@ def test_captioned_pictures_show_image_and_caption():
 
 def test_captions_and_images_must_be_as_many():
     with pytest.raises(ValueError, match="shorter"):
-        pictures.captioned(numbered(2), ["one"])
+        image_files.captioned(numbered(2), ["one"])

@@ -12,11 +12,12 @@ import pytest
 import tiny
 
 import sample
-from ldm_jax import build, checkpoint, runs, starting
+from ldm_jax import build, checkpoint, runs
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import minimise, new_state
+from ldm_jax.runs import init_from
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import minimise, new_state
 
 ROOT = Path(__file__).parents[1]
 LOSSES = {2: 0.5, 4: 0.3, 6: 0.4, 8: None}  # by step; the last was not measured
@@ -77,12 +78,12 @@ def test_files_of_weights_are_those_of_one_checkpoint(run, tmp_path):
 
 
 def test_training_starts_from_the_one_that_is_chosen(run, class_run, capsys):
-    start = starting.start_from(
+    start = init_from.start_from(
         runs.chosen(run, "best"), runs.load_config(class_run), partial=False
     )
     plain = runs.load(class_run).params
     own = {name: tree for name, tree in plain.items() if name != "first_stage"}
-    assert scale(starting.fill(start, own), plain) == pytest.approx(1.04)
+    assert scale(init_from.fill(start, own), plain) == pytest.approx(1.04)
     assert f"starting from '{run}', step 4:" in capsys.readouterr().out
     first = runs.load_first_stage_config(start.run)
     assert Path(first.run) == run / "checkpoints" / "4"

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from every import PROCESSES, T
 
-from ldm_jax import build, sampling
+from ldm_jax import build
 from ldm_jax.config import Sampling
+from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import checks, sharding, training
+from ldm_jax import checks, training
 from ldm_jax.config import Mesh, Optim, Train
 from ldm_jax.errors import InputError
-from ldm_jax.sharding import check_batch, check_devices, devices, spec_of
-from ldm_jax.train.optim import optimizer
+from ldm_jax.runtime import sharding
+from ldm_jax.runtime.sharding import check_batch, check_devices, devices, spec_of
+from ldm_jax.train_step.optimizer import optimizer
 
 BATCH = {"x": np.arange(6.0, dtype=np.float32).reshape(3, 2), "position": np.arange(3)}
 every_kind = pytest.mark.parametrize("kind", ["jit", "pmap"])

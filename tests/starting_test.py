@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import runs, starting, training
+from ldm_jax import runs, training
 from ldm_jax.config import Adversary, Label, Unconditional
 from ldm_jax.errors import InputError
+from ldm_jax.runs import init_from
 
 
 @pytest.fixture(scope="module")
@@ -66,19 +67,19 @@ def shapes(experiment):
 
 def test_every_array_of_another_shape_stops_by_name(experiment, trained_run):
     wider = replace(experiment, model=replace(experiment.model, channels=16))
-    start = starting.start_from(trained_run, wider, partial=False)
+    start = init_from.start_from(trained_run, wider, partial=False)
     with pytest.raises(InputError, match=r"denoiser/\S+ is \(\d.*\) there and \(\d.*\) here"):
-        starting.match(start, shapes(wider))
+        init_from.match(start, shapes(wider))
 
 
 def test_arrays_that_only_one_side_has_stop_by_name(experiment, trained_run):
     more = replace(experiment, model=replace(experiment.model, num_res_blocks=2))
-    start = starting.start_from(trained_run, more, partial=False)
+    start = init_from.start_from(trained_run, more, partial=False)
     with pytest.raises(InputError, match=r"denoiser/\S+ is missing there, .*--init-partial"):
-        starting.match(start, shapes(more))
+        init_from.match(start, shapes(more))
     fewer = {"denoiser": {"conv_in": shapes(experiment)["denoiser"]["conv_in"]}}
     with pytest.raises(InputError, match=r"denoiser/\S+ is unexpected, .*and \d+ more"):
-        starting.match(start, fewer)
+        init_from.match(start, fewer)
 
 
 def test_what_matches_is_taken_where_only_part_is_asked_for(experiment, trained_run, capsys):
@@ -86,9 +87,9 @@ def test_what_matches_is_taken_where_only_part_is_asked_for(experiment, trained_
         replace(experiment, model=replace(experiment.model, num_res_blocks=2))
     )
     params = {name: params[name] for name in ("denoiser", "conditioner")}
-    start = starting.start_from(trained_run, experiment, partial=True)
-    found = starting.match(start, params)
-    filled = tiny.arrays(starting.fill(start, params))
+    start = init_from.start_from(trained_run, experiment, partial=True)
+    found = init_from.match(start, params)
+    filled = tiny.arrays(init_from.fill(start, params))
     given, own = tiny.arrays(runs.load(trained_run).params), tiny.arrays(params)
     named = {"['" + name.replace("/", "']['") + "']" for name in found.matched}
     assert named and found.missing
@@ -104,8 +105,8 @@ def test_a_condition_of_another_kind_begins_anew_where_only_part_is_asked_for(
     with pytest.raises(InputError, match="has other weights: denoiser/"):
         training.train(other, image_folder / "run", init_from=trained_run)
     assert not (image_folder / "run").exists()
-    start = starting.start_from(trained_run, other, partial=True)
-    found = starting.match(start, jax.eval_shape(lambda: {"denoiser": {}, **shapes(experiment)}))
+    start = init_from.start_from(trained_run, other, partial=True)
+    found = init_from.match(start, jax.eval_shape(lambda: {"denoiser": {}, **shapes(experiment)}))
     assert not found.anew and not found.missing
 
 
@@ -142,10 +143,10 @@ def test_weights_from_elsewhere_are_trained_further(experiment, trained_run, tmp
 def test_a_run_of_something_else_is_refused(experiment, trained_run, tmp_path):
     stage = trained_run / "first_stage"
     with pytest.raises(InputError, match=r"is a first stage: .*--first-stage\.run"):
-        starting.start_from(stage, experiment, partial=False)
+        init_from.start_from(stage, experiment, partial=False)
     with pytest.raises(InputError, match="is not a run"):
-        starting.start_from(tmp_path, experiment, partial=False)
+        init_from.start_from(tmp_path, experiment, partial=False)
     labels = replace(experiment, condition=Label(num_classes=4, dim=8))
-    start = starting.start_from(trained_run, labels, partial=True)
+    start = init_from.start_from(trained_run, labels, partial=True)
     with pytest.raises(InputError, match="has none of these weights"):
-        starting.match(start, {"conditioner": {"table": np.zeros((5, 8))}})
+        init_from.match(start, {"conditioner": {"table": np.zeros((5, 8))}})

@@ -14,7 +14,6 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 from ldm_jax import build
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import (
     Adversary,
     AutoencoderLoss,
@@ -31,6 +30,7 @@ from ldm_jax.config import (
     UNet,
     VQAutoencoder,
 )
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.types import FirstStage, LatentDiffusion
 
 SIZE = 8  # pixels a side

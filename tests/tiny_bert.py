@@ -7,11 +7,11 @@ import numpy as np
 import tiny
 
 from ldm_jax import build
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import BERTText
-from ldm_jax.convert import bert
-from ldm_jax.convert.table import to_original
-from ldm_jax.convert.weights import write_weights
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.weights.formats.files import write_weights
+from ldm_jax.weights.names import bert
+from ldm_jax.weights.table import to_original
 
 CAPTIONS = [f"a {color} block at the {place}" for color in tiny.COLORS for place in tiny.PLACES]
 BERT = BERTText(

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 from torch_files import WRITERS
 
-from ldm_jax import build, conversion, runs
+from ldm_jax import build, convert, runs
 from ldm_jax import config as c
-from ldm_jax.convert import diffusers_folder, table, tiny
-from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
+from ldm_jax.weights import table
+from ldm_jax.weights.formats import diffusers_folder
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import tiny
 
 TINY = c.TinyAutoencoder(channels=8, blocks=(1, 2), z_channels=3)
 NORMED = c.TinyAutoencoder(channels=8, blocks=(2,), z_channels=5, mid_norm=True)
@@ -40,40 +42,40 @@ def test_from_the_two_published_files_and_back(model, given, tmp_path, capsys):
     state = drawn(build.build_original_names(model))
     for part, half in halves(state).items():
         TORCH(tmp_path / f"tae_{part}.pth", half)
-    conversion.convert(tmp_path / f"tae_{given}.pth", tmp_path / "run")
+    convert.convert(tmp_path / f"tae_{given}.pth", tmp_path / "run")
     assert runs.load_first_stage_config(tmp_path / "run").model == model
-    conversion.convert(tmp_path / "run", tmp_path / "b.safetensors")
+    convert.convert(tmp_path / "run", tmp_path / "b.safetensors")
     assert_equal(read_weights(tmp_path / "b.safetensors"), state)
     said = capsys.readouterr().out
     assert "tiny autoencoder, downsampling factor" in said
     assert "encoder from tae_encoder.pth, decoder from tae_decoder.pth" in said
-    conversion.convert(tmp_path / "b.safetensors", tmp_path / "again")
+    convert.convert(tmp_path / "b.safetensors", tmp_path / "again")
     assert runs.load_first_stage_config(tmp_path / "again").model == model
 
 
 def test_from_diffusers_and_back(tmp_path):
-    description = conversion.Description(TINY, 256, (0.0,) * 3, (0.5,) * 3)
+    description = convert.Description(TINY, 256, (0.0,) * 3, (0.5,) * 3)
     state = drawn(build.build_diffusers_names(TINY))
     (tmp_path / "a").mkdir()
     diffusers_folder.write(tmp_path / "a", build.build_diffusers_config(description), state)
-    conversion.convert(tmp_path / "a", tmp_path / "run")
+    convert.convert(tmp_path / "a", tmp_path / "run")
     experiment = runs.load_first_stage_config(tmp_path / "run")
     assert experiment.model == TINY
     params = runs.load_first_stage(tmp_path / "run", build.build_first_stage(TINY))
     np.testing.assert_array_equal(params["scale"], np.full(3, 0.5))
-    conversion.convert(tmp_path / "run", tmp_path / "b")
+    convert.convert(tmp_path / "run", tmp_path / "b")
     assert_equal(diffusers_folder.read(tmp_path / "b").state, state)
     for name in ("config.json", "diffusion_pytorch_model.safetensors"):
         assert (tmp_path / "b" / name).read_bytes() == (tmp_path / "a" / name).read_bytes()
     file = tmp_path / "b" / "diffusion_pytorch_model.safetensors"
-    conversion.convert(file, tmp_path / "without_config")
+    convert.convert(file, tmp_path / "without_config")
     assert runs.load_first_stage_config(tmp_path / "without_config").model == TINY
 
 
 def assert_refused(message, tmp_path, source, destination="run"):
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match=message):
-        conversion.convert(tmp_path / source, tmp_path / destination)
+        convert.convert(tmp_path / source, tmp_path / destination)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -94,7 +96,7 @@ def test_what_is_missing_is_named(tmp_path):
 
 def test_what_diffusers_has_not_is_not_written_for_it(tmp_path):
     write_weights(tmp_path / "a.safetensors", drawn(build.build_original_names(NORMED)))
-    conversion.convert(tmp_path / "a.safetensors", tmp_path / "run")
+    convert.convert(tmp_path / "a.safetensors", tmp_path / "run")
     assert_refused("model.mid_norm is True: expected False", tmp_path, "run", "folder")
 
 
@@ -107,7 +109,7 @@ def test_what_diffusers_has_not_is_not_written_for_it(tmp_path):
     ],
 )
 def test_another_config_of_diffusers_is_refused_by_its_field(changes, message):
-    config = tiny.diffusers_config(conversion.Description(TINY, 256, (0.0,) * 3, (1.0,) * 3))
+    config = tiny.diffusers_config(convert.Description(TINY, 256, (0.0,) * 3, (1.0,) * 3))
     assert tiny.read_config(config).model == TINY
     with pytest.raises(InputError, match=message):
         tiny.read_config(config | changes)

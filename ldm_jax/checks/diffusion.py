@@ -4,14 +4,13 @@ import dataclasses
 import math
 
 from ldm_jax import config as c
-from ldm_jax import sampling
 from ldm_jax.build import build_first_stage
 from ldm_jax.checks.condition import check_condition, check_slots
 from ldm_jax.checks.first_stage import check_first_stage
 from ldm_jax.checks.process import check_loss, check_process
 from ldm_jax.checks.shared import check_averages, check_divides, check_squares
 from ldm_jax.data import buckets
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import sampling, spacing
 from ldm_jax.errors import InputError
 
 
@@ -49,7 +48,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
     asked = dataclasses.replace(experiment.sampling, eta=experiment.sampling.eta or None)
     sampling.check_options(asked, lambda name: f"sampling.{name}")
     if asked.times:
-        times.by_hand(asked.times, experiment.diffusion.steps)
+        spacing.by_hand(asked.times, experiment.diffusion.steps)
     if not 1 <= experiment.sampling.steps <= experiment.diffusion.steps:
         raise InputError(
             f"sampling.steps is {experiment.sampling.steps}: expected 1 to diffusion.steps, "

@@ -4,7 +4,7 @@ from typing import Any
 
 from ldm_jax import config as c
 from ldm_jax.errors import InputError
-from ldm_jax.train import power_ema
+from ldm_jax.train_step import power_ema
 
 
 def check_averages(experiment: Any, prefix: str = "") -> None:

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ldm_jax.clip.vision import VisionTower, normalised
 from ldm_jax.diffusion.processes import betas
+from ldm_jax.encoders.clip.vision import VisionTower, normalised
 from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.types import Array, Cond, Conditioner, Params
 

@@ -1,0 +1,15 @@
+"""Weights from elsewhere as runs, and runs as files that others read.
+
+chosen.py       what is converted into what, from what the two are
+first_stage.py  first stages, alone or inside a larger checkpoint
+model.py        whole latent diffusion models
+diffusers_model.py  the same as folders of diffusers
+clip.py         both towers of CLIP
+tokenizer_files.py  CLIP's tokenizer among the files of others
+places.py       errors that name what was read, folders that are whole
+"""
+
+from ldm_jax.convert.chosen import convert
+from ldm_jax.weights.names.autoencoder import Description
+
+__all__ = ["Description", "convert"]

@@ -1,132 +1,178 @@
-"""What others call the weights of CLIP's towers.
+"""CLIP from files of transformers, OpenCLIP and OpenAI as runs, and back."""
 
-Stable Diffusion 1 holds that of captions as transformers does, version 2 as OpenCLIP does. That of
-pictures alone is read from transformers' files, both together from either's; OpenAI's own have the
-names of OpenCLIP's.
-"""
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
-from typing import Protocol
+import jax
+import numpy as np
 
-from ldm_jax.clip.model import CLIP
-from ldm_jax.clip.vision import Architecture
-from ldm_jax.config import CLIPText
-from ldm_jax.convert.layers import dense, embedding, norm, patches
-from ldm_jax.convert.table import DENSE, SAME, Row, Table, under
-
-
-class Tower(Protocol):
-    """What decides the shapes of a tower of captions."""
-
-    dim: int
-    layers: int
-    length: int
-    vocab_size: int
-
-
-def text_tower(config: CLIPText) -> Table:
-    """Rows of the tower, under the names of `config.weights`."""
-    if config.weights == "openclip":
-        return _openclip(config, "model.")
-    return _transformers(config, "transformer.text_model")
-
-
-def both_towers(of: CLIP, layout: str) -> Table:
-    """Rows of a whole model, as "transformers" names it or as "openclip" does."""
-    C, dim = of.text.dim, of.vision.dim
-    if layout == "openclip":
-        vision, text = openclip_vision(of.vision), _openclip(of.text, "")
-        into = [Row("text_project/kernel", ("text_projection",), (C, dim), SAME)]
-    else:
-        vision, text = vision_tower(of.vision), _transformers(of.text, "text_model")
-        into = dense("text_project", "text_projection", C, dim, bias=False)
-    return [*under(vision, "vision/"), *under(text, "text/"), *into]
-
-
-def transformers_names(config: CLIPText) -> Table:
-    """Rows of the tower as transformers names it, whosever its weights are."""
-    return _transformers(config, "text_model")
-
-
-def _transformers(config: Tower, model: str) -> Table:
-    dim = config.dim
-    there = f"{model}.embeddings"
-    table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
-    table += embedding("position", f"{there}.position_embedding", config.length, dim)
-    table += _blocks(model, config.layers, dim)
-    return table + norm("norm", f"{model}.final_layer_norm", dim)
-
-
-def _blocks(model: str, layers: int, dim: int) -> Table:
-    """The transformer of either tower, as transformers names it."""
-    table: Table = []
-    for n in range(layers):
-        here, there = f"block_{n}", f"{model}.encoder.layers.{n}"
-        attention = tuple(f"{there}.self_attn.{name}_proj" for name in "qkv")
-        table += norm(f"{here}/norm1", f"{there}.layer_norm1", dim)
-        table += dense(f"{here}/qkv", attention, dim, dim)
-        table += dense(f"{here}/out", f"{there}.self_attn.out_proj", dim, dim)
-        table += norm(f"{here}/norm2", f"{there}.layer_norm2", dim)
-        table += dense(f"{here}/ff_in", f"{there}.mlp.fc1", dim, 4 * dim)
-        table += dense(f"{here}/ff_out", f"{there}.mlp.fc2", 4 * dim, dim)
-    return table
-
-
-def vision_tower(of: Architecture) -> Table:
-    """Rows of the tower of pictures, as transformers names them."""
-    C, places = of.channels, (of.size // of.patch) ** 2 + 1
-    there = "vision_model.embeddings"
-    return [
-        Row("patches/token", (f"{there}.class_embedding",), (C,), SAME),
-        patches("patches/project", f"{there}.patch_embedding", C, of.patch),
-        *embedding("position", f"{there}.position_embedding", places, C),
-        *norm("norm_in", "vision_model.pre_layrnorm", C),  # so spelled
-        *_blocks("vision_model", of.layers, C),
-        *norm("norm", "vision_model.post_layernorm", C),
-        *dense("project", "visual_projection", C, of.dim, bias=False),
-    ]
-
-
-def _openclip(config: Tower, model: str) -> Table:
-    dim = config.dim
-    table = embedding("token/embedding", f"{model}token_embedding", config.vocab_size, dim)
-    table += [Row("position", (f"{model}positional_embedding",), (config.length, dim), SAME)]
-    table += _resblocks(f"{model}transformer", config.layers, dim)
-    return table + norm("norm", f"{model}ln_final", dim)
-
-
-def openclip_vision(of: Architecture) -> Table:
-    """Rows of the tower of pictures, as OpenCLIP and OpenAI name them."""
-    C, places = of.channels, (of.size // of.patch) ** 2 + 1
-    return [
-        Row("patches/token", ("visual.class_embedding",), (C,), SAME),
-        patches("patches/project", "visual.conv1", C, of.patch),
-        Row("position", ("visual.positional_embedding",), (places, C), SAME),
-        *norm("norm_in", "visual.ln_pre", C),
-        *_resblocks("visual.transformer", of.layers, C),
-        *norm("norm", "visual.ln_post", C),
-        Row("project/kernel", ("visual.proj",), (C, of.dim), SAME),
-    ]
-
-
-def _resblocks(model: str, layers: int, dim: int) -> Table:
-    """The transformer of either tower, as OpenCLIP names it."""
-    table: Table = []
-    for n in range(layers):
-        here, there = f"block_{n}", f"{model}.resblocks.{n}"
-        table += norm(f"{here}/norm1", f"{there}.ln_1", dim)
-        fused = f"{there}.attn.in_proj"
-        table += [Row(f"{here}/qkv/kernel", (f"{fused}_weight",), (3 * dim, dim), DENSE)]
-        table += [Row(f"{here}/qkv/bias", (f"{fused}_bias",), (3 * dim,), SAME)]
-        table += dense(f"{here}/out", f"{there}.attn.out_proj", dim, dim)
-        table += norm(f"{here}/norm2", f"{there}.ln_2", dim)
-        table += dense(f"{here}/ff_in", f"{there}.mlp.c_fc", dim, 4 * dim)
-        table += dense(f"{here}/ff_out", f"{there}.mlp.c_proj", 4 * dim, dim)
-    return table
-
-
-# What files hold of the tower beside it: a count of positions, the mask, the way into the space of
-# pictures, and in version 2 the last layer, which is not used
-UNUSED = (
-    r"transformer\.text_model\.embeddings\.position_ids"
-    r"|model\.(attn_mask|text_projection|logit_scale|transformer\.resblocks\.\d+\..*)"
+from ldm_jax import build, checks, runs
+from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPModel, CLIPText, Data
+from ldm_jax.convert.paths import FILES, as_json, naming, whole
+from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
+from ldm_jax.encoders.clip.model import CLIP
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.diffusers_folder import read_json
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip_file import NAMES, find_clip, holds_clip, read_towers, recognised
+from ldm_jax.weights.names.diffusers_model import (
+    preprocessor_config,
+    read_text,
+    read_vision,
+    text_config,
+    vision_config,
 )
+from ldm_jax.weights.table import to_original
+
+LANCZOS = 1  # Pillow's number of the filter by which training makes pictures smaller
+
+
+def is_clip(source: Path) -> bool:
+    """Whether a file, or the file of a folder, holds both towers."""
+    if source.is_dir() and not any((source / name).is_file() for name in NAMES):
+        return False
+    return holds_clip(read_weights(find_clip(source)))
+
+
+# Into a run
+
+
+def import_clip(
+    source: Path, run: Path, experiment: CLIPExperiment | None, tokenizer: Path | None
+) -> None:
+    """Imports weights in the layout of transformers, OpenCLIP or OpenAI as the run of a CLIP.
+
+    Args:
+        experiment: says which model it is; None: the config.json beside the weights does, or else
+            their keys and shapes.
+        tokenizer: tokenizer.json or merges.txt; None: the folder's own, or the published one.
+
+    Raises:
+        InputError: other weights than said, or no tokenizer; nothing is written then.
+    """
+    with naming(source):
+        state = read_weights(find_clip(source))
+        settings = source / "config.json"
+        if experiment is None:
+            if settings.is_file():
+                experiment = _told(read_json(settings))
+            else:
+                of = recognised({key: np.shape(state[key]) for key in state})
+                experiment = _experiment(CLIPImage(of.weights, *of.vision), _text(of))
+                print(
+                    f"{source}: there is no config.json, so that heads and activation are guesses: "
+                    f"{of.vision.heads} and {of.text.heads} heads, the activation of {of.weights}; "
+                    "--config CONFIG.py says otherwise"
+                )
+        checks.check_clip(experiment)
+        model = experiment.model
+        params = read_towers(build.build_clip(experiment), state)
+        if "logit_scale" not in state:
+            raise InputError("logit_scale is missing: expected the whole model as it was trained")
+        params["log_scale"] = np.asarray(state["logit_scale"], np.float32).reshape(())
+        given = tokenizer or (find_tokenizer(source) if source.is_dir() else None)
+        pieces = clip.load(given, model.length, model.weights)
+        if pieces.get_vocab_size() != model.vocab_size:
+            raise InputError(
+                f"the tokenizer has {pieces.get_vocab_size()} pieces and the model "
+                f"{model.vocab_size}: expected --tokenizer with those of the model"
+            )
+    with whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, {"clip": params}, None, pieces)
+    count = sum(x.size for x in jax.tree.leaves(params))
+    print(
+        f"{run}: {count:,} parameters of a CLIP for pictures of {experiment.data.image_size} pixels"
+    )
+
+
+def _told(settings: Mapping[str, Any]) -> CLIPExperiment:
+    """What a config.json of transformers says."""
+    if settings.get("model_type") != "clip":
+        raise InputError(
+            f"config.json is of {settings.get('model_type')}: expected clip, or --config CONFIG.py"
+        )
+    inside = {"model_type": "clip_text_model"} | (settings.get("text_config") or {})
+    text = read_text(inside)
+    inside = {"model_type": "clip_vision_model"} | (settings.get("vision_config") or {})
+    dim = settings.get("projection_dim", 512)
+    vision = CLIPImage(**read_vision(inside | {"projection_dim": dim}))
+    if vision.weights != text.weights:
+        raise InputError(
+            f"the towers have the activations of {vision.weights} and {text.weights}: expected one"
+        )
+    return _experiment(vision, text)
+
+
+def _experiment(vision: CLIPImage, text: CLIPText) -> CLIPExperiment:
+    model = CLIPModel(
+        dim=vision.dim,
+        patch=vision.patch,
+        vision_channels=vision.channels,
+        vision_layers=vision.layers,
+        vision_heads=vision.num_heads,
+        text_channels=text.dim,
+        text_layers=text.layers,
+        text_heads=text.num_heads,
+        length=text.length,
+        vocab_size=text.vocab_size,
+        weights=vision.weights,
+    )
+    return CLIPExperiment(model=model, data=Data(image_size=vision.size))
+
+
+def _text(of: CLIP) -> CLIPText:
+    return CLIPText(
+        length=of.text.length,
+        vocab_size=of.text.vocab_size,
+        dim=of.text.dim,
+        layers=of.text.layers,
+        num_heads=of.text.heads,
+        head_dim=of.text.dim // of.text.heads,
+        weights=of.weights,
+    )
+
+
+# Out of a run
+
+
+def export_clip(run: Path, destination: Path) -> None:
+    """Exports the averaged weights of a CLIP: a folder as transformers reads it, or a file in the
+    names of OpenCLIP and OpenAI.
+    """
+    found = runs.load_clip(run)
+    params = jax.tree.map(np.asarray, found.params)
+    towers = {name: x for name, x in params.items() if name != "log_scale"}
+    layout = "openclip" if destination.suffix in FILES else "transformers"
+    state = to_original(both_towers(found.model, layout), towers)
+    state["logit_scale"] = params["log_scale"]
+    if layout == "openclip":
+        write_weights(destination, state)
+        print(f"{destination}: {len(state)} weights in the layout of OpenCLIP and OpenAI")
+        if found.model.weights == "openai":
+            print("the file does not say that the activation is OpenAI's (quick_gelu)")
+        return
+    with whole(destination) as unfinished:
+        write_weights(unfinished / "model.safetensors", state)
+        (unfinished / "config.json").write_text(as_json(_config(found.model)))
+        prepared = preprocessor_config(found.model.vision.size) | {"resample": LANCZOS}
+        (unfinished / "preprocessor_config.json").write_text(as_json(prepared))
+        write_tokenizer(unfinished, found.tokenizer, found.experiment.model)
+    print(f"{destination}: {len(state)} weights, a CLIPModel of transformers")
+
+
+def _config(of: CLIP) -> dict[str, Any]:
+    """The config.json of both towers."""
+    vision = CLIPImage(of.weights, *of.vision)
+    text = text_config(_text(of)) | {"projection_dim": of.vision.dim}
+    return {
+        "architectures": ["CLIPModel"],
+        "model_type": "clip",
+        "projection_dim": of.vision.dim,
+        "text_config": {key: x for key, x in text.items() if key != "architectures"},
+        "vision_config": {
+            key: x for key, x in vision_config(vision).items() if key != "architectures"
+        },
+    }

@@ -1,412 +1,492 @@
-"""What diffusers calls the parts of whole models that read captions, and their config.json.
+"""Whole models in folders of diffusers as runs, and back."""
 
-unet/ and vae/ are networks of diffusers, text_encoder/ is the CLIPTextModel of transformers, and
-scheduler/ says the noising process. Numbers are those of `model_index.json`'s Stable Diffusion
-pipelines, versions 1 and 2.
-"""
-
-import re
-from collections.abc import Mapping
+import json
+import math
+import shutil
+from collections import ChainMap
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from ldm_jax import config as c
-from ldm_jax.clip.vision import MEAN, STD
-from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
-from ldm_jax.conditioning.low_resolution import BETAS, LEVELS
-from ldm_jax.convert.condition import ROW
-from ldm_jax.convert.table import Row, Table
-from ldm_jax.errors import InputError
+import jax.numpy as jnp
+import numpy as np
 
-# Names: from the paths here
-
-_INSIDE = (  # of blocks, in this order
-    (r"/embedding/(kernel|bias)$", r"/time_emb_proj/\1"),
-    (r"/skip/", "/conv_shortcut/"),
-    (r"/(in|out)/(kernel|bias)$", r"/proj_\1/\2"),
-    (r"/block_(\d+)/", r"/transformer_blocks/\1/"),
-    (r"/self/", "/attn1/"),
-    (r"/cross/", "/attn2/"),
-    (r"/(attn[12])/proj_out/", r"/\1/to_out/0/"),
-    (r"/(attn[12])/([qkv])/", r"/\1/to_\2/"),
-    (r"/ff/proj_in/", "/ff/net/0/proj/"),
-    (r"/ff/proj_out/", "/ff/net/2/"),
-    (r"/(kernel|scale|embedding)$", "/weight"),
+from ldm_jax import build, checkpoint, cli, runs
+from ldm_jax.config import (
+    Beside,
+    CLIPImage,
+    CLIPText,
+    Condition,
+    Data,
+    Depth,
+    Experiment,
+    FirstStageExperiment,
+    Inpainting,
+    LowResolution,
+    Sampling,
+    UnCLIP,
 )
-_OUTSIDE = {
-    "time_1": "time_embedding/linear_1",
-    "time_2": "time_embedding/linear_2",
-    "vector": "class_embedding",
-    "vector_1": "class_embedding/linear_1",
-    "vector_2": "class_embedding/linear_2",
-    "norm_out": "conv_norm_out",
+from ldm_jax.convert.first_stage import describe
+from ldm_jax.convert.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
+from ldm_jax.convert.paths import as_json, naming, whole
+from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
+from ldm_jax.errors import InputError
+from ldm_jax.weights import table
+from ldm_jax.weights.formats import diffusers_folder
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import clip, diffusers, diffusers_model
+from ldm_jax.weights.table import Renamed
+
+INDEX = "model_index.json"
+KEPT = "diffusers"  # folder of a run with what came beside the weights
+# a component -> where its weights are here, beside captions
+PARTS = {"unet": "denoiser", "vae": "first_stage", "text_encoder": "conditioner"}
+BESIDE = {"image_encoder": "conditioner/beside/tower", "image_normalizer": "conditioner/beside"}
+VARIED = {"unet": "denoiser", "vae": "first_stage", "image_encoder": "conditioner/tower"}
+STEM = {"text_encoder": "model", "image_encoder": "model"}  # of files with weights
+VARIATION, UNCLIP = "StableDiffusionImageVariationPipeline", "StableUnCLIPImg2ImgPipeline"
+PIPELINES = {  # of what stands beside latents or captions
+    type(None): "StableDiffusionPipeline",
+    Inpainting: "StableDiffusionInpaintPipeline",
+    Depth: "StableDiffusionDepth2ImgPipeline",
+    LowResolution: "StableDiffusionUpscalePipeline",
+    UnCLIP: UNCLIP,
 }
-
-
-def unet_names(original: Table, levels: int) -> Table:
-    """The rows of a denoiser that attends to tokens in diffusers' names."""
-
-    def key(path: str) -> str:
-        block, _, rest = path.partition("/")
-        found = re.fullmatch(r"(down|up)_(\d+)_(res|attn)_(\d+)|mid_(res_(\d+)|attn)", block)
-        resample = re.fullmatch(r"(down|up)_(\d+)_(down|up)sample", block)
-        if resample:
-            place = _level(resample[1], int(resample[2]), levels)
-            there = f"{place}/{resample[1]}samplers/0"
-        elif found and found[1]:
-            kind = {"res": "resnets", "attn": "attentions"}[found[3]]
-            there = f"{_level(found[1], int(found[2]), levels)}/{kind}/{found[4]}"
-        elif found:
-            there = f"mid_block/resnets/{found[6]}" if found[6] else "mid_block/attentions/0"
-        else:
-            there = _OUTSIDE.get(block, block)
-        whole = f"{there}/{rest}"
-        for pattern, replacement in _INSIDE:
-            whole = re.sub(pattern, replacement, whole)
-        return whole.replace("/", ".")
-
-    return [row._replace(keys=(key(row.path),)) for row in original]
-
-
-def _level(way: str, level: int, levels: int) -> str:
-    """diffusers counts the levels of the way up from the lowest resolution."""
-    return f"down_blocks/{level}" if way == "down" else f"up_blocks/{levels - 1 - level}"
-
-
-VERSION = "0.42.1"  # of diffusers, as whose folders are written
-
-# config.json of the UNet
-
-_ONLY = {  # fields of which some values alone are here
-    "act_fn": ("silu",),
-    "center_input_sample": (False,),
-    "flip_sin_to_cos": (True,),
-    "freq_shift": (0,),
-    "mid_block_type": ("UNetMidBlock2DCrossAttn",),
-    "dual_cross_attention": (False,),
-    "encoder_hid_dim": (None,),
-    "addition_embed_type": (None,),
-    "resnet_time_scale_shift": ("default",),
-    "time_embedding_type": ("positional",),
-    "class_embed_type": (None, "projection"),
-    "norm_eps": (1e-5,),
-    "mid_block_scale_factor": (1, 1.0),
-    "num_attention_heads": (None,),
+LIBRARIES = {
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "tokenizer": ("transformers", "CLIPTokenizer"),
+    "scheduler": ("diffusers", "DDIMScheduler"),
+    "image_encoder": ("transformers", "CLIPVisionModelWithProjection"),
+    "feature_extractor": ("transformers", "CLIPImageProcessor"),
+    "image_normalizer": ("stable_diffusion", diffusers_model.NORMALIZER),
+    "image_noising_scheduler": ("diffusers", "DDPMScheduler"),
 }
+TEXT = "text_model."  # before the names of the text encoder's weights
+MAX_NOISE = 350  # of the published upscaler, below which levels of noise are drawn
+SMALL = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")  # without weights
+SMALL += ("image_noising_scheduler",)
 
 
-def read_unet(s: Mapping[str, Any]) -> tuple[c.UNet, int, int]:
-    """The denoiser of a config.json, the channels that it sees, and pixels of latents a side.
+def is_pipeline(source: Path) -> bool:
+    """Whether a folder holds a whole model."""
+    return (source / INDEX).is_file()
+
+
+# Into a run
+
+
+class Found(NamedTuple):
+    """A component in a folder: its config.json, and its weights, read when asked for."""
+
+    settings: dict[str, Any]
+    state: table.State
+
+
+def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
+    """Imports a folder of a whole model as the run of a diffusion model.
+
+    Args:
+        wanted: what it is to be; None: what its files say.
 
     Raises:
-        InputError: of another class, or a network that no config here can be.
+        InputError: a component is missing or of another kind, or weights are not of its network,
+            and all of them are named.
     """
-    if s.get("_class_name") != "UNet2DConditionModel":
-        raise InputError(
-            f"unet/config.json has _class_name {s.get('_class_name')!r}: expected "
-            "UNet2DConditionModel"
-        )
-    for name, known in _ONLY.items():
-        if s.get(name, known[0]) not in known:
-            raise InputError(f"unet has {name} {s[name]!r}: expected {known[0]!r}, as is here")
-    widths = s.get("block_out_channels", [320, 640, 1280, 1280])
-    kinds = s.get("down_block_types", ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
-    attends = [kind == "CrossAttnDownBlock2D" for kind in kinds]
-    ups = list(s.get("up_block_types", _blocks(attends)[1]))
-    if any(w % widths[0] for w in widths) or (list(kinds), ups) != _blocks(attends):
-        raise InputError(
-            f"unet has block_out_channels {widths}, down_block_types {kinds} and up_block_types "
-            f"{ups}: expected multiples of the first width, and [CrossAttn]DownBlock2D with "
-            "[CrossAttn]UpBlock2D at the same resolutions"
-        )
-    only = s.get("only_cross_attention", False)
-    only = [only] * len(widths) if isinstance(only, bool) else list(only)
-    unet = c.UNet(
-        channels=widths[0],
-        channel_mults=tuple(width // widths[0] for width in widths),
-        num_res_blocks=s.get("layers_per_block", 2),
-        attention_factors=tuple(2**n for n, a in reversed(list(enumerate(attends))) if a),
-        transformer_depth=s.get("transformer_layers_per_block", 1),
-        cross_only_factors=tuple(2**n for n, o in enumerate(only) if o and attends[n]),
-        linear_projections=s.get("use_linear_projection", False),
-        vector_entries=s.get("num_class_embeds"),
-        norm_groups=s.get("norm_num_groups", 32),
-        **_heads(s.get("attention_head_dim", 8), widths),
-    )
-    if s.get("class_embed_type") == "projection":
-        unet = replace(unet, vector_dim=s.get("projection_class_embeddings_input_dim"))
-    size = s.get("sample_size") or 64
-    return unet, s.get("in_channels", 4), size if isinstance(size, int) else size[0]
-
-
-def _heads(heads: int | list[int], widths: list[int]) -> dict[str, int]:
-    """diffusers' attention_head_dim, which is the number of heads, by level or of all."""
-    if isinstance(heads, int) or len(set(heads)) == 1:
-        return {"num_heads": heads if isinstance(heads, int) else heads[0]}
-    each = {width / count for width, count in zip(widths, heads, strict=True)}
-    if len(each) > 1:
-        raise InputError(
-            f"unet has attention_head_dim {heads} (heads) for widths {widths}: expected heads of "
-            "one width, or as many at every level"
-        )
-    return {"head_channels": int(each.pop())}
-
-
-def _blocks(attends: list[bool]) -> tuple[list[str], list[str]]:
-    down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends]
-    up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)]
-    return down, up
-
-
-def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[str, Any]:
-    """The config.json of a denoiser that sees i channels [size, size] and tokens of a width.
-
-    Raises:
-        InputError: a network that diffusers could not build.
-    """
-    for name, known in (
-        ("resample_blocks", False),
-        ("scale_shift", False),
-        ("positions", False),
-    ):
-        if getattr(unet, name) != known:
+    with naming(source):
+        parts = _parts_of(source)
+        found = {name: _component(source, name, parts) for name in parts}
+        described = _described(source, {name: part.settings for name, part in found.items()})
+        experiment = checked(wanted or described)
+        if parts != _parts(experiment):
             raise InputError(
-                f"model.{name} is {getattr(unet, name)}: expected {known}, since diffusers has no "
-                "other among the networks of captions"
+                f"the components are {', '.join(parts)}: expected {', '.join(_parts(experiment))} "
+                "for this config"
             )
-    factors = [2**n for n in range(len(unet.channel_mults))]
-    if unet.channel_mults[0] != 1:
+        rows_of = names(experiment)
+        captioned = isinstance(experiment.condition, CLIPText)
+        pieces = tokenizer_of(experiment, _tokenizer_file(source)) if captioned else None
+        wrong = []
+        for name, part in found.items():
+            shapes = {key: np.shape(part.state[key]) for key in part.state}
+            there = {key: shape for key, shape in shapes.items() if not _is_counter(key)}
+            wrong += [f"{name}/{line}" for line in table.complaints(rows_of[name], there)]
+        if wrong:
+            raise InputError("\n".join(["these weights are not of this model:", *wrong]))
+        rows = [row for name in found for row in table.under(rows_of[name], there=f"{name}/")]
+        each = {f"{name}/": part.state for name, part in found.items()}
+        states = [Renamed(s, {f"{name}{key}": key for key in s}) for name, s in each.items()]
+        params = {"conditioner": {}} | float32(rows, ChainMap(*states))
+    channels = build.build_first_stage(experiment.first_stage.model).channels
+    shift = np.zeros(channels, np.float32)
+    scale = np.full_like(shift, experiment.latent_scale)
+    params["first_stage"] |= {"shift": shift, "scale": scale}
+    with whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, params, None, pieces)
+        kinds = _keep(source, unfinished / KEPT, found)
+    beside = f" and {type(experiment.beside).__name__}" if experiment.beside else ""
+    of = "captions" if captioned else type(experiment.condition).__name__
+    print(f"{source}: a model of {of}{beside} in the layout of diffusers")
+    for name in parts:
+        size = sum(len(row.keys) * math.prod(row.shape) for row in rows_of[name])
+        print(f"{name}: {size:,} parameters")
+    if kinds:
+        print(f"weights of {', '.join(sorted(set(kinds.values())))} become float32")
+    folders = [p.name for p in sorted(source.iterdir()) if p.is_dir()]
+    left = [name for name in folders if name not in (*parts, *SMALL)]
+    if left:
+        print(f"left out: {', '.join(left)}, which no model here reads")
+    say_tokenizer(run, experiment)
+    print(f"{run}: draw with sample.py {run}")
+
+
+def _parts_of(source: Path) -> dict[str, str]:
+    """The components with weights of a folder's kind, see `PARTS`.
+
+    Raises:
+        InputError: a pipeline of another family.
+    """
+    kind = diffusers_folder.read_json(source / INDEX).get("_class_name")
+    known = (*PIPELINES.values(), VARIATION, "StableDiffusionImg2ImgPipeline")
+    if kind not in known:
+        xl = "StableDiffusionXL" in str(kind)
         raise InputError(
-            f"model.channel_mults is {unet.channel_mults}: expected 1 first, since diffusers' "
-            "first convolution is as wide as its first level"
+            f"{INDEX} says {kind}: expected one of {', '.join(known)}"
+            f"{', Stable Diffusion XL is not read yet' * xl}; "
+            f"{source / 'vae'} by itself is read as a first stage"
         )
-    down, up = _blocks([factor in unet.attention_factors for factor in factors])
-    widths = [unet.channels * mult for mult in unet.channel_mults]
-    if unet.head_channels:
-        heads: Any = [width // unet.head_channels for width in widths]
+    return VARIED if kind == VARIATION else PARTS | (BESIDE if kind == UNCLIP else {})
+
+
+def _parts(experiment: Experiment) -> dict[str, str]:
+    """The same of a config."""
+    if isinstance(experiment.condition, CLIPImage):
+        return VARIED
+    return PARTS | (BESIDE if isinstance(experiment.beside, UnCLIP) else {})
+
+
+def _pipeline(experiment: Experiment) -> str:
+    """The class of diffusers that draws with a model."""
+    varied = isinstance(experiment.condition, CLIPImage)
+    return VARIATION if varied else PIPELINES[type(experiment.beside)]
+
+
+def _is_counter(key: str) -> bool:
+    """Whether a key is of positions counted from 0, which older files hold as a weight."""
+    return key.endswith("embeddings.position_ids")
+
+
+def _component(source: Path, name: str, parts: Mapping[str, str]) -> Found:
+    folder = source / name
+    if not (folder / "config.json").is_file():
+        listed = sorted(p.name for p in source.iterdir() if p.is_dir())
+        wanted = [*parts, *["tokenizer"] * ("text_encoder" in parts)]
+        raise InputError(
+            f"there is no {name}/config.json: expected the components {', '.join(wanted)} "
+            f"and scheduler; found {', '.join(listed) or 'none'}"
+        )
+    stems = (_stem(name), "pytorch_model") if name in STEM else (_stem(name),)
+    state = diffusers_folder.state(diffusers_folder.weight_files(folder, stems))
+    if name == "text_encoder":  # newer files do without its prefix
+        state = Renamed(state, {f"{TEXT}{key.removeprefix(TEXT)}": key for key in state})
+    return Found(diffusers_folder.read_json(folder / "config.json"), state)
+
+
+def _stem(name: str) -> str:
+    return STEM.get(name, "diffusion_pytorch_model")
+
+
+def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
+    """What the files of a folder say that the model is."""
+    path = source / "scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        raise InputError(
+            "there is no scheduler/scheduler_config.json: expected it, since it says the process"
+        )
+    diffusion = diffusers_model.read_scheduler(diffusers_folder.read_json(path))
+    unet, seen, side = diffusers_model.read_unet(settings["unet"])
+    vae = diffusers.read_config(settings["vae"])
+    condition, pictured = _told(source, settings)
+    if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
+        raise InputError(
+            "vae shifts or scales channels each in its own way, or has no quant_conv: expected one "
+            "scaling_factor and both convolutions, as in Stable Diffusion 1 and 2"
+        )
+    z, factor = vae.model.z_channels, 2 ** (len(vae.model.channel_mults) - 1)
+    width = settings["unet"].get("cross_attention_dim", 1280)
+    if width != condition.dim:
+        field = "hidden_size" if isinstance(condition, CLIPText) else "projection_dim"
+        whose = "text_encoder" if isinstance(condition, CLIPText) else "image_encoder"
+        raise InputError(
+            f"unet has cross_attention_dim {width} and {whose} {field} {condition.dim}: "
+            "expected the same"
+        )
+    if unet.vector_dim != (2 * pictured.dim if pictured else None):
+        raise InputError(
+            f"unet has projection_class_embeddings_input_dim {unet.vector_dim}: expected twice the "
+            "projection_dim of image_encoder in a pipeline of unCLIP, and none elsewhere"
+        )
+    levels = min(MAX_NOISE, unet.vector_entries or 1)
+    beside: dict[int, Beside | None] = {
+        0: pictured,
+        1: Depth(),
+        3: LowResolution(factor=factor, max_noise=levels),
+        z + 1: Inpainting(form="stable_diffusion"),
+    }
+    if seen - z not in beside or (seen - z == 3) != (unet.vector_entries is not None):
+        raise InputError(
+            f"unet has in_channels {seen} and num_class_embeds {unet.vector_entries} beside "
+            f"latents of {z}: expected {z}, {z + 1} (depth), {2 * z + 1} (inpainting), or {z + 3} "
+            "with num_class_embeds (upscaler)"
+        )
+    return Experiment(
+        data=Data(image_size=side * factor),
+        first_stage=FirstStageExperiment(model=vae.model),
+        latent_scale=vae.scale[0],
+        model=unet,
+        condition=condition,
+        beside=beside[seen - z],
+        diffusion=diffusion,
+        sampling=Sampling(steps=min(50, diffusion.steps), guidance=7.5),
+    )
+
+
+def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
+    """What is attended to, and what of pictures is told beside captions."""
+    if "text_encoder" not in settings:
+        return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None
+    text = diffusers_model.read_text(settings["text_encoder"])
+    if "image_encoder" not in settings:
+        return text, None
+    path = source / "image_noising_scheduler" / "scheduler_config.json"
+    if not path.is_file():
+        raise InputError(
+            "there is no image_noising_scheduler/scheduler_config.json: expected it, since it says "
+            "the noise on embeddings"
+        )
+    noising = diffusers_folder.read_json(path)
+    for name in ("beta_schedule", "num_train_timesteps"):
+        if noising.get(name) != diffusers_model.NOISING[name]:
+            raise InputError(
+                f"image_noising_scheduler has {name} {noising.get(name)}: expected "
+                f"{diffusers_model.NOISING[name]}, as is here"
+            )
+    return text, UnCLIP(**diffusers_model.read_vision(settings["image_encoder"]))
+
+
+def _tokenizer_file(source: Path) -> Path:
+    found = find_tokenizer(source / "tokenizer")
+    if found is None:
+        raise InputError(
+            "there is no tokenizer: expected tokenizer/tokenizer.json or tokenizer/merges.txt"
+        )
+    return found
+
+
+def names(experiment: Experiment) -> dict[str, table.Table]:
+    """The rows of each component in the names of diffusers, under the parts' names here."""
+    prefix = f"{PARTS['unet']}/"
+    rows = build.build_model_names(experiment).table
+    denoiser = [
+        row._replace(path=row.path.removeprefix(prefix))
+        for row in rows
+        if row.path.startswith(prefix)
+    ]
+    own = {
+        "unet": diffusers_model.unet_names(denoiser, len(experiment.model.channel_mults)),
+        "vae": build.build_diffusers_names(experiment.first_stage.model),
+    }
+    parts = _parts(experiment)
+    if "text_encoder" in parts:
+        own["text_encoder"] = clip.transformers_names(experiment.condition)
+    if "image_encoder" in parts:
+        tower = _tower(experiment)
+        own["image_encoder"] = clip.vision_tower(build.build_architecture(tower))
+        own["image_normalizer"] = diffusers_model.normalizer_names(tower.dim)
+    return {name: table.under(own[name], f"{part}/") for name, part in parts.items()}
+
+
+def _tower(experiment: Experiment) -> CLIPImage:
+    """The tower of pictures of a model that has one."""
+    return experiment.beside or experiment.condition
+
+
+def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str]:
+    """Keeps what is said beside the weights, so that it goes out as it came; other types than
+    float32 by the names of weights."""
+    (kept / "text").mkdir(parents=True)
+    for path in sorted(source.rglob("*")):
+        place = path.relative_to(source)
+        own = len(place.parts) == 1 or place.parts[0] in (*found, *SMALL)
+        if own and path.suffix in (".json", ".txt") and ".index." not in path.name:
+            (kept / "text" / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, kept / "text" / place)
+    kinds, counters = {}, {}
+    for name, part in found.items():
+        for key in part.state:
+            weight = part.state[key]
+            if _is_counter(key):
+                counters[f"{name}/{key}"] = np.asarray(weight)
+            elif weight.dtype != np.float32:
+                kinds[f"{name}/{key}"] = str(weight.dtype)
+    (kept / "types.json").write_text(json.dumps(kinds))
+    if counters:
+        write_weights(kept / "aside.safetensors", counters)
+    return kinds
+
+
+# Out of a run
+
+
+class Typed(Mapping[str, np.ndarray]):
+    """Weights of other types than they are stored in, made when asked for."""
+
+    def __init__(self, weights: Mapping[str, np.ndarray], kinds: Mapping[str, str]):
+        """kinds: the types by name; float32 where there is none."""
+        self._weights, self._kinds = weights, kinds
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        return np.asarray(self._weights[key]).astype(jnp.dtype(self._kinds.get(key, "float32")))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weights)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+
+def export_pipeline(run: Path, destination: Path) -> None:
+    """Exports the run of a model of captions or of pictures as a folder that diffusers reads.
+
+    Raises:
+        InputError: diffusers has no such model.
+    """
+    experiment = cli.load_config(run / "config.py")
+    told = isinstance(experiment.condition, CLIPText) or type(experiment.condition) is CLIPImage
+    if not told or experiment.latent_scale == "channels":
+        raise InputError(
+            f"run '{run}' has condition {type(experiment.condition).__name__} and latent_scale "
+            f"{experiment.latent_scale}: expected CLIPText or CLIPImage and one scale for a folder "
+            "of diffusers; NAME.safetensors or NAME.ckpt for the original's layout"
+        )
+    if experiment.beside and type(experiment.beside) not in PIPELINES:
+        raise InputError(f"diffusers has no pipeline of {type(experiment.beside).__name__}")
+    captioned = isinstance(experiment.condition, CLIPText)
+    pieces = runs.load_tokenizer(run, experiment) if captioned else None
+    texts = _texts(run, experiment)
+    rows_of, averaged = names(experiment), checkpoint.averaged_parts(run)
+    trained_here = checkpoint.latest_step(run) > 0
+    kept = run / KEPT
+    imported = kept.is_dir() and not trained_here
+    kinds = json.loads((kept / "types.json").read_text()) if imported else {}
+    counters: Mapping[str, np.ndarray] = {}
+    if imported and (kept / "aside.safetensors").is_file():
+        counters = read_weights(kept / "aside.safetensors")
+    with whole(destination) as unfinished:
+        for place, content in texts.items():
+            (unfinished / place).parent.mkdir(parents=True, exist_ok=True)
+            (unfinished / place).write_text(content)
+        tokenized = (unfinished / "tokenizer" / "tokenizer.json").exists()
+        if pieces and not tokenized and not imported:
+            write_tokenizer(unfinished / "tokenizer", pieces, experiment.condition)
+        for name, part in _parts(experiment).items():
+            item = "ema" if part.partition("/")[0] in averaged else "params"
+            rows = {key: (item, row) for row in rows_of[name] for key in row.keys}
+            inside = {
+                k.removeprefix(f"{name}/"): counters[k] for k in counters if k.startswith(name)
+            }
+            own = {k.removeprefix(f"{name}/"): x for k, x in kinds.items() if k.startswith(name)}
+            forms = {
+                key: np.broadcast_to(np.zeros((), jnp.dtype(own.get(key, "float32"))), row.shape)
+                for key, (_, row) in rows.items()
+            }
+            read = Checkpoint(rows, lambda *which: checkpoint.read_part(run, *which))
+            weights = ChainMap(inside, Typed(read, own))
+            write_weights(unfinished / name / f"{_stem(name)}.safetensors", weights, inside | forms)
+            print(f"{name}: {len(forms)} weights{', averaged' if item == 'ema' else ''}")
+    if isinstance(experiment.beside, Depth):
+        print("depth_estimator is not in the folder: give the pipeline depth_map")
+    print(f"{destination}: a {_pipeline(experiment)} in the layout of diffusers")
+
+
+def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
+    """The small files of a folder by their places: as they came in, or made."""
+    kept = run / KEPT / "text"
+    if kept.is_dir():
+        texts = {
+            str(path.relative_to(kept)): path.read_text()
+            for path in sorted(kept.rglob("*"))
+            if path.is_file()
+        }
+        index = json.loads(texts.get(INDEX, "{}"))
+        there = {Path(place).parts[0] for place in texts if len(Path(place).parts) > 1}
+        index = {
+            name: value if not isinstance(value, list) or name in there else [None, None]
+            for name, value in index.items()
+        }
+        if "requires_safety_checker" in index:
+            index["requires_safety_checker"] = False
+        return texts | {INDEX: as_json(index)}
+    stage = experiment.first_stage
+    factor = build.build_first_stage(stage.model).factor
+    side, channels = experiment.data.image_size // factor, stage.model.z_channels
+    told = build.build_condition_names(experiment.condition, channels, experiment.beside)
+    scale = (np.float32(_scale(run, experiment)),) * channels
+    stage_experiment = replace(
+        stage, data=replace(stage.data, image_size=experiment.data.image_size)
+    )
+    vae = describe(stage_experiment, {"shift": np.zeros(channels), "scale": np.asarray(scale)})
+    unet = diffusers_model.unet_config(
+        experiment.model, channels + told.concat, channels, experiment.condition.dim, side
+    )
+    index: dict[str, Any] = {
+        "_class_name": _pipeline(experiment),
+        "_diffusers_version": diffusers_model.VERSION,
+    }
+    parts = _parts(experiment)
+    small = ["scheduler", *["tokenizer"] * ("text_encoder" in parts)]
+    if "image_encoder" in parts:
+        small.append("feature_extractor")
+    if "image_normalizer" in parts:
+        small.append("image_noising_scheduler")
+    index |= {name: list(LIBRARIES[name]) for name in (*parts, *small)}
+    texts = {
+        "unet/config.json": as_json(unet),
+        "vae/config.json": as_json(build.build_diffusers_config(vae)),
+        "scheduler/scheduler_config.json": as_json(
+            diffusers_model.scheduler_config(experiment.diffusion)
+        ),
+    }
+    if "text_encoder" in parts:
+        texts["text_encoder/config.json"] = as_json(
+            diffusers_model.text_config(experiment.condition)
+        )
+    if "image_encoder" in parts:
+        tower = _tower(experiment)
+        texts["image_encoder/config.json"] = as_json(diffusers_model.vision_config(tower))
+        texts["feature_extractor/preprocessor_config.json"] = as_json(
+            diffusers_model.preprocessor_config(tower.size)
+        )
+    if "image_normalizer" in parts:
+        settings = {"_class_name": diffusers_model.NORMALIZER, "embedding_dim": tower.dim}
+        texts["image_normalizer/config.json"] = as_json(settings)
+        texts["image_noising_scheduler/scheduler_config.json"] = as_json(diffusers_model.NOISING)
+    elif isinstance(experiment.beside, LowResolution):
+        index["low_res_scheduler"] = ["diffusers", "DDPMScheduler"]
+        index["max_noise_level"] = experiment.beside.max_noise
+        texts["low_res_scheduler/scheduler_config.json"] = as_json(diffusers_model.LOW_RES)
     else:
-        heads = unet.num_heads
-    return {
-        "_class_name": "UNet2DConditionModel",
-        "_diffusers_version": VERSION,
-        "in_channels": i,
-        "out_channels": o,
-        "sample_size": size,
-        "block_out_channels": widths,
-        "down_block_types": down,
-        "up_block_types": up,
-        "layers_per_block": unet.num_res_blocks,
-        "attention_head_dim": heads,
-        "cross_attention_dim": tokens,
-        "transformer_layers_per_block": unet.transformer_depth,
-        "only_cross_attention": [factor in unet.cross_only_factors for factor in factors],
-        "use_linear_projection": unet.linear_projections,
-        "num_class_embeds": unet.vector_entries,
-        "class_embed_type": "projection" if unet.vector_dim else None,
-        "projection_class_embeddings_input_dim": unet.vector_dim,
-        "norm_num_groups": unet.norm_groups,
-        "act_fn": "silu",
-        "flip_sin_to_cos": True,
-        "freq_shift": 0,
-    }
+        index |= {"feature_extractor": [None, None]} if "image_encoder" not in parts else {}
+        index["safety_checker"] = [None, None]
+    if isinstance(experiment.beside, Depth):
+        del index["safety_checker"]
+        index["depth_estimator"] = [None, None]
+    return texts | {INDEX: as_json(index)}
 
 
-# config.json of the text encoder
-
-ACTIVATIONS = {"quick_gelu": "openai", "gelu": "openclip"}
-
-
-def read_text(s: Mapping[str, Any]) -> c.CLIPText:
-    """The tower of captions of a config.json.
-
-    Raises:
-        InputError: another tower.
-    """
-    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
-    if kind != "clip_text_model" or act not in ACTIVATIONS:
-        raise InputError(
-            f"text_encoder is a {kind} with hidden_act {act}: expected a clip_text_model with "
-            f"{' or '.join(ACTIVATIONS)}"
-        )
-    dim, heads = s.get("hidden_size", 512), s.get("num_attention_heads", 8)
-    if s.get("intermediate_size", 4 * dim) != 4 * dim:
-        raise InputError(
-            f"text_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
-            "four times hidden_size"
-        )
-    return c.CLIPText(
-        dim=dim,
-        layers=s.get("num_hidden_layers", 12),
-        num_heads=heads,
-        head_dim=dim // heads,
-        length=s.get("max_position_embeddings", 77),
-        vocab_size=s.get("vocab_size", 49_408),
-        weights=ACTIVATIONS[act],
-    )
-
-
-def text_config(text: c.CLIPText) -> dict[str, Any]:
-    """The config.json of a tower of captions."""
-    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == text.weights)
-    return {
-        "architectures": ["CLIPTextModel"],
-        "model_type": "clip_text_model",
-        "hidden_size": text.dim,
-        "intermediate_size": 4 * text.dim,
-        "num_hidden_layers": text.layers,
-        "num_attention_heads": text.num_heads,
-        "max_position_embeddings": text.length,
-        "vocab_size": text.vocab_size,
-        "hidden_act": act,
-        "layer_norm_eps": 1e-5,
-        "projection_dim": text.dim,
-        "bos_token_id": text.vocab_size - 2,
-        "eos_token_id": text.vocab_size - 1,
-        "pad_token_id": text.vocab_size - 1 if text.weights == "openai" else 0,
-    }
-
-
-# config.json and preprocessor_config.json of the tower of pictures
-
-
-def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `config.CLIPImage` that a config.json of image_encoder says.
-
-    Raises:
-        InputError: another tower.
-    """
-    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
-    dim = s.get("hidden_size", 768)
-    if kind != "clip_vision_model" or act not in ACTIVATIONS:
-        raise InputError(
-            f"image_encoder is a {kind} with hidden_act {act}: expected a clip_vision_model with "
-            f"{' or '.join(ACTIVATIONS)}"
-        )
-    if s.get("intermediate_size", 4 * dim) != 4 * dim:
-        raise InputError(
-            f"image_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
-            "four times hidden_size"
-        )
-    return {
-        "weights": ACTIVATIONS[act],
-        "channels": dim,
-        "layers": s.get("num_hidden_layers", 12),
-        "num_heads": s.get("num_attention_heads", 12),
-        "dim": s.get("projection_dim", 512),
-        "patch": s.get("patch_size", 32),
-        "size": s.get("image_size", 224),
-    }
-
-
-def vision_config(tower: c.CLIPImage) -> dict[str, Any]:
-    """The config.json of a tower of pictures."""
-    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
-    return {
-        "architectures": ["CLIPVisionModelWithProjection"],
-        "model_type": "clip_vision_model",
-        "hidden_size": tower.channels,
-        "intermediate_size": 4 * tower.channels,
-        "num_hidden_layers": tower.layers,
-        "num_attention_heads": tower.num_heads,
-        "projection_dim": tower.dim,
-        "patch_size": tower.patch,
-        "image_size": tower.size,
-        "hidden_act": act,
-        "layer_norm_eps": 1e-5,
-    }
-
-
-def preprocessor_config(size: int) -> dict[str, Any]:
-    """How pictures are made ready for the tower, as `conditioning.clip_image.prepared` does."""
-    return {
-        "image_processor_type": "CLIPImageProcessor",
-        "do_resize": True,
-        "size": {"shortest_edge": size},
-        "resample": 3,
-        "do_center_crop": True,
-        "crop_size": {"height": size, "width": size},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": [round(float(x), 8) for x in MEAN],
-        "image_std": [round(float(x), 8) for x in STD],
-        "do_convert_rgb": True,
-    }
-
-
-NORMALIZER = "StableUnCLIPImageNormalizer"  # of embeddings; its weights are mean and std, [1, d]
-
-
-def normalizer_names(dim: int) -> Table:
-    """The rows of the statistics of embeddings."""
-    return [Row(name, (name,), (1, dim), ROW) for name in ("mean", "std")]
-
-
-# scheduler_config.json
-
-LOW_RES = {  # of the noise on the upscaler's small pictures
-    "_class_name": "DDPMScheduler",
-    "num_train_timesteps": LEVELS,
-    "beta_schedule": "scaled_linear",
-    "beta_start": BETAS[0],
-    "beta_end": BETAS[1],
-}
-NOISING = {  # of the noise on embeddings of pictures
-    "_class_name": "DDPMScheduler",
-    "num_train_timesteps": EMBEDDING_LEVELS,
-    "beta_schedule": "squaredcos_cap_v2",
-}
-PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
-SCHEDULES = {"scaled_linear": "scaled_linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}
-
-
-def read_scheduler(s: Mapping[str, Any]) -> c.Diffusion:
-    """The noising process of a scheduler.
-
-    Raises:
-        InputError: another process.
-    """
-    schedule, prediction = s.get("beta_schedule", "linear"), s.get("prediction_type", "epsilon")
-    if schedule not in SCHEDULES or prediction not in PREDICTIONS or s.get("trained_betas"):
-        raise InputError(
-            f"scheduler has beta_schedule {schedule} and prediction_type {prediction}: expected "
-            f"one of {', '.join(SCHEDULES)} and one of {', '.join(PREDICTIONS)}, without "
-            "trained_betas"
-        )
-    return c.Diffusion(
-        schedule=SCHEDULES[schedule],
-        steps=s.get("num_train_timesteps", 1000),
-        beta_start=s.get("beta_start", 1e-4),
-        beta_end=s.get("beta_end", 0.02),
-        zero_terminal_snr=s.get("rescale_betas_zero_snr", False),
-        prediction=PREDICTIONS[prediction],
-    )
-
-
-def scheduler_config(d: c.Diffusion) -> dict[str, Any]:
-    """The scheduler_config.json of DDIM.
-
-    Raises:
-        InputError: a process that diffusers' discrete schedulers do not have.
-    """
-    found = [name for name, here in SCHEDULES.items() if here == d.schedule]
-    kinds = [name for name, here in PREDICTIONS.items() if here == d.prediction]
-    if not (found and kinds) or d.learned_variance:
-        raise InputError(
-            f"diffusion.schedule is {d.schedule} and diffusion.prediction {d.prediction}: expected "
-            f"one of {', '.join(SCHEDULES.values())} and one of {', '.join(PREDICTIONS.values())}, "
-            "without learned_variance, since schedulers of diffusers have no others"
-        )
-    return {
-        "_class_name": "DDIMScheduler",
-        "num_train_timesteps": d.steps,
-        "beta_schedule": found[0],
-        "beta_start": d.beta_start,
-        "beta_end": d.beta_end,
-        "prediction_type": kinds[0],
-        "rescale_betas_zero_snr": d.zero_terminal_snr,
-        "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "timestep_spacing": "leading",
-    }
+def _scale(run: Path, experiment: Experiment) -> float:
+    if experiment.latent_scale != "one":
+        return experiment.latent_scale
+    return float(checkpoint.read_part(run, "params", "first_stage")["scale"][0])

@@ -1,129 +1,349 @@
-"""Whole latent diffusion models in the checkpoint files of CompVis/latent-diffusion.
+"""Whole latent diffusion models from files of the original code as runs, and back."""
 
-model.diffusion_model.*    the denoiser
-model_ema.*                averages of its weights, whose names have no dots, and two counters
-first_stage_model.*        the first stage
-cond_stage_model.*         the conditioner; the first stage once more where it makes the condition
-betas, alphas_cumprod ...  tables of the noising process, which follow from its betas
-scale_factor               of the latents, where it was measured
-"""
+import functools
+import math
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-import re
-from collections.abc import Mapping
-from typing import NamedTuple
-
+import jax
+import jax.numpy as jnp
 import numpy as np
+from tokenizers import Tokenizer
 
-from ldm_jax.config import UNet
-from ldm_jax.convert.clip import UNUSED as CLIP_UNUSED
-from ldm_jax.convert.condition import CONDITIONER, ConditionNames
-from ldm_jax.convert.schedule import schedule
-from ldm_jax.convert.table import Renamed, Shape, State, Table, complaints, shapes, under
-from ldm_jax.convert.text import TEXT_UNUSED
-from ldm_jax.convert.unet import unet
+from ldm_jax import build, checkpoint, checks, runs, training
+from ldm_jax.config import CLIPText, Experiment, Text, UnCLIP
+from ldm_jax.convert.paths import naming, whole
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.errors import InputError
+from ldm_jax.types import Params
+from ldm_jax.weights import recognise, table
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.names import model
+from ldm_jax.weights.names.condition import STATISTICS
+from ldm_jax.weights.names.schedule import schedule
 
-DENOISER = "model.diffusion_model."
-FIRST_STAGE = "first_stage_model."
-EMA = "model_ema."
-SCALE = "scale_factor"
-SCHEDULE = tuple(schedule(np.array([0.5, 0.5])))
-# held by files, and no part of the model: counters, tables, losses, a head that nobody calls, a
-# network that estimates depth, the tables of the upscaler's noise
-ASIDE = re.compile(
-    rf"{'|'.join(SCHEDULE)}|logvar|{EMA}(decay|num_updates)"
-    rf"|({FIRST_STAGE}|{CONDITIONER})(loss|model_ema)\..*|(depth_model|low_scale_model)\..*"
-    + "".join(f"|{re.escape(CONDITIONER + key)}" for key in TEXT_UNUSED)
-    + f"|{re.escape(CONDITIONER)}({CLIP_UNUSED})"
-)
+ASIDE = "aside.safetensors"
+UNLIKE = 1e-4  # two schedules whose alpha_bar differ by more are not the same
 
 
-class Names(NamedTuple):
-    """What each parameter of a model is called, as rows under "denoiser/" and so on.
+def holds_model(source: Path) -> bool:
+    """Whether a file holds a denoiser."""
+    return source.is_file() and any(key.startswith(model.DENOISER) for key in read_weights(source))
 
-    copies: keys under which a file holds a weight once more -> the key that has a row
-    unused: patterns of further keys that it may hold
+
+def say_whole(source: Path) -> None:
+    """Says by which configs more than the first stage of a file could be imported, where known."""
+    state = read_weights(source)
+    known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
+    if known:
+        print(f"{source}: with --config {' or '.join(known)} the whole model is imported")
+
+
+# Into a run
+
+
+def import_model(
+    source: Path, run: Path, experiment: Experiment, tokenizer: Path | None, averages: bool
+) -> None:
+    """Imports a checkpoint of the original code as the run of a diffusion model.
+
+    Raises:
+        InputError: a key is missing, unexpected or misshapen, and all of them are named; or the
+            file and the config are of other processes, scales or tokenizers.
     """
+    experiment = checked(experiment)
+    pieces = tokenizer_of(experiment, tokenizer)
+    names = build.build_model_names(experiment)
+    state = _with_statistics(read_weights(source), experiment)
+    with naming(source):
+        held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
+        if wrong:
+            known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
+            other = f" (they look like those of {' or '.join(known)})" if known else ""
+            raise InputError("\n".join([f"these weights are not of this model{other}:", *wrong]))
+        _check_schedule(held.aside, experiment)
+        experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
+        params = float32(names.table, held.weights)
+        ema = {}
+        if held.averages and averages:
+            rows = [row for row in names.table if row.keys[0] in held.averages]
+            ema = float32(rows, held.averages)
+    channels = build.build_first_stage(experiment.first_stage.model).channels
+    scale = np.float32(experiment.latent_scale if held.scale is None else held.scale)
+    for part in ("denoiser", "conditioner"):
+        params.setdefault(part, {})
+    shift = np.zeros(channels, np.float32)
+    params["first_stage"] |= {"shift": shift, "scale": np.full_like(shift, scale)}
+    aside = {**held.aside}
+    with whole(run) as unfinished:
+        runs.write_imported(unfinished, experiment, params, ema, pieces)
+        if aside:
+            write_weights(unfinished / ASIDE, aside)
+    _say(source, run, experiment, names, held, bool(ema))
 
-    table: Table
-    copies: Mapping[str, str]
-    unused: tuple[str, ...] = ()
+
+def _with_statistics(state: table.State, experiment: Experiment) -> table.State:
+    """The same with mean 0 and deviation 1 of embeddings of pictures, where the file has none."""
+    if not isinstance(experiment.beside, UnCLIP):
+        return state
+    absent = {key: x for key, x in STATISTICS.items() if key not in state}
+    if absent and experiment.beside.weights == "openai":
+        print(
+            "warning: the mean and deviation of embeddings are not in a file of this layout, taken "
+            "as 0 and 1: a folder of diffusers has them, in image_normalizer"
+        )
+    shape = (1, experiment.beside.dim)
+    return ChainMap(state, {key: np.full(shape, x, np.float32) for key, x in absent.items()})
 
 
-def names(
-    config: UNet, channels: int, out_channels: int, first_stage: Table, condition: ConditionNames
-) -> Names:
-    """Rows of a whole model.
+def checked(experiment: Experiment) -> Experiment:
+    """The experiment as its training would see it, where nothing is left to be read from data."""
+    first = training.inherit(experiment.first_stage, experiment.data)
+    experiment = replace(experiment, first_stage=replace(first, run=None))
+    for name in ("num_classes", "vocab_size"):
+        if getattr(experiment.condition, name, 0) is None:
+            raise InputError(
+                f"condition.{name} is None: expected a number, as no data are read here"
+            )
+    checks.check_ranges(experiment)
+    checks.check_diffusion(experiment)
+    if experiment.latent_scale == "channels":
+        raise InputError(
+            "latent_scale is channels: expected one or a number, since the original has one scale"
+        )
+    return experiment
 
-    Args:
-        channels: of the latents.
-        first_stage: rows of the first stage alone.
+
+def tokenizer_of(experiment: Experiment, given: Path | None) -> Tokenizer | None:
+    """The tokenizer given, or the config's own if it is there; None where there is none."""
+    condition = experiment.condition
+    if not isinstance(condition, Text):
+        if given:
+            raise InputError(
+                f"--tokenizer is {given}: expected none, since the config's condition is no Text"
+            )
+        return None
+    own = condition.tokenizer
+    path = given or (Path(own) if own and Path(own).is_file() else None)
+    published = isinstance(condition, CLIPText) and condition.vocab_size == clip.PIECES
+    if path is None and not (published and clip.has_packaged()):
+        return None
+    if isinstance(condition, CLIPText):
+        found = clip.load(path, condition.length, condition.weights)
+    else:
+        found = tokens.load(path, condition.length)
+    if found.get_vocab_size() != condition.vocab_size:
+        raise InputError(
+            f"tokenizer '{path}' has {found.get_vocab_size()} pieces: expected "
+            f"{condition.vocab_size}, as condition.vocab_size"
+        )
+    return found
+
+
+def _check_schedule(aside: table.State, experiment: Experiment) -> None:
+    """Raises InputError where the file was trained with another noising process."""
+    there, betas = aside.get("alphas_cumprod"), build.build_betas(experiment.diffusion)
+    if there is None or betas is None:
+        return
+    here = np.cumprod(1.0 - betas)
+    if there.shape != here.shape or np.max(np.abs(there - here)) > UNLIKE:
+        d = experiment.diffusion
+        raise InputError(
+            f"alphas_cumprod ends at {there[-1]:.3g} after {len(there)} steps: expected "
+            f"{here[-1]:.3g} after {len(here)}, as by the config's diffusion ({d.schedule} from "
+            f"{d.beta_start} to {d.beta_end})"
+        )
+
+
+def _scale(found: float | None, experiment: Experiment) -> Any:
+    """The config's latent_scale: "one" where the file says what was measured."""
+    if found is not None:
+        return "one"
+    if experiment.latent_scale == "one":
+        raise InputError(
+            "scale_factor is missing, and the config's latent_scale is one: expected either the "
+            "scale in the file or a number as latent_scale, such as 1.0 for VQ first stages"
+        )
+    return experiment.latent_scale
+
+
+def float32(names: table.Table, state: table.State) -> Params:
+    """The parameters, float32; those that are so already, and need no joining, are views."""
+    for row in names:
+        dtype = state[row.keys[0]].dtype
+        if not jnp.issubdtype(dtype, jnp.floating):
+            raise InputError(f"{row.keys[0]} is of {dtype}: expected float32 or float16")
+    return jax.tree.map(lambda w: np.asarray(w, np.float32), table.rearranged(names, state))
+
+
+def _say(
+    source: Path,
+    run: Path,
+    experiment: Experiment,
+    names: model.Names,
+    held: model.Parts,
+    averaged: bool,
+) -> None:
+    """Prints what was imported, and what became of the rest."""
+    sizes = dict.fromkeys(("denoiser", "conditioner", "first_stage"), 0)
+    for row in names.table:
+        sizes[row.path.split("/")[0]] += len(row.keys) * math.prod(row.shape)
+    print(f"{source}: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
+    if averaged:
+        print("the averages of the denoiser's weights (model_ema.*) are what samples are drawn of")
+    elif held.averages:
+        print("the averages of the denoiser's weights (model_ema.*) are left out")
+    else:
+        print("there are no averages of the denoiser's weights (model_ema.*): the last ones count")
+    kinds = sorted({str(held.weights[key].dtype) for key in held.weights} - {"float32"})
+    if kinds:
+        print(f"weights of {', '.join(kinds)} become float32")
+    if held.aside:
+        print(f"{len(held.aside)} entries that no model reads are kept in {run / ASIDE}")
+    say_tokenizer(run, experiment)
+    print(f"{run}: {sum(sizes.values()):,} parameters; draw with sample.py {run}")
+
+
+def say_tokenizer(run: Path, experiment: Experiment) -> None:
+    """Says where a tokenizer is to come from, where a run that reads captions has none."""
+    missing = isinstance(experiment.condition, Text) and not (run / "tokenizer.json").exists()
+    if missing:
+        which = (
+            "tokenizer.json or merges.txt of CLIP, or the package instant-clip-tokenizer"
+            if isinstance(experiment.condition, CLIPText)
+            else "tokenizer.json or vocab.txt of bert-base-uncased for the published models"
+        )
+        print(f"there is no tokenizer: sampling takes --tokenizer here, {which}")
+
+
+# Out of a run
+
+
+class Checkpoint(Mapping[str, np.ndarray]):
+    """The original's state dict of a checkpoint; parts are read when asked for, one at a time."""
+
+    def __init__(self, rows: dict[str, tuple[str, table.Row]], read: Callable[[str, str], Params]):
+        """rows: key -> item of the checkpoint and the key's row; read: (item, part) -> params."""
+        self._rows, self._read = rows, read
+        self._open, self._flat = ("", ""), {}
+
+    def __getitem__(self, key: str) -> np.ndarray:
+        item, row = self._rows[key]
+        part, _, path = row.path.partition("/")
+        if self._open != (item, part):
+            self._flat = {}  # before more is read
+            self._open, self._flat = (item, part), table.flattened(self._read(item, part))
+        split = np.split(self._flat[path], len(row.keys), axis=-1)
+        return row.layout.to_original(split[row.keys.index(key)], row.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+
+def export_model(run: Path, destination: Path) -> None:
+    """Exports the run of a diffusion model as a file of the original code.
+
+    Raises:
+        InputError: the original has no such model.
     """
-    denoiser = unet(config, channels + condition.concat, out_channels, condition.tokens)
-    table = [
-        *under(denoiser, "denoiser/", DENOISER),
-        *under(condition.table, "conditioner/"),
-        *under(first_stage, "first_stage/", FIRST_STAGE),
-    ]
-    again = [key for row in first_stage for key in row.keys] if condition.copies else []
-    copies = {CONDITIONER + key: FIRST_STAGE + key for key in again}
-    return Names(table, copies, condition.unused)
-
-
-class Parts(NamedTuple):
-    """What a file holds.
-
-    weights:  keys of the table -> weights, as of the last step
-    averages: keys of the denoiser's part of the table -> averaged weights, or nothing
-    aside:    what is no part of the model
-    scale:    of the latents, None where the file does not say
-    """
-
-    weights: State
-    averages: State
-    aside: State
-    scale: float | None
-
-
-def averaged_key(key: str) -> str:
-    """What a file calls the average of a weight of the denoiser."""
-    return EMA + key.removeprefix("model.").replace(".", "")
-
-
-def parts(names: Names, state: State, found: Mapping[str, Shape]) -> tuple[Parts, list[str]]:
-    """What a file holds, and what is wrong with it, a line a key.
-
-    Args:
-        found: key -> shape in the file.
-    """
-    wanted = shapes(names.table)
-    denoiser = [key for key in wanted if key.startswith("model.")]
-    averages = {key: averaged_key(key) for key in denoiser}
-    has_averages = any(average in found for average in averages.values())
-    expected = set(averages.values()) if has_averages else set()
-    patterns = [ASIDE, *map(re.compile, names.unused)]
-    aside = {key for key in found if any(p.fullmatch(key) for p in patterns)} - wanted.keys()
-    rest = {
-        key: shape
-        for key, shape in found.items()
-        if key not in aside and key not in expected and key != SCALE
+    run, which = runs.locate(run)
+    experiment = _with_own_vocabulary(run, runs.load_config(run))
+    betas = build.build_betas(experiment.diffusion)
+    if betas is None:
+        raise InputError(
+            f"run '{run}' has diffusion.schedule {experiment.diffusion.schedule}: expected one of "
+            "linear, scaled_linear, sqrt and cosine, since the original has no other"
+        )
+    if experiment.latent_scale == "channels":
+        raise InputError(
+            f"run '{run}' has latent_scale channels: expected one or a number, since the original "
+            "multiplies latents by one number"
+        )
+    averaged = checkpoint.averaged_parts(run, which)
+    trained_here = checkpoint.latest_step(run) > 0
+    rows = _rows(build.build_model_names(experiment), averaged, trained_here)
+    held: dict[str, np.ndarray] = schedule(betas)
+    if (run / ASIDE).exists():
+        aside = read_weights(run / ASIDE)
+        held = {name: aside[name] for name in aside}
+    if experiment.latent_scale == "one":
+        scale = checkpoint.read_part(run, "params", "first_stage", which)["scale"]
+        held[model.SCALE] = np.asarray(scale[0])
+    read = functools.partial(checkpoint.read_part, run, which=which)
+    rows = _said(rows, Checkpoint(rows, read))
+    forms = held | {
+        key: np.broadcast_to(np.float32(0), row.shape) for key, (_, row) in rows.items()
     }
-    wrong = complaints(names.table, {k: s for k, s in rest.items() if k not in names.copies})
-    table_of_averages = [
-        row._replace(keys=tuple(averages[key] for key in row.keys))
-        for row in names.table
-        if row.keys[0] in averages
+    weights = ChainMap(held, Checkpoint(rows, read))
+    write_weights(destination, weights, forms)
+    if trained_here and averaged:
+        print("the averaged weights are written, as the weights")
+    if experiment.latent_scale != "one":
+        print(f"scale_factor is {experiment.latent_scale}, which the original's config says")
+    for name, value, known in _beyond(experiment):
+        print(
+            f"{name} is {value}, and {known} in the original's code, which computes something else "
+            "with this file; here it is imported with --config RUN/config.py"
+        )
+    print(f"{destination}: {len(forms)} weights in the original layout")
+
+
+def _said(
+    rows: dict[str, tuple[str, table.Row]], weights: table.State
+) -> dict[str, tuple[str, table.Row]]:
+    """Without the statistics of embeddings that say nothing, which files leave out."""
+    trivial = {
+        key for key in STATISTICS.keys() & rows.keys() if np.all(weights[key] == STATISTICS[key])
+    }
+    return {key: row for key, row in rows.items() if key not in trivial}
+
+
+def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
+    """What the weights mean here and not there: a setting's name, value, and value there."""
+    unet, condition, d = experiment.model, experiment.condition, experiment.diffusion
+    settings = [
+        ("model.positions", unet.positions, False),
+        ("model.norm_groups", unet.norm_groups, recognise.GROUPS),
+        ("condition.pooled", getattr(condition, "pooled", False), False),
+        ("diffusion.prediction", d.prediction, "eps"),
+        ("diffusion.schedule", d.schedule, "scaled_linear"),
+        ("diffusion.learned_variance", d.learned_variance, False),
     ]
-    if has_averages:
-        there = {key: found[key] for key in expected & found.keys()}
-        wrong += complaints(table_of_averages, there)
-    for key in sorted(names.copies.keys() & found.keys()):
-        if not np.array_equal(state[key], state[names.copies[key]]):
-            wrong.append(f"{key} differs from {names.copies[key]}: expected the same weight again")
-    scale = float(state[SCALE]) if SCALE in found else None
-    held = Parts(
-        Renamed(state, {key: key for key in wanted}),
-        Renamed(state, averages if has_averages else {}),
-        Renamed(state, {key: key for key in sorted(aside)}),
-        scale,
-    )
-    return held, wrong
+    return [(name, value, known) for name, value, known in settings if value != known]
+
+
+def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
+    """The experiment with as many word pieces as the run's tokenizer has learned."""
+    if not isinstance(experiment.condition, Text) or not (run / "tokenizer.json").exists():
+        return experiment
+    pieces = runs.load_tokenizer(run, experiment).get_vocab_size()
+    return replace(experiment, condition=replace(experiment.condition, vocab_size=pieces))
+
+
+def _rows(
+    names: model.Names, averaged: set[str], trained_here: bool
+) -> dict[str, tuple[str, table.Row]]:
+    """Key -> the item of the checkpoint that has its weight, and its row.
+
+    What was imported goes out as it came in; of what was trained here, the averages count.
+    """
+    rows = {}
+    for row in names.table:
+        part = row.path.partition("/")[0]
+        item = "ema" if trained_here and part in averaged else "params"
+        rows |= dict.fromkeys(row.keys, (item, row))
+        if part in averaged and not trained_here:
+            average = row._replace(keys=tuple(map(model.averaged_key, row.keys)))
+            rows |= dict.fromkeys(average.keys, ("ema", average))
+    for copy, key in names.copies.items():
+        item, row = rows[key]
+        there = tuple(model.CONDITIONER + k.removeprefix(model.FIRST_STAGE) for k in row.keys)
+        rows[copy] = (item, row._replace(keys=there))
+    return rows

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ldm_jax import config
-from ldm_jax.conditioning.remembered import entry
+from ldm_jax.conditioning.cached import entry
 from ldm_jax.data import transforms
 from ldm_jax.errors import InputError
 

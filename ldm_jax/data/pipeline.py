@@ -17,7 +17,7 @@ import grain
 import numpy as np
 
 from ldm_jax import config
-from ldm_jax.conditioning.remembered import entry
+from ldm_jax.conditioning.cached import entry
 from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.data.readable import check_sizes, spread
@@ -66,7 +66,7 @@ def _open(data: config.Data) -> Any:
         return latents.Source(data.path)
     if data.path != "shapes" and not data.path.startswith("tfds:"):
         return open_folder(data.path, **fields)
-    from ldm_jax.data import shapes, tfds  # TFDS takes a second to import
+    from ldm_jax.data import shapes, tfds
 
     fields["object_label"] = data.object_label
     if data.path == "shapes":

@@ -12,13 +12,13 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, runs
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Data, Label, Text, Unconditional
 from ldm_jax.data import pipeline
 from ldm_jax.diffusion.process import log_snr
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.pipelines.likelihood import make_likelihood
-from ldm_jax.sharding import check_batch, devices
+from ldm_jax.evaluate.latent_likelihood import make_likelihood
+from ldm_jax.runtime.sharding import check_batch, devices
 
 TERMS = ("bits", "x0_error", "eps_error")  # of each time
 

@@ -11,8 +11,8 @@ from ldm_jax import cli, runs
 from ldm_jax.config import Data, MLPAutoencoder
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate.image_bound import negative_bound
 from ldm_jax.losses.likelihood import bits_per_dimension
-from ldm_jax.pipelines.bound import negative_bound
 
 
 @dataclass(frozen=True)

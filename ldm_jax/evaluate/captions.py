@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldm_jax import cli, pictures, request, runs
-from ldm_jax.data import pipeline
+from ldm_jax import cli, runs, sampling
+from ldm_jax.data import image_files, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.caption_accuracy import caption_scores
 
@@ -41,14 +41,14 @@ def captions(run: str, words: Sequence[str], description: str) -> None:
         )
     texts = pipeline.captions(source, options.num)
     settings = {name: value for name, value in vars(options).items() if name != "out"}
-    wanted = request.resolve(trained, **settings, prompt=texts)
-    drawn = request.draw(trained, wanted)
+    wanted = sampling.resolve(trained, **settings, prompt=texts)
+    drawn = sampling.draw(trained, wanted)
     images = drawn.images
     scores = caption_scores(images, texts)
     out = Path(options.out or runs.folder(run) / "captions")
-    request.write(out, drawn, trained, wanted)
+    sampling.write(out, drawn, trained, wanted)
     shown = min(len(images), 24)
-    pictures.save(out / "grid.png", pictures.captioned(images[:shown], texts[:shown]))
+    image_files.save(out / "grid.png", image_files.captioned(images[:shown], texts[:shown]))
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     for name, value in scores.items():
         if name != "caption":

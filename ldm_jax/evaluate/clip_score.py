@@ -10,20 +10,20 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, runs
-from ldm_jax.clip.model import MODELS, embed_captions, embed_images
-from ldm_jax.clip.vision import normalised
-from ldm_jax.conditioning import clip_tokenizer
-from ldm_jax.conditioning.tokenizer import encode
 from ldm_jax.config import CLIPName, Text
-from ldm_jax.convert.clip_file import load_clip
 from ldm_jax.data.folder import open_folder
+from ldm_jax.encoders.clip.model import MODELS, embed_captions, embed_images
+from ldm_jax.encoders.clip.vision import normalised
+from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
+from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples import count_of
 from ldm_jax.evaluate.sets import Images, open_set, pictures_in, spread
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
-from ldm_jax.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.weights.names.clip_file import load_clip
 
 SAID = (
     "100 max(cos, 0) of each pair, averaged: Hessel et al. 2021 with 100 in place of 2.5; "

@@ -14,18 +14,18 @@ import numpy as np
 from tqdm import tqdm
 
 import ldm_jax
-from ldm_jax import build, cli, pictures, runs
+from ldm_jax import build, cli, runs
 from ldm_jax.autoencoders.quantizer import perplexity
 from ldm_jax.config import Data
-from ldm_jax.convert.lpips import load_lpips
-from ldm_jax.data import pipeline, readable
+from ldm_jax.data import image_files, pipeline, readable
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate.reconstruct import comparison, measurement
 from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import SMALLEST, Means
-from ldm_jax.pipelines import tiled
-from ldm_jax.pipelines.reconstruct import comparison, measurement
-from ldm_jax.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.sampling import tiled
 from ldm_jax.types import Array, FirstStage, Params
+from ldm_jax.weights.names.lpips import load_lpips
 
 MOST = 1000  # images, unless more are asked for
 SHOWN, AMPLIFIED = 8, 4  # images in the picture; what differences are multiplied by in it
@@ -115,7 +115,7 @@ def first_stage(run: str, path: str, words: Sequence[str], description: str) -> 
         "device": jax.devices()[0].device_kind,
     }
     out.mkdir(parents=True, exist_ok=True)
-    pictures.save(out / "reconstructions.png", _side_by_side(found.images, found.others))
+    image_files.save(out / "reconstructions.png", _side_by_side(found.images, found.others))
     (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
     print("\n".join(_lines(report)))
     print(f"images, reconstructions, {AMPLIFIED} x difference: {out / 'reconstructions.png'}")
@@ -253,7 +253,7 @@ def _gather(
                 counts += np.bincount(np.ravel(found.codes[:n]), minlength=len(counts))
             if start < SHOWN:
                 pair = batch["image"], found.image[:n]
-                shown.append([pictures.to_uint8(image)[: SHOWN - start] for image in pair])
+                shown.append([image_files.to_uint8(image)[: SHOWN - start] for image in pair])
             if compare:
                 apart = {name: np.asarray(row)[:n] for name, row in compare(params, *given).items()}
                 differences.add(apart)
@@ -365,4 +365,4 @@ def _side_by_side(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     apart = 128 + AMPLIFIED * (others.astype(np.int32) - images)
     thirds = np.concatenate([images, others, apart.clip(0, 255).astype(np.uint8)], axis=2)
     scale = max(1, 128 // images.shape[1])  # so that single pixels can be seen
-    return pictures.grid(thirds.repeat(scale, axis=1).repeat(scale, axis=2), min(2, len(images)))
+    return image_files.grid(thirds.repeat(scale, axis=1).repeat(scale, axis=2), min(2, len(images)))

@@ -10,11 +10,11 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from ldm_jax import cli, pictures, request, runs
+from ldm_jax import cli, runs, sampling
 from ldm_jax.config import GridName, Label, SamplerName, Text
-from ldm_jax.data import pipeline
+from ldm_jax.data import image_files, pipeline
 from ldm_jax.evaluate.asked import note
-from ldm_jax.request import Request
+from ldm_jax.sampling import Request
 
 SHOWN = 100  # pictures in the grid
 
@@ -89,7 +89,7 @@ def wanted_samples(described: runs.Trained, num: int, options: Generation) -> tu
     condition, data = described.experiment.condition, described.experiment.data
     names = ("seed", "steps", "sampler", "grid", "guidance", "eta", "from_data")
     settings = {name: getattr(options, name) for name in names}
-    wanted = request.resolve(described, num=num, batch_size=options.draw_batch, **settings)
+    wanted = sampling.resolve(described, num=num, batch_size=options.draw_batch, **settings)
     if isinstance(condition, Label) and options.labels == "random":
         drawn = np.random.default_rng(options.seed).integers(condition.num_classes, size=num)
         return replace(wanted, labels=tuple(drawn.tolist())), "random"
@@ -111,7 +111,7 @@ def _draw(
     labels = wanted.labels
     bar = tqdm(total=wanted.num, initial=done * each, desc="samples", unit="image", disable=None)
     with bar:
-        for images in request.draw_in_turn(trained, wanted, done * each):
+        for images in sampling.draw_in_turn(trained, wanted, done * each):
             held.append(images)
             bar.update(len(images))
             count = sum(map(len, held))
@@ -124,8 +124,8 @@ def _draw(
             np.savez(partial, arr_0=block, **of)
             partial.replace(shards[written])
             if written == 0:
-                grid = pictures.grid(block[:SHOWN])
-                pictures.save(shards[0].with_name("grid.png"), grid)
+                grid = image_files.grid(block[:SHOWN])
+                image_files.save(shards[0].with_name("grid.png"), grid)
             held, written = [], written + 1
             if not sys.stderr.isatty():
                 print(f"{min(written * each, wanted.num)} of {wanted.num} samples", flush=True)

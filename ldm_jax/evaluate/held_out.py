@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ldm_jax import request, runs
+from ldm_jax import runs, sampling
 from ldm_jax.config import Condition
 from ldm_jax.errors import InputError
-from ldm_jax.request.held_out import held_out
+from ldm_jax.sampling.held_out import held_out
 from ldm_jax.types import Batch
 
 
@@ -61,12 +61,12 @@ def draw_held_out(
     settings = {name: getattr(options, name) for name in Options.__dataclass_fields__}
     settings |= {"num": options.num * draws}
     del settings["out"]
-    wanted = request.resolve(described, **settings, from_data=options.num)
+    wanted = sampling.resolve(described, **settings, from_data=options.num)
     trained = runs.with_weights(described)
     keys = trained.model.conditioner.keys
     batch = held_out(trained.experiment.data, condition, keys, options.num)
     truth = np.round((batch["image"] + 1.0) * 127.5).astype(np.uint8)
-    drawn = request.draw(trained, wanted)
+    drawn = sampling.draw(trained, wanted)
     out = Path(options.out or runs.folder(run) / name)
-    request.write(out, drawn, trained, wanted)
+    sampling.write(out, drawn, trained, wanted)
     return HeldOut(trained, truth, {key: batch[key] for key in keys}, drawn.images)

@@ -12,26 +12,25 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from ldm_jax import hosts, pictures
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import Data, Evaluation, FirstStageEvaluation, Train
-from ldm_jax.convert.extractors import Weights, load_extractor
-from ldm_jax.data import latents
+from ldm_jax.data import image_files, latents
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.samples import check_statistics, gather, look
 from ldm_jax.evaluate.sets import Images, Statistics, of_data, open_set
+from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.reconstruction import SMALLEST, Means, psnr, ssim
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
-from ldm_jax.pipelines.extract import make_extract
-from ldm_jax.pipelines.generate import each_batch
-from ldm_jax.sharding import check_batch, devices
-from ldm_jax.train.loop import Measurement
-from ldm_jax.train.state import averaged_params
+from ldm_jax.runtime import hosts
+from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.sampling.generate import each_batch
+from ldm_jax.train_step.state import Measurement, averaged_params
 from ldm_jax.types import Array, Batch, FirstStage, Params, TrainState
+from ldm_jax.weights.names.extractors import Weights, load_extractor
 
 COLUMNS = {"inception": "fid", "dinov2": "fd_dinov2"}  # of others NAME_fd
 
@@ -112,7 +111,7 @@ def distance_of_samples(
 
         seeds = range(asked.num)
         for images in each_batch(one_batch, conditions, seeds, asked.batch_size):
-            yield pictures.to_uint8(images)
+            yield image_files.to_uint8(images)
 
     def of(state: TrainState) -> dict[str, float]:
         params = spread.place(averaged_params(state))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, pictures, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import Inpainting
+from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
 from ldm_jax.types import Array
@@ -38,7 +39,7 @@ def inpainting(run: str, words: Sequence[str], description: str) -> None:
     masked = np.where(hidden, 0, found.truth).astype(np.uint8)
     shown = np.stack([masked, plain, draws[0], found.truth], axis=1)[:8]
     out = Path(options.out or runs.folder(run) / "inpainting")
-    pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
+    image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     compared = {
         "a draw": draws[0],
         f"the mean of {options.draws} draws": draws.mean(axis=0),

@@ -9,14 +9,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import cli, request, runs
+from ldm_jax import cli, runs, sampling
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.diffusion.guidance.classifier import classify
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
-from ldm_jax.pipelines.generate import in_batches
+from ldm_jax.sampling.generate import in_batches
 from ldm_jax.types import Array, LatentClassifier, Params
 
 
@@ -45,9 +45,9 @@ def labels(run: str, classifier: str, words: Sequence[str], description: str) ->
     real = options.real and _real(judge, options)
     settings = {name: getattr(options, name) for name in SETTINGS}
     count = described.experiment.condition.num_classes
-    wanted = request.resolve(described, **settings, label=[str(i) for i in range(count)])
+    wanted = sampling.resolve(described, **settings, label=[str(i) for i in range(count)])
     trained = runs.with_weights(described)
-    drawn = request.draw(trained, wanted)
+    drawn = sampling.draw(trained, wanted)
     params = runs.with_weights(judge).params
     read = make_reader(judge.model)
     asked = np.arange(options.num) % count
@@ -59,7 +59,7 @@ def labels(run: str, classifier: str, words: Sequence[str], description: str) ->
         found = _read_all(read, params, images, options.batch_size)
         scores["real"] = accuracies(found, truth, names)
     out = Path(options.out or runs.folder(run) / "labels")
-    request.write(out, drawn, trained, wanted)
+    sampling.write(out, drawn, trained, wanted)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     for name in (*names, "all"):
         each = "  ".join(f"{kind} {rows[name]:6.1%}" for kind, rows in scores.items())

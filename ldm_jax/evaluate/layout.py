@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, pictures, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import Layout
+from ldm_jax.data import image_files
 from ldm_jax.data.shapes import SHAPES
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.held_out import Options, draw_held_out
@@ -28,7 +29,7 @@ def layout(run: str, words: Sequence[str], description: str) -> None:
     by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)
     outlined = [outline(picture, rows) for picture, rows in zip(found.drawn, boxes, strict=True)]
     out = Path(options.out or runs.folder(run) / "layout")
-    pictures.save(out / "grid.png", pictures.grid(np.stack(outlined[:24]), 8))
+    image_files.save(out / "grid.png", image_files.grid(np.stack(outlined[:24]), 8))
     for name, value in scores.items():
         print(f"{name}: {value:.1%} (with the boxes of another picture {by_chance[name]:.1%})")
 

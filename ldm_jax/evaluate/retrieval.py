@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, pictures, request, runs
+from ldm_jax import cli, runs, sampling
 from ldm_jax.config import ExtractorName, Retrieval
-from ldm_jax.data import neighbours, pipeline
-from ldm_jax.embeddings import embedder
+from ldm_jax.data import image_files, neighbours, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
+from ldm_jax.evaluate.embedder import embedder
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def retrieval(run: str, words: Sequence[str], description: str) -> None:
             f"--num is {options.num}: expected 2 to {info.num_examples}, the held-out images"
         )
     rows_of = embedder(options.extractor, options.weights, options.batch_size)
-    truth = [pictures.to_uint8(b["image"]) for b in pipeline.once(data, source, options.num)]
+    truth = [image_files.to_uint8(b["image"]) for b in pipeline.once(data, source, options.num)]
     queries = rows_of(truth)
     if queries.shape[1] != condition.dim:
         raise InputError(
@@ -62,12 +62,12 @@ def retrieval(run: str, words: Sequence[str], description: str) -> None:
     settings = {name: getattr(options, name) for name in held_out.Options.__dataclass_fields__}
     settings |= {"neighbours": condition.embeddings, "query": str(out / "queries.npy")}
     del settings["out"]
-    wanted = request.resolve(described, **settings)
+    wanted = sampling.resolve(described, **settings)
     trained = runs.with_weights(described)
-    drawn = request.draw(trained, wanted)
-    request.write(out, drawn, trained, wanted)
+    drawn = sampling.draw(trained, wanted)
+    sampling.write(out, drawn, trained, wanted)
     pairs = np.stack([np.concatenate(truth), drawn.images], axis=1)[:16]
-    pictures.save(out / "grid.png", pictures.grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
+    image_files.save(out / "grid.png", image_files.grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
     size = options.batch_size
     batches = [drawn.images[i : i + size] for i in range(0, options.num, size)]
     own, other = nearness(rows_of(batches), queries)

@@ -10,13 +10,14 @@ import jax
 import numpy as np
 
 import ldm_jax
-from ldm_jax import cli, pictures, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import ExtractorName, ResizeName
-from ldm_jax.convert.extractors import Weights, is_published, load_extractor
+from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples_report import flags, markdown
 from ldm_jax.evaluate.sets import Images, Statistics, open_set, spread
+from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.density_coverage import density_coverage
@@ -27,8 +28,8 @@ from ldm_jax.metrics.mmd import cmmd, kid
 from ldm_jax.metrics.precision_recall import precision_recall
 from ldm_jax.metrics.statistics import Moments, Running, moments
 from ldm_jax.metrics.statistics_file import write_statistics
-from ldm_jax.pipelines.extract import make_extract
-from ldm_jax.sharding import check_batch
+from ldm_jax.runtime.sharding import check_batch
+from ldm_jax.weights.names.extractors import Weights, is_published, load_extractor
 
 SUBSETS = 100  # that KID is a mean over
 SHOWN, NEIGHBOURS = 12, 4  # samples in the picture of copies, and what is beside each
@@ -328,8 +329,8 @@ def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, 
         near = audit.index[worst]
         others = _pick(reference, len(theirs.features), near.ravel())
         rows = np.concatenate([own[:, None], others.reshape(*near.shape, *own.shape[1:])], axis=1)
-        grid = pictures.grid(rows.reshape(-1, *own.shape[1:]), rows.shape[1])
-        pictures.save(out / "copies.png", grid)
+        grid = image_files.grid(rows.reshape(-1, *own.shape[1:]), rows.shape[1])
+        image_files.save(out / "copies.png", grid)
     return {
         "authenticity": audit.authenticity,
         "nearest": {

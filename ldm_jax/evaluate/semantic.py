@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, pictures, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import SemanticMap
+from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.held_out import Options, draw_held_out
 from ldm_jax.metrics.placement import map_scores
@@ -28,6 +29,6 @@ def semantic(run: str, words: Sequence[str], description: str) -> None:
     grey = (255 - maps * (200 // max(int(maps.max()), 1))).astype(np.uint8)
     shown = np.stack([np.repeat(grey[..., None], 3, axis=-1), found.drawn], axis=1)[:16]
     out = Path(options.out or runs.folder(run) / "semantic")
-    pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
+    image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     for name, value in scores.items():
         print(f"{name}: {value:.1%} (with the map of another picture {by_chance[name]:.1%})")

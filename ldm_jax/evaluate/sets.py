@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ldm_jax import pictures, runs
+from ldm_jax import runs
 from ldm_jax.config import Data, FirstStageExperiment
-from ldm_jax.data import pipeline, readable, transforms
+from ldm_jax.data import image_files, pipeline, readable, transforms
 from ldm_jax.data.folder import EXTENSIONS
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
@@ -310,7 +310,7 @@ def of_data(name: str, data: Data, source: Any, trained: str = "") -> Images:
 
     def batches(num: int, batch_size: int) -> Iterator[np.ndarray]:
         for batch in pipeline.once(replace(data, batch_size=batch_size), source, num):
-            yield pictures.to_uint8(batch["image"])
+            yield image_files.to_uint8(batch["image"])
 
     some = [source[i]["image"] for i in spread(len(source), min(len(source), LOOKED_AT))]
     said = {

@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ldm_jax import cli, pictures, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import LowResolution
-from ldm_jax.convert.lpips import load_lpips
+from ldm_jax.data import image_files
 from ldm_jax.data.transforms import normalize
 from ldm_jax.evaluate import held_out
 from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import psnr
+from ldm_jax.weights.names.lpips import load_lpips
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,13 @@ def super_resolution(run: str, words: Sequence[str], description: str) -> None:
         distance = lpips(options.lpips).distance
         measures["LPIPS"] = (lambda x, y: distance(params, x, y), options.lpips)
     found = held_out.draw_held_out(run, LowResolution, options, "super-resolution")
-    small = pictures.to_uint8(found.told["low_resolution"])
+    small = image_files.to_uint8(found.told["low_resolution"])
     H, W = found.truth.shape[1:3]
     bicubic = np.stack([enlarge(image, H, W) for image in small])
     nearest = small.repeat(H // small.shape[1], axis=1).repeat(W // small.shape[2], axis=2)
     shown = np.stack([nearest, bicubic, found.drawn, found.truth], axis=1)[:8]
     out = Path(options.out or runs.folder(run) / "super-resolution")
-    pictures.save(out / "grid.png", pictures.grid(shown.reshape(-1, *shown.shape[2:]), 8))
+    image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     truth = jnp.asarray(normalize(found.truth))
     for name, (measure, unit) in measures.items():
         images = (jnp.asarray(normalize(x)) for x in (found.drawn, bicubic))

@@ -11,19 +11,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax import cli, pictures, request, runs, sampling
+from ldm_jax import cli, runs
+from ldm_jax import sampling as request
 from ldm_jax.config import ExtractorName, ResizeName, SamplerName
-from ldm_jax.convert.extractors import load_extractor
+from ldm_jax.data import image_files
+from ldm_jax.diffusion import sampling
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.asked import note, write_json
 from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.generate import Generation, wanted_samples
 from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
 from ldm_jax.evaluate.sets import open_set
+from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
-from ldm_jax.pipelines.extract import make_extract
-from ldm_jax.sharding import check_batch
+from ldm_jax.runtime.sharding import check_batch
+from ldm_jax.weights.names.extractors import load_extractor
 
 # Student's t for a two-sided interval of 95 %, by degrees of freedom; beyond them nearly normal
 T95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
@@ -225,4 +228,4 @@ def _report(out: Path, rows: list[dict[str, Any]], distance: str, said: dict[str
     ]
     lines += [f"- {name}: {value}" for name, value in said.items()]
     (out / "sweep.md").write_text("\n".join(lines) + "\n")
-    pictures.save(out / "sweep.png", chart(curves, "steps", distance))
+    image_files.save(out / "sweep.png", chart(curves, "steps", distance))

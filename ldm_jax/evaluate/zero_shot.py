@@ -14,18 +14,19 @@ from tokenizers import Tokenizer
 
 import ldm_jax
 from ldm_jax import cli, runs
-from ldm_jax.clip.model import CLIP, MODELS, embed_captions, embed_images, unit
-from ldm_jax.clip.vision import normalised
-from ldm_jax.conditioning import clip_image, clip_tokenizer
-from ldm_jax.conditioning.tokenizer import encode
+from ldm_jax.conditioning import clip_image
 from ldm_jax.config import CLIPName, Data
-from ldm_jax.convert.clip_file import load_clip
 from ldm_jax.data import pipeline, transforms
+from ldm_jax.encoders.clip.model import CLIP, MODELS, embed_captions, embed_images, unit
+from ldm_jax.encoders.clip.vision import normalised
+from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
+from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.sets import spread
 from ldm_jax.metrics.classification import confusion, ensemble, top
-from ldm_jax.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import check_batch, devices
 from ldm_jax.types import Params
+from ldm_jax.weights.names.clip_file import load_clip
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.clip.vision import ARCHITECTURES, VisionTower, normalised
 from ldm_jax.config import ExtractorName, ResizeName
+from ldm_jax.encoders.clip.vision import ARCHITECTURES, VisionTower, normalised
 from ldm_jax.errors import InputError
 from ldm_jax.extractors import dinov2, inception, mobilenet
 from ldm_jax.extractors.extractor import Extractor

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.errors import InputError
-from ldm_jax.losses.trunks.alexnet import AlexNet
-from ldm_jax.losses.trunks.squeezenet import SqueezeNet
-from ldm_jax.losses.trunks.vgg import VGG16
+from ldm_jax.losses.networks.alexnet import AlexNet
+from ldm_jax.losses.networks.squeezenet import SqueezeNet
+from ldm_jax.losses.networks.vgg import VGG16
 from ldm_jax.types import Array, Perceptual
 
 Network = Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"]

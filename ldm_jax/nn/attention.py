@@ -6,13 +6,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.nn.blockwise import blockwise
+from ldm_jax.nn.cpu.blockwise import blockwise
+from ldm_jax.nn.cpu.recomputed import recomputed
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.recomputed import recomputed
 from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.splash import splash
-from ldm_jax.sharding import each_device
+from ldm_jax.runtime.sharding import each_device
 from ldm_jax.types import Array
 
 LONG = 4096  # queries and keys, from which a kernel is worth its fillings on a TPU

@@ -17,8 +17,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.nn import winograd
-from ldm_jax.nn.winograd import Padding, turned_padding
+from ldm_jax.nn.cpu import winograd
+from ldm_jax.nn.cpu.winograd import Padding, turned_padding
 from ldm_jax.types import Array
 
 SOME_CHANNELS, SOME_WEIGHTS = 64, 2**12  # weights of a tap: 64 channels to 64

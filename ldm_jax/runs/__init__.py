@@ -5,7 +5,7 @@ RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
 RUN/objects.txt          names of the classes of what lies in boxes, where there are any
 RUN/checkpoints/STEP/    see ldm_jax/checkpoint/; RUN/digests/STEP.json: of its files
-RUN/snapshots/STEP/      averages that are kept, see train/power_ema.py
+RUN/snapshots/STEP/      averages that are kept, see train_step/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
 RUN/profile/             traces, where train.profile_steps asks for them
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
@@ -25,7 +25,6 @@ first_stage.py  diffusion.py  classifier.py  clip.py
 
 from ldm_jax.runs.classifier import TrainedClassifier, describe_classifier
 from ldm_jax.runs.clip import load_clip
-from ldm_jax.runs.described import describe_any, load, with_weights
 from ldm_jax.runs.diffusion import Trained, describe, describe_files, write_description
 from ldm_jax.runs.first_stage import (
     TrainedFirstStage,
@@ -35,8 +34,9 @@ from ldm_jax.runs.first_stage import (
     load_first_stage_config,
     load_scaled_first_stage,
 )
+from ldm_jax.runs.loading import describe_any, load, with_weights
 from ldm_jax.runs.names import load_tokenizer, object_names
-from ldm_jax.runs.place import (
+from ldm_jax.runs.paths import (
     AnyExperiment,
     chosen,
     folder,
@@ -46,7 +46,7 @@ from ldm_jax.runs.place import (
     weights_files,
 )
 from ldm_jax.runs.weights import model_shapes
-from ldm_jax.runs.written import as_python, copy_names, write, write_imported
+from ldm_jax.runs.writing import as_python, copy_names, write, write_imported
 
 __all__ = [
     "AnyExperiment",

@@ -7,13 +7,13 @@ import jax
 from tokenizers import Tokenizer
 
 from ldm_jax import build
-from ldm_jax.clip.model import CLIP
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import CLIPExperiment
+from ldm_jax.encoders.clip.model import CLIP
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.runs.place import KINDS, load_config, locate, step_of
+from ldm_jax.runs.paths import KINDS, load_config, locate, step_of
 from ldm_jax.runs.weights import load_weights
-from ldm_jax.train.contrastive_step import init_clip
+from ldm_jax.train_step.contrastive import init_clip
 from ldm_jax.types import Params
 
 

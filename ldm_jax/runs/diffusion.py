@@ -9,8 +9,8 @@ from ldm_jax import build
 from ldm_jax.config import Experiment, Text
 from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of, load_tokenizer
-from ldm_jax.runs.place import KINDS, load_config, locate, read_config, step_of
-from ldm_jax.runs.written import as_python, write_whole
+from ldm_jax.runs.paths import KINDS, load_config, locate, read_config, step_of
+from ldm_jax.runs.writing import as_python, write_whole
 from ldm_jax.types import LatentDiffusion, Params
 
 

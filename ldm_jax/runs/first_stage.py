@@ -9,7 +9,7 @@ from ldm_jax import build, checkpoint
 from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of
-from ldm_jax.runs.place import KINDS, load_config, locate, step_of
+from ldm_jax.runs.paths import KINDS, load_config, locate, step_of
 from ldm_jax.runs.weights import first_stage_shapes, load_weights
 from ldm_jax.types import FirstStage, Params
 

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Experiment
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.runs.place import folder
+from ldm_jax.runs.paths import folder
 
 
 def load_tokenizer(place: Path, experiment: Experiment) -> Tokenizer:

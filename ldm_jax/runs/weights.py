@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax import checkpoint
-from ldm_jax.runs.place import locate
-from ldm_jax.sharding import devices
+from ldm_jax.runs.paths import locate
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.types import FirstStage, LatentClassifier, LatentDiffusion, Params
 
 

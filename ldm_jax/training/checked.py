@@ -6,11 +6,12 @@ from pathlib import Path
 
 import jax
 
-from ldm_jax import checkpoint, runs, starting
+from ldm_jax import checkpoint, runs
 from ldm_jax.errors import InputError
-from ldm_jax.train.loop import check_best, with_positions
-from ldm_jax.train.optim import is_trained
-from ldm_jax.train.state import Objective
+from ldm_jax.runs import init_from
+from ldm_jax.train_step.optimizer import is_trained
+from ldm_jax.train_step.state import Objective
+from ldm_jax.training.loop import check_best, with_positions
 from ldm_jax.training.steps import make_step
 from ldm_jax.types import LatentDiffusion, Params
 
@@ -73,7 +74,7 @@ def check_train_only(
 
 
 def check_frozen(
-    model: LatentDiffusion, start: starting.Start | None, published: Params | None = None
+    model: LatentDiffusion, start: init_from.Start | None, published: Params | None = None
 ) -> None:
     """Raises InputError where a conditioner that is not trained would stay as it was drawn.
 

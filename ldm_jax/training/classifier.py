@@ -5,15 +5,16 @@ from pathlib import Path
 
 import jax
 
-from ldm_jax import build, checkpoint, checks, runs, starting
+from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.config import ClassifierExperiment
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
-from ldm_jax.sharding import check_batch, check_devices, devices
-from ldm_jax.train.classifier_step import classifier_objective
-from ldm_jax.train.loop import fit
+from ldm_jax.runs import init_from
+from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.train_step.classifier import classifier_objective
 from ldm_jax.training.checked import check_architecture, check_kept, check_train_only
 from ldm_jax.training.fitted import fit_classes, inherited
+from ldm_jax.training.loop import fit
 from ldm_jax.training.source import batches_of, look, open_source
 from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
 
@@ -22,7 +23,7 @@ def train_classifier(
     experiment: ClassifierExperiment,
     run: Path,
     dry_run: bool,
-    start: starting.Start | None = None,
+    start: init_from.Start | None = None,
 ) -> None:
     """Trains a classifier of the noised latents of a diffusion model's run."""
     if not experiment.diffusion_run:
@@ -58,7 +59,7 @@ def train_classifier(
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     check_train_only("classifier", experiment, shapes, objective.trained)
     if start:
-        starting.match(start, jax.eval_shape(model.init, jax.random.key(0)))
+        init_from.match(start, jax.eval_shape(model.init, jax.random.key(0)))
     if checkpoint.latest_step(run) is not None:
         check_architecture(run, runs.model_shapes(model), experiment, objective)
     best = experiment.train.best is not None
@@ -76,7 +77,7 @@ def train_classifier(
     spread = devices(experiment.train.devices, experiment.train.mesh)
     params = spread.make(model.init, init_key)
     if start and checkpoint.latest_step(run) is None:
-        params = starting.fill(start, params)
+        params = init_from.fill(start, params)
     params["first_stage"] = runs.load_scaled_first_stage(guided.run, guided.model.first_stage)
     step, begin = make_step(experiment, objective)
     state = spread.make(begin, spread.place(params))

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import jax
 
-from ldm_jax import build, checkpoint, checks, runs, starting
+from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.config import CLIPExperiment
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
-from ldm_jax.sharding import check_batch, check_devices, devices
-from ldm_jax.train.contrastive_step import contrastive_objective, init_clip
-from ldm_jax.train.loop import fit
+from ldm_jax.runs import init_from
+from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
 from ldm_jax.training.checked import check_architecture, check_kept, check_train_only
 from ldm_jax.training.fitted import find_clip_tokenizer
+from ldm_jax.training.loop import fit
 from ldm_jax.training.source import batches_of, look, open_source
 from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
 
@@ -22,7 +23,7 @@ def train_clip(
     experiment: CLIPExperiment,
     run: Path,
     dry_run: bool,
-    start: starting.Start | None = None,
+    start: init_from.Start | None = None,
 ) -> None:
     """Trains both towers on pictures with captions."""
     data, train = experiment.data, experiment.train
@@ -44,7 +45,7 @@ def train_clip(
     params = jax.eval_shape(init, jax.random.key(0))
     check_train_only("clip", experiment, params, objective.trained)
     if start:
-        starting.match(start, params)
+        init_from.match(start, params)
     if checkpoint.latest_step(run) is not None:
         check_architecture(run, params, experiment, objective)
     best = train.best is not None
@@ -61,7 +62,7 @@ def train_clip(
     spread = devices(train.devices, train.mesh)
     params = spread.make(init, init_key)
     if start and checkpoint.latest_step(run) is None:
-        params = starting.fill(start, params)
+        params = init_from.fill(start, params)
     step, begin = make_step(experiment, objective)
     state = spread.make(begin, spread.place(params))
     announce("clip", experiment, spread.summary(state))

@@ -8,21 +8,24 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, hosts, pictures, runs, sampling, starting
+from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.autoencoders.latents import factor
 from ldm_jax.config import BERTText, Experiment
-from ldm_jax.data import latents, pipeline
+from ldm_jax.data import image_files, latents, pipeline
+from ldm_jax.diffusion import sampling
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
-from ldm_jax.pipelines.generate import make_generate
-from ldm_jax.sharding import check_batch, check_devices, devices
-from ldm_jax.train import diffusion_step
-from ldm_jax.train.loop import fit
-from ldm_jax.train.scale import measure_scale
-from ldm_jax.train.state import Objective, averaged_params
+from ldm_jax.runs import init_from
+from ldm_jax.runtime import hosts
+from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.sampling.generate import make_generate
+from ldm_jax.train_step import diffusion
+from ldm_jax.train_step.latent_scale import measure_scale
+from ldm_jax.train_step.state import Objective, averaged_params
 from ldm_jax.training.checked import check_architecture, check_frozen, check_kept, check_train_only
 from ldm_jax.training.first_stage import plan_first_stage, prepare_first_stage, run_first_stage
 from ldm_jax.training.fitted import find_tokenizer, fit_condition, inherit, reads_alike
+from ldm_jax.training.loop import fit
 from ldm_jax.training.on_latents import check_captions, check_latents, of_latents, reading_latents
 from ldm_jax.training.source import Source, batches_of, look, open_source
 from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
@@ -30,7 +33,7 @@ from ldm_jax.types import Array, FirstStage, LatentDiffusion, Params, TrainState
 
 
 def train_diffusion(
-    experiment: Experiment, run: Path, dry_run: bool, start: starting.Start | None = None
+    experiment: Experiment, run: Path, dry_run: bool, start: init_from.Start | None = None
 ) -> None:
     """Checks all of a diffusion model's training, then does it, its first stage's before."""
     if start and not experiment.first_stage.run:
@@ -66,7 +69,7 @@ def train_diffusion(
     if isinstance(source.records, latents.Source):
         check_latents(source, experiment, model)
     if start:
-        starting.match(start, jax.eval_shape(lambda: _trained_parts(experiment, model)))
+        init_from.match(start, jax.eval_shape(lambda: _trained_parts(experiment, model)))
     published = None
     if not dry_run and checkpoint.latest_step(run) is None:
         published = build.build_published(experiment.condition) if of_file else None
@@ -108,7 +111,7 @@ def _run_diffusion(
     source: Source,
     model: LatentDiffusion,
     tokenizer: Tokenizer | None,
-    start: starting.Start | None = None,
+    start: init_from.Start | None = None,
     distance: in_training.Distance | None = None,
     published: Params | None = None,
 ) -> None:
@@ -123,7 +126,7 @@ def _run_diffusion(
         if start:
             of_file = () if published is None else ("conditioner",)
             wanted = {part: tree for part, tree in params.items() if part not in of_file}
-            params |= starting.fill(start, wanted)
+            params |= init_from.fill(start, wanted)
             if first_run == start.run:
                 print("its first stage and the scale of its latents are taken along")
         if start is None or first_run != start.run:
@@ -172,14 +175,14 @@ def _trained_parts(
 
 
 def _init_helpers(experiment: Experiment, model: LatentDiffusion) -> Params:
-    return diffusion_step.init_helpers(model.process, experiment.loss)
+    return diffusion.init_helpers(model.process, experiment.loss)
 
 
 def _objective(experiment: Experiment, model: LatentDiffusion) -> Objective:
     drop = getattr(experiment.condition, "drop", 0.0)
     batch_size = experiment.data.batch_size
     parts = experiment.train.accumulate
-    return diffusion_step.diffusion_objective(model, experiment.loss, drop, batch_size, parts)
+    return diffusion.diffusion_objective(model, experiment.loss, drop, batch_size, parts)
 
 
 def _scale(
@@ -222,6 +225,6 @@ def _samples(generate: Callable, inputs: dict, n: int) -> Callable:
     def picture(state: TrainState) -> np.ndarray:
         seeds = np.arange(n, dtype=np.uint32)
         images = generate(averaged_params(state), inputs, seeds)
-        return pictures.grid(pictures.to_uint8(images))
+        return image_files.grid(image_files.to_uint8(images))
 
     return picture

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from ldm_jax import checks, cli, runs, starting
+from ldm_jax import checks, cli, runs
 from ldm_jax.config import ClassifierExperiment, CLIPExperiment, FirstStageExperiment
+from ldm_jax.runs import init_from as starting
 from ldm_jax.training.classifier import train_classifier
 from ldm_jax.training.clip import train_clip
 from ldm_jax.training.diffusion import train_diffusion

@@ -7,28 +7,30 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ldm_jax import build, checkpoint, checks, hosts, pictures, runs, starting
+from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import AutoencoderLoss, FirstStageExperiment
-from ldm_jax.convert.lpips import load_lpips
-from ldm_jax.data import latents, pipeline
+from ldm_jax.data import image_files, latents, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
-from ldm_jax.sharding import check_batch, check_devices, devices
-from ldm_jax.train import autoencoder_step
-from ldm_jax.train.loop import Measurement, fit
-from ldm_jax.train.state import Objective, averaged_params
+from ldm_jax.runs import init_from
+from ldm_jax.runtime import hosts
+from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.train_step import autoencoder
+from ldm_jax.train_step.state import Measurement, Objective, averaged_params
 from ldm_jax.training.checked import check_architecture, check_kept, check_train_only
+from ldm_jax.training.loop import fit
 from ldm_jax.training.source import Source, batches_of, look, open_source
 from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
 from ldm_jax.types import Array, FirstStage, Params, TrainState
+from ldm_jax.weights.names.lpips import load_lpips
 
 
 def train_first_stage(
     experiment: FirstStageExperiment,
     run: Path,
     dry_run: bool,
-    start: starting.Start | None = None,
+    start: init_from.Start | None = None,
 ) -> None:
     """Checks all of a first stage's training, then does it."""
     source = prepare_first_stage(experiment, run, start=start)
@@ -42,7 +44,7 @@ def prepare_first_stage(
     experiment: FirstStageExperiment,
     run: Path,
     prefix: str = "",
-    start: starting.Start | None = None,
+    start: init_from.Start | None = None,
 ) -> Source:
     checks.check_first_stage(experiment, prefix)
     check_devices(experiment.train, f"{prefix}train")
@@ -58,7 +60,7 @@ def prepare_first_stage(
         lambda key: init_first_stage(first_stage, experiment.loss, key), jax.random.key(0)
     )
     if start:
-        starting.match(start, _without(params, "perceptual"))
+        init_from.match(start, _without(params, "perceptual"))
     trained = _stage_objective(experiment, first_stage).trained
     check_train_only("first stage", experiment, params, trained)
     if checkpoint.latest_step(run) is not None:
@@ -86,7 +88,7 @@ def init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array)
     """All params of a first stage that is to be trained, the perceptual network's drawn too."""
     helper_key, perceptual_key = (jax.random.fold_in(key, n) for n in (1, 2))
     params = first_stage.init(key)
-    params |= autoencoder_step.init_helpers(first_stage, loss, helper_key, params)
+    params |= autoencoder.init_helpers(first_stage, loss, helper_key, params)
     if loss.perceptual_weight:
         params["perceptual"] = build.build_perceptual(loss).init(perceptual_key)
     return params
@@ -107,7 +109,7 @@ def run_first_stage(
     experiment: FirstStageExperiment,
     run: Path,
     source: Source,
-    start: starting.Start | None = None,
+    start: init_from.Start | None = None,
 ) -> None:
     runs.write(run, experiment, None, source.info)
     first_stage = build.build_first_stage(experiment.model)
@@ -118,7 +120,7 @@ def run_first_stage(
     if source.perceptual is not None:
         params["perceptual"] = source.perceptual
     if start and checkpoint.latest_step(run) is None:
-        params |= starting.fill(start, _without(params, "perceptual"))
+        params |= init_from.fill(start, _without(params, "perceptual"))
     step, begin = make_step(experiment, objective)
     state = spread.make(begin, spread.place(params))
     announce("first stage", experiment, spread.summary(state))
@@ -167,6 +169,6 @@ def _reconstructions(first_stage: FirstStage, images: np.ndarray) -> Callable:
 
     def picture(state: TrainState) -> np.ndarray:
         decoded = np.asarray(reconstruct(averaged_params(state), images))
-        return pictures.pairs(pictures.to_uint8(images), pictures.to_uint8(decoded))
+        return image_files.pairs(image_files.to_uint8(images), image_files.to_uint8(decoded))
 
     return picture

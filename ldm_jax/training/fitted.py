@@ -5,9 +5,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ldm_jax import runs, starting
-from ldm_jax.conditioning import clip_tokenizer
-from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax import runs
 from ldm_jax.config import (
     BERTText,
     CLIPExperiment,
@@ -19,10 +17,13 @@ from ldm_jax.config import (
     Layout,
     Text,
 )
-from ldm_jax.convert import bert
 from ldm_jax.data import pipeline
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.runs import init_from
 from ldm_jax.training.source import Source
+from ldm_jax.weights.names import bert
 
 
 def inherit(first_stage: FirstStageExperiment, data: Data) -> FirstStageExperiment:
@@ -69,7 +70,7 @@ def fit_condition(condition, info: pipeline.DataInfo):
 
 
 def find_clip_tokenizer(
-    experiment: CLIPExperiment, run: Path, source: Source, start: starting.Start | None = None
+    experiment: CLIPExperiment, run: Path, source: Source, start: init_from.Start | None = None
 ) -> Tokenizer:
     """What cuts captions into byte pairs: of the run, given, published, inherited or learned.
 
@@ -86,8 +87,8 @@ def find_clip_tokenizer(
     kept = [place / "tokenizer.json" for place in places]
     kept = [str(path) for path in kept if path.exists()]
     given = model.tokenizer or next(iter(kept), None)
-    if given or model.vocab_size == clip_tokenizer.PIECES:
-        tokenizer = clip_tokenizer.load(given, model.length, model.weights)
+    if given or model.vocab_size == clip.PIECES:
+        tokenizer = clip.load(given, model.length, model.weights)
         count = tokenizer.get_vocab_size()
         if count > model.vocab_size:
             raise InputError(
@@ -96,7 +97,7 @@ def find_clip_tokenizer(
             )
         return tokenizer
     captions = pipeline.captions(source.records)
-    return clip_tokenizer.learn(captions, model.vocab_size, model.length, model.weights)
+    return clip.learn(captions, model.vocab_size, model.length, model.weights)
 
 
 def fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
@@ -111,7 +112,7 @@ def fit_classes(wanted: int | None, name: str, info: pipeline.DataInfo) -> int:
     return wanted
 
 
-def reads_alike(start: starting.Start | None, condition: BERTText) -> bool:
+def reads_alike(start: init_from.Start | None, condition: BERTText) -> bool:
     """Whether a run to start from has a BERT of the same sizes, which is then taken with its words,
     and not that of a file."""
     there = start and start.experiment.condition
@@ -122,7 +123,7 @@ def reads_alike(start: starting.Start | None, condition: BERTText) -> bool:
 
 
 def find_tokenizer(
-    experiment: Experiment, run: Path, source: Source, start: starting.Start | None = None
+    experiment: Experiment, run: Path, source: Source, start: init_from.Start | None = None
 ) -> Tokenizer | None:
     """What cuts captions into pieces: of the run, given, inherited, or learned from the data."""
     condition = experiment.condition
@@ -134,7 +135,7 @@ def find_tokenizer(
     if isinstance(condition, CLIPText) and not condition.tokenizer and inherited:
         return runs.load_tokenizer(start.run, start.experiment)
     if isinstance(condition, CLIPText):
-        return clip_tokenizer.load(condition.tokenizer, condition.length, condition.weights)
+        return clip.load(condition.tokenizer, condition.length, condition.weights)
     if isinstance(condition, BERTText):
         if reads_alike(start, condition):
             return runs.load_tokenizer(start.run, start.experiment)

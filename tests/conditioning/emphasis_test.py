@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax.clip.text import TextTower
-from ldm_jax.conditioning import clip_tokenizer, emphasis
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.conditioning.text import text
+from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.tokenizers import clip, prompt_weights
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 
 LENGTH = 6  # four tokens between start and end
@@ -18,7 +18,7 @@ TOWER = TextTower(vocab_size=516, dim=8, layers=2, heads=2, length=LENGTH, weigh
 
 @pytest.fixture(scope="module", name="tokenizer")
 def _tokenizer():
-    made = clip_tokenizer.clip_tokenizer([("a", "b"), ("c", "d</w>")])
+    made = clip.clip_tokenizer([("a", "b"), ("c", "d</w>")])
     return tokens.fit(made, LENGTH, pad=0)
 
 
@@ -39,7 +39,7 @@ def _tokenizer():
     ],
 )
 def test_weights_of_a_prompt(prompt, parts):
-    found = emphasis.parse(prompt)
+    found = prompt_weights.parse(prompt)
     assert [part for part, _ in found] == [part for part, _ in parts]
     np.testing.assert_allclose([w for _, w in found], [w for _, w in parts])
 
@@ -55,12 +55,12 @@ def test_weights_of_a_prompt(prompt, parts):
 )
 def test_brackets_that_do_not_match_are_named(prompt, said):
     with pytest.raises(InputError, match=said):
-        emphasis.parse(prompt)
+        prompt_weights.parse(prompt)
 
 
 def test_a_short_prompt_without_brackets_is_read_as_ever(tokenizer):
     for prompt in ("", "ab cd", "ab (cd)", "ab cd ab cd ab"):
-        rows, weights = emphasis.chunks(tokenizer, prompt, False, 1)
+        rows, weights = prompt_weights.chunks(tokenizer, prompt, False, 1)
         np.testing.assert_array_equal(rows, [tokens.encode(tokenizer, prompt)])
         assert np.all(weights == 1.0)
 
@@ -68,8 +68,8 @@ def test_a_short_prompt_without_brackets_is_read_as_ever(tokenizer):
 def test_a_long_prompt_goes_on_in_the_next_chunk(tokenizer):
     start, end, *_ = tokens.encode(tokenizer, "")
     cd = 513
-    assert emphasis.count_chunks(tokenizer, "cd cd (cd cd cd:2)", True) == 2
-    rows, weights = emphasis.chunks(tokenizer, "cd cd (cd cd cd:2)", True, 3)
+    assert prompt_weights.count_chunks(tokenizer, "cd cd (cd cd cd:2)", True) == 2
+    rows, weights = prompt_weights.chunks(tokenizer, "cd cd (cd cd cd:2)", True, 3)
     assert rows.tolist() == [
         [start, cd, cd, cd, cd, end],
         [start, cd, end, 0, 0, 0],
@@ -85,9 +85,9 @@ def _read(tokenizer):
     params = tiny.drawn(plain.init)
 
     def read(prompt, weighted=True, count=2):
-        rows, weights = emphasis.chunks(tokenizer, prompt, weighted, count)
+        rows, weights = prompt_weights.chunks(tokenizer, prompt, weighted, count)
         told = {"tokens": jnp.asarray(rows)[None], "token_weights": jnp.asarray(weights)[None]}
-        return emphasis.chunked(plain, count).apply(params, told).tokens[0]
+        return prompt_weights.chunked(plain, count).apply(params, told).tokens[0]
 
     return read
 
@@ -115,6 +115,6 @@ def test_without_weights_brackets_are_characters(read):
 
 def test_the_null_has_as_many_chunks(tokenizer):
     plain = text(TOWER, tokens.encode(tokenizer, ""))
-    null = emphasis.chunked(plain, 3).null(2)
+    null = prompt_weights.chunked(plain, 3).null(2)
     assert jax.tree.map(jnp.shape, null) == {"tokens": (2, 3, 6), "token_weights": (2, 3, 6)}
     np.testing.assert_array_equal(null["tokens"][1, 2], tokens.encode(tokenizer, ""))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 
 CAPTIONS = [

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from torch_files import WRITERS
 
-from ldm_jax.convert import diffusers_folder
-from ldm_jax.convert.weights import write_weights
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats import diffusers_folder
+from ldm_jax.weights.formats.files import write_weights
 
 STATE = {"a.weight": np.arange(3, dtype="f"), "b.weight": np.ones((2, 2), "f")}
 

@@ -11,9 +11,10 @@ import pytest
 
 from ldm_jax import build
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, diffusers, table
-from ldm_jax.convert.autoencoder import Description
 from ldm_jax.errors import InputError
+from ldm_jax.weights import table
+from ldm_jax.weights.names import autoencoder, diffusers
+from ldm_jax.weights.names.autoencoder import Description
 
 NETWORKS = json.loads((Path(__file__).parent / "diffusers_keys.json").read_text())
 every_network = pytest.mark.parametrize("name", NETWORKS)

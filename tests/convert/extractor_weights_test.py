@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from torch_files import write_zip
 
-from ldm_jax.convert import download, extractors
-from ldm_jax.convert.extractors import KINDS, convert, load_extractor
-from ldm_jax.convert.table import flattened, shapes
 from ldm_jax.errors import InputError
 from ldm_jax.extractors.names import MAKERS, extractor
+from ldm_jax.weights.formats import download
+from ldm_jax.weights.names import extractors
+from ldm_jax.weights.names.extractors import KINDS, convert, load_extractor
+from ldm_jax.weights.table import flattened, shapes
 
 
 def zeros(name: str) -> Mapping[str, np.ndarray]:

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from torch_files import WRITERS, write_legacy, write_zip
 
-from ldm_jax.convert import download
-from ldm_jax.convert import lpips as published
-from ldm_jax.convert.lpips import load_lpips
-from ldm_jax.convert.table import flattened, shapes, to_here
-from ldm_jax.convert.weights import write_weights
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import lpips
+from ldm_jax.weights.formats import download
+from ldm_jax.weights.formats.files import write_weights
+from ldm_jax.weights.names import lpips as published
+from ldm_jax.weights.names.lpips import load_lpips
+from ldm_jax.weights.table import flattened, shapes, to_here
 
 RNG = np.random.default_rng(0)
 # SqueezeNet is the smallest

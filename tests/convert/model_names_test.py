@@ -9,9 +9,9 @@ import pytest
 
 from ldm_jax import build, cli
 from ldm_jax import config as c
-from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.convert import model as names
-from ldm_jax.convert import table
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.weights import table
+from ldm_jax.weights.names import model as names
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "parity" / "keys"

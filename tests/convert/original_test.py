@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ldm_jax.convert import original
+from ldm_jax.weights import original
 
 FIRST_STAGE = {
     "encoder.conv_in.weight": np.ones(1, "f"),

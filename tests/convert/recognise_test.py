@@ -7,8 +7,8 @@ import pytest
 
 from ldm_jax import build, cli
 from ldm_jax import config as c
-from ldm_jax.convert import recognise, table
 from ldm_jax.errors import InputError
+from ldm_jax.weights import recognise, table
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = [

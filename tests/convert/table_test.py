@@ -14,9 +14,10 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.text import TextTransformer
-from ldm_jax.convert import autoencoder, layers, table, text, tiny, unet
 from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
+from ldm_jax.weights import table
+from ldm_jax.weights.names import autoencoder, layers, text, tiny, unet
 
 
 class Network(NamedTuple):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from ldm_jax.config import TinyAutoencoder
-from ldm_jax.convert import table, tiny
 from ldm_jax.errors import InputError
+from ldm_jax.weights import table
+from ldm_jax.weights.names import tiny
 
 ORIGINAL = tiny.tiny_autoencoder(TinyAutoencoder())
 DIFFUSERS = tiny.tiny_autoencoder(TinyAutoencoder(), "diffusers")

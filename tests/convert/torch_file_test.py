@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from torch_files import WRITERS, Built, Call, Global, View, contiguous, write_legacy, write_zip
 
-from ldm_jax.convert.torch_file import Placeholder, read_torch, state_dict
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.torch_file import Placeholder, read_torch, state_dict
 
 both = pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
 DTYPES = [np.dtype(n) for n in ("float64", "float32", "float16", "int64", "uint8", "bool")]

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldm_jax import conversion
-from ldm_jax.convert.unread import refuse_unread
-from ldm_jax.convert.weights import write_weights
+from ldm_jax import convert
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.files import write_weights
+from ldm_jax.weights.unread import refuse_unread
 
 KEYS = Path(__file__).parents[1] / "parity" / "keys"
 PLACE = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -35,7 +35,7 @@ def test_what_is_not_read_is_named(key, said, config, tmp_path, request):
     write_weights(source, {key: np.zeros((4, 4), "f"), "other": np.zeros(1, "f")})
     config = config and request.config.rootpath / config
     with pytest.raises(InputError, match=rf"given\.safetensors: .*{said}.*not read yet"):
-        conversion.convert(source, tmp_path / "run", config)
+        convert.convert(source, tmp_path / "run", config)
     assert [path.name for path in tmp_path.iterdir()] == ["given.safetensors"]
 
 
@@ -51,4 +51,4 @@ def test_an_autoencoder_given_as_a_whole_model_is_named(tmp_path, request):
     write_weights(source, {"encoder.conv_in.weight": np.zeros((128, 3, 3, 3), "f")})
     config = request.config.rootpath / "configs/sd/v1.py"
     with pytest.raises(InputError, match=r"vae\.safetensors holds no denoiser"):
-        conversion.convert(source, tmp_path / "run", config)
+        convert.convert(source, tmp_path / "run", config)

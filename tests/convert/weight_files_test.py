@@ -9,8 +9,8 @@ import pytest
 from torch_files import WRITERS
 
 from ldm_jax.checkpoint.imported import mapping_of
-from ldm_jax.convert.weights import read_weights, write_weights
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.files import read_weights, write_weights
 
 WEIGHTS = {
     "a": np.arange(6, dtype="f").reshape(2, 3),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ldm_jax import build, cli
-from ldm_jax.convert import recognise, table
+from ldm_jax.weights import recognise, table
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "autoencoder"
 COUNTS = {  # parameters, keys

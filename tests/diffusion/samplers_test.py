@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion import prediction, times
+from ldm_jax.diffusion import prediction, spacing
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.processes import betas
@@ -63,7 +63,7 @@ def walk(p, grid, z, keys, eta=0.0, sampler="ddim", kind="v"):
 
 
 def padded(name, K):
-    return times.pad(times.grid(name, LINEAR, K), T)
+    return spacing.pad(spacing.grid(name, LINEAR, K), T)
 
 
 def flow(p, z, t, s):
@@ -87,7 +87,7 @@ def test_ddim_converges_to_the_probability_flow_at_order_one(table):
     counts = np.array([100, 200, 400, 800])
     errors = []
     for K in counts:
-        grid = times.pad(times.grid("leading", p, K), p.T)
+        grid = spacing.pad(spacing.grid("leading", p, K), p.T)
         exact = flow(p, z, grid[0], 0)
         errors.append(float(jnp.max(jnp.abs(walk(p, grid, z, keys(1)) - exact))))
     slope, _ = np.polyfit(np.log(counts), np.log(errors), 1)
@@ -167,9 +167,9 @@ def test_the_step_to_the_data_is_the_clean_data_itself(sampler):
 @pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
 def test_a_padded_grid_gives_the_same_numbers(sampler, eta):
     z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
-    grid = times.grid("uniform", LINEAR, 10)
+    grid = spacing.grid("uniform", LINEAR, 10)
     one = walk(LINEAR, grid, z, keys(2), eta, sampler=sampler)
-    other = walk(LINEAR, times.pad(grid, T), z, keys(2), eta, sampler=sampler)
+    other = walk(LINEAR, spacing.pad(grid, T), z, keys(2), eta, sampler=sampler)
     np.testing.assert_array_equal(one, other)
 
 
@@ -180,9 +180,9 @@ def test_the_denoiser_is_asked_once_a_step_at_the_times_of_the_grid():
         jax.debug.callback(lambda t: asked.append(t.tolist()), t, ordered=True)
         return Denoised(z)
 
-    grid = times.grid("trailing", LINEAR, 5)
+    grid = spacing.grid("trailing", LINEAR, 5)
     z = jnp.zeros((2, 1, 1, 1))
-    sample(ddim(), denoise, LINEAR, times.pad(grid, 20), z, keys(2)).block_until_ready()
+    sample(ddim(), denoise, LINEAR, spacing.pad(grid, 20), z, keys(2)).block_until_ready()
     jax.effects_barrier()
     assert asked == [[t, t] for t in (1000, 800, 600, 400, 200)]
 

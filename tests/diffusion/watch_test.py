@@ -9,7 +9,7 @@ import tiny
 from ldm_jax import build
 from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.samplers.loop import Watch, sample
-from ldm_jax.diffusion.times import pad
+from ldm_jax.diffusion.spacing import pad
 from ldm_jax.types import Denoised
 
 PROCESS = build.build_process(Diffusion("cosine", steps=20))

@@ -15,7 +15,7 @@ from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.prediction import noise_of, v
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.errors import InputError
-from ldm_jax.pipelines.likelihood import make_likelihood
+from ldm_jax.evaluate.latent_likelihood import make_likelihood
 from ldm_jax.types import LatentDiffusion
 
 M, S, T = 0.3, 0.8, 200  # latents ~ N(M, S^2)

@@ -11,17 +11,17 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax.clip.model import CLIP, MODELS, TextArchitecture, embed_captions, embed_images
-from ldm_jax.clip.vision import Architecture, normalised
-from ldm_jax.conditioning import clip_tokenizer
-from ldm_jax.conditioning.tokenizer import encode
-from ldm_jax.convert.clip import both_towers
-from ldm_jax.convert.clip_file import load_clip
-from ldm_jax.convert.table import shapes, to_here, to_original
-from ldm_jax.convert.weights import write_weights
+from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture, embed_captions, embed_images
+from ldm_jax.encoders.clip.vision import Architecture, normalised
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.clip_score import captions_of
 from ldm_jax.metrics.clip_score import clip_score
+from ldm_jax.weights.formats.files import write_weights
+from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip_file import load_clip
+from ldm_jax.weights.table import shapes, to_here, to_original
 
 MERGES = "#version: 0.2\nb l\no c\nbl oc\n"
 SMALL = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 16, 512 + 3 + 2))
@@ -58,7 +58,7 @@ def score(*words) -> dict:
 
 
 def expected(params, images: np.ndarray, captions: list[str]) -> np.ndarray:
-    tokenizer = clip_tokenizer.load("merges.txt", SMALL.text.length, "openai")
+    tokenizer = clip.load("merges.txt", SMALL.text.length, "openai")
     tokens = np.stack([encode(tokenizer, caption) for caption in captions])
     x = embed_images(SMALL, params, normalised(jnp.float32(images) / 255.0))
     return clip_score(np.asarray(x), np.asarray(embed_captions(SMALL, params, tokens)))
@@ -87,7 +87,7 @@ def test_files_of_either_layout_are_one_model(params):
 
 def test_a_caption_ends_at_its_end(params):
     """What fills it up does not count, whatever it is."""
-    tokenizer = clip_tokenizer.load("merges.txt", SMALL.text.length, "openai")
+    tokenizer = clip.load("merges.txt", SMALL.text.length, "openai")
     ids = encode(tokenizer, "a red block")[None]
     end = int(np.argmax(ids))
     assert end < SMALL.text.length - 1

@@ -21,8 +21,8 @@ from ldm_jax import build, checkpoint, cli, runs
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import first_stage as evaluation
-from ldm_jax.train.optim import optimizer
-from ldm_jax.train.state import minimise, new_state
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import minimise, new_state
 from ldm_jax.types import Perceptual
 
 

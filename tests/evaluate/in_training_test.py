@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import build, checkpoint, request, runs, training
+from ldm_jax import build, checkpoint, runs, sampling, training
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import Evaluation, FirstStageEvaluation, Unconditional
-from ldm_jax.convert.extractors import load_extractor
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
@@ -22,9 +21,10 @@ from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.reconstruction import psnr
 from ldm_jax.metrics.statistics import moments
-from ldm_jax.train.log import Log
 from ldm_jax.training import diffusion, first_stage
+from ldm_jax.training.log import Log
 from ldm_jax.types import TrainState
+from ldm_jax.weights.names.extractors import load_extractor
 
 NUM = 6
 
@@ -75,7 +75,7 @@ def test_it_is_the_distance_of_what_the_run_draws_to_its_training_data(whole):
     rows = {int(row["step"]): row["fid"] for row in tiny.rows(run)}
     assert [step for step, value in rows.items() if value] == [2, 4]
     trained = runs.load(runs.chosen(run, "4"))
-    drawn = request.draw(trained, request.resolve(trained, num=NUM, batch_size=4)).images
+    drawn = sampling.draw(trained, sampling.resolve(trained, num=NUM, batch_size=4)).images
     reference = open_set(f"data:{run}")
     real = np.concatenate(list(reference.batches(reference.count, 8)))
     expected = frechet_distance(moments(features(drawn)), moments(features(real)))

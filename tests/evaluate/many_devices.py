@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.extractors import extract
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.mobilenet import InvertedResidual
 from ldm_jax.extractors.resize import tensorflow_bilinear
 from ldm_jax.metrics.statistics import merge, sums
-from ldm_jax.pipelines import extract
-from ldm_jax.sharding import devices
+from ldm_jax.runtime.sharding import devices
 
 jax.config.update("jax_disable_most_optimizations", True)
 BLOCK = InvertedResidual(2, 6, 2)

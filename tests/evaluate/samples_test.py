@@ -10,7 +10,6 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax.convert.extractors import Weights
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import samples as evaluation
 from ldm_jax.evaluate.sets import open_set
@@ -19,6 +18,7 @@ from ldm_jax.extractors.resize import tensorflow_bilinear
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import moments
 from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
+from ldm_jax.weights.names.extractors import Weights
 
 RNG = np.random.default_rng(0)
 SIZE = (6, 6)

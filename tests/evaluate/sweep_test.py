@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import request
+from ldm_jax import sampling
 from ldm_jax.config import Sampling
-from ldm_jax.convert.extractors import Weights
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import sweep as evaluation
 from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.sweep import Options, interval, plan, summary
 from ldm_jax.extractors.extractor import Extractor
+from ldm_jax.weights.names.extractors import Weights
 
 OWN = Sampling(sampler="ddim", steps=4, guidance=2.0, eta=0.0)
 
@@ -81,7 +81,7 @@ def test_finished_cells_are_not_drawn_again_and_samplers_compile_once(
 
     def compiled(*words):
         made.append(words)
-        return request.drawing.compiled(*words)
+        return sampling.drawing.compiled(*words)
 
     monkeypatch.setattr(evaluation, "extractor", lambda *_: linear)
     monkeypatch.setattr(

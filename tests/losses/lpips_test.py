@@ -7,7 +7,7 @@ import pytest
 
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import TRUNKS, lpips
-from ldm_jax.losses.trunks.pooling import blur_pool, max_pool
+from ldm_jax.losses.networks.pooling import blur_pool, max_pool
 
 ALEX = lpips("alex")
 PARAMS = ALEX.init(jax.random.key(0))

@@ -16,10 +16,10 @@ import numpy as np
 
 from ldm_jax.config import Mesh
 from ldm_jax.nn import attention as layers
-from ldm_jax.nn.blockwise import blockwise
-from ldm_jax.nn.recomputed import recomputed
+from ldm_jax.nn.cpu.blockwise import blockwise
+from ldm_jax.nn.cpu.recomputed import recomputed
 from ldm_jax.nn.splash import splash
-from ldm_jax.sharding import devices
+from ldm_jax.runtime.sharding import devices
 
 calls = []
 

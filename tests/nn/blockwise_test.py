@@ -7,7 +7,7 @@ import pytest
 from attention_formula import HEADS, MASK, B, K, M, Q, V, formula, is_the_formula
 
 from ldm_jax.nn import attention as layers
-from ldm_jax.nn.blockwise import blockwise
+from ldm_jax.nn.cpu.blockwise import blockwise
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])

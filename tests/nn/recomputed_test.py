@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from attention_formula import HEADS, MASK, B, K, M, N, Q, V, formula, is_the_formula
 
-from ldm_jax.nn.recomputed import recomputed
+from ldm_jax.nn.cpu.recomputed import recomputed
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])

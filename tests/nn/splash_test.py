@@ -14,7 +14,7 @@ from jax.sharding import PartitionSpec as P
 
 from ldm_jax.nn import attention as layers
 from ldm_jax.nn.splash import splash
-from ldm_jax.sharding import AXES, EXAMPLES, each_device
+from ldm_jax.runtime.sharding import AXES, EXAMPLES, each_device
 
 KERNEL = "tpu_custom_call"
 

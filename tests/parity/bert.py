@@ -16,10 +16,10 @@ import numpy as np
 from tokenizers import Tokenizer, models
 
 from ldm_jax import build
-from ldm_jax.conditioning import tokenizer as tokens
 from ldm_jax.config import BERTText
-from ldm_jax.convert import bert as names
-from ldm_jax.convert.table import shapes, to_here
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.weights.names import bert as names
+from ldm_jax.weights.table import shapes, to_here
 
 SMALL = BERTText(
     dim=cases.DIM,

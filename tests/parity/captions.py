@@ -17,8 +17,8 @@ import numpy as np
 from instant_clip_tokenizer import Tokenizer
 from transformers import CLIPTokenizer
 
-from ldm_jax.conditioning import clip_tokenizer
-from ldm_jax.conditioning import tokenizer as tokens
+from ldm_jax.encoders.tokenizers import clip
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 
 COUNT, LENGTH = 10_000, 77
 SCRIPTS = {
@@ -39,7 +39,7 @@ SCRIPTS = {
 }
 ENGLISH = "a an the photo of painting dog cat's don't I'm we'll they've red 2 1984 3.14 riding C++"
 OTHERS = "(dog:1.2) 8k far-off; café naïve Œuvre ﬁne Ⅷ ½ e\u0301 👩‍🚀 🏳️‍🌈 ❤️ #tag @user … — “quoted”"
-MARK = clip_tokenizer.START  # where a caption has it, the third does not see the mark in it
+MARK = clip.START  # where a caption has it, the third does not see the mark in it
 WORDS = [*ENGLISH.split(), *OTHERS.split(), "https://example.org/?q=1&r=2", MARK]
 SPACES = [" ", "  ", "\t", "\n", "\u00a0", "\u3000", " \n "]
 
@@ -65,10 +65,10 @@ def captions() -> list[str]:
 def main() -> None:
     """Prints how many agree, and the shortest that do not."""
     texts = captions()
-    made = clip_tokenizer.load(None, LENGTH, "openai")
+    made = clip.load(None, LENGTH, "openai")
     ours = [tokens.encode(made, text).tolist() for text in texts]
     table = json.loads(made.to_str())["model"]
-    end = table["vocab"][clip_tokenizer.END]
+    end = table["vocab"][clip.END]
     print(f"{COUNT} captions, {np.mean([row[-2] != end for row in ours]):.0%} of them over-long")
 
     merges = [tuple(pair) for pair in table["merges"]]
@@ -76,7 +76,7 @@ def main() -> None:
     theirs = reference(texts, padding="max_length", truncation=True)["input_ids"]
     report("transformers", texts, ours, theirs)
 
-    made = clip_tokenizer.load(None, LENGTH, "openclip")
+    made = clip.load(None, LENGTH, "openclip")
     texts = [text for text in texts if MARK not in text]
     ours = [tokens.encode(made, text).tolist() for text in texts]
     composed = [" ".join(unicodedata.normalize("NFC", text).split()) for text in texts]

@@ -15,7 +15,8 @@ import drawn
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, classifier, clip, table, text, tiny, unet
+from ldm_jax.weights import table
+from ldm_jax.weights.names import autoencoder, classifier, clip, text, tiny, unet
 
 CONTEXT = 24  # width of the tokens that the UNet attends to
 

@@ -23,15 +23,15 @@ def write(folder: Path) -> None:
     import jax
     from PIL import Image
 
-    from ldm_jax import build, conversion, runs
-    from ldm_jax.clip.model import embed_captions, embed_images, init, unit
-    from ldm_jax.clip.vision import normalised
-    from ldm_jax.conditioning import clip_tokenizer
-    from ldm_jax.conditioning.tokenizer import encode
+    from ldm_jax import build, convert, runs
     from ldm_jax.config import CLIPExperiment, CLIPModel, Data
     from ldm_jax.data import transforms
+    from ldm_jax.encoders.clip.model import embed_captions, embed_images, init, unit
+    from ldm_jax.encoders.clip.vision import normalised
+    from ldm_jax.encoders.tokenizers import clip
+    from ldm_jax.encoders.tokenizers.tokenizer import encode
 
-    pieces = clip_tokenizer.learn(CAPTIONS, 540, 16, "openai")
+    pieces = clip.learn(CAPTIONS, 540, 16, "openai")
     made = CLIPExperiment(
         model=CLIPModel(
             dim=12, patch=7, vision_channels=32, vision_layers=2, vision_heads=4, text_channels=24,
@@ -42,7 +42,7 @@ def write(folder: Path) -> None:
     of = build.build_clip(made)
     params = {**init(of, jax.random.key(0)), "log_scale": np.float32(2.0)}
     runs.write_imported(folder / "run", made, {"clip": params}, None, pieces)
-    conversion.convert(folder / "run", folder / "clip")
+    convert.convert(folder / "run", folder / "clip")
     rng = np.random.default_rng(0)
     images = []
     for n, (height, width) in enumerate([(28, 28), (40, 60), (90, 50)]):

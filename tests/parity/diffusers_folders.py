@@ -94,8 +94,9 @@ def convert(folder: Path) -> None:
     import jax
     import networks
 
-    from ldm_jax import build, conversion, runs
-    from ldm_jax.convert import diffusers_folder
+    from ldm_jax import build, runs
+    from ldm_jax import convert as conversion
+    from ldm_jax.weights.formats import diffusers_folder
 
     for name, (kind, _, _) in NETWORKS.items():
         run, back = folder / "runs" / name, folder / "back" / name

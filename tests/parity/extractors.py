@@ -12,10 +12,10 @@ import extractor_cases as cases
 import jax
 import numpy as np
 
-from ldm_jax.convert.extractors import KINDS, convert
-from ldm_jax.convert.table import flattened
-from ldm_jax.convert.table import shapes as shapes_of
 from ldm_jax.extractors.names import INCEPTION_RESIZES, extractor
+from ldm_jax.weights.names.extractors import KINDS, convert
+from ldm_jax.weights.table import flattened
+from ldm_jax.weights.table import shapes as shapes_of
 
 
 def drawn_params(network):

@@ -12,7 +12,8 @@ import drawn
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, table
+from ldm_jax.weights import table
+from ldm_jax.weights.names import autoencoder
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "autoencoder"
 NAMES = sorted(path.stem for path in CONFIGS.glob("*.py"))

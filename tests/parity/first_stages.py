@@ -23,7 +23,7 @@ from ldm_jax import config as c
 from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.vq import vq_autoencoder
-from ldm_jax.convert import table as tables
+from ldm_jax.weights import table as tables
 
 OUTPUTS, GRADIENTS = 1e-4, 1e-3  # of the largest reference
 

@@ -23,10 +23,10 @@ import numpy as np
 
 from ldm_jax import build, cli
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder as autoencoder_names
-from ldm_jax.convert import table as tables
-from ldm_jax.convert import text as text_names
-from ldm_jax.convert import unet as unet_names
+from ldm_jax.weights import table as tables
+from ldm_jax.weights.names import autoencoder as autoencoder_names
+from ldm_jax.weights.names import text as text_names
+from ldm_jax.weights.names import unet as unet_names
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ldm"
 TOLERANCE = 1e-4  # of the largest reference

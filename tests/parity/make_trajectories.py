@@ -19,7 +19,7 @@ from ldm.modules.diffusionmodules.model import Encoder
 from ldm.modules.diffusionmodules.openaimodel import UNetModel
 from ldm.modules.diffusionmodules.util import make_beta_schedule
 
-from ldm_jax.convert import table
+from ldm_jax.weights import table
 
 for absent in ("clip", "kornia"):  # which encoders of other models want
     sys.modules.setdefault(absent, mock.MagicMock())

@@ -13,8 +13,8 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.clip.text import TextTower
 from ldm_jax.conditioning.text import TextTransformer
+from ldm_jax.encoders.clip.text import TextTower
 from ldm_jax.types import Cond
 
 

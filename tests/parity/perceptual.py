@@ -15,10 +15,10 @@ import numpy as np
 import perceptual_cases as cases
 from networks import channels_last
 
-from ldm_jax.convert import table
-from ldm_jax.convert.lpips import load_lpips
-from ldm_jax.convert.lpips import table as rows
 from ldm_jax.losses.lpips import lpips
+from ldm_jax.weights import table
+from ldm_jax.weights.names.lpips import load_lpips
+from ldm_jax.weights.names.lpips import table as rows
 
 FILE = Path(__file__).with_suffix(".npz")
 

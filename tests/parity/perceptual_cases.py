@@ -3,8 +3,8 @@
 import drawn
 import numpy as np
 
-from ldm_jax.convert import lpips
-from ldm_jax.convert.table import shapes
+from ldm_jax.weights.names import lpips
+from ldm_jax.weights.table import shapes
 
 NETWORKS = tuple(lpips.FILES)
 PUBLISHED = ("vgg_shift_tolerant", "alex_shift_tolerant")  # networks whose weights pip installs

@@ -29,20 +29,20 @@ def write(folder: Path) -> None:
     from diffusers_model_test import MERGES, experiment
     from finetuned import finetune
 
-    from ldm_jax import build, conversion, runs
+    from ldm_jax import build, convert, runs
 
     folder.mkdir(parents=True)
     (folder / "merges.txt").write_text(MERGES)
     for kind in ("text", "inpainting", "variations", "unclip"):
         made = experiment(kind)
         merges = None if kind == "variations" else folder / "merges.txt"
-        tokenizer = conversion.model.tokenizer_of(made, merges)
+        tokenizer = convert.model.tokenizer_of(made, merges)
         model = build.build_model(made, tokenizer)
         scaling = {"shift": jnp.zeros(4), "scale": jnp.full(4, made.latent_scale)}
         drawn = tiny.drawn(model.first_stage.init) | scaling
         params = {**tiny.drawn(model.init), "first_stage": drawn}
         runs.write_imported(folder / f"{kind}-run", made, params, None, tokenizer)
-        conversion.convert(folder / f"{kind}-run", folder / kind)
+        convert.convert(folder / f"{kind}-run", folder / kind)
         draw(folder / f"{kind}-run", folder / f"{kind}.npz")
     images = tiny.write_folder(folder / "images")
     _, after, exported = finetune(folder / "text", images, tiny.SIZE, folder / "finetune")
@@ -54,9 +54,10 @@ def draw(run: Path, file: Path) -> None:
     """Keeps the latents that a run ends with."""
     import jax
 
-    from ldm_jax import build, runs, sampling
-    from ldm_jax.conditioning import tokenizer as tokens
-    from ldm_jax.pipelines.generate import make_generate
+    from ldm_jax import build, runs
+    from ldm_jax.diffusion import sampling
+    from ldm_jax.encoders.tokenizers import tokenizer as tokens
+    from ldm_jax.sampling.generate import make_generate
 
     found = runs.load(run)
     stage = found.model.first_stage

@@ -13,14 +13,16 @@ import numpy as np
 import pipeline_cases as cases
 from networks import channels_first, channels_last
 
-from ldm_jax import build, sampling
+from ldm_jax import build
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning.depth import normalised, resized
-from ldm_jax.conversion.diffusers_model import names
-from ldm_jax.convert import diffusers, diffusers_model, table
-from ldm_jax.diffusion.times import later
-from ldm_jax.pipelines.generate import Told, make_generate
+from ldm_jax.convert.diffusers_model import names
+from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.spacing import later
+from ldm_jax.sampling.generate import Told, make_generate
+from ldm_jax.weights import table
+from ldm_jax.weights.names import diffusers, diffusers_model
 
 HERE = Path(__file__).parent
 LARGEST = 1e3  # of latents, which images are not

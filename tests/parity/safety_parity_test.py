@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 import safety_cases as cases
 
-from ldm_jax.clip.concepts import unwanted
-from ldm_jax.clip.vision import Architecture, VisionTower
-from ldm_jax.convert import safety_checker
-from ldm_jax.convert.clip import vision_tower
-from ldm_jax.convert.table import shapes
-from ldm_jax.convert.weights import write_weights
+from ldm_jax.encoders.clip.concepts import unwanted
+from ldm_jax.encoders.clip.vision import Architecture, VisionTower
 from ldm_jax.errors import InputError
-from ldm_jax.request import finishing
+from ldm_jax.sampling import finishing
+from ldm_jax.weights.formats.files import write_weights
+from ldm_jax.weights.names import safety_checker
+from ldm_jax.weights.names.clip import vision_tower
+from ldm_jax.weights.table import shapes
 
 with np.load(Path(__file__).parent / "safety.npz") as file:
     STORED = dict(file)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import walks
 
-from ldm_jax.diffusion import prediction, times
+from ldm_jax.diffusion import prediction, spacing
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm as discrete
@@ -49,15 +49,15 @@ def grid(walk: walks.Walk) -> np.ndarray:
     p = process(walk.schedule)
     match walk.grid:
         case "lcm":
-            return times.by_hand([step + 1 for step in walks.LCM_STEPS], walks.T)
+            return spacing.by_hand([step + 1 for step in walks.LCM_STEPS], walks.T)
         case "flow":
-            return times.by_hand(walks.FLOW_TIMES, walks.T)
+            return spacing.by_hand(walks.FLOW_TIMES, walks.T)
         case "pairs":
-            return times.by_hand(times.exponential(p, walks.K + 1)[:-1:2], walks.T)
+            return spacing.by_hand(spacing.exponential(p, walks.K + 1)[:-1:2], walks.T)
         case "from data":
-            return times.grid("leading", p, walks.K)[::-1]
+            return spacing.grid("leading", p, walks.K)[::-1]
         case name:
-            return times.grid(name, p, walks.K)
+            return spacing.grid(name, p, walks.K)
 
 
 def sampler(walk: walks.Walk):
@@ -111,7 +111,7 @@ def pairs() -> compare.Pairs:
     }
     linear = process("linear")
     grids = {
-        f"steps {name}": linear.network_time(times.grid(name, linear, walks.K)[:-1])
+        f"steps {name}": linear.network_time(spacing.grid(name, linear, walks.K)[:-1])
         for name in walks.GRIDS
     }
     found = tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}

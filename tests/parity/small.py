@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import networks
 import numpy as np
 
-from ldm_jax.convert import table
+from ldm_jax.weights import table
 
 HERE = Path(__file__).parent
 NETWORKS = {

@@ -11,16 +11,16 @@ import jax
 import numpy as np
 import tower_cases as cases
 
-from ldm_jax.clip.model import CLIP, TextArchitecture, embed_captions, embed_images, unit
-from ldm_jax.clip.text import TextTower
-from ldm_jax.clip.vision import MEAN, STD, Architecture, VisionTower
 from ldm_jax.config import ContrastiveLoss
-from ldm_jax.convert import dinov2 as dinov2_names
-from ldm_jax.convert.clip import both_towers, vision_tower
-from ldm_jax.convert.table import to_here, to_original
+from ldm_jax.encoders.clip.model import CLIP, TextArchitecture, embed_captions, embed_images, unit
+from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.clip.vision import MEAN, STD, Architecture, VisionTower
 from ldm_jax.extractors import dinov2
 from ldm_jax.metrics.classification import ensemble
-from ldm_jax.train.contrastive_step import contrastive_objective
+from ldm_jax.train_step.contrastive import contrastive_objective
+from ldm_jax.weights.names import dinov2 as dinov2_names
+from ldm_jax.weights.names.clip import both_towers, vision_tower
+from ldm_jax.weights.table import to_here, to_original
 
 
 def outputs(names) -> dict[str, np.ndarray]:

@@ -10,9 +10,9 @@ import pytest
 import tower_cases as cases
 import towers
 
-from ldm_jax.convert import dinov2 as dinov2_names
-from ldm_jax.convert.dinov2 import apart
 from ldm_jax.extractors import dinov2
+from ldm_jax.weights.names import dinov2 as dinov2_names
+from ldm_jax.weights.names.dinov2 import apart
 
 with np.load(Path(__file__).parent / "towers.npz") as file:
     STORED = dict(file)

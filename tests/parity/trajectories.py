@@ -17,14 +17,14 @@ from networks import channels_first, channels_last
 from ldm_jax import build
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import unit
-from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.convert import table
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.joint import joint
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.samplers.loop import sample
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.weights import table
 
 HERE = Path(__file__).parent
 
@@ -59,7 +59,7 @@ def ours(name: str) -> np.ndarray:
     params["first_stage"] |= unit(cases.CHANNELS)
     model = build.build_model(described, tokenizer(case))
     inputs = {key: jnp.asarray(x) for key, x in cases.HERE[name].items()}
-    grid = times.grid("uniform", model.process, cases.STEPS)
+    grid = spacing.grid("uniform", model.process, cases.STEPS)
 
     @jax.jit
     def walk(params, z, inputs):

@@ -9,7 +9,7 @@ import drawn
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.convert import autoencoder, condition, model, text
+from ldm_jax.weights.names import autoencoder, condition, model, text
 
 STEPS, GUIDANCE = 20, 3.0  # of DDIM without noise
 B, SIDE, FACTOR = 2, 8, 2

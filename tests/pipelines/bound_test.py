@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import tiny
 
-from ldm_jax.pipelines.bound import negative_bound
+from ldm_jax.evaluate.image_bound import negative_bound
 from ldm_jax.types import Reconstruction
 
 IMAGES = jax.random.normal(jax.random.key(0), (5, 2, 2, 3))

@@ -5,11 +5,12 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import build, sampling
+from ldm_jax import build
 from ldm_jax.conditioning.label import label
 from ldm_jax.config import Diffusion, Sampling
+from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.pipelines.generate import Told, make_generate
+from ldm_jax.sampling.generate import Told, make_generate
 from ldm_jax.types import LatentClassifier, LatentDiffusion
 
 SIDE = 4

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
-from ldm_jax.pipelines.extract import make_extract
 
 BATCH = 4
 BRIGHTNESS = Extractor(

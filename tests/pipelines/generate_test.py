@@ -6,17 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import build, pictures
-from ldm_jax.conditioning import tokenizer as tokens
-from ldm_jax.diffusion import times
-from ldm_jax.pipelines.generate import (
-    NOTHING,
-    Told,
-    at_once,
-    for_latents,
-    in_batches,
-    make_generate,
-)
+from ldm_jax import build
+from ldm_jax.data import image_files
+from ldm_jax.diffusion import spacing
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.sampling.generate import NOTHING, Told, at_once, for_latents, in_batches, make_generate
 
 EXPERIMENT = tiny.experiment()
 T = EXPERIMENT.diffusion.steps
@@ -48,7 +42,7 @@ def generate(model, compiled):
         told=NOTHING,
     ):
         inputs = {"tokens": np.tile(tokens.encode(tokenizer, prompt), (len(seeds), 1))}
-        grid = times.pad(times.grid("trailing", model[0].process, steps), T)
+        grid = spacing.pad(spacing.grid("trailing", model[0].process, steps), T)
         extra = () if noise is None and told is NOTHING else (noise, told)
         return np.asarray(compiled(params, inputs, seeds, grid, guidance, {"eta": eta}, *extra))
 
@@ -101,7 +95,7 @@ def test_a_picture_belongs_to_its_seed_whatever_the_batch_size(generate):
     for eta in (0.0, 1.0):
         together, alone = generate(eta=eta)[1:2], generate(eta=eta, seeds=SEEDS[1:2])
         np.testing.assert_allclose(together, alone, atol=1e-4)
-        levels = [pictures.to_uint8(image).astype(int) for image in (together, alone)]
+        levels = [image_files.to_uint8(image).astype(int) for image in (together, alone)]
         assert apart(*levels) <= 1
 
 
@@ -137,7 +131,7 @@ def test_every_sampler_runs_unconditionally_too():
     model = build.build_model(experiment, None)
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     draw = make_generate(model, build.build_sampler("ddpm"), tiny.SIZE)
-    grid = times.grid("leading", model.process, 4)
+    grid = spacing.grid("leading", model.process, 4)
     plain, guided = (np.asarray(draw(params, {}, SEEDS, grid, scale, {})) for scale in (1.0, 3.0))
     assert plain.shape == (4, tiny.SIZE, tiny.SIZE, 3)
     np.testing.assert_array_equal(plain, guided)  # there is nothing to guide to

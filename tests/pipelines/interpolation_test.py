@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.pipelines.interpolation import between, lerp, slerp
+from ldm_jax.sampling.interpolation import between, lerp, slerp
 from ldm_jax.types import Cond
 
 

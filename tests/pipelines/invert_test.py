@@ -7,12 +7,12 @@ import tiny
 from every import PROCESSES
 
 from ldm_jax.conditioning.unconditional import unconditional
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.prediction import noise_of, v
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.ddim import ddim
-from ldm_jax.pipelines.generate import make_generate
-from ldm_jax.pipelines.invert import make_invert
+from ldm_jax.sampling.generate import make_generate
+from ldm_jax.sampling.invert import make_invert
 from ldm_jax.types import Gaussian, LatentDiffusion
 
 M, S, SIDE, K = 0.2, 0.5, 4, 200  # latents ~ N(M, S^2)
@@ -41,8 +41,8 @@ def model(process) -> LatentDiffusion:
 @pytest.mark.parametrize("name", ["cosine", "rectified_flow"])
 def test_it_is_where_the_flow_of_a_gaussian_goes_and_leads_back(name):
     process = PROCESSES[name]
-    grid = times.pad(times.grid("trailing", process, K), process.T)
-    there = times.pad(times.grid("trailing", process, K)[::-1], process.T)
+    grid = spacing.pad(spacing.grid("trailing", process, K), process.T)
+    there = spacing.pad(spacing.grid("trailing", process, K)[::-1], process.T)
     built = model(process)
     noise = np.asarray(make_invert(built)(PARAMS, {}, IMAGES, there))
     np.testing.assert_allclose(noise, (2.0 * IMAGES - M) / S, rtol=0.04, atol=0.04)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.errors import InputError
-from ldm_jax.pipelines.patchwise import patchwise, starts, weights
+from ldm_jax.sampling.patchwise import patchwise, starts, weights
 from ldm_jax.types import Cond, LatentDiffusion
 
 Z = jax.random.normal(jax.random.key(0), (2, 9, 12, 3))

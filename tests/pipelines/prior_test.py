@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import tiny
 
-from ldm_jax.pipelines import prior
+from ldm_jax.sampling import prior
 
 SHAPE = (1, 1, 20)
 

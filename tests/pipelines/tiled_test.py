@@ -8,7 +8,7 @@ import tiny
 
 from ldm_jax import build
 from ldm_jax.autoencoders.latents import draw, unit
-from ldm_jax.pipelines import tiled
+from ldm_jax.sampling import tiled
 from ldm_jax.types import Gaussian
 
 FACTOR = 4

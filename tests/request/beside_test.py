@@ -8,9 +8,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import build, config, request, runs
+from ldm_jax import build, config, runs, sampling
 from ldm_jax.errors import InputError
-from ldm_jax.request.task import tell
+from ldm_jax.sampling.task import tell
 
 SIZE = tiny.SIZE
 BESIDE = {
@@ -69,11 +69,11 @@ def given(files, name):
 @every_task
 def test_pictures_follow_the_caption_and_what_is_beside_it(files, trained, name):
     model, told = trained[name], given(files, name)
-    asked = request.resolve(model, prompt=["a red block", "a blue block"], num=3, **told)
+    asked = sampling.resolve(model, prompt=["a red block", "a blue block"], num=3, **told)
     for key, x in tell(model, asked).items():
         null = model.model.conditioner.null(3, 4, 4)[key]
         assert (x.shape, x.dtype) == (null.shape, null.dtype), key
-    images = request.draw(model, replace(asked, batch_size=3)).images
+    images = sampling.draw(model, replace(asked, batch_size=3)).images
     assert images.shape == (3, SIZE, SIZE, 3)
     assert np.any(images[0] != images[1])
 
@@ -82,7 +82,7 @@ def test_pictures_follow_the_caption_and_what_is_beside_it(files, trained, name)
 def test_a_model_that_is_told_a_caption_alone_says_what_else_it_takes(trained, name):
     flag = "--" + next(iter(GIVEN[name])).replace("_", "-")
     with pytest.raises(InputError, match=f"expected {flag} "):
-        request.resolve(trained[name], prompt=["a red block"])
+        sampling.resolve(trained[name], prompt=["a red block"])
 
 
 @every_task
@@ -90,11 +90,11 @@ def test_a_model_that_is_told_a_caption_alone_says_what_else_it_takes(trained, n
 def test_what_is_for_another_model_is_refused(files, trained, name, other):
     if other != name:
         with pytest.raises(InputError, match="is not what this model takes: expected"):
-            request.resolve(trained[name], **given(files, name), **given(files, other))
+            sampling.resolve(trained[name], **given(files, name), **given(files, other))
 
 
 def test_depth_goes_from_the_farthest_to_the_nearest_whatever_its_numbers(files, trained):
-    asked = request.resolve(trained["depth"], num=1, depth=files("depth.png"))
+    asked = sampling.resolve(trained["depth"], num=1, depth=files("depth.png"))
     depth = tell(trained["depth"], asked)["depth"]
     assert (depth.min(), depth.max()) == (-1.0, 1.0)
     read = np.asarray(Image.open(files("depth.png")), np.float64)
@@ -102,12 +102,12 @@ def test_depth_goes_from_the_farthest_to_the_nearest_whatever_its_numbers(files,
     again = tell(trained["depth"], replace(asked, depth=files("other.npy")))["depth"]
     np.testing.assert_allclose(again, depth, atol=1e-5)
     with pytest.raises(InputError, match=r"expected .H, W., finite and not all the same"):
-        request.resolve(trained["depth"], depth=files("flat.png"))
+        sampling.resolve(trained["depth"], depth=files("flat.png"))
 
 
 def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
     model = trained["low-resolution"]
-    asked = request.resolve(model, num=2, seed=5, low_resolution=files("small.png"))
+    asked = sampling.resolve(model, num=2, seed=5, low_resolution=files("small.png"))
     assert asked.noise_level == 20
     told = tell(model, asked)
     second = tell(model, replace(asked, num=1, seed=6))
@@ -119,14 +119,14 @@ def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
 
 def drawn(model, asked, generate):
     """The pictures of a request, by what was compiled before."""
-    return np.concatenate(list(request.draw_in_turn(model, asked, generate=generate)))
+    return np.concatenate(list(sampling.draw_in_turn(model, asked, generate=generate)))
 
 
 def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
     model = trained["unclip"]
-    asked = request.resolve(model, num=1, image=files("picture.png"))
+    asked = sampling.resolve(model, num=1, image=files("picture.png"))
     assert (asked.noise_level, asked.prompts) == (0, ())
-    generate = request.compiled(model, asked)
+    generate = sampling.compiled(model, asked)
     plain = drawn(model, asked, generate)
     for change in (
         {"image": files("other.png")},
@@ -150,9 +150,9 @@ def test_image_variations_are_told_a_picture_alone(files):
         ({"image": files("picture.png"), "noise_level": 3}, "--noise-level is 3: leave it out"),
     ):
         with pytest.raises(InputError, match=said):
-            request.resolve(model, num=1, **told)
-    asked = request.resolve(model, num=1, image=files("picture.png"))
-    other, generate = replace(asked, image=files("other.png")), request.compiled(model, asked)
+            sampling.resolve(model, num=1, **told)
+    asked = sampling.resolve(model, num=1, image=files("picture.png"))
+    other, generate = replace(asked, image=files("other.png")), sampling.compiled(model, asked)
     assert np.any(drawn(model, asked, generate) != drawn(model, other, generate))
 
 
@@ -160,8 +160,8 @@ def test_prompts_are_composed_beside_a_picture_to_vary(files, trained):
     """Weighed by 1 and 0, the first alone counts."""
     model, told = trained["unclip"], {"image": files("picture.png")}
     weighed = {"compose": ["a red", "a blue"], "compose_weights": [1.0, 0.0]}
-    composed = request.draw(model, request.resolve(model, num=1, **told, **weighed)).images
-    alone = request.draw(model, request.resolve(model, num=1, **told, prompt=["a red"])).images
+    composed = sampling.draw(model, sampling.resolve(model, num=1, **told, **weighed)).images
+    alone = sampling.draw(model, sampling.resolve(model, num=1, **told, prompt=["a red"])).images
     np.testing.assert_allclose(composed.astype(int), alone.astype(int), atol=1)
 
 
@@ -175,36 +175,36 @@ def test_prompts_are_composed_beside_a_picture_to_vary(files, trained):
 )
 def test_levels_of_noise_that_cannot_be(files, trained, name, level, said):
     with pytest.raises(InputError, match=said):
-        request.resolve(trained[name], noise_level=level, **given(files, name))
+        sampling.resolve(trained[name], noise_level=level, **given(files, name))
 
 
 def test_the_guided_answer_ignores_the_caption_alone(files, trained):
     """Guidance 0 is the answer without a caption, which still follows the picture."""
     model = trained["depth"]
-    asked = request.resolve(model, num=1, guidance=0.0, depth=files("depth.png"), prompt=["a red"])
-    images = request.draw(model, asked).images
+    asked = sampling.resolve(model, num=1, guidance=0.0, depth=files("depth.png"), prompt=["a red"])
+    images = sampling.draw(model, asked).images
     np.testing.assert_array_equal(
-        images, request.draw(model, replace(asked, prompts=("a blue",))).images
+        images, sampling.draw(model, replace(asked, prompts=("a blue",))).images
     )
     Image.open(files("depth.png")).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(
         files("flipped.png")
     )
-    flipped = request.draw(model, replace(asked, depth=files("flipped.png"))).images
+    flipped = sampling.draw(model, replace(asked, depth=files("flipped.png"))).images
     assert np.any(images != flipped)
 
 
 def test_depth_goes_with_a_picture_to_start_from(files, trained):
     model = trained["depth"]
-    inverted = request.resolve(
+    inverted = sampling.resolve(
         model, depth=files("depth.png"), init_image=files("picture.png"), invert=True
     )
-    assert request.draw(model, inverted).latents.shape == (1, 4, 4, 2)
+    assert sampling.draw(model, inverted).latents.shape == (1, 4, 4, 2)
 
 
 def test_inpainting_keeps_what_is_not_hidden(files, trained):
     model = trained["inpainting"]
-    asked = request.resolve(model, num=1, prompt=["a red block"], **given(files, "inpainting"))
-    (image,) = request.draw(model, replace(asked, batch_size=1)).images
+    asked = sampling.resolve(model, num=1, prompt=["a red block"], **given(files, "inpainting"))
+    (image,) = sampling.draw(model, replace(asked, batch_size=1)).images
     before = np.asarray(Image.open(files("picture.png")))
     hidden = np.asarray(Image.open(files("mask.png"))) > 0
     np.testing.assert_array_equal(image[~hidden], before[~hidden])

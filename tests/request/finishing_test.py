@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax import request, runs
-from ldm_jax.clip.concepts import Concepts, scores, unwanted
-from ldm_jax.clip.vision import Architecture, VisionTower
-from ldm_jax.convert import safety_checker
+from ldm_jax import runs, sampling
+from ldm_jax.encoders.clip.concepts import Concepts, scores, unwanted
+from ldm_jax.encoders.clip.vision import Architecture, VisionTower
 from ldm_jax.errors import InputError
-from ldm_jax.request import finishing
+from ldm_jax.sampling import finishing
+from ldm_jax.weights.names import safety_checker
 
-ASKED = request.Request(num=2, batch_size=2, seed=0)
+ASKED = sampling.Request(num=2, batch_size=2, seed=0)
 X, Y = np.eye(4, dtype=np.float32)[:2]
 
 
@@ -105,7 +105,7 @@ def test_what_cannot_be_done_is_refused_before_anything_is_drawn(asked, said):
     model, _, tokenizer = tiny.model(experiment)
     described = runs.Trained(Path("run"), experiment, model, {}, tokenizer, (), 0)
     with pytest.raises(InputError, match=said):
-        request.resolve(described, **asked)
+        sampling.resolve(described, **asked)
 
 
 def test_a_package_that_is_not_there_is_asked_for(monkeypatch):

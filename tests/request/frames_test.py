@@ -8,9 +8,9 @@ import tiny
 from PIL import Image
 
 import sample
-from ldm_jax import request, runs
+from ldm_jax import runs, sampling
 from ldm_jax.errors import InputError
-from ldm_jax.request import frames
+from ldm_jax.sampling import frames
 
 RED, BLUE = "a red block at the top", "a blue block at the bottom"
 
@@ -25,7 +25,7 @@ def pixels(path):
 
 
 def drawn(model, **asked):
-    return request.draw(model, request.resolve(model, batch_size=2, **asked)).images.astype(int)
+    return sampling.draw(model, sampling.resolve(model, batch_size=2, **asked)).images.astype(int)
 
 
 def test_a_walk_is_from_one_picture_to_another_through_neither(model):
@@ -47,11 +47,11 @@ def test_one_seed_or_one_prompt_may_stay(model):
 
 
 def test_a_walk_goes_through_all_stops_at_an_even_pace():
-    asked = request.Request(num=5, batch_size=2, seed=0, frames=5)
+    asked = sampling.Request(num=5, batch_size=2, seed=0, frames=5)
     leg, way = frames.legs(asked, ("b", "c"))
     np.testing.assert_array_equal(leg, [0, 0, 1, 1, 1])
     np.testing.assert_allclose(way, [0, 0.5, 0, 0.5, 1])
-    leg, way = frames.legs(request.Request(num=2, batch_size=2, seed=0, frames=5, turn=3), ("b",))
+    leg, way = frames.legs(sampling.Request(num=2, batch_size=2, seed=0, frames=5, turn=3), ("b",))
     np.testing.assert_allclose(leg + way, [0.75, 1.0])
 
 
@@ -88,13 +88,13 @@ def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, c
 )
 def test_a_walk_that_leads_nowhere_is_refused(model, asked, said):
     with pytest.raises(InputError, match=said):
-        request.resolve(model, **asked)
+        sampling.resolve(model, **asked)
 
 
 def test_noise_of_a_file_is_not_walked_from_and_moving_pictures_need_a_walk(model, tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((2, 4, 4, 2)))
     with pytest.raises(InputError, match="--to-seed and --latents both say which noise"):
-        request.resolve(model, frames=2, to_seed=[3], latents=str(tmp_path / "z.npy"))
+        sampling.resolve(model, frames=2, to_seed=[3], latents=str(tmp_path / "z.npy"))
     with pytest.raises(InputError, match="--gif is 5 without a walk"):
         sample.main([str(model.run), "--gif", "5"])
     with pytest.raises(InputError, match="--gif is 0: expected more than 0"):

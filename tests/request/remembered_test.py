@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import pictures, request
+from ldm_jax import sampling
+from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
-from ldm_jax.request import remembered
+from ldm_jax.sampling import png_metadata
 
 
 def pixels(path):
@@ -25,7 +26,7 @@ def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, capti
     draw("--from", "a/000001.png", "--out", "b")
     (again,) = sorted(Path("b").glob("0*.png"))
     np.testing.assert_array_equal(pixels(again), pixels("a/000001.png"))
-    said = [remembered.read(path)["request"] for path in ("a/000001.png", again)]
+    said = [png_metadata.read(path)["request"] for path in ("a/000001.png", again)]
     assert said[0] == said[1] and said[0]["prompts"] == ["a blue block at the top"]
     draw(caption_run, "--from", "a/000002.png", "--sampler", "ddim", "--steps", 2, "--num", 2)
     report = json.loads((caption_run / "again-000002" / "report.json").read_text())
@@ -51,27 +52,27 @@ def test_latents_of_a_file_are_those_of_the_picture(draw, caption_run):
 def test_what_is_given_anew_settles_what_goes_with_it():
     said = {"request": {"sampler": "heun", "s_churn": 2.0, "times": [9.0, 3.0], "steps": 2,
                         "grid": None, "labels": [3], "prompts": [], "seed": 4}}  # fmt: skip
-    found = remembered.settings(said, set())
+    found = png_metadata.settings(said, set())
     assert found["times"] == (9.0, 3.0) and "steps" not in found
     assert found["label"] == ("3",) and found["s_churn"] == 2.0
-    assert "s_churn" not in remembered.settings(said, {"sampler"})
-    assert "times" not in remembered.settings(said, {"steps"})
-    assert "seed" not in remembered.settings(said, {"seed"})
+    assert "s_churn" not in png_metadata.settings(said, {"sampler"})
+    assert "times" not in png_metadata.settings(said, {"steps"})
+    assert "seed" not in png_metadata.settings(said, {"seed"})
 
 
 def test_files_that_do_not_say_it_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist: expected a PNG"):
-        remembered.read(str(tmp_path / "none.png"))
-    pictures.save(tmp_path / "bare.png", np.zeros((2, 2, 3), np.uint8))
+        png_metadata.read(str(tmp_path / "none.png"))
+    image_files.save(tmp_path / "bare.png", np.zeros((2, 2, 3), np.uint8))
     with pytest.raises(InputError, match="does not say how it was drawn"):
-        remembered.read(str(tmp_path / "bare.png"))
+        png_metadata.read(str(tmp_path / "bare.png"))
     (tmp_path / "text.png").write_text("a")
     with pytest.raises(InputError, match="cannot be read"):
-        remembered.read(str(tmp_path / "text.png"))
+        png_metadata.read(str(tmp_path / "text.png"))
 
 
 def test_a_request_of_many_is_that_of_each():
-    asked = request.Request(num=4, batch_size=2, seed=5, prompts=("a", "b"), labels=(1, 2, 3))
-    one = remembered.alone(asked, 3)
+    asked = sampling.Request(num=4, batch_size=2, seed=5, prompts=("a", "b"), labels=(1, 2, 3))
+    one = png_metadata.alone(asked, 3)
     assert (one.num, one.seed, one.prompts, one.labels, one.turn) == (1, 8, ("b",), (1,), 3)
-    assert remembered.alone(one, 0) == one
+    assert png_metadata.alone(one, 0) == one

@@ -9,9 +9,9 @@ import pytest
 import tiny
 from PIL import Image
 
-from ldm_jax import build, config, request, runs
+from ldm_jax import build, config, runs, sampling
 from ldm_jax.errors import InputError
-from ldm_jax.request.task import tell
+from ldm_jax.sampling.task import tell
 
 SIZE = tiny.SIZE
 CONDITIONS = {
@@ -79,7 +79,7 @@ def given(files, name):
 @every_task
 def test_what_a_model_is_told_reaches_its_conditioner_for_every_picture(files, name):
     model = trained(name)
-    told = tell(model, request.resolve(model, num=3, **given(files, name)))
+    told = tell(model, sampling.resolve(model, num=3, **given(files, name)))
     assert told.keys() == set(model.model.conditioner.keys)
     null = model.model.conditioner.null(3, 4, 4)
     for key, x in told.items():
@@ -93,7 +93,7 @@ def test_a_model_that_is_told_nothing_says_what_it_takes(name):
     flag = "--" + next(iter(GIVEN[name])).replace("_", "-")
     other = "" if name == "retrieval" else ".*--from-data N"
     with pytest.raises(InputError, match=f"expected {flag} {other}"):
-        request.resolve(trained(name))
+        sampling.resolve(trained(name))
 
 
 @every_task
@@ -102,7 +102,7 @@ def test_what_is_for_another_model_is_refused(files, name, other):
     if other == name or name == "inpainting":  # any model can start from a picture
         return
     with pytest.raises(InputError, match="is not what this model takes: expected"):
-        request.resolve(
+        sampling.resolve(
             trained(other), **(given(files, other) if other in GIVEN else {}), **given(files, name)
         )
 
@@ -136,13 +136,13 @@ def test_what_is_for_another_model_is_refused(files, name, other):
 def test_files_that_do_not_fit_the_model_are_refused(files, name, told, said):
     told = {field: files(file) for field, file in told.items()}
     with pytest.raises(InputError, match=said) as caught:
-        request.resolve(trained(name, Path(files(""))), **told)
+        sampling.resolve(trained(name, Path(files(""))), **told)
     assert "\n" not in str(caught.value)
 
 
 def test_several_layouts_are_taken_in_turn_and_classes_may_be_named(files):
     model = trained("layout", Path(files("")))
-    told = tell(model, request.resolve(model, num=3, boxes=files("two.json")))["boxes"]
+    told = tell(model, sampling.resolve(model, num=3, boxes=files("two.json")))["boxes"]
     assert told[:, :, 4].tolist() == [[0, -1, -1], [1, 0, -1], [0, -1, -1]]
 
 
@@ -154,7 +154,7 @@ def test_each_query_is_told_its_nearest_of_a_collection_in_several_files(files):
     np.save(collection / "a.npy", 2 * rows[:1])
     np.save(collection / "b.npy", np.concatenate([rows[1:], -rows]))
     np.save(collection / "query.npy", rows)  # named last: among the rows, too
-    asked = request.resolve(model, num=4, neighbours=str(collection), query=files("near.npy"))
+    asked = sampling.resolve(model, num=4, neighbours=str(collection), query=files("near.npy"))
     told = tell(model, asked)["neighbours"]
     assert told.shape == (4, k, 5)
     np.testing.assert_array_equal(told[3], told[0])
@@ -166,15 +166,15 @@ def test_each_query_is_told_its_nearest_of_a_collection_in_several_files(files):
 def test_a_size_has_to_suit_the_networks():
     for size in ((8,), (7, 8), (0, 8), (8, 9)):
         with pytest.raises(InputError, match=r"--size is .*multiples of 2"):
-            request.resolve(trained("unconditional"), size=size)
-    assert request.resolve(trained("unconditional"), size=(8, 12)).size == (8, 12)
+            sampling.resolve(trained("unconditional"), size=size)
+    assert sampling.resolve(trained("unconditional"), size=(8, 12)).size == (8, 12)
 
 
 def test_patches_are_refused_where_they_make_no_sense(files):
     with pytest.raises(InputError, match="--patch is 1"):
-        request.resolve(trained("unconditional"), patch=1)
+        sampling.resolve(trained("unconditional"), patch=1)
     with pytest.raises(InputError, match="boxes are told of a whole picture"):
-        request.resolve(trained("layout"), patch=4, **given(files, "layout"))
+        sampling.resolve(trained("layout"), patch=4, **given(files, "layout"))
 
 
 def test_inpainting_keeps_what_is_not_hidden_and_changes_the_rest(files):
@@ -184,8 +184,8 @@ def test_inpainting_keeps_what_is_not_hidden_and_changes_the_rest(files):
         "first_stage": tiny.drawn(model.model.first_stage.init),
     }
     model = model._replace(params=params)
-    asked = request.resolve(model, num=2, batch_size=2, steps=2, **given(files, "inpainting"))
-    images = request.draw(model, asked).images
+    asked = sampling.resolve(model, num=2, batch_size=2, steps=2, **given(files, "inpainting"))
+    images = sampling.draw(model, asked).images
     before = np.asarray(Image.open(files("picture.png")))
     hidden = np.asarray(Image.open(files("mask.png"))) > 0
     for image in images:
@@ -200,9 +200,9 @@ def test_pictures_of_another_size_by_patches(files):
         "first_stage": tiny.drawn(model.model.first_stage.init),
     }
     model = model._replace(params=params)
-    asked = request.resolve(model, num=1, batch_size=1, steps=2, size=(12, 20))
-    whole = request.draw(model, asked).images
+    asked = sampling.resolve(model, num=1, batch_size=1, steps=2, size=(12, 20))
+    whole = sampling.draw(model, asked).images
     assert whole.shape == (1, 12, 20, 3)
-    cut = request.draw(model, replace(asked, patch=4)).images
+    cut = sampling.draw(model, replace(asked, patch=4)).images
     assert cut.shape == whole.shape
     assert np.any(cut != whole)

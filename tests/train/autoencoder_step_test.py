@@ -13,9 +13,9 @@ from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.config import Adversary, AutoencoderLoss, Codebook, VQAutoencoder
 from ldm_jax.losses.adversarial import adaptive_weight
-from ldm_jax.sharding import devices
-from ldm_jax.train.autoencoder_step import autoencoder_objective, init_helpers
-from ldm_jax.train.state import make_train_step, new_state
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.autoencoder import autoencoder_objective, init_helpers
+from ldm_jax.train_step.state import make_train_step, new_state
 from ldm_jax.types import Perceptual, Reconstruction
 
 KEY, STEP = jax.random.key(3), jnp.array(5)

@@ -11,7 +11,7 @@ from PIL import Image
 from ldm_jax import build, checks, config, runs, training
 from ldm_jax.config import FirstStageExperiment
 from ldm_jax.errors import InputError
-from ldm_jax.train.log import Log
+from ldm_jax.training.log import Log
 
 
 @pytest.fixture(scope="module", name="experiment")

@@ -10,7 +10,7 @@ from jax.scipy.stats import norm
 
 from ldm_jax.diffusion.guidance.classifier import classify, log_probability
 from ldm_jax.diffusion.process import rates_like
-from ldm_jax.train.classifier_step import classifier_objective
+from ldm_jax.train_step.classifier import classifier_objective
 from ldm_jax.types import LatentClassifier
 
 B, M = 512, 1.0  # class y has latents of the mean -M or M, and no spread

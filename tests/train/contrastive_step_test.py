@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
-from ldm_jax.clip.model import CLIP, TextArchitecture, embed_captions, embed_images
-from ldm_jax.clip.vision import Architecture, normalised
 from ldm_jax.config import ContrastiveLoss
+from ldm_jax.encoders.clip.model import CLIP, TextArchitecture, embed_captions, embed_images
+from ldm_jax.encoders.clip.vision import Architecture, normalised
 from ldm_jax.losses.contrastive import contrastive
-from ldm_jax.train.contrastive_step import contrastive_objective, init_clip
+from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
 
 MODEL = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 5, 16))
 N = 8

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ldm_jax.train import cost
+from ldm_jax.training import cost
 
 
 def count(function, *shapes):

@@ -9,15 +9,15 @@ import optax
 import pytest
 import tiny
 
-from ldm_jax import request, runs, training
+from ldm_jax import runs, sampling, training
 from ldm_jax.conditioning.label import label
 from ldm_jax.config import DiffusionLoss
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.flow import Flow
-from ldm_jax.sharding import devices
-from ldm_jax.train.diffusion_step import (
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.diffusion import (
     TRAINED,
     diffusion_loss,
     diffusion_objective,
@@ -25,7 +25,7 @@ from ldm_jax.train.diffusion_step import (
     everyones,
     init_helpers,
 )
-from ldm_jax.train.state import make_train_step, minimise, new_state
+from ldm_jax.train_step.state import make_train_step, minimise, new_state
 from ldm_jax.types import LatentDiffusion
 
 N, T = 400, 50
@@ -289,6 +289,6 @@ def test_a_run_with_everything_learned_goes_on_where_it_was(trained_run, image_f
     assert set(whole["ema"]) == set(TRAINED)
     loaded = runs.load(tmp_path / "whole")
     assert set(loaded.params) == {"first_stage", "denoiser", "conditioner"}
-    wanted = request.resolve(loaded, num=1, batch_size=1, sampler="ddpm")
-    found = request.draw(loaded, wanted).images
+    wanted = sampling.resolve(loaded, num=1, batch_size=1, sampler="ddpm")
+    found = sampling.draw(loaded, wanted).images
     assert found.shape == (1, 8, 8, 3)

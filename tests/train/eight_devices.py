@@ -18,12 +18,12 @@ import numpy as np
 import tiny
 
 from ldm_jax import training
-from ldm_jax.clip.model import CLIP, TextArchitecture
-from ldm_jax.clip.vision import Architecture
 from ldm_jax.config import ContrastiveLoss
-from ldm_jax.sharding import devices
-from ldm_jax.train.contrastive_step import contrastive_objective, init_clip
-from ldm_jax.train.state import everyones
+from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
+from ldm_jax.encoders.clip.vision import Architecture
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
+from ldm_jax.train_step.state import everyones
 
 jax.config.update("jax_disable_most_optimizations", True)
 

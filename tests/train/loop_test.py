@@ -15,10 +15,10 @@ import tiny
 from ldm_jax import checkpoint
 from ldm_jax.config import Train
 from ldm_jax.errors import InputError, StoppedError
-from ldm_jax.sharding import devices
-from ldm_jax.train import loop
-from ldm_jax.train.log import Log
-from ldm_jax.train.state import make_train_step, minimise, new_state
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.state import make_train_step, minimise, new_state
+from ldm_jax.training import loop
+from ldm_jax.training.log import Log
 
 KEY = jax.random.key(0)
 CONFIG = Train(steps=6, save_every=2, log_every=1, sample_every=0, keep=10)

@@ -22,10 +22,11 @@ import tiny  # noqa: E402
 
 from ldm_jax import build, checkpoint  # noqa: E402
 from ldm_jax.config import DiffusionLoss, Mesh, Optim  # noqa: E402
-from ldm_jax.sharding import devices  # noqa: E402
-from ldm_jax.train import autoencoder_step, diffusion_step  # noqa: E402
-from ldm_jax.train.optim import optimizer  # noqa: E402
-from ldm_jax.train.state import make_train_step, new_state  # noqa: E402
+from ldm_jax.runtime.sharding import devices  # noqa: E402
+from ldm_jax.train_step import autoencoder as autoencoder_step  # noqa: E402
+from ldm_jax.train_step import diffusion as diffusion_step  # noqa: E402
+from ldm_jax.train_step.optimizer import optimizer  # noqa: E402
+from ldm_jax.train_step.state import make_train_step, new_state  # noqa: E402
 
 jax.config.update("jax_disable_most_optimizations", True)
 

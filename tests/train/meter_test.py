@@ -5,7 +5,7 @@ import time
 import jax.numpy as jnp
 import pytest
 
-from ldm_jax.train.meter import Meter, peak
+from ldm_jax.training.meter import Meter, peak
 
 
 class Computed:

@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from ldm_jax.config import Optim
-from ldm_jax.train.optim import learning_rate, optimizer
+from ldm_jax.train_step.optimizer import learning_rate, optimizer
 
 
 def rates(steps=100, **settings):

@@ -6,9 +6,9 @@ import numpy as np
 import optax
 import pytest
 
-from ldm_jax.sharding import devices
-from ldm_jax.train import plan
-from ldm_jax.train.state import make_train_step, minimise, new_state
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.state import make_train_step, minimise, new_state
+from ldm_jax.training import plan
 
 ADAM = optax.adam(0.1)
 

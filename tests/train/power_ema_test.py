@@ -8,10 +8,11 @@ import optax
 import pytest
 import tiny
 
-from ldm_jax import averaging, checkpoint, runs, training
+from ldm_jax import checkpoint, runs, training
 from ldm_jax.errors import InputError
-from ldm_jax.train import power_ema
-from ldm_jax.train.state import make_train_step, minimise, new_state
+from ldm_jax.tools import ema
+from ldm_jax.train_step import power_ema
+from ldm_jax.train_step.state import make_train_step, minimise, new_state
 
 SIGMAS = (0.05, 0.1)
 STEPS = 400
@@ -141,7 +142,7 @@ def test_averages_come_back_with_the_state_and_are_kept_for_good(run):
 
 
 def test_a_width_that_was_kept_comes_out_as_it_was(run, tmp_path, capsys):
-    averaging.average(run, tmp_path / "out", ["--sigma-rel", "0.1", "--step", "4"], "")
+    ema.average(run, tmp_path / "out", ["--sigma-rel", "0.1", "--step", "4"], "")
     assert "its profile differs by 0.00%" in capsys.readouterr().out
     found = runs.with_weights(runs.find_first_stage(tmp_path / "out")).params
     kept = checkpoint.read_snapshot(run, 4, "0.100")
@@ -159,7 +160,7 @@ def test_a_width_that_was_kept_comes_out_as_it_was(run, tmp_path, capsys):
 )
 def test_what_was_not_kept_is_refused(run, trained_run, tmp_path, words, message):
     with pytest.raises(InputError, match=message):
-        averaging.average(run, tmp_path / "out", words.split(), "")
+        ema.average(run, tmp_path / "out", words.split(), "")
     with pytest.raises(InputError, match="has no snapshots: expected training with"):
-        averaging.average(trained_run, tmp_path / "out", [], "")
+        ema.average(trained_run, tmp_path / "out", [], "")
     assert not (tmp_path / "out").exists()

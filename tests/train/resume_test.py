@@ -10,7 +10,7 @@ from PIL import Image
 
 from ldm_jax import runs, training
 from ldm_jax.autoencoders.latents import unit
-from ldm_jax.train.log import Log
+from ldm_jax.training.log import Log
 
 
 def train_until(step, experiment, run):

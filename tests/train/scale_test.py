@@ -7,7 +7,7 @@ import pytest
 import tiny
 
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
-from ldm_jax.train.scale import measure_scale
+from ldm_jax.train_step.latent_scale import measure_scale
 
 KEY = jax.random.key(0)
 MEAN = np.array([2.0, -1.0, 0.0])

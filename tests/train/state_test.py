@@ -7,7 +7,7 @@ import optax
 import pytest
 import tiny
 
-from ldm_jax.train.state import (
+from ldm_jax.train_step.state import (
     averaged_params,
     each_part,
     ema_decay,

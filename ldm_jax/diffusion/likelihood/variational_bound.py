@@ -5,8 +5,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.loss import vlb
-from ldm_jax.diffusion.loss.simple import mean_flat
+from ldm_jax.diffusion.losses import vlb
+from ldm_jax.diffusion.losses.simple import mean_flat
 from ldm_jax.diffusion.prediction import noise_of
 from ldm_jax.diffusion.process import add_noise, rates_like
 from ldm_jax.diffusion.samplers.loop import normal_like

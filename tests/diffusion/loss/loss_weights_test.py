@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion import prediction
-from ldm_jax.diffusion.loss.weights import min_snr, of_raw, p2
+from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion.loss import noise as variations
+from ldm_jax.diffusion.losses import noise as variations
 from ldm_jax.diffusion.samplers.loop import normal_like
 
 X = jnp.zeros((64, 8, 8, 4))

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion.loss.resampling import draw, empty, probabilities, remember
+from ldm_jax.diffusion.losses.resampling import draw, empty, probabilities, remember
 
 T = 5
 LOSSES = np.random.default_rng(0).uniform(0.1, 3.0, (200,)) * np.tile([1, 2, 3, 4, 5], 40)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion import prediction
-from ldm_jax.diffusion.loss.simple import huber, l1, l2, simple
+from ldm_jax.diffusion.losses.simple import huber, l1, l2, simple
 
 X0, NOISE = jax.random.normal(jax.random.key(0), (2, 4, 4, 4, 2))
 ALPHA = jnp.array([0.9999, 0.9, 0.5, 0.01]).reshape(4, 1, 1, 1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from every import PROCESSES, T, every_process
 
-from ldm_jax.diffusion.loss import training_times as times
+from ldm_jax.diffusion.losses import training_times as times
 from ldm_jax.diffusion.process import log_snr
 
 N = 20_000

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from every import PROCESSES, T
 
-from ldm_jax.diffusion.loss import uncertainty
+from ldm_jax.diffusion.losses import uncertainty
 
 PARAMS = uncertainty.init(PROCESSES["linear"])
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from every import PROCESSES, every_process
 
-from ldm_jax.diffusion.loss import vlb
+from ldm_jax.diffusion.losses import vlb
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.types import Denoised, Gaussian
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from every import PROCESSES, T
 
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.diffusion.samplers.ddim_inversion import ddim_inversion
 from ldm_jax.diffusion.samplers.loop import sample
@@ -31,8 +31,8 @@ def test_inversion_and_then_ddim_return_to_the_start(name):
     p, x = PROCESSES[name], 0.7 + 0.4 * jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
     away = []
     for steps in (K // 4, K // 2, K):
-        down = times.grid("trailing", p, steps)
-        padded = (times.pad(grid, K) for grid in (down[::-1], down))
+        down = spacing.grid("trailing", p, steps)
+        padded = (spacing.pad(grid, K) for grid in (down[::-1], down))
         _, back = there_and_back(list(PROCESSES).index(name), *padded, x)
         away.append(float(jnp.abs(back - x).max()))
     assert away[2] < 0.2, away
@@ -43,7 +43,7 @@ def test_inversion_and_then_ddim_return_to_the_start(name):
 def test_it_is_finite_from_the_data_to_pure_noise(name):
     x = jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
     for grid in ([0, 1, 500, T], [0, T], [0.5, T - 0.5]):
-        up = times.pad(np.array(grid, np.float32), K)
+        up = spacing.pad(np.array(grid, np.float32), K)
         z, _ = there_and_back(list(PROCESSES).index(name), up, up, x)
         assert np.isfinite(z).all(), grid
 
@@ -55,7 +55,7 @@ def test_data_are_carried_to_their_quantile_of_the_noise():
     part = rng.choice(2, 1024, p=exact.MIXTURE.weights)
     x = rng.normal(np.take(exact.MIXTURE.means, part), np.take(exact.MIXTURE.stds, part))
     x = jnp.asarray(x.reshape(1, 32, 32, 1), jnp.float32)
-    denoise, grid = exact.MIXTURE.denoiser(p), times.grid("trailing", p, K)[::-1]
+    denoise, grid = exact.MIXTURE.denoiser(p), spacing.grid("trailing", p, K)[::-1]
     z = jax.jit(lambda x: sample(ddim_inversion(), denoise, p, grid, x, KEYS))(x)
     exactly = exact.MIXTURE.flow(np.asarray(x), (1.0, 0.0), (0.0, 1.0))
     assert np.abs(z - exactly).mean() < 0.03

@@ -18,7 +18,7 @@ import numpy as np
 from every import PROCESSES
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
@@ -30,7 +30,7 @@ WALKS = {"ddpm": {}, "dpmpp_2m_sde": {}, "heun": {"churn": Churn(0.2)}, "plms": 
 def main(out: str) -> None:
     assert jax.device_count() == 8
     process = PROCESSES["linear"]
-    grid, seeds, found = times.grid("trailing", process, 6), np.arange(8, dtype=np.uint32), {}
+    grid, seeds, found = spacing.grid("trailing", process, 6), np.arange(8, dtype=np.uint32), {}
     for name, told in WALKS.items():
 
         @jax.jit

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from every import PREDICTIONS, PROCESSES, T
 
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
@@ -39,7 +39,7 @@ def compiled(process, grid, z, keys, target, kind, sampler):
 
 def walk(process, grid, z, sampler, target=exact.GAUSSIAN, kind="x0", keys=KEYS):
     """One compiled function for each sampler; the process by its name."""
-    grid = times.pad(np.asarray(grid, np.float32), K)
+    grid = spacing.pad(np.asarray(grid, np.float32), K)
     number = list(PROCESSES).index(process)
     return compiled(number, grid, z, keys, target, KINDS.index(kind), sampler)
 
@@ -85,7 +85,7 @@ def test_where_the_data_are_certain_the_noise_level_is_that_of_the_process(name,
 @pytest.mark.parametrize("sampler", [name for name in ALL if name != "lcm"])
 def test_the_target_is_reached(sampler):
     """But by LCM, which wants a consistency model and not the best denoiser."""
-    grid = times.grid("exponential", LINEAR, K)
+    grid = spacing.grid("exponential", LINEAR, K)
     x = walk("linear", grid, noise(LINEAR), sampler)
     assert abs(float(jnp.mean(x)) - exact.GAUSSIAN.mean) < 0.03
     first_order = sampler in ("ddpm", "ddim", "euler", "euler_ancestral", "churned euler")
@@ -95,7 +95,7 @@ def test_the_target_is_reached(sampler):
 @every_sampler
 def test_a_padded_grid_gives_the_same_numbers(sampler):
     """And steps that go nowhere are not made."""
-    grid = times.grid("karras", LINEAR, 6)
+    grid = spacing.grid("karras", LINEAR, 6)
     asked = []
 
     def denoise(z, t):
@@ -107,7 +107,7 @@ def test_a_padded_grid_gives_the_same_numbers(sampler):
         return sample(ALL[sampler](), denoise, LINEAR, jnp.asarray(grid), z, KEYS[:2])
 
     with jax.disable_jit():
-        np.testing.assert_array_equal(by_hand(grid), by_hand(times.pad(grid, 9)))
+        np.testing.assert_array_equal(by_hand(grid), by_hand(spacing.pad(grid, 9)))
     half = len(asked) // 2
     assert asked[:half] == asked[half:]
     assert half == CALLS.get(sampler.split()[-1], lambda K: K)(6)
@@ -118,7 +118,7 @@ def test_a_padded_grid_gives_the_same_numbers(sampler):
 @every_sampler
 def test_an_example_depends_on_its_key_alone(sampler):
     """Wherever in its batch it stands."""
-    grid, order = times.grid("trailing", LINEAR, 6), np.array([2, 0, 3, 1])
+    grid, order = spacing.grid("trailing", LINEAR, 6), np.array([2, 0, 3, 1])
     x = walk("linear", grid, noise(LINEAR), sampler)
     moved = walk("linear", grid, noise(LINEAR)[order], sampler, keys=KEYS[order])
     np.testing.assert_array_equal(x[order], moved)
@@ -126,7 +126,7 @@ def test_an_example_depends_on_its_key_alone(sampler):
 
 @every_sampler
 def test_only_random_samplers_hear_their_keys(sampler):
-    grid = times.grid("trailing", LINEAR, 6)[:-1]
+    grid = spacing.grid("trailing", LINEAR, 6)[:-1]
     one, other = (
         walk("linear", grid, noise(LINEAR), sampler, keys=exact.keys(4, seed)) for seed in (0, 1)
     )
@@ -137,10 +137,10 @@ def test_only_random_samplers_hear_their_keys(sampler):
 def test_any_number_of_steps_is_one_compilation(sampler):
     """And so are any seeds, times, schedules and targets."""
     before = compiled._cache_size()
-    walk("linear", times.grid("uniform", LINEAR, 1), noise(LINEAR), sampler)
+    walk("linear", spacing.grid("uniform", LINEAR, 1), noise(LINEAR), sampler)
     assert compiled._cache_size() <= before + 1
     between = compiled._cache_size()
-    walk("cosine", times.grid("karras", LINEAR, K), noise(LINEAR), sampler)
+    walk("cosine", spacing.grid("karras", LINEAR, K), noise(LINEAR), sampler)
     walk("linear", [900, 3.5], noise(LINEAR), sampler, exact.POINT, "v", exact.keys(4, 7))
     assert compiled._cache_size() == between
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.dpmpp_3m import dpmpp_3m
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
@@ -48,7 +48,7 @@ def orders(sampler, target, path, start, stop, counts):
         z = at_t[0] * target.mean + np.hypot(at_t[0] * target.std, at_t[1]) * noise
         errors = []
         for K in counts:
-            grid = times.pad(np.linspace(start, stop, K + 1), max(counts))
+            grid = spacing.pad(np.linspace(start, stop, K + 1), max(counts))
             found = np.asarray(walk(grid, z, sampler, target, path))
             errors.append(np.abs(found - target.flow(np.asarray(z), at_t, at_s)).max())
     return np.diff(np.log(errors)) / -np.diff(np.log(counts)), errors

@@ -11,7 +11,7 @@ import pytest
 from every import PROCESSES, T
 
 from ldm_jax import config
-from ldm_jax.diffusion import times
+from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.process import log_snr, rates_like
 from ldm_jax.diffusion.samplers import lms
 from ldm_jax.diffusion.samplers.churn import Churn, add_churn
@@ -36,7 +36,7 @@ def walk(sampler, p, grid):
 
 def test_the_config_names_every_sampler_and_every_grid():
     assert get_args(config.SamplerName) == tuple(SAMPLERS)
-    assert get_args(config.GridName) == tuple(times.GRIDS)
+    assert get_args(config.GridName) == tuple(spacing.GRIDS)
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 3])
@@ -114,7 +114,7 @@ def test_churn_ends_where_the_process_does():
 @pytest.mark.parametrize("name", ["linear", "edm", "rectified_flow"])
 def test_euler_is_ddim(name):
     p = PROCESSES[name]
-    grid = times.grid("trailing", p, 8)
+    grid = spacing.grid("trailing", p, 8)
     np.testing.assert_allclose(walk(euler(), p, grid), walk(ddim(), p, grid), atol=1e-5)
 
 
@@ -146,7 +146,7 @@ def test_euler_ancestral_goes_down_to_rho_down_and_up_by_rho_up(name, eta):
 
 def test_without_noise_the_sde_of_2m_is_2m():
     p = PROCESSES["linear"]
-    grid = times.grid("trailing", p, 8)
+    grid = spacing.grid("trailing", p, 8)
     np.testing.assert_allclose(
         walk(dpmpp_2m_sde(0.0), p, grid), walk(dpmpp_2m(), p, grid), atol=2e-5
     )

@@ -1,0 +1,38 @@
+"""CLIP's tokenizer among the files of others."""
+
+import json
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from ldm_jax.config import CLIPModel, CLIPText
+from ldm_jax.convert.paths import as_json
+from ldm_jax.encoders.tokenizers import clip
+
+NAMES = ("tokenizer.json", "merges.txt")  # either says all that is needed
+
+
+def find_tokenizer(folder: Path) -> Path | None:
+    """The file of a tokenizer in a folder; None where there is none."""
+    return next((folder / name for name in NAMES if (folder / name).is_file()), None)
+
+
+def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPModel) -> None:
+    """Writes a tokenizer as transformers reads it: tokenizer.json, vocab.json, merges.txt."""
+    folder.mkdir(parents=True, exist_ok=True)
+    said = json.loads(pieces.to_str())
+    said |= {"truncation": None, "padding": None}
+    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in said["model"]["merges"]]
+    (folder / "tokenizer.json").write_text(as_json(said))
+    (folder / "vocab.json").write_text(as_json(said["model"]["vocab"]))
+    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{m}\n" for m in merges))
+    fills = clip.END if reader.weights == "openai" else "!"
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": reader.length,
+        "bos_token": clip.START,
+        "eos_token": clip.END,
+        "unk_token": clip.END,
+        "pad_token": fills,
+    }
+    (folder / "tokenizer_config.json").write_text(as_json(settings))

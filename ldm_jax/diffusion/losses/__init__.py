@@ -1,0 +1,1 @@
+"""Training objectives of a denoiser, each idea a file; `train_step/diffusion.py` joins them."""

@@ -1,0 +1,107 @@
+"""Both towers of CLIP, which lead into one space (Radford et al. 2021, section 2.3)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.clip.vision import ARCHITECTURES, Architecture, VisionTower
+from ldm_jax.types import Array, Params
+
+
+class TextArchitecture(NamedTuple):
+    """A tower of captions."""
+
+    dim: int
+    layers: int
+    heads: int
+    length: int = 77  # tokens
+    vocab_size: int = 49_408
+
+
+class CLIP(NamedTuple):
+    """A model.
+
+    weights: "openai" or "openclip", whose activation its towers have
+    """
+
+    vision: Architecture
+    text: TextArchitecture
+    weights: str = "openai"
+
+
+# table 20 of the paper; the last is OpenCLIP's (Cherti et al. 2023), of Stable Diffusion 2
+MODELS = {
+    "vit_b32": CLIP(ARCHITECTURES["vit_b32"], TextArchitecture(512, 12, 8)),
+    "vit_b16": CLIP(ARCHITECTURES["vit_b16"], TextArchitecture(512, 12, 8)),
+    "vit_l14": CLIP(ARCHITECTURES["vit_l14"], TextArchitecture(768, 12, 12)),
+    "vit_l14_336": CLIP(ARCHITECTURES["vit_l14_336"], TextArchitecture(768, 12, 12)),
+    "openclip_vit_h14": CLIP(
+        Architecture(1280, 32, 16, 1024, 14, 224), TextArchitecture(1024, 24, 16), "openclip"
+    ),
+}
+
+
+def embed_images(of: CLIP, params: Params, images: Array) -> Array:
+    """[B, size, size, 3], normalised -> [B, dim], not of unit length."""
+    return VisionTower(of.vision, of.weights).apply({"params": params["vision"]}, images)
+
+
+def embed_captions(of: CLIP, params: Params, tokens: Array) -> Array:
+    """[B, n] int32 -> [B, dim], not of unit length.
+
+    Of a caption counts its end, whose number is the highest of all, and sees all that is before it.
+    """
+    answers = _text_tower(of).apply({"params": params["text"]}, tokens)
+    end = jnp.argmax(tokens, axis=1)
+    return answers[jnp.arange(len(tokens)), end] @ params["text_project"]["kernel"]
+
+
+def _text_tower(of: CLIP) -> TextTower:
+    return TextTower(of.text.vocab_size, *of.text[:4], of.weights)
+
+
+def init(of: CLIP, key: Array) -> Params:
+    """Params of both towers, drawn as the authors' code draws those of the tower of captions.
+
+    Normal: tokens with 0.02 and positions with 0.01; what makes queries, keys and values, and what
+    leads into the common space, with C^-1/2, C the width; what is added to the stream with
+    (2 C layers)^-1/2; the first half of a feed-forward layer with (2 C)^-1/2; patches and what
+    belongs to them with C^-1/2. Biases are zero, gains one.
+    """
+    side, (C, D) = of.vision.size, (of.text.dim, of.vision.dim)
+    tower = VisionTower(of.vision, of.weights)
+    shapes = {
+        "vision": jax.eval_shape(tower.init, key, jnp.zeros((1, side, side, 3)))["params"],
+        "text": jax.eval_shape(_text_tower(of).init, key, jnp.zeros((1, 1), jnp.int32))["params"],
+        "text_project": {"kernel": jax.ShapeDtypeStruct((C, D), jnp.float32)},
+    }
+    wide = {"vision": of.vision.channels, "text": C, "text_project": C}
+    deep = {"vision": of.vision.layers, "text": of.text.layers, "text_project": 1}
+
+    def draw(path, x, key):
+        names = [part.key for part in path]
+        part, last = names[0], "/".join(names[-2:])
+        width = wide[part]
+        spread = {
+            "token/embedding": 0.02,
+            "text/position": 0.01,
+            "out/kernel": (2 * width * deep[part]) ** -0.5,
+            "ff_out/kernel": (2 * width * deep[part]) ** -0.5,
+            "ff_in/kernel": (2 * width) ** -0.5,
+        }.get(last, width**-0.5)
+        if last.endswith("scale"):
+            return jnp.ones(x.shape)
+        if last.endswith("bias"):
+            return jnp.zeros(x.shape)
+        return spread * jax.random.normal(key, x.shape)
+
+    keys = jax.random.split(key, len(jax.tree.leaves(shapes)))
+    keys = jax.tree.unflatten(jax.tree.structure(shapes), list(keys))
+    return jax.tree_util.tree_map_with_path(draw, shapes, keys)
+
+
+def unit(x: Array) -> Array:
+    """[..., dim] -> the same of unit length."""
+    return x / jnp.linalg.norm(x, axis=-1, keepdims=True)

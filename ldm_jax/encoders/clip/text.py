@@ -1,0 +1,32 @@
+"""CLIP's tower of captions (Radford et al. 2021, section 2.4), as Stable Diffusion reads it."""
+
+import flax.linen as nn
+
+from ldm_jax.encoders.clip.transformer import Block
+
+
+class TextTower(nn.Module):
+    """Token numbers to one vector a token.
+
+    Stable Diffusion 1 is told all vectors of OpenAI's ViT-L/14 after the last norm; Stable
+    Diffusion 2 those of OpenCLIP's ViT-H/14 without its last layer, after the same norm.
+    """
+
+    vocab_size: int
+    dim: int
+    layers: int  # that are used
+    heads: int
+    length: int
+    weights: str  # "openai" or "openclip": whose activation
+
+    @nn.compact
+    def __call__(self, tokens):
+        """tokens [B, n] int32, n <= length -> [B, n, dim]."""
+        embed = nn.Embed(
+            self.vocab_size, self.dim, embedding_init=nn.initializers.normal(0.02), name="token"
+        )
+        positions = self.param("position", nn.initializers.normal(0.01), (self.length, self.dim))
+        x = embed(tokens) + positions[: tokens.shape[1]]
+        for i in range(self.layers):
+            x = Block(self.heads, causal=True, activation=self.weights, name=f"block_{i}")(x)
+        return nn.LayerNorm(epsilon=1e-5, name="norm")(x)

@@ -1,0 +1,61 @@
+"""CLIP's tower of pictures, a vision transformer (Radford et al. 2021, section 2.4)."""
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import numpy as np
+
+from ldm_jax.encoders.clip.transformer import Block
+from ldm_jax.nn.patches import Patches
+from ldm_jax.types import Array
+
+# of the pictures that the published models have learned from, whose values are 0 ... 1
+MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
+STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
+
+
+def normalised(x: Array) -> Array:
+    """[..., 3] of 0 ... 1 -> what the tower sees."""
+    return (x - MEAN) / STD
+
+
+class Architecture(NamedTuple):
+    """A tower of pictures.
+
+    dim:   of the space that pictures and captions share
+    patch: pixels a side
+    size:  pixels a side of pictures
+    """
+
+    channels: int
+    layers: int
+    heads: int
+    dim: int
+    patch: int
+    size: int
+
+
+ARCHITECTURES = {  # table 20 of the paper
+    "vit_b32": Architecture(768, 12, 12, 512, 32, 224),
+    "vit_b16": Architecture(768, 12, 12, 512, 16, 224),
+    "vit_l14": Architecture(1024, 24, 16, 768, 14, 224),
+    "vit_l14_336": Architecture(1024, 24, 16, 768, 14, 336),
+}
+
+
+class VisionTower(nn.Module):
+    """Pictures to vectors."""
+
+    of: Architecture
+    activation: str = "openai"  # or "openclip"
+
+    @nn.compact
+    def __call__(self, x) -> Array:
+        """x [B, size, size, 3], normalised -> [B, dim], not of unit length."""
+        y = Patches(self.of.channels, self.of.patch, use_bias=False, name="patches")(x)
+        y = y + self.param("position", nn.initializers.normal(0.02), y.shape[1:])
+        y = nn.LayerNorm(epsilon=1e-5, name="norm_in")(y)
+        for n in range(self.of.layers):
+            y = Block(self.of.heads, causal=False, activation=self.activation, name=f"block_{n}")(y)
+        y = nn.LayerNorm(epsilon=1e-5, name="norm")(y[:, 0])
+        return nn.Dense(self.of.dim, use_bias=False, name="project")(y)

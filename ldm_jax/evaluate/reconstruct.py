@@ -1,0 +1,89 @@
+"""Images through a first stage and back: what is measured on the way."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.autoencoders.latents import draw, scaled
+from ldm_jax.autoencoders.quantizer import codes_of
+from ldm_jax.losses.kl import kl_to_standard_normal
+from ldm_jax.metrics.reconstruction import SMALLEST, psnr, ssim
+from ldm_jax.sampling.tiled import crop
+from ldm_jax.types import Array, FirstStage, Gaussian, Params
+
+
+class Measured(NamedTuple):
+    """What is found of a batch."""
+
+    rows: dict[str, Array]  # numbers an image, each [B, ...]
+    image: Array  # reconstructions [B, H, W, 3]
+    latents: Array  # [B, h, w, c], scaled
+    codes: Array | None  # [B, h, w], where there is a codebook
+
+
+def measurement(
+    stage: FirstStage, distance: Callable[[Params, Array, Array], Array] | None
+) -> Callable[[Params, Array, Array], Measured]:
+    """A pure function (params, images [B, H, W, 3], seeds [B]) -> Measured.
+
+    Its params are {"first_stage"}, and {"perceptual"} where `distance` is given.
+    """
+
+    def measure(params, images: Array, seeds: Array) -> Measured:
+        q, z, latents = _encoded(stage, params["first_stage"], images, seeds)
+        image = _decoded(stage, params["first_stage"], latents, images)
+        rows = {
+            "psnr": psnr(images, image),
+            "kl": kl_to_standard_normal(q),
+        }
+        if min(images.shape[1:3]) >= SMALLEST:
+            rows["ssim"] = ssim(images, image)
+        if distance:
+            rows["lpips"] = distance(params["perceptual"], images, image)
+        codebook = params["first_stage"].get("quantizer")
+        codes = codes_of(z, codebook["embedding"]) if codebook else None
+        return Measured(rows, image, latents, codes)
+
+    return measure
+
+
+def _encoded(
+    stage: FirstStage, params: Params, images: Array, seeds: Array
+) -> tuple[Gaussian, Array, Array]:
+    """The posterior, a draw from it, and the draw scaled."""
+    q = stage.posterior(params, images)
+    z = draw(q, jax.vmap(jax.random.key)(seeds))
+    return q, z, scaled(params, z)
+
+
+def _decoded(stage: FirstStage, params: Params, latents: Array, images: Array) -> Array:
+    """Pictures of the size of `images`, in [-1, 1]."""
+    return jnp.clip(crop(stage.decode(params, latents), *images.shape[1:3]), -1.0, 1.0)
+
+
+def comparison(
+    plain: FirstStage, stage: FirstStage
+) -> Callable[[Params, Array, Array], dict[str, Array]]:
+    """A pure function (params, images, seeds) -> how far `stage` is from `plain`, each [B].
+
+    Of the whole way and of decoding the same latents: PSNR in dB, and the largest difference of
+    pixels, whose range is 2. Of latents: the mean square of their difference.
+    """
+
+    def compare(params, images: Array, seeds: Array) -> dict[str, Array]:
+        params = params["first_stage"]
+        expected, latents = (_encoded(s, params, images, seeds)[2] for s in (plain, stage))
+        whole = _decoded(plain, params, expected, images)
+        both = _decoded(stage, params, latents, images)
+        decoded = _decoded(stage, params, expected, images)
+        return {
+            "psnr": psnr(whole, both),
+            "max": jnp.max(jnp.abs(whole - both), axis=(1, 2, 3)),
+            "decoder_psnr": psnr(whole, decoded),
+            "decoder_max": jnp.max(jnp.abs(whole - decoded), axis=(1, 2, 3)),
+            "latent_square": jnp.mean(jnp.square(latents - expected), axis=(1, 2, 3)),
+        }
+
+    return compare

@@ -1,0 +1,30 @@
+"""Digests of weights, by which what was made with them is recognised."""
+
+import hashlib
+import json
+
+import jax
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax.types import FirstStage, Params
+
+
+def digest(params: Params, first_stage: FirstStage) -> str:
+    """What tells the weights of a first stage, but for the scale of its latents, from others."""
+    parts = {name: params[name] for name in sorted(first_stage.parts) if name != "decoder"}
+    return _digest(parts)
+
+
+def caption_digest(params: Params, tokenizer: Tokenizer) -> str:
+    """What tells a reader of captions from others, by its weights and its words."""
+    words = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.encode("").ids])
+    return _digest(params, words)
+
+
+def _digest(params: Params, words: str = "") -> str:
+    found = hashlib.sha256(words.encode())
+    for path, x in jax.tree_util.tree_leaves_with_path(params):
+        found.update(jax.tree_util.keystr(path).encode())
+        found.update(np.asarray(x, np.float32).tobytes())
+    return found.hexdigest()[:16]

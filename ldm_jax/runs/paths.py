@@ -1,0 +1,127 @@
+"""Which run a path means, which checkpoint of it, and its config.
+
+RUN stands for its newest checkpoint. Whatever reads a run also takes RUN/checkpoints/STEP, another
+one of them, and RUN/checkpoints/best, the best by train.best.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from ldm_jax import checkpoint, cli
+from ldm_jax.config import ClassifierExperiment, CLIPExperiment, Experiment, FirstStageExperiment
+from ldm_jax.errors import InputError
+
+AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPExperiment
+KINDS = {
+    Experiment: "a diffusion model",
+    FirstStageExperiment: "a first stage",
+    ClassifierExperiment: "a classifier",
+    CLIPExperiment: "a CLIP",
+}
+
+
+class Place(NamedTuple):
+    """A run, and the step of one of its checkpoints; None: the newest that can be read."""
+
+    run: Path
+    which: int | None = None
+
+
+def locate(place: Path | str) -> Place:
+    """What RUN, RUN/checkpoints/STEP or RUN/checkpoints/best stands for.
+
+    Raises:
+        InputError: the run has no such checkpoint.
+    """
+    place = Path(place)
+    run, word = place.parent.parent, place.name
+    if place.parent.name != "checkpoints" or (place / "config.py").exists():
+        return Place(place)
+    if not (run / "config.py").exists():  # which is told as for any other folder
+        return Place(run)
+    found = checkpoint.steps(run)
+    listed = ", ".join(map(str, sorted(found))) or "none, train it first with train.py"
+    if word == "best":
+        metric = read_config(run).train.best
+        if not metric:
+            raise InputError(
+                f"run '{run}' has no best checkpoint, since train.best is not set: expected one of "
+                f"{listed}"
+            )
+        step = checkpoint.best_step(run, metric)
+        if step is None:
+            raise InputError(
+                f"run '{run}' has no checkpoint that was saved with {metric}, its train.best: "
+                f"expected one of {listed}"
+            )
+        return Place(run, step)
+    if not word.isdecimal() or int(word) not in found:
+        best = "best or " * bool(read_config(run).train.best)
+        raise InputError(f"run '{run}' has no checkpoint '{word}': expected {best}one of {listed}")
+    return Place(run, int(word))
+
+
+def chosen(run: Path | str, which: str | None) -> Path:
+    """What stands for a checkpoint of a run, by its step or as the best; None: the newest.
+
+    Raises:
+        InputError: there is no such checkpoint, or no such run.
+    """
+    if which is None:
+        return Path(run)
+    if not (Path(run) / "config.py").exists():
+        raise InputError(f"--checkpoint {which} is given with '{run}': expected a run")
+    found = Path(run) / "checkpoints" / which
+    locate(found)
+    return found
+
+
+def folder(place: Path | str) -> Path:
+    """The folder of a run of which this is a checkpoint, or which this is."""
+    return locate(place).run
+
+
+def is_run(place: Path | str) -> bool:
+    """Whether this is a run, or a checkpoint of one."""
+    return (folder(place) / "config.py").exists()
+
+
+def step_of(run: Path, which: int | None) -> int:
+    """The step of a checkpoint; of the newest, where `which` is None.
+
+    Raises:
+        InputError: the run has none.
+    """
+    step = checkpoint.latest_step(run) if which is None else which
+    if step is None:
+        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
+    return step
+
+
+def weights_files(place: Path | str) -> Iterator[Path]:
+    """The files of the weights that `place` stands for, see `locate`; none where it has none."""
+    run, which = locate(place)
+    step = checkpoint.latest_step(run) if which is None else which
+    return (run / "checkpoints" / str(step) / "params").glob("**/*")
+
+
+def load_config(place: Path) -> AnyExperiment:
+    """The config of a run.
+
+    Raises:
+        InputError: not a run.
+    """
+    return read_config(folder(place))
+
+
+def read_config(run: Path) -> AnyExperiment:
+    """The config in a folder; see `load_config`."""
+    if not run.exists():
+        raise InputError(f"run '{run}' does not exist: expected a folder that train.py wrote")
+    if not (run / "config.py").exists():
+        raise InputError(
+            f"'{run}' is not a run: it has no config.py; train one with train.py, or make one of a "
+            "model from elsewhere with scripts/convert.py"
+        )
+    return cli.load_config(run / "config.py")

@@ -1,0 +1,101 @@
+"""Compiling ahead of time, and keeping what was compiled for the next launch; where steps compute.
+
+Compiled programs are kept in a folder, the persistent compilation cache of JAX: $LDM_JAX_CACHE or
+~/.cache/ldm_jax, and within it `compiled`. What JAX is told of a cache otherwise counts first
+(JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=false).
+"""
+
+import hashlib
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from ldm_jax.runtime import memory
+
+_hits: list[str] = []  # one entry a program that was found in the cache
+
+
+def cache_folder() -> Path:
+    """Where this project keeps what it can make or fetch again."""
+    return Path(os.environ.get("LDM_JAX_CACHE") or "~/.cache/ldm_jax").expanduser()
+
+
+def use_cache() -> None:
+    """Keeps compiled programs for later launches, unless JAX is told otherwise already.
+
+    Programs for processors lie apart by what the processor can do, since a home may be shared by
+    machines of which one has instructions that another lacks.
+    """
+    if jax.config.jax_compilation_cache_dir is None:
+        folder = cache_folder() / "compiled" / _processor()
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+
+
+def use_first_thread() -> None:
+    """Has a single CPU compute in the thread that calls, whose memory is kept for the next step.
+
+    In a thread of XLA's the pages of its activations would be mapped and cleared at each step, a
+    sixth of its time. For programs that repeat steps, before JAX has looked for its devices: later,
+    JAX no longer asks where to compute.
+    """
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    if jax.default_backend() == "cpu" and jax.local_device_count() == 1:
+        memory.keep()
+
+
+def _processor() -> str:
+    """The processor's architecture and a digest of what it can do."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(errors="replace").splitlines() if info.exists() else [platform.version()]
+    able = next((line for line in lines if line.startswith(("flags", "Features"))), "".join(lines))
+    return f"{platform.machine()}-{hashlib.sha256(able.encode()).hexdigest()[:8]}"
+
+
+class Compiled(NamedTuple):
+    """A program, and what it took and takes.
+
+    call:    what it computes; takes arguments placed as those that it was compiled for
+    seconds: that tracing and compiling took
+    cached:  whether the compiled program was found in the cache
+    trace:   its jaxpr; None where it cannot be had (pmap)
+    """
+
+    call: Callable[..., Any]
+    seconds: float
+    cached: bool
+    trace: Any
+
+
+def compile_ahead(function: Callable, *arguments: Any) -> Compiled:
+    """Compiles a function made by `jit` or `pmap` for arguments of these shapes and places.
+
+    Args:
+        arguments: arrays, or jax.ShapeDtypeStruct in their place: nothing is computed.
+    """
+    began, hits = time.monotonic(), len(_hits)
+    traced = function.trace(*arguments) if hasattr(function, "trace") else None
+    lowered = traced.lower() if traced else function.lower(*arguments)
+    call = lowered.compile()
+    seconds = time.monotonic() - began
+    planned = getattr(call.memory_analysis(), "temp_size_in_bytes", 0)
+    memory.enlarge_pages(2 * planned)  # two, where one is freed after the next has begun
+    return Compiled(call, seconds, len(_hits) > hits, traced and traced.jaxpr)
+
+
+def _listen(event: str, **_: Any) -> None:
+    if event == "/jax/compilation_cache/cache_hits":
+        _hits.append(event)
+
+
+def _listen_to_times(event: str, seconds: float, **_: Any) -> None:
+    if event == "/jax/core/compile/backend_compile_duration" and seconds > 1.0:
+        memory.give_back()
+
+
+jax.monitoring.register_event_listener(_listen)
+jax.monitoring.register_event_duration_secs_listener(_listen_to_times)

@@ -1,0 +1,314 @@
+"""A trained model as programs that need no tracing, and no code of its networks.
+
+FOLDER/export.json                  what is here: shapes, types, platforms, sampler, source
+FOLDER/{condition,start,step,decode}.stablehlo   see `sampling/programs.py`, by `jax.export`
+FOLDER/weights.safetensors          their weights, once: arguments of the programs
+FOLDER/config.py, tokenizer.json, classes.txt    as in a run
+
+`load` reads such a folder and `draw` draws with it what `request.draw` draws of the run. A program
+is compiled where it is loaded, or found in the cache of compiled programs.
+"""
+
+import importlib.util
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import MISSING, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export as jax_export
+
+import ldm_jax
+from ldm_jax import build, runs
+from ldm_jax import sampling as request
+from ldm_jax.config import Label, Sampling, Text, Unconditional
+from ldm_jax.data import image_files
+from ldm_jax.diffusion import sampling
+from ldm_jax.errors import InputError
+from ldm_jax.runtime.sharding import check_batch
+from ldm_jax.sampling.captions import captions
+from ldm_jax.sampling.condition import inputs
+from ldm_jax.sampling.finishing import describe_finishing, finish
+from ldm_jax.sampling.generate import each_batch
+from ldm_jax.sampling.given import image_size
+from ldm_jax.sampling.programs import Programs, make_programs
+from ldm_jax.sampling.task import check_size
+from ldm_jax.types import Batch, Params
+from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.table import flattened, nested
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+PARTS = {"condition": "conditioner", "step": "denoiser", "decode": "first_stage"}
+# what of a request the programs can do, beside the sampler's options
+FREE = {
+    "param_dtype",
+    "safety_check",
+    "watermark",
+    "num",
+    "batch_size",
+    "seed",
+    "prompts",
+    "labels",
+    "negative_prompts",
+    "turn",
+    "size",
+}
+FREE |= {field.name for field in fields(Sampling)}
+
+
+class Exported(NamedTuple):
+    """A folder that was loaded.
+
+    described: the model without its weights, as `runs.describe` has it
+    programs:  callable, compiled when they are first called
+    params:    by the programs that take them
+    said:      export.json
+    """
+
+    described: runs.Trained
+    programs: Programs
+    params: dict[str, Params]
+    said: dict[str, Any]
+
+
+def write(
+    trained: runs.Trained,
+    out: Path,
+    *,
+    batch_size: int,
+    sampler: str,
+    size: Sequence[int] = (),
+    platforms: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Exports a model to a folder; what export.json says.
+
+    Args:
+        batch_size: pictures that the programs make at once.
+        sampler: whose step is exported; its options, times and guidance stay free.
+        size: height and width of the pictures; (): as trained.
+        platforms: for which the programs are lowered, of PLATFORMS; (): the one this runs on.
+            Attention is as the platform that this runs on has it: for another one's own kernels,
+            export there.
+
+    Raises:
+        InputError: a model that is told something else than captions, labels or nothing, a size it
+            cannot have, or no such platform.
+    """
+    check_exportable(trained)
+    check_batch(batch_size, "--batch")
+    platforms = tuple(platforms) or (_here(),)
+    for name in (name for name in platforms if name not in PLATFORMS):
+        raise InputError(f"--platforms '{name}': expected some of {', '.join(PLATFORMS)}")
+    size = image_size(trained, size)
+    check_size(request.Request(num=1, batch_size=1, seed=0, size=size), trained)
+    options = sampling.arguments(Sampling(sampler=sampler))
+    programs = make_programs(trained.model, build.build_sampler(sampler), options, size)
+    shapes = _arguments(trained, programs, batch_size, options)
+    out.mkdir(parents=True, exist_ok=True)
+    said = {}
+    for name, arguments in shapes.items():
+        function = jax.jit(getattr(programs, name))
+        exported = jax_export.export(function, platforms=platforms)(*arguments)
+        (out / f"{name}.stablehlo").write_bytes(bytes(exported.serialize()))
+        skipped = 1 if name in PARTS else 0  # the weights, which are in their file
+        said[name] = {
+            "weights": PARTS.get(name),
+            "takes": _described(arguments[skipped:]),
+            "gives": _described(jax.tree.unflatten(exported.out_tree, exported.out_avals)),
+        }
+    weights = flattened({part: _needed(trained.params, part) for part in PARTS.values()})
+    weights = {name: np.asarray(x) for name, x in weights.items()}
+    write_weights(out / "weights.safetensors", weights)
+    runs.write_description(out, trained)
+    halved = any(x.dtype == jnp.bfloat16 for x in weights.values())
+    about = {
+        "run": str(trained.run),
+        "checkpoint": trained.step,
+        "sampler": sampler,
+        "batch_size": batch_size,
+        "size": list(size),
+        "platforms": list(platforms),
+        "param_dtype": "bfloat16" if halved else None,
+        "jax": jax.__version__,
+        "ldm_jax": ldm_jax.__version__,
+        "programs": said,
+    }
+    (out / "export.json").write_text(json.dumps(about, indent=2) + "\n")
+    return about
+
+
+def check_installed() -> None:
+    """Raises InputError where jax lacks what it writes and reads programs with."""
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise InputError(
+            "programs are written and read with flatbuffers, which is not installed: "
+            "pip install flatbuffers"
+        )
+
+
+def check_exportable(trained: runs.Trained) -> None:
+    """Raises InputError for a model that is told pictures, boxes or neighbours."""
+    experiment = trained.experiment
+    kinds = (Text, Label, Unconditional)
+    told = experiment.beside or experiment.condition
+    if experiment.beside or not isinstance(told, kinds):
+        raise InputError(
+            f"run '{trained.run}' is of a model that is told {type(told).__name__}: expected one "
+            "of captions, labels or nothing, which are what can be exported"
+        )
+
+
+def _here() -> str:
+    backend = jax.default_backend()
+    return {"gpu": "cuda"}.get(backend, backend)
+
+
+def _arguments(
+    trained: runs.Trained, programs: Programs, batch_size: int, options: dict[str, Any]
+) -> dict[str, tuple]:
+    """The shapes that each program takes."""
+    scalar = jax.ShapeDtypeStruct((), np.float32)
+    count = jax.ShapeDtypeStruct((), np.int32)
+    seeds = jax.ShapeDtypeStruct((batch_size,), np.uint32)
+    weights = {name: _shapes(_needed(trained.params, part)) for name, part in PARTS.items()}
+    given = _shapes(
+        {n: np.asarray(x) for n, x in trained.model.conditioner.null(batch_size).items()}
+    )
+    told = jax.eval_shape(programs.condition, weights["condition"], given)
+    z, keys, state = jax.eval_shape(programs.start, seeds, scalar)
+    numbers = [scalar for _ in jax.tree.leaves(options)]
+    walk = (told, told, z, keys, state, count, scalar, scalar, scalar, numbers)
+    return {
+        "condition": (weights["condition"], given),
+        "start": (seeds, scalar),
+        "step": (weights["step"], *walk),
+        "decode": (weights["decode"], z),
+    }
+
+
+def _needed(params: Params, part: str) -> Params:
+    """A part of the model's params, without the encoder, which no program has."""
+    return {name: tree for name, tree in params[part].items() if name != "encoder"}
+
+
+def _shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _described(tree: Any) -> Any:
+    """Shapes and types of a tree, as JSON has them."""
+    return jax.tree.map(lambda x: f"{x.dtype}{list(x.shape)}", tree)
+
+
+def load(folder: Path | str) -> Exported:
+    """Reads what `write` wrote; no network is traced.
+
+    Raises:
+        InputError: not such a folder, one for other platforms, or one that jax cannot read.
+    """
+    check_installed()
+    folder = Path(folder)
+    try:
+        said = json.loads((folder / "export.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"--compiled '{folder}' is no export ({error}): expected a folder that "
+            "scripts/export.py wrote"
+        ) from error
+    if _here() not in said["platforms"]:
+        raise InputError(
+            f"--compiled '{folder}' is for {', '.join(said['platforms'])}: expected {_here()}, "
+            f"export with --platforms {','.join((*said['platforms'], _here()))}"
+        )
+    found = {}
+    for name in Programs._fields:
+        try:
+            read = jax_export.deserialize(bytearray((folder / f"{name}.stablehlo").read_bytes()))
+        except Exception as error:
+            raise InputError(
+                f"--compiled '{folder}': {name}.stablehlo cannot be read ({error}); it was written "
+                f"with jax {said['jax']}: export again"
+            ) from error
+        found[name] = jax.jit(read.call)
+    weights = nested(read_weights(folder / "weights.safetensors"))
+    params = {  # on one device, for which the programs are
+        name: jax.tree.map(jnp.asarray, weights.get(part, {})) for name, part in PARTS.items()
+    }
+    described = runs.describe_files(folder, Path(said["run"]), said["checkpoint"])
+    return Exported(described, Programs(**found), params, said)
+
+
+def resolve(exported: Exported, **settings: Any) -> request.Request:
+    """What `request.resolve` makes of the words of sample.py, if the programs can do it.
+
+    Raises:
+        InputError: what the model, or these programs of it, cannot be asked for.
+    """
+    said = exported.said
+    if settings.get("sampler") not in (None, said["sampler"]):
+        raise InputError(
+            f"--sampler is {settings['sampler']}: expected {said['sampler']}, whose step was "
+            "exported"
+        )
+    if settings.get("size") not in (None, (), tuple(said["size"])):
+        given = " ".join(map(str, settings["size"]))
+        raise InputError(
+            f"--size is {given}: expected {' '.join(map(str, said['size']))}, as was exported"
+        )
+    if settings.get("param_dtype") not in (None, said["param_dtype"]):
+        raise InputError(
+            f"--param-dtype is {settings['param_dtype']}: expected {said['param_dtype']}, as was "
+            "exported"
+        )
+    fixed = {name: said[name] for name in ("sampler", "batch_size", "param_dtype")}
+    side = exported.described.experiment.data.image_size
+    fixed["size"] = () if said["size"] == [side, side] else tuple(said["size"])
+    wanted = request.resolve(exported.described, **settings | fixed)
+    for field in fields(request.Request):
+        value = getattr(wanted, field.name)
+        if field.name not in FREE and field.default is not MISSING and value != field.default:
+            raise InputError(
+                f"--{field.name.replace('_', '-')} is {value}: leave it out with --compiled, whose "
+                "programs do not have it"
+            )
+    return wanted
+
+
+def draw(exported: Exported, wanted: request.Request) -> request.Drawn:
+    """The pictures of a request."""
+    trained, programs, params = exported.described, exported.programs, exported.params
+    conditioner = trained.model.conditioner
+    said = [sampling.describe(wanted), *describe_finishing(wanted), "compiled ahead of time"]
+    print("; ".join(said), flush=True)
+    times = sampling.grid(wanted, trained.model.process)
+    options = [np.float32(x) for x in jax.tree.leaves(sampling.arguments(wanted))]
+    given = inputs(trained, wanted)
+    if wanted.negative_prompts:
+        away = captions(trained, wanted, wanted.negative_prompts)
+        given = given | {f"negative {name}": x for name, x in away.items()}
+
+    def one_batch(chosen: Batch, seeds: np.ndarray) -> jax.Array:
+        null = conditioner.null(len(seeds))
+        told = {name: chosen[name] for name in conditioner.keys}
+        away = {name: chosen.get(f"negative {name}", null[name]) for name in conditioner.keys}
+        told, untold = (
+            programs.condition(params["condition"], jax.tree.map(jnp.asarray, each))
+            for each in (told, away)
+        )
+        z, keys, state = programs.start(seeds, times[0])
+        guidance = np.float32(wanted.guidance)
+        for k, (t, s) in enumerate(itertools.pairwise(times)):
+            if t == s:  # where `samplers.loop` does not go, either
+                continue
+            walk = (told, untold, z, keys, state, np.int32(k), t, s, guidance, options)
+            z, state = programs.step(params["step"], *walk)
+        return programs.decode(params["decode"], z)
+
+    seeds = wanted.seed + np.arange(wanted.num)
+    images = list(each_batch(one_batch, given, seeds, wanted.batch_size))
+    drawn = image_files.to_uint8(np.concatenate(images))
+    return request.Drawn(finish(drawn, wanted))

@@ -1,0 +1,289 @@
+"""Pictures from a latent diffusion model: unconditional, by class or by caption."""
+
+import functools
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.guidance.blend import blend
+from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guidance
+from ldm_jax.diffusion.guidance.classifier import log_probability
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.composition import composition
+from ldm_jax.diffusion.guidance.joint import Answers, joint
+from ldm_jax.diffusion.guidance.rescale import rescale
+from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
+from ldm_jax.diffusion.guidance.threshold import threshold
+from ldm_jax.diffusion.process import add_noise
+from ldm_jax.diffusion.samplers.loop import Watch, normal_like, sample
+from ldm_jax.sampling.interpolation import between, slerp
+from ldm_jax.types import (
+    Array,
+    Batch,
+    Cond,
+    Denoise,
+    FirstStage,
+    LatentClassifier,
+    LatentDiffusion,
+    Params,
+    Sampler,
+)
+
+
+class Told(NamedTuple):
+    """What else pictures may be made from; None is not used, and costs nothing.
+
+    negative: what the conditioner reads of what to stay away from, each [B, ...]
+    rescale:  scalar, see `guidance.rescale`
+    interval: two scalars, the noise levels between which there is guidance
+    limit:    scalar, of the latents, see `guidance.threshold`
+    image:    [B, size, size, 3] to start from, noised to the first time of the grid
+    mask:     [B, size, size, 1], 1 where `image` is to be made anew, 0 where it stays
+    weights:  [n], how much each of n conditions counts that are composed, times the guidance; the
+              inputs are then [B, n, ...]
+    classes:  [B] int32, those that the classifier is to see
+    classifier_scale: scalar, see `guidance.classifier`
+    to:       what the conditioner reads at the end of a walk from the inputs, each [B, ...]
+    way:      [B] how far each picture is on it, 0 (the inputs) to 1
+    to_seeds: [B] uint32, of the noise at the end of a walk from that of the seeds
+    seed_way: [B] how far each picture is on that
+    """
+
+    negative: Batch | None = None
+    rescale: Array | None = None
+    interval: tuple[Array, Array] | None = None
+    limit: Array | None = None
+    image: Array | None = None
+    mask: Array | None = None
+    weights: Array | None = None
+    classes: Array | None = None
+    classifier_scale: Array | None = None
+    to: Batch | None = None
+    way: Array | None = None
+    to_seeds: Array | None = None
+    seed_way: Array | None = None
+
+
+NOTHING = Told()
+
+
+class Shown(NamedTuple):
+    """How latents become pictures, where not by the model's own decoder alone.
+
+    decoder: of params["decoder"], in place of it
+    preview: of params["preview"], for what is expected on the way
+    watch:   at which steps that is
+    """
+
+    decoder: FirstStage | None = None
+    preview: FirstStage | None = None
+    watch: Watch | None = None
+
+
+OWN = Shown()
+
+
+def make_generate(
+    model: LatentDiffusion,
+    sampler: Callable[..., Sampler],
+    size: int | tuple[int, int],
+    classifier: LatentClassifier | None = None,
+    schedule: str = "constant",
+    shown: Shown = OWN,
+) -> Callable[..., Any]:
+    """A compiled function (params, inputs, seeds, grid, guidance, options, noise, told) -> images.
+
+    With previews it gives (images, previews uint8 [B, count, height, width, 3]).
+
+    Nothing but the number of examples, the form of the grid and what of `told` is used is compiled
+    in.
+
+    Args:
+        model: the model whose params the function takes.
+        sampler: options -> Sampler, such as those of `diffusion.samplers.names`.
+        size: pixels a side of the images, or their height and width.
+        classifier: that guides, of params["classifier"].
+        schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
+        shown: how latents become pictures.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    f = model.first_stage.factor
+    decoder, part = model.first_stage, "first_stage"
+    if shown.decoder:
+        decoder, part = shown.decoder, "decoder"
+
+    def generate(
+        params: Params,
+        inputs: Batch,
+        seeds: Array,
+        grid: Array,
+        guidance: Array,
+        options: dict[str, Any],
+        noise: Array | None = None,
+        told: Told = NOTHING,
+    ) -> Array:
+        """Images [B, height, width, 3] in [-1, 1].
+
+        Args:
+            inputs: what the conditioner reads, each [B, ...].
+            seeds: [B] uint32; each image depends on its own seed alone.
+            grid: [K + 1] times, see `diffusion.times`.
+            guidance: scalar.
+            options: scalars (or tuples of them) by name, for the sampler.
+            noise: [B, h, w, c] to start from, standard normal; None: from the seeds.
+            told: see `Told`.
+        """
+        keys = jax.vmap(jax.random.key)(seeds)
+        start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        shape = (len(seeds), height // f, width // f, model.first_stage.channels)
+        if noise is None:
+            noise = normal_like(start_keys, jnp.zeros(shape))
+        if told.to_seeds is not None:
+            ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(told.to_seeds)
+            noise = slerp(noise, normal_like(ends, noise), told.seed_way)
+
+        guided = _towards_condition(model, params, inputs, shape[:3], guidance, told, schedule)
+        if told.classes is not None:
+
+            def judge(z, steps):
+                return classifier.network(params["classifier"], z, steps)
+
+            log_p = log_probability(judge, model.process, told.classes)
+            guided = classifier_guidance(guided, model.process, log_p, told.classifier_scale)
+        if told.limit is not None:
+            guided = threshold(guided, told.limit)
+        z = model.process.prior_std(grid[0]) * noise
+        if told.image is not None:
+            encode_keys = jax.vmap(jax.random.fold_in, (0, None))(start_keys, 1)
+            x0 = model.first_stage.encode(params["first_stage"], told.image, encode_keys)
+            z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
+            if told.mask is not None:
+                guided = blend(guided, x0, for_latents(told.mask, model.first_stage.factor))
+        walk = sampler(**options), guided, model.process, grid, z, walk_keys
+        z, seen = sample(*walk, shown.watch) if shown.watch else (sample(*walk), None)
+        images = jnp.clip(decoder.decode(params[part], z), -1.0, 1.0)
+        if told.mask is not None:
+            images = told.mask * images + (1.0 - told.mask) * told.image
+        if seen is None:
+            return images
+        return images, _previewed(shown.preview, params["preview"], seen)
+
+    return jax.jit(generate)
+
+
+def _previewed(stage: FirstStage, params: Params, seen: Array) -> Array:
+    """Latents [count, B, h, w, c] -> uint8 [B, count, H, W, 3], one of the count at a time."""
+
+    def one(z):
+        images = jnp.clip(stage.decode(params, z), -1.0, 1.0)
+        return jnp.round((images + 1.0) * 127.5).astype(jnp.uint8)
+
+    return jnp.moveaxis(jax.lax.map(one, seen), 0, 1)
+
+
+def _towards_condition(
+    model: LatentDiffusion,
+    params: Params,
+    inputs: Batch,
+    places: tuple[int, int, int],
+    guidance: Array,
+    told: Told,
+    schedule: str,
+) -> Denoise:
+    """The denoiser that knows the inputs, guided from the null (of [B, h, w]) to them."""
+
+    def condition(inputs: Batch) -> Cond:
+        return model.condition(params, inputs)
+
+    def network(z, steps, cond):
+        return model.denoiser(params["denoiser"], z, steps, cond)
+
+    def alone(cond: Cond) -> Denoise:
+        return denoiser(functools.partial(network, cond=cond), model.process, model.prediction)
+
+    def asked(*conds: Cond) -> Answers:
+        return joint(network, conds, model.process, model.prediction)
+
+    def heard(cond: Cond) -> Cond:  # what is the same at every step is computed once
+        return model.heard(params["denoiser"], cond)
+
+    if not model.conditioner.keys:
+        return alone(condition(inputs))
+    null = {**model.conditioner.null(*places), **(told.negative or {})}
+    if told.weights is not None:
+        composed = [
+            {name: inputs[name][:, i] for name in model.conditioner.hideable}
+            for i in range(len(told.weights))
+        ]
+        conds = [condition(model.conditioner.without(inputs, one)) for one in (null, *composed)]
+        return composition(asked(*map(heard, conds)), guidance * told.weights)
+    scale, adjust = SCHEDULES[schedule](guidance, model.process), None
+    if told.interval is not None:
+        scale = interval(scale, model.process, *told.interval)
+    if told.rescale is not None:
+        adjust = rescale(told.rescale, model.process, model.prediction)
+    towards, away = condition(inputs), condition(model.conditioner.without(inputs, null))
+    if told.to is not None:
+        towards = between(towards, condition({**inputs, **told.to}), told.way)
+    towards, away = heard(towards), heard(away)
+    return classifier_free(alone(towards), asked(away, towards), scale, adjust)
+
+
+def for_latents(mask: Array, factor: int) -> Array:
+    """[B, H, W, 1] -> [B, h, w, 1]: a latent is made anew where any of its pixels is."""
+    B, H, W, _ = mask.shape
+    blocks = mask.reshape(B, H // factor, factor, W // factor, factor, 1)
+    return jnp.max(blocks, axis=(2, 4))
+
+
+AT_ONCE = 16  # pictures, where nothing is said
+
+
+def at_once(num: int) -> int:
+    """How many of `num` pictures are drawn at once: all, or AT_ONCE of them.
+
+    Few are filled up to a power of two, so that not every number of them is compiled anew, and all
+    to a multiple of the number of devices.
+    """
+    few = 2 ** (max(num, 1) - 1).bit_length()
+    count = jax.device_count()
+    return math.ceil(min(few, AT_ONCE) / count) * count
+
+
+def each_batch(
+    generate: Callable[[Batch, np.ndarray], Array],
+    inputs: Batch,
+    seeds: Sequence[int],
+    size: int,
+    start: int = 0,
+) -> Iterator[np.ndarray]:
+    """Runs `generate` over any number of examples, always on `size` of them at a time.
+
+    Args:
+        generate: (inputs, seeds) -> images, such as a bound `make_generate`, or several arrays.
+        inputs: each [N, ...].
+        seeds: [N].
+        start: the first example that is wanted, a multiple of `size`.
+
+    Yields:
+        Images [size, H, W, 3], or what else `generate` gives, each [size, ...]. The last batch is
+        filled up by repeating its last example, and these are left out.
+    """
+    N = len(seeds)
+    for first in range(start, N, size):
+        rows = np.minimum(np.arange(first, first + size), N - 1)
+        chosen = {name: np.asarray(x)[rows] for name, x in inputs.items()}
+        found, count = generate(chosen, np.asarray(seeds, np.uint32)[rows]), min(size, N - first)
+        yield jax.tree.map(lambda x, count=count: np.asarray(x)[:count], found)
+
+
+def in_batches(
+    generate: Callable[[Batch, np.ndarray], Array], inputs: Batch, seeds: Sequence[int], size: int
+) -> np.ndarray:
+    """What `each_batch` yields as one, [N, H, W, 3]."""
+    return np.concatenate(list(each_batch(generate, inputs, seeds, size)))

@@ -1,0 +1,68 @@
+"""Pictures in a folder, with a report of what drew them."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+import ldm_jax
+from ldm_jax import runs
+from ldm_jax.data import image_files
+from ldm_jax.sampling.png_metadata import text
+from ldm_jax.sampling.wanted import Drawn, Request
+
+
+def write(
+    out: Path,
+    drawn: Drawn,
+    trained: runs.Trained | runs.TrainedFirstStage,
+    request: Any,
+    columns: int | None = None,
+) -> None:
+    """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
+
+    What was previewed of picture i at step k is OUT/previews/i-k.png.
+
+    Each picture of a diffusion model says how to draw it again, see `png_metadata`.
+    The noise that was found behind a picture is written, too, as latents.npy. Pictures that an
+    earlier command left beyond the last of these are removed.
+    """
+    images = drawn.images
+    out.mkdir(parents=True, exist_ok=True)
+    for old in out.glob("[0-9]" * 6 + ".png"):
+        if int(old.stem) >= len(images):
+            old.unlink()
+    for i, image in enumerate(images):
+        said = text(trained, request, i) if isinstance(request, Request) else None
+        image_files.save(out / f"{i:06d}.png", image, said)
+    for old in (out / "previews").glob("[0-9]*-[0-9]*.png"):
+        old.unlink()
+    for i, previews in enumerate(() if drawn.previews is None else drawn.previews):
+        for k, image in enumerate(previews, 1):
+            image_files.save(
+                out / "previews" / f"{i:06d}-{k * request.preview_every:03d}.png", image
+            )
+    image_files.save(out / "grid.png", image_files.grid(images, columns))
+    np.savez(out / "samples.npz", images)
+    if drawn.latents is not None:
+        np.save(out / "latents.npy", drawn.latents)
+    (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
+
+
+def report(trained: runs.Trained | runs.TrainedFirstStage, request: Any) -> dict[str, Any]:
+    """All that is needed to draw the same pictures again."""
+    return {
+        "run": str(trained.run),
+        "checkpoint": trained.step,
+        "weights": "ema",
+        **asdict(request),
+        "image_size": trained.experiment.data.image_size,
+        "classes": trained.class_names,
+        "ldm_jax": ldm_jax.__version__,
+        "jax": jax.__version__,
+        "device": jax.devices()[0].device_kind,
+        "config": asdict(trained.experiment),
+    }

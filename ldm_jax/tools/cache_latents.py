@@ -1,0 +1,303 @@
+"""What scripts/cache_latents.py does: encodes images once, so that training need not.
+
+Shards are written whole or not at all, and those that are there are left: the same command goes on
+where it stopped. Host p of n writes the shards p, p + n, p + 2n, ...
+"""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from ldm_jax import checkpoint, cli, runs
+from ldm_jax.conditioning.cached import SLOTS, answers
+from ldm_jax.config import Data
+from ldm_jax.data import latents, pipeline, transforms
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.errors import InputError
+from ldm_jax.runs.digest import caption_digest, digest
+from ldm_jax.types import FirstStage, Params
+
+
+@dataclass(frozen=True)
+class Options:
+    """The settings of cache_latents.py."""
+
+    image_size: int | None = None
+    """pixels a side; as the run's own unless given"""
+    batch_size: int = 16
+    """images that are encoded at once"""
+    split: str = "train"
+    caption: str = "text"
+    """field that holds the caption, as data.caption"""
+    label: str = "label"
+    """field that holds the class, as data.label"""
+    upscale: bool = False
+    """enlarge images that are smaller than image_size"""
+    flips: bool = True
+    """encode mirror images, too, for data.flip"""
+    dtype: Literal["float32", "float16"] = "float32"
+    """of what is written"""
+    shards: int = 8
+    """files"""
+    embed_text: str | None = None
+    """a diffusion model's run, whose frozen reader of captions answers to them once"""
+    threads: int = 2
+    """that read and decode"""
+    host: int | None = None
+    """which of `hosts` this is; JAX's own unless given"""
+    hosts: int | None = None
+
+
+def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], description: str) -> None:
+    """Encodes the images of `data` with the first stage of a run, into the folder `out`.
+
+    Raises:
+        InputError: what cannot be read or written, or a folder of other latents.
+    """
+    options = cli.override(Options(), words, "cache_latents.py RUN DATA OUT", description, False)
+    found = runs.find_first_stage(run)
+    own = found.experiment.data
+    size = options.image_size or own.image_size
+    settings = Data(
+        path=data,
+        image_size=size,
+        batch_size=options.batch_size,
+        split=options.split,
+        caption=options.caption,
+        label=options.label,
+        upscale=options.upscale,
+        background=own.background,
+        threads=options.threads,
+    )
+    _check(options, size, found.model.factor)
+    source, info = pipeline.open_source(settings)
+    if isinstance(source, latents.Source):
+        raise InputError(f"DATA '{data}' holds latents: expected images to encode")
+    cli.check_folder(out, "OUT")
+    model = found.model
+    params = runs.with_weights(found).params
+    shape = jax.eval_shape(model.posterior, params, jnp.zeros((1, size, size, 3))).mean.shape[1:]
+    keys = [key for key, field in KEYS.items() if field not in source.absent]
+    captions = _Captions.of(options.embed_text, source) if options.embed_text else None
+    described = latents.Described(
+        source=f"{data} {options.split}",
+        first_stage=digest(params, model),
+        image_size=size,
+        shape=shape,
+        flips=options.flips,
+        drawn=_is_drawn(model, params, size),
+        dtype=options.dtype,
+        shards=min(options.shards, len(source)),
+        class_names=info.class_names,
+        has_labels="label" in keys,
+        has_captions="tokens" in keys,
+        **(captions.described if captions else {}),
+    )
+    _write_index(out, described, captions.empty if captions else None)
+    host = jax.process_index() if options.host is None else options.host
+    hosts = options.hosts or jax.process_count()
+    encode = _encoder(model, params, described, options.batch_size, captions)
+    mine = range(host, described.shards, hosts)
+    left = [n for n in mine if not latents.shard(out, n, described.shards).exists()]
+    if len(left) < len(mine):
+        print(f"{out}: {len(mine) - len(left)} of {len(mine)} shards are there already")
+    total = 0
+    with tqdm(total=len(left), desc=str(out), unit="shard", disable=None) as bar:
+        for number in left:
+            count = described.shards
+            indices = range(number * len(source) // count, (number + 1) * len(source) // count)
+            examples = pipeline.in_order(settings, source, indices, tuple(keys))
+            total += _write_shard(latents.shard(out, number, count), encode(examples))
+            bar.update()
+    size = sum(file.stat().st_size for file in out.glob("*.array_record")) / 2**20
+    start = f" --init-from {options.embed_text}" if captions else ""
+    print(
+        f"{out}: {total} images in {len(left)} shards, latents of {' x '.join(map(str, shape))}"
+        f"{captions.summary if captions else ''}, {size:.1f} MiB; "
+        f"train on them with --data.path {out} --first-stage.run {run}{start}"
+    )
+
+
+KEYS = {"label": "label", "tokens": "text"}  # entry of a batch -> field of a record
+
+
+def _check(options: Options, size: int | None, factor: int) -> None:
+    if size is None:
+        raise InputError("--image-size is not set, nor is that of the run: give it in pixels")
+    if size % factor:
+        raise InputError(
+            f"--image-size is {size}: expected a multiple of {factor}, the first stage's factor"
+        )
+    for name in ("batch_size", "shards", "threads"):
+        if getattr(options, name) < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is {getattr(options, name)}: expected at least 1")
+    if (options.host is None) != (options.hosts is None):
+        raise InputError("--host and --hosts go together: expected both or neither")
+    if options.hosts and not 0 <= options.host < options.hosts:
+        raise InputError(f"--host is {options.host}: expected 0 to {options.hosts - 1}")
+
+
+class _Captions(NamedTuple):
+    """What reads captions.
+
+    described: of `latents.Described`, what is known of it
+    empty:     by slot, its answer to the empty caption
+    answer:    token numbers [n, L] -> [n, numbers of all slots]
+    """
+
+    tokenizer: Tokenizer
+    described: dict[str, Any]
+    empty: dict[str, np.ndarray]
+    answer: Callable[[np.ndarray], np.ndarray]
+
+    @classmethod
+    def of(cls, run: str, source: Any) -> "_Captions":
+        """Of a diffusion model's run.
+
+        Raises:
+            InputError: what reads its captions is trained with the denoiser, or it reads none; or
+                the source has no captions.
+        """
+        found = runs.describe(Path(run))
+        conditioner, kind = found.model.conditioner, type(found.experiment.condition).__name__
+        if conditioner.keys != ("tokens",):
+            raise InputError(f"--embed-text '{run}' has the condition {kind}: expected captions")
+        if conditioner.trained:
+            raise InputError(
+                f"--embed-text '{run}' has the condition {kind}, which is trained with the "
+                "denoiser, so that its answers change: expected a frozen one, such as CLIPText"
+            )
+        if "text" in source.absent:
+            raise InputError(source.absent["text"])
+        folder, which = runs.locate(Path(run))
+        params = checkpoint.read_part(folder, "params", "conditioner", which)
+
+        @jax.jit
+        def by_slot(params, numbers):
+            return answers(conditioner.apply(params, {"tokens": numbers}))
+
+        def answer(numbers: np.ndarray) -> np.ndarray:
+            told = by_slot(params, numbers)  # in the order of names, unlike what is kept
+            slots = [told[slot] for slot in SLOTS if slot in told]
+            return np.concatenate([np.reshape(x, (len(numbers), -1)) for x in slots], axis=1)
+
+        empty = by_slot(params, conditioner.null(1)["tokens"])
+        empty = {slot: np.asarray(x[0]) for slot, x in empty.items()}
+        described = {slot: x.shape for slot, x in empty.items()}
+        described["conditioner"] = caption_digest(params, found.tokenizer)
+        return cls(found.tokenizer, described, empty, answer)
+
+    @property
+    def summary(self) -> str:
+        """The shapes of what is kept of a caption."""
+        shapes = [" x ".join(map(str, x.shape)) for x in self.empty.values()]
+        return f" and captions as {' and '.join(shapes)}"
+
+
+def _is_drawn(model: FirstStage, params: Params, size: int) -> bool:
+    """Whether latents have a variance."""
+    q = jax.jit(model.posterior)(params, jnp.zeros((1, size, size, 3)))
+    return bool(np.all(np.isfinite(q.log_variance)))
+
+
+def _write_index(
+    out: Path, described: latents.Described, empty: dict[str, np.ndarray] | None
+) -> None:
+    """Says what the folder holds, or checks that it said so before."""
+    out.mkdir(parents=True, exist_ok=True)
+    if latents.is_latents(str(out)):
+        there = latents.describe(out)
+        for field in dataclasses.fields(described):
+            old, new = getattr(there, field.name), getattr(described, field.name)
+            if old != new:
+                raise InputError(
+                    f"OUT '{out}' has latents whose {field.name} is {old}: expected {new}, or "
+                    "another folder"
+                )
+        return
+    if empty:
+        np.savez(out / latents.EMPTY, **empty)
+    text = json.dumps(dataclasses.asdict(described), indent=1)
+    partial = out / f".{latents.INDEX}"
+    partial.write_text(text)
+    partial.replace(out / latents.INDEX)
+
+
+def _encoder(
+    model: FirstStage,
+    params: Params,
+    described: latents.Described,
+    batch_size: int,
+    captions: _Captions | None,
+) -> Callable[[Iterator[dict[str, Any]]], Iterator[bytes]]:
+    """A function from examples to records."""
+
+    @jax.jit
+    def moments(params, images):  # [B, H, W, 3] -> [B, moment, h, w, c]
+        q = model.posterior(params, images)
+        return jnp.stack(q if described.drawn else q[:1], axis=1).astype(described.dtype)
+
+    def both(images: np.ndarray) -> np.ndarray:  # -> [B, mirrored, moment, h, w, c]
+        views = [images, images[:, :, ::-1]] if described.flips else [images]
+        return np.stack([np.asarray(moments(params, view)) for view in views], axis=1)
+
+    def read(texts: list[str | list[str]]) -> list[np.ndarray | None]:  # [captions, numbers] each
+        if captions is None:
+            return [None] * len(texts)
+        each = [[text] if isinstance(text, str) else text for text in texts]
+        numbers = np.stack([tokens.encode(captions.tokenizer, x) for some in each for x in some])
+        found = []
+        for start in range(0, len(numbers), batch_size):
+            part = numbers[start : start + batch_size]
+            spare = np.repeat(part[-1:], batch_size - len(part), axis=0)
+            found.append(captions.answer(np.concatenate([part, spare]))[: len(part)])
+        found = np.concatenate(found).astype(described.dtype)
+        return np.split(found, np.cumsum([len(some) for some in each])[:-1])
+
+    def encode(examples: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+        for some in _batched(examples, batch_size):
+            read_as = read([example.get("text", "") for example in some])
+            images = transforms.normalize(np.stack([example["image"] for example in some]))
+            spare = np.repeat(images[-1:], batch_size - len(some), axis=0)  # one shape, one program
+            moments_of = both(np.concatenate([images, spare]))[: len(some)]
+            for example, numbers, told in zip(some, moments_of, read_as, strict=True):
+                header = {k: example[k] for k in ("name", "label", "text") if k in example}
+                yield latents.pack(numbers, header, told)
+
+    return encode
+
+
+def _batched(examples: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
+    some: list[dict[str, Any]] = []
+    for example in examples:
+        some.append(example)
+        if len(some) == size:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _write_shard(file: Path, records: Iterator[bytes]) -> int:
+    """Writes a shard under another name until it is whole; how many records it has."""
+    from array_record.python.array_record_module import ArrayRecordWriter
+
+    partial = file.with_name(f".{file.name}")
+    writer = ArrayRecordWriter(str(partial), "group_size:1")
+    count = 0
+    for record in records:
+        writer.write(record)
+        count += 1
+    writer.close()
+    partial.replace(file)
+    return count

@@ -1,0 +1,40 @@
+"""Embeddings of images, for models of retrieval: in files, and of arrays."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax.config import Data
+from ldm_jax.data import image_files, pipeline, readable
+from ldm_jax.errors import InputError
+from ldm_jax.evaluate.embedder import embedder
+
+
+def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int) -> None:
+    """Writes the embeddings of all images of `data` as [N, d], in their order.
+
+    Raises:
+        InputError: what cannot be embedded or written, before anything is computed; or images that
+            cannot be read, whose rows would be others'.
+    """
+    if out.suffix != ".npy" or out.exists() or not out.parent.is_dir():
+        raise InputError(f"'{out}' is no name of a new .npy in a folder that exists")
+    source, info = pipeline.open_source(data)
+    readable.check_readable(data, source)
+    rows_of = embedder(name, weights, batch_size)
+    images = pipeline.once(_plain(data, batch_size), source, info.num_examples)
+    rows = rows_of((image_files.to_uint8(batch["image"]) for batch in images), info.num_examples)
+    unfinished = out.with_name(f".{out.name}")
+    with unfinished.open("wb") as file:
+        np.save(file, rows)
+    unfinished.replace(out)
+    print(
+        f"{out}: {len(rows)} embeddings of {rows.shape[1]} numbers; for --condition.embeddings, "
+        f"with --condition.dim {rows.shape[1]}"
+    )
+
+
+def _plain(data: Data, batch_size: int) -> Data:
+    """Such that each row is of the image with its number."""
+    return replace(data, batch_size=batch_size, max_bad_images=0)

@@ -1,0 +1,85 @@
+"""The discriminator's part in a step of the first stage (Esser et al. 2021, section 3.1)."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.config import Adversary
+from ldm_jax.losses import adversarial
+from ldm_jax.losses.patchgan import patchgan
+from ldm_jax.train_step.state import Average
+from ldm_jax.types import Array, Metrics, Params
+
+GAMES = {
+    "hinge": adversarial.hinge,
+    "vanilla": adversarial.vanilla,
+    "non_saturating": adversarial.non_saturating,
+}
+LECAM_DECAY = 0.99
+
+
+def init_adversary(config: Adversary, key: Array) -> Params:
+    """{"discriminator"}, and {"lecam"} where it is used; {} where there is no adversary."""
+    if not config.weight:
+        return {}
+    params = {"discriminator": patchgan(config.channels, config.layers).init(key)}
+    if config.lecam_weight:
+        params["lecam"] = {"real": jnp.zeros(()), "fake": jnp.zeros(())}
+    return params
+
+
+class Played(NamedTuple):
+    """by_fake: gradient of the generator's loss by the reconstructions, [B, H, W, 3]
+    gradient:  of the discriminator's loss by its weights; 0 before it takes part
+    changes:   the new {"lecam"}, or {}
+    """
+
+    by_fake: Array
+    gradient: Params
+    changes: Params
+    metrics: Metrics
+
+
+def play(
+    config: Adversary, params: Params, image: Array, fake: Array, step: Array, average: Average
+) -> Played:
+    """What both sides of the game learn from images and reconstructions [B, H, W, 3]."""
+    logits = patchgan(config.channels, config.layers, average).logits
+    game = GAMES[config.loss]
+    fake = jax.lax.stop_gradient(fake)
+    takes_part = step >= config.start
+
+    def generator(fake):
+        return game.generator(logits(params["discriminator"], fake))
+
+    def discriminator(weights):
+        of_real, of_fake = logits(weights, image), logits(weights, fake)
+        loss = game.discriminator(of_real, of_fake)
+        metrics = {
+            "discriminator": loss,
+            "logits_real": jnp.mean(of_real),
+            "logits_fake": jnp.mean(of_fake),
+        }
+        if config.r1_weight:
+            metrics["r1"] = adversarial.r1(lambda x: logits(weights, x), image)
+            loss += config.r1_weight * metrics["r1"]
+        if config.lecam_weight:
+            metrics["lecam"] = adversarial.lecam(of_real, of_fake, params["lecam"])
+            loss += config.lecam_weight * metrics["lecam"]
+        return loss, metrics
+
+    loss, by_fake = jax.value_and_grad(generator)(fake)
+    gradient, metrics = jax.grad(discriminator, has_aux=True)(params["discriminator"])
+    gradient = jax.tree.map(lambda x: jnp.where(takes_part, x, 0.0), gradient)
+    changes = {}
+    if config.lecam_weight:
+        means = average({"real": metrics["logits_real"], "fake": metrics["logits_fake"]})
+        moved = jax.tree.map(
+            lambda old, new: LECAM_DECAY * old + (1.0 - LECAM_DECAY) * new, params["lecam"], means
+        )
+        kept = jax.tree.map(
+            lambda new, old: jnp.where(takes_part, new, old), moved, params["lecam"]
+        )
+        changes = {"lecam": kept}
+    return Played(by_fake, gradient, changes, {"generator": loss, **metrics})

@@ -1,0 +1,153 @@
+"""The objective of the first stage (Rombach et al. 2022, eq. 25).
+
+Both sides of the game, encoder and decoder on the one and the discriminator on the other, learn
+from one reconstruction: the decoder runs once forward and once backward. How much the discriminator
+is heeded follows from gradients at the decoder's last layer.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.config import AutoencoderLoss
+from ldm_jax.losses.adversarial import adaptive_weight
+from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
+from ldm_jax.train_step.adversary import init_adversary, play
+from ldm_jax.train_step.codebook import init_statistics, learn_codes
+from ldm_jax.train_step.state import Objective, Outcome, each_part, example_keys, unchanged
+from ldm_jax.types import Array, FirstStage, Params, Perceptual
+
+
+def init_helpers(
+    first_stage: FirstStage, config: AutoencoderLoss, key: Array, params: Params
+) -> Params:
+    """The parts of params that only training needs, but for the perceptual network's weights.
+
+    {"log_variance"} where it is learned, those of the adversary, and those that count codes.
+
+    Args:
+        params: of the first stage.
+    """
+    helpers = init_adversary(config.adversary, key)
+    if config.learn_log_variance:
+        helpers["log_variance"] = jnp.zeros(())
+    if "quantizer" in first_stage.parts:
+        helpers |= init_statistics(config.codebook, params)
+    return helpers
+
+
+def autoencoder_objective(
+    first_stage: FirstStage,
+    config: AutoencoderLoss,
+    perceptual: Perceptual | None = None,
+    parts: int = 1,
+) -> Objective:
+    """The objective over params = the first stage's, those of `init_helpers`, and "perceptual".
+
+    Args:
+        perceptual: the distance whose weights are params["perceptual"]; needed where
+            `config.perceptual_weight` is not 0.
+        parts: into how many a batch is cut, one after the other in memory. That holds for the first
+            stage and the perceptual network, whose answers are an example's own. The discriminator
+            sees the whole batch, whose statistics it normalises by, so that its gradients, and the
+            weight that follows from them, are those of the whole batch, too.
+    """
+    by_gradient = config.codebook.update == "gradient"
+    stage = tuple(n for n in first_stage.parts if by_gradient or n != "quantizer")
+    trained = stage
+    if config.learn_log_variance:
+        trained += ("log_variance",)
+    if config.adversary.weight:
+        trained += ("discriminator",)
+    own = config.reconstruction == "likelihood"  # the distance is among the stage's own terms
+    weights = {
+        "negative_log_likelihood": 1.0 if own else 0.0,
+        "kl": config.kl_weight,
+        "commitment": config.codebook.commitment,
+        "codebook": config.codebook.weight if by_gradient else 0.0,
+    }
+
+    def distance(params, image, fake, log_variance):
+        """How far each reconstruction is from its image, [B], and of what it consists."""
+        error, found, seen = jnp.zeros(len(image)), {}, 0.0
+        if not own:
+            error = found["reconstruction"] = {"l1": l1, "l2": l2}[config.reconstruction](
+                image, fake
+            )
+        if config.perceptual_weight:
+            seen = found["perceptual"] = perceptual.distance(params["perceptual"], fake, image)
+        numbers = image[0].size
+        nll = negative_log_likelihood(
+            error, config.perceptual_weight * seen, log_variance, numbers, config.reduction
+        )
+        mse = jnp.mean(jnp.square((image - fake) / 2.0), axis=(1, 2, 3))
+        return nll, {**found, "psnr": -10.0 * jnp.log10(jnp.maximum(mse, 1e-10))}
+
+    def outcome(params, batch, key, step, average):
+        image = batch["image"]
+
+        def reconstruct(chosen):
+            def of_part(part):
+                keys = example_keys(key, part)
+                return first_stage.reconstruct({**params, **chosen}, part["image"], keys)
+
+            made = each_part(of_part, batch, parts)
+            return (made.image, made.terms), made
+
+        def of_fakes(fake, log_variance):
+            def of_part(pair):
+                return distance(params, *pair, log_variance)
+
+            nll, found = each_part(of_part, (image, fake), parts)
+            return jnp.mean(nll), jax.tree.map(jnp.mean, found)
+
+        (fake, terms), pull_back, made = jax.vjp(
+            reconstruct, {name: params[name] for name in stage}, has_aux=True
+        )
+        log_variance = params.get("log_variance", jnp.zeros(()))
+        (loss, metrics), (by_fake, by_log_variance) = jax.value_and_grad(
+            of_fakes, (0, 1), has_aux=True
+        )(fake, log_variance)
+        gradients = {"log_variance": by_log_variance} if config.learn_log_variance else {}
+        changes = {}
+
+        if config.adversary.weight:
+            played = play(config.adversary, params, image, fake, step, average)
+            nothing = jax.tree.map(jnp.zeros_like, terms)
+
+            def at_last_layer(by_fake):  # the compiler drops the rest of this way back
+                (gradient,) = pull_back((by_fake, nothing))
+                for name in first_stage.last_layer:
+                    gradient = gradient[name]
+                return average(gradient)
+
+            balance = jnp.where(step >= config.adversary.start, config.adversary.weight, 0.0)
+            if config.adversary.adaptive:
+                balance *= adaptive_weight(at_last_layer(by_fake), at_last_layer(played.by_fake))
+            by_fake += balance * played.by_fake
+            loss += balance * played.metrics["generator"]
+            metrics |= {**played.metrics, "adversary_weight": balance}
+            gradients["discriminator"] = played.gradient
+            changes = played.changes
+
+        by_terms = {name: jnp.full_like(x, weights[name] / len(x)) for name, x in terms.items()}
+        gradients |= pull_back((by_fake, by_terms))[0]
+        for name, term in terms.items():
+            metrics[name] = jnp.mean(term)
+            loss += weights[name] * metrics[name]
+        if config.learn_log_variance:
+            metrics["log_variance"] = log_variance
+        gradients, metrics = average((gradients, {**metrics, "loss": loss}))
+
+        change_codes = unchanged
+        if made.codes is not None:
+            found, change_codes = learn_codes(
+                config.codebook, params, made.latents, made.codes, batch["position"], key, average
+            )
+            metrics |= found
+
+        def change(parts):
+            return change_codes(parts | {n: x for n, x in changes.items() if n in parts})
+
+        return Outcome(gradients, metrics, change)
+
+    return Objective(trained, stage, outcome)

@@ -1,0 +1,156 @@
+"""The objective of the second stage (Rombach et al. 2022, eq. 3), and its variations."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.conditioning.dropout import drop
+from ldm_jax.config import DiffusionLoss
+from ldm_jax.diffusion.denoiser import ask
+from ldm_jax.diffusion.losses import noise as variations
+from ldm_jax.diffusion.losses import resampling, training_times, uncertainty
+from ldm_jax.diffusion.losses.simple import huber, l1, l2, simple
+from ldm_jax.diffusion.losses.vlb import bound, frozen
+from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
+from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.samplers.loop import normal_like
+from ldm_jax.train_step.state import Objective, Outcome, everyones, example_keys, in_parts
+from ldm_jax.types import Array, Denoised, LatentDiffusion, Params, Process
+
+TRAINED = ("denoiser", "conditioner")
+
+
+def init_helpers(process: Process, config: DiffusionLoss) -> Params:
+    """The parts of params that only training needs: "uncertainty" and "history", where asked."""
+    parts = {}
+    if config.learned_weight:
+        parts["uncertainty"] = uncertainty.init(process)
+    if config.times == "loss_aware":
+        parts["history"] = resampling.empty(process.T)
+    return parts
+
+
+def diffusion_objective(
+    model: LatentDiffusion,
+    config: DiffusionLoss,
+    drop_rate: float,
+    batch_size: int,
+    parts: int = 1,
+) -> Objective:
+    """What trains denoiser and conditioner, where the latter is not frozen.
+
+    Args:
+        drop_rate: how often the condition is hidden.
+        batch_size: examples of a step, over all devices.
+        parts: into how many they are cut, one after the other in memory.
+    """
+    loss = diffusion_loss(model, config, drop_rate)
+    averaged = TRAINED if model.conditioner.trained else TRAINED[:1]
+    trained = (*averaged, "uncertainty") if config.learned_weight else averaged
+
+    def outcome(params, batch, key, step, average):
+        chosen = {name: params[name] for name in trained}
+
+        def of_part(part):
+            def of_trained(chosen):
+                return loss({**params, **chosen}, part, example_keys(key, part))
+
+            (_, (metrics, *seen)), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
+            return (gradients, metrics), seen
+
+        found, (t, losses) = in_parts(of_part, batch, parts)
+
+        def change(parts):
+            if "history" not in parts:
+                return parts
+            seen = (everyones(x, batch["position"], batch_size, average) for x in (t, losses))
+            return {**parts, "history": resampling.remember(parts["history"], *seen)}
+
+        return Outcome(*average(found), change)
+
+    return Objective(trained, averaged, outcome)
+
+
+def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: float) -> Callable:
+    """The loss on latents, drawn anew from the first stage's posterior.
+
+    Returns:
+        (params, batch, keys [B]) -> (scalar loss, (metrics, times [B], losses [B])); the losses
+        are those before times are weighed by what is learned, or by how they were drawn.
+    """
+    process, prediction = model.process, model.prediction
+    distance = {"l2": l2, "l1": l1, "huber": huber(config.huber_delta)}[config.distance]
+    weight = {
+        "none": None,
+        "min_snr": min_snr(config.min_snr_gamma),
+        "p2": p2(config.p2_k, config.p2_gamma),
+    }[config.weight]
+
+    def loss(params, batch, keys):
+        latent_keys, time_keys, noise_keys, drop_keys, offset_keys, more_keys = jnp.moveaxis(
+            jax.vmap(lambda key: jax.random.split(key, 6))(keys), 1, 0
+        )
+        z0 = model.first_stage.encode(params["first_stage"], batch["image"], latent_keys)
+        z0 = jax.lax.stop_gradient(z0)
+        inputs = {name: batch[name] for name in model.conditioner.keys}
+        inputs = drop(model.conditioner, inputs, drop_keys, drop_rate, z0.shape[1:3])
+        cond = model.condition(params, inputs)
+
+        def network(z, time):
+            return model.denoiser(params["denoiser"], z, time, cond)
+
+        t, importance = draw_times(config, process, params, time_keys)
+        noise = normal_like(noise_keys, z0)
+        if config.offset_noise:
+            level = variations.level_like(normal_like, offset_keys, z0)
+            noise = variations.offset(noise, level, config.offset_noise)
+        added = noise
+        if config.input_perturbation:
+            more = normal_like(more_keys, z0)
+            added = variations.perturbed(noise, more, config.input_perturbation)
+
+        alpha, sigma = rates_like(process, t, z0)
+        z = alpha * z0 + sigma * added
+        raw, fraction = ask(network, process, prediction, z, t)
+        terms = {}
+        if config.kind in ("simple", "hybrid"):
+            terms["simple"] = simple(raw, prediction, z0, noise, alpha, sigma, distance)
+            if weight:
+                terms["simple"] *= jnp.ravel(of_raw(weight, prediction, alpha, sigma))
+        if config.kind in ("vlb", "hybrid"):
+            denoised = Denoised(prediction.x0(raw, z, alpha, sigma), fraction)
+            if config.kind == "hybrid":
+                denoised = frozen(denoised)
+            # an estimate of the whole bound, from one of its T terms
+            terms["vlb"] = process.T * bound(process, denoised, z0, z, t, config.levels)
+        scale = {"simple": 1.0, "vlb": config.vlb_weight if config.kind == "hybrid" else 1.0}
+        losses = sum(scale[name] * term for name, term in terms.items())
+        weighed = losses
+        if config.learned_weight:
+            u = uncertainty.log_variance(params["uncertainty"], t)
+            weighed = uncertainty.weighed(losses, u)
+        total = jnp.mean(importance * weighed)
+        metrics = {"loss": total}
+        if len(terms) > 1 or config.learned_weight:
+            metrics |= {name: jnp.mean(importance * term) for name, term in terms.items()}
+        return total, (metrics, t, jax.lax.stop_gradient(losses))
+
+    return loss
+
+
+def draw_times(
+    config: DiffusionLoss, process: Process, params: Params, keys: Array
+) -> tuple[Array, Array]:
+    """Times [B] at which to train, and the weights [B] that make up for how they were drawn."""
+    if config.times == "loss_aware":
+        return resampling.draw(keys, params["history"])
+    normal = (config.times_mean, config.times_std)
+    t = {
+        "uniform": lambda: training_times.uniform(keys, process),
+        "logit_normal": lambda: training_times.logit_normal(keys, process, *normal),
+        "log_normal": lambda: training_times.log_normal(keys, process, *normal),
+    }[config.times]()
+    if process.discrete or config.kind != "simple":  # the bound is that of a chain of T steps
+        t = training_times.whole(t, process)
+    return t, jnp.ones(len(keys))

@@ -1,0 +1,216 @@
+"""The state of training and the one update that every objective shares."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from ldm_jax.types import Array, Batch, Metrics, Params, TrainState
+
+# (params, batch, keys [B]) -> (scalar loss, metrics), both averaged over the batch
+Loss = Callable[[Params, Batch, Array], tuple[Array, Metrics]]
+Average = Callable  # tree of arrays -> their averages over the devices
+
+
+def unchanged(parts: Params) -> Params:
+    """Leaves parts of params as the optimizer made them."""
+    return parts
+
+
+class Measurement(NamedTuple):
+    """What is measured beside the loss.
+
+    every: steps
+    names: of the numbers
+    of:    state -> numbers by name; changes nothing that training goes on with
+    """
+
+    every: int
+    names: tuple[str, ...]
+    of: Callable[[TrainState], dict[str, float]]
+
+
+class Outcome(NamedTuple):
+    """What an objective says of one batch, the same on every device.
+
+    gradients: of the trained parts
+    changes:   any parts of params -> the same parts with what changes otherwise than by gradients,
+               such as moving means; applied after the update, to params and to their average
+    """
+
+    gradients: Params
+    metrics: Metrics
+    changes: Callable[[Params], Params] = unchanged
+
+
+class Objective(NamedTuple):
+    """What training makes smaller, and by changing what.
+
+    trained:  the parts of params that gradients change; the others are carried along as they are
+    averaged: those among them of which a moving average is kept
+    outcome:  (params, batch, key of the step, step, average) -> Outcome; where a batch is cut into
+              parts that follow one another, it is the same
+    """
+
+    trained: tuple[str, ...]
+    averaged: tuple[str, ...]
+    outcome: Callable[[Params, Batch, Array, Array, Average], Outcome]
+
+
+def example_keys(key: Array, batch: Batch) -> Array:
+    """A key an example, [B], that follows from its place in the global batch alone."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, batch["position"])
+
+
+def everyones(x: Array, position: Array, size: int, average: Average) -> Array:
+    """What is said of each example, from the examples of all devices, [b, ...] -> [size, ...].
+
+    Each device puts its own in their places among zeros, and the sum over the devices is all. The
+    gradient is the sum of what every device makes of it: where each finds the same loss of all, the
+    mean of their gradients is that of one device which had all examples.
+
+    Args:
+        position: [b], of each example in the global batch of `size`.
+    """
+    placed = jnp.zeros((size, *x.shape[1:])).at[position].set(x)
+    found = average(placed) * (size / len(x))
+    return jnp.round(found).astype(x.dtype) if jnp.issubdtype(x.dtype, jnp.integer) else found
+
+
+def minimise(loss: Loss, trained: tuple[str, ...], parts: int = 1) -> Objective:
+    """One loss, made smaller by all the trained parts together.
+
+    Args:
+        parts: into how many a batch is cut; gradients are those of all of it.
+    """
+
+    def outcome(params, batch, key, step, average):
+        chosen = {name: params[name] for name in trained}
+
+        def of_part(part):
+            def of_trained(chosen):
+                return loss({**params, **chosen}, part, example_keys(key, part))
+
+            (_, metrics), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
+            return (gradients, metrics), ()
+
+        return Outcome(*average(in_parts(of_part, batch, parts)[0]))
+
+    return Objective(trained, trained, outcome)
+
+
+def in_parts(function: Callable, batch: Any, count: int) -> tuple[Any, Any]:
+    """Calls a function on parts of a batch, one after the other, so that only one is in memory.
+
+    Args:
+        function: part of the batch -> (a tree of means over the part's examples, a tree of one
+            entry an example, [b / count, ...]).
+        batch: a tree of arrays [b, ...].
+        count: of parts; divides b.
+
+    Returns:
+        (the means over all examples, the entries of all examples in their order, [b, ...]).
+    """
+    if count == 1:
+        return function(batch)
+    parts = _cut(batch, count)
+    shapes = jax.eval_shape(function, jax.tree.map(lambda x: x[0], parts))[0]
+
+    def add(sums, part):
+        means, entries = function(part)
+        return jax.tree.map(lambda total, x: total + x / count, sums, means), entries
+
+    none = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
+    means, entries = jax.lax.scan(add, none, parts)
+    return means, _joined(entries)
+
+
+def each_part(function: Callable, batch: Any, count: int) -> Any:
+    """The same for a function that answers with entries alone, and is differentiated.
+
+    What it holds for the way back is found again, part by part.
+    """
+    if count == 1:
+        return function(batch)
+    return _joined(jax.lax.map(jax.checkpoint(function), _cut(batch, count)))
+
+
+def _cut(batch: Any, count: int) -> Any:
+    """[b, ...] -> [count, b / count, ...]; part i has the examples i, i + count, ...
+
+    So each part has as many from every device, and none moves.
+    """
+    return jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, count, *x.shape[1:]), 0, 1), batch)
+
+
+def _joined(parts: Any) -> Any:
+    """The way back from `_cut`."""
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), parts)
+
+
+def new_state(
+    params: Params, optimizer: optax.GradientTransformation, objective: Objective
+) -> TrainState:
+    """The state before the first update.
+
+    Args:
+        params: a dict of named parts, such as {"denoiser", "conditioner", "first_stage"}.
+    """
+    averaged = {name: params[name] for name in objective.averaged}
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=params,
+        ema=jax.tree.map(jnp.copy, averaged),  # a copy: both are donated to the next step
+        opt_state=optimizer.init({name: params[name] for name in objective.trained}),
+    )
+
+
+def averaged_params(state: TrainState) -> Params:
+    """The weights to use: the moving averages where they are kept, the rest as it is."""
+    return {**state.params, **state.ema}
+
+
+def ema_decay(decay: float, step: Array) -> Array:
+    """The original's warm-up: min(decay, (1 + n) / (10 + n)) after n updates."""
+    n = step.astype(jnp.float32)
+    return jnp.minimum(decay, (1.0 + n) / (10.0 + n))
+
+
+def make_train_step(
+    objective: Objective, optimizer: optax.GradientTransformation, decay: float
+) -> Callable:
+    """A pure function (state, batch, key, average, gather) -> (state, metrics).
+
+    `average` is how a value is averaged over the devices, and `gather` how params that are kept in
+    pieces come together to be computed with; `sharding.py` supplies both. The batch
+    names each example's `position` [B] in the global batch, and its randomness follows from
+    (key, step, position) alone: no way of spreading the batch changes what an example draws.
+    """
+
+    def train_step(
+        state: TrainState,
+        batch: Batch,
+        key: Array,
+        average: Average,
+        gather: Callable[[Params], Params] = unchanged,
+    ):
+        step_key = jax.random.fold_in(key, state.step)
+        found = objective.outcome(gather(state.params), batch, step_key, state.step, average)
+        chosen = {name: state.params[name] for name in objective.trained}
+        updates, opt_state = optimizer.update(found.gradients, state.opt_state, chosen)
+        params = {**state.params, **optax.apply_updates(chosen, updates)}
+        d = ema_decay(decay, state.step + 1)
+        new = {name: params[name] for name in state.ema}
+        # d mean + (1 - d) new; so written, what does not change stays as it is bit for bit
+        ema = jax.tree.map(lambda mean, new: mean + (1.0 - d) * (new - mean), state.ema, new)
+        state = TrainState(
+            step=state.step + 1,
+            params=found.changes(params),
+            ema=found.changes(ema),
+            opt_state=opt_state,
+        )
+        return state, {**found.metrics, "gradient_norm": optax.tree.norm(found.gradients)}
+
+    return train_step

@@ -1,0 +1,160 @@
+"""Where a training run's numbers go: TensorBoard, RUN/metrics.csv and the terminal."""
+
+import csv
+import io
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tqdm import tqdm
+
+from ldm_jax.errors import StoppedError, reason
+from ldm_jax.runtime import hosts
+
+
+def open_log(run: Path, name: str, start: int, steps: int) -> "Log | Silence":
+    """The log of a run from step `start` on, where this host is the one that writes it."""
+    return Log(run, name, start, steps) if hosts.is_first() else Silence()
+
+
+class Silence:
+    """In place of a `Log` on every other host: whatever it is told, it says nothing."""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        pass
+
+    def __getattr__(self, name):
+        return lambda *told: None
+
+
+class Log:
+    """Scalars and pictures of one run, from step `start` on; a context manager.
+
+    What it is given is on the disk when it returns, so that it outlives the process.
+
+    Raises:
+        StoppedError: something cannot be written.
+    """
+
+    def __init__(self, run: Path, name: str, start: int, steps: int):
+        self.run = run
+        self.name = name
+        self.steps = steps
+        self.csv = run / "metrics.csv"
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            # written in place: a thread that writes for us could die without our knowing
+            self.board = EventsWriter(str(run / "events"))
+            self._board(start + 1, session_log=SessionLog(status=SessionLog.START))
+            self.columns = _forget_after(self.csv, start)
+        except OSError as error:
+            raise self._cannot(error) from error
+        self.terminal = sys.stderr.isatty()
+        self.bar = tqdm(
+            total=steps, initial=start, desc=name, unit="step", disable=not self.terminal
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.bar.close()
+        self.board.close()
+
+    def advance(self) -> None:
+        """One step was made."""
+        self.bar.update()
+
+    def say(self, message: str) -> None:
+        """One line for who looks on."""
+        with self.bar.external_write_mode():
+            print(f"{self.name}: {message}", flush=True)
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        """Writes the values of one step."""
+        try:
+            for key, value in values.items():
+                self._board(step, summary=summary.scalar(key, value))
+            self.board.flush()
+            self._row({"step": step, **values})
+        except OSError as error:
+            raise self._cannot(error) from error
+        self.bar.set_postfix({"loss": f"{values['loss']:.4g}"})
+        if not self.terminal:
+            shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
+            print(f"{self.name} {step}/{self.steps}  {shown}", flush=True)
+
+    def picture(self, step: int, image: np.ndarray) -> None:
+        """Writes a picture, uint8 [H, W, 3]."""
+        try:
+            self._board(step, summary=summary.image("samples", image, dataformats="HWC"))
+            self.board.flush()
+        except OSError as error:
+            raise self._cannot(error) from error
+
+    def _board(self, step: int, **what) -> None:
+        self.board.write_event(Event(wall_time=time.time(), step=step, **what))
+
+    def _row(self, row: dict[str, float]) -> None:
+        """Adds a row to the table, and columns that it has not had yet."""
+        new = [name for name in row if name not in self.columns]
+        if new:
+            rows = _rows(self.csv)
+            self.columns += new
+            _write_whole(self.csv, _as_csv(self.columns, [dict(self._header()), *rows, row]))
+            return
+        with self.csv.open("a", newline="") as file:
+            file.write(_as_csv(self.columns, [row]))
+
+    def _header(self):
+        return zip(self.columns, self.columns, strict=True)
+
+    def _cannot(self, error: OSError) -> StoppedError:
+        return StoppedError(
+            f"what training says cannot be written to '{self.run}' ({reason(error)})"
+        )
+
+
+def _as_csv(columns: list[str], rows: list[dict]) -> str:
+    text = io.StringIO()
+    csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, by column; [] where there is none."""
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _forget_after(path: Path, step: int) -> list[str]:
+    """Drops the rows that a resumed run will write again, and one that was cut short.
+
+    Returns the columns that are left, [] where nothing is.
+    """
+    if not path.exists():
+        return []
+    header, *rows = path.read_text().splitlines(keepends=True) or [""]
+    kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    if not kept:
+        path.unlink()
+        return []
+    _write_whole(path, "".join([header, *kept]))
+    return header.strip().split(",")
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Writes a file that is never seen half-written."""
+    whole = path.with_name(f".{path.name}")
+    whole.write_text(text)
+    os.replace(whole, path)

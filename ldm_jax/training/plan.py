@@ -1,0 +1,52 @@
+"""What a step would cost, without making one: compiled for shapes, nothing is allocated."""
+
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+
+from ldm_jax.runtime.compilation import compile_ahead
+from ldm_jax.training import cost
+from ldm_jax.training.meter import peak
+from ldm_jax.types import TrainState
+
+
+def describe(
+    lifted: Callable, state: TrainState, batch: dict, key: Any, batch_size: int
+) -> Iterator[str]:
+    """Lines on parameters, operations, memory, communication and the least time of a step.
+
+    Args:
+        lifted: the step as `sharding.Devices.lift` gives it.
+        state, batch, key: shapes, with where they would be.
+        batch_size: images of a step, over all devices.
+    """
+    count = sum(math.prod(x.shape) for x in jax.tree.leaves(state.params))
+    trained = sum(math.prod(x.shape) for x in jax.tree.leaves(state.ema))
+    yield f"{count:,} parameters, {trained:,} of them trained with a moving average"
+    compiled = compile_ahead(lifted, state, batch, key)
+    how = "found in the cache" if compiled.cached else "compiled"
+    yield f"the step was {how} in {compiled.seconds:.1f} s"
+    held = cost.bytes_a_device(compiled.call)
+    if held:
+        parts = ", ".join(f"{name} {size / 2**20:.4g}" for name, size in held.items())
+        yield f"a device holds {sum(held.values()) / 2**20:.4g} MiB ({parts})"
+    sent = cost.collectives(compiled.call.as_text())
+    counted = ", ".join(f"{n} {name}" for name, n in sent.items())
+    yield f"collectives of a step: {counted or 'none'}"
+    if compiled.trace is None:
+        yield "operations are not counted with pmap: see the same with --train.devices jit"
+        return
+    flops = cost.flops(compiled.trace)
+    yield f"{flops / 1e9:.4g} GFLOP a step, {flops / batch_size / 1e9:.4g} an image"
+    kind, devices = jax.devices()[0].device_kind, jax.device_count()
+    best = peak(kind)
+    if best is None:
+        yield f"the peak of '{kind}' is not known, nor how long a step would take"
+        return
+    seconds = flops / (best * devices)
+    yield (
+        f"at the peak of {devices} x {kind}, {best * devices / 1e12:.4g} TFLOP/s, a step takes "
+        f"{1e3 * seconds:.4g} ms ({batch_size / seconds:.4g} images/s)"
+    )

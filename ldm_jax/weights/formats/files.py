@@ -1,0 +1,134 @@
+"""Weights by name, from files and to files."""
+
+import json
+import mmap
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+
+from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.torch_file import read_torch, state_dict
+from ldm_jax.weights.formats.torch_writer import content, write_torch
+
+# of numpy -> of .safetensors
+DTYPES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "int64": "I64",
+    "int32": "I32",
+    "int16": "I16",
+    "int8": "I8",
+    "uint8": "U8",
+    "bool": "BOOL",
+}
+NUMPY = {theirs: np.dtype(ours) for ours, theirs in DTYPES.items()}
+
+
+class Safetensors(Mapping[str, np.ndarray]):
+    """A .safetensors file, open; arrays are views of it, read-only, and read when they are used."""
+
+    def __init__(self, path: Path):
+        with safe_open(path, framework="numpy"):
+            pass  # or else it is damaged
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            entries = json.loads(file.read(size))
+            self._bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        self._start = 8 + size
+        self._entries = {name: e for name, e in entries.items() if name != "__metadata__"}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        entry = self._entries[name]
+        start, end = (self._start + offset for offset in entry["data_offsets"])
+        if entry["dtype"] not in NUMPY:
+            raise InputError(f"{name} is of {entry['dtype']}: expected one of {', '.join(NUMPY)}")
+        flat = np.frombuffer(self._bytes[start:end], NUMPY[entry["dtype"]])
+        return flat.reshape(entry["shape"])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def read_weights(path: str | Path) -> Mapping[str, np.ndarray]:
+    """The arrays in a .safetensors or PyTorch file, by name; which of them it is, is read from it.
+
+    An array's bytes are read when it is used, so the file may be larger than the memory.
+
+    Raises:
+        InputError: the file is missing, of another kind, cut short, damaged or without weights.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(
+            f"{path} is no file: expected weights (.safetensors, .pth, .pt, .ckpt or .bin)"
+        )
+    with path.open("rb") as file:
+        head = file.read(9)
+    if head[8:] != b"{":  # the header of .safetensors: its length in 8 bytes, then JSON
+        return state_dict(read_torch(path), path)
+    try:
+        return Safetensors(path)
+    except SafetensorError as error:
+        raise InputError(
+            f"{path} is cut short or damaged ({error}): expected a whole .safetensors file; "
+            "fetch or copy it again"
+        ) from error
+
+
+def write_weights(
+    path: str | Path,
+    weights: Mapping[str, np.ndarray],
+    forms: Mapping[str, np.ndarray] | None = None,
+) -> None:
+    """Writes a .safetensors file, or one as PyTorch's by its ending, whole or not at all.
+
+    Weights are asked for one after the other, in the order of their names, as they are written.
+
+    Args:
+        forms: arrays of the same types and shapes, which are asked for first; None: the weights.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    write = write_safetensors if path.suffix == ".safetensors" else write_torch
+    try:
+        with partial.open("wb") as file:
+            write(file, weights, forms or weights)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_safetensors(
+    file: BinaryIO, weights: Mapping[str, np.ndarray], forms: Mapping[str, np.ndarray]
+) -> None:
+    """Length of the header in 8 bytes, the header in JSON, and each array's bytes as it says.
+
+    Wider numbers come first, so that every array lies at a multiple of its number's width.
+    """
+
+    def order(name: str) -> tuple[int, str]:
+        return -forms[name].dtype.itemsize, name
+
+    header, end = {}, 0
+    for name in sorted(weights, key=order):
+        array = forms[name]
+        start, end = end, end + array.nbytes
+        header[name] = {
+            "dtype": DTYPES[array.dtype.name],
+            "shape": list(array.shape),
+            "data_offsets": [start, end],
+        }
+    words = json.dumps(header, separators=(",", ":")).encode()
+    words += b" " * (-len(words) % 8)
+    file.write(len(words).to_bytes(8, "little") + words)
+    for name in header:
+        file.write(content(weights[name]))

@@ -1,0 +1,132 @@
+"""What others call the weights of CLIP's towers.
+
+Stable Diffusion 1 holds that of captions as transformers does, version 2 as OpenCLIP does. That of
+pictures alone is read from transformers' files, both together from either's; OpenAI's own have the
+names of OpenCLIP's.
+"""
+
+from typing import Protocol
+
+from ldm_jax.config import CLIPText
+from ldm_jax.encoders.clip.model import CLIP
+from ldm_jax.encoders.clip.vision import Architecture
+from ldm_jax.weights.names.layers import dense, embedding, norm, patches
+from ldm_jax.weights.table import DENSE, SAME, Row, Table, under
+
+
+class Tower(Protocol):
+    """What decides the shapes of a tower of captions."""
+
+    dim: int
+    layers: int
+    length: int
+    vocab_size: int
+
+
+def text_tower(config: CLIPText) -> Table:
+    """Rows of the tower, under the names of `config.weights`."""
+    if config.weights == "openclip":
+        return _openclip(config, "model.")
+    return _transformers(config, "transformer.text_model")
+
+
+def both_towers(of: CLIP, layout: str) -> Table:
+    """Rows of a whole model, as "transformers" names it or as "openclip" does."""
+    C, dim = of.text.dim, of.vision.dim
+    if layout == "openclip":
+        vision, text = openclip_vision(of.vision), _openclip(of.text, "")
+        into = [Row("text_project/kernel", ("text_projection",), (C, dim), SAME)]
+    else:
+        vision, text = vision_tower(of.vision), _transformers(of.text, "text_model")
+        into = dense("text_project", "text_projection", C, dim, bias=False)
+    return [*under(vision, "vision/"), *under(text, "text/"), *into]
+
+
+def transformers_names(config: CLIPText) -> Table:
+    """Rows of the tower as transformers names it, whosever its weights are."""
+    return _transformers(config, "text_model")
+
+
+def _transformers(config: Tower, model: str) -> Table:
+    dim = config.dim
+    there = f"{model}.embeddings"
+    table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
+    table += embedding("position", f"{there}.position_embedding", config.length, dim)
+    table += _blocks(model, config.layers, dim)
+    return table + norm("norm", f"{model}.final_layer_norm", dim)
+
+
+def _blocks(model: str, layers: int, dim: int) -> Table:
+    """The transformer of either tower, as transformers names it."""
+    table: Table = []
+    for n in range(layers):
+        here, there = f"block_{n}", f"{model}.encoder.layers.{n}"
+        attention = tuple(f"{there}.self_attn.{name}_proj" for name in "qkv")
+        table += norm(f"{here}/norm1", f"{there}.layer_norm1", dim)
+        table += dense(f"{here}/qkv", attention, dim, dim)
+        table += dense(f"{here}/out", f"{there}.self_attn.out_proj", dim, dim)
+        table += norm(f"{here}/norm2", f"{there}.layer_norm2", dim)
+        table += dense(f"{here}/ff_in", f"{there}.mlp.fc1", dim, 4 * dim)
+        table += dense(f"{here}/ff_out", f"{there}.mlp.fc2", 4 * dim, dim)
+    return table
+
+
+def vision_tower(of: Architecture) -> Table:
+    """Rows of the tower of pictures, as transformers names them."""
+    C, places = of.channels, (of.size // of.patch) ** 2 + 1
+    there = "vision_model.embeddings"
+    return [
+        Row("patches/token", (f"{there}.class_embedding",), (C,), SAME),
+        patches("patches/project", f"{there}.patch_embedding", C, of.patch),
+        *embedding("position", f"{there}.position_embedding", places, C),
+        *norm("norm_in", "vision_model.pre_layrnorm", C),  # so spelled
+        *_blocks("vision_model", of.layers, C),
+        *norm("norm", "vision_model.post_layernorm", C),
+        *dense("project", "visual_projection", C, of.dim, bias=False),
+    ]
+
+
+def _openclip(config: Tower, model: str) -> Table:
+    dim = config.dim
+    table = embedding("token/embedding", f"{model}token_embedding", config.vocab_size, dim)
+    table += [Row("position", (f"{model}positional_embedding",), (config.length, dim), SAME)]
+    table += _resblocks(f"{model}transformer", config.layers, dim)
+    return table + norm("norm", f"{model}ln_final", dim)
+
+
+def openclip_vision(of: Architecture) -> Table:
+    """Rows of the tower of pictures, as OpenCLIP and OpenAI name them."""
+    C, places = of.channels, (of.size // of.patch) ** 2 + 1
+    return [
+        Row("patches/token", ("visual.class_embedding",), (C,), SAME),
+        patches("patches/project", "visual.conv1", C, of.patch),
+        Row("position", ("visual.positional_embedding",), (places, C), SAME),
+        *norm("norm_in", "visual.ln_pre", C),
+        *_resblocks("visual.transformer", of.layers, C),
+        *norm("norm", "visual.ln_post", C),
+        Row("project/kernel", ("visual.proj",), (C, of.dim), SAME),
+    ]
+
+
+def _resblocks(model: str, layers: int, dim: int) -> Table:
+    """The transformer of either tower, as OpenCLIP names it."""
+    table: Table = []
+    for n in range(layers):
+        here, there = f"block_{n}", f"{model}.resblocks.{n}"
+        table += norm(f"{here}/norm1", f"{there}.ln_1", dim)
+        fused = f"{there}.attn.in_proj"
+        table += [Row(f"{here}/qkv/kernel", (f"{fused}_weight",), (3 * dim, dim), DENSE)]
+        table += [Row(f"{here}/qkv/bias", (f"{fused}_bias",), (3 * dim,), SAME)]
+        table += dense(f"{here}/out", f"{there}.attn.out_proj", dim, dim)
+        table += norm(f"{here}/norm2", f"{there}.ln_2", dim)
+        table += dense(f"{here}/ff_in", f"{there}.mlp.c_fc", dim, 4 * dim)
+        table += dense(f"{here}/ff_out", f"{there}.mlp.c_proj", 4 * dim, dim)
+    return table
+
+
+# What files hold of the tower beside it: a count of positions, the mask, the way into the space of
+# pictures, and in version 2 the last layer, which is not used
+UNUSED = (
+    r"transformer\.text_model\.embeddings\.position_ids"
+    r"|model\.(attn_mask|text_projection|logit_scale|transformer\.resblocks\.\d+\..*)"
+)

@@ -1,0 +1,134 @@
+"""Files of whole CLIP models: transformers', OpenCLIP's and OpenAI's."""
+
+import hashlib
+import math
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture
+from ldm_jax.encoders.clip.vision import Architecture
+from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.files import read_weights
+from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.extractors import MOST_NAMED, Weights
+from ldm_jax.weights.table import Shape, State, complaints, to_here
+
+NAMES = (  # in folders
+    "model.safetensors",
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.bin",
+    "pytorch_model.bin",
+)
+# the temperature of training, counters, and the sizes that OpenAI's files hold
+UNUSED = re.compile(
+    r"logit_scale|logit_bias|.*position_ids|attn_mask|input_resolution|context_length|vocab_size"
+)
+
+
+# where the sizes of a model are read: the patches of the tower of pictures, its positions and the
+# way out of it, the pieces and positions of that of captions, and the blocks of each
+SIZES = {
+    "transformers": (
+        "vision_model.embeddings.patch_embedding.weight",
+        "vision_model.embeddings.position_embedding.weight",
+        "visual_projection.weight",
+        "text_model.embeddings.token_embedding.weight",
+        "text_model.embeddings.position_embedding.weight",
+        r"vision_model\.encoder\.layers\.(\d+)\..*",
+        r"text_model\.encoder\.layers\.(\d+)\..*",
+    ),
+    "openclip": (
+        "visual.conv1.weight",
+        "visual.positional_embedding",
+        "visual.proj",
+        "token_embedding.weight",
+        "positional_embedding",
+        r"visual\.transformer\.resblocks\.(\d+)\..*",
+        r"transformer\.resblocks\.(\d+)\..*",
+    ),
+}
+HEAD = 64  # channels of a head, where no published model of these sizes has others
+
+
+def holds_clip(keys: Collection[str]) -> bool:
+    """Whether both towers are among the weights of these keys."""
+    return any(all(key in keys for key in of[:5]) for of in SIZES.values())
+
+
+def layout_of(keys: Collection[str]) -> str:
+    """Whose names the keys of a whole model are: "transformers" or "openclip"."""
+    return "openclip" if any(key.startswith("visual.") for key in keys) else "transformers"
+
+
+def recognised(shapes: Mapping[str, Shape]) -> CLIP:
+    """The model of which weights have these shapes, by key.
+
+    Heads leave no trace: they are those of the published model of these sizes, or HEAD wide. Nor
+    does the activation, unless it is OpenAI's own file, which holds the sizes as numbers: names of
+    OpenCLIP are then taken for its weights, and those of transformers for OpenAI's.
+    """
+    layout = layout_of(shapes)
+    *keys, pictures, captions = SIZES[layout]
+    patches, places, out, pieces, positions = (shapes[key] for key in keys)
+    blocks = [
+        1 + max((int(found[1]) for key in shapes if (found := re.fullmatch(of, key))), default=-1)
+        for of in (pictures, captions)
+    ]
+    channels, patch = patches[0], patches[-1]
+    size = patch * math.isqrt(places[0] - 1)
+    dim = out[1] if layout == "openclip" else out[0]
+    theirs = layout == "openclip" and "input_resolution" not in shapes
+    vision = Architecture(channels, blocks[0], channels // HEAD or 1, dim, patch, size)
+    text = TextArchitecture(pieces[1], blocks[1], pieces[1] // HEAD or 1, positions[0], pieces[0])
+    for known in MODELS.values():
+        if known.vision._replace(size=size, heads=vision.heads) == vision:
+            vision = vision._replace(heads=known.vision.heads)
+    return CLIP(vision, text, "openclip" if theirs else "openai")
+
+
+def find_clip(path: Path) -> Path:
+    """The file of weights itself, or that of a folder.
+
+    Raises:
+        InputError: a folder without one.
+    """
+    if not path.is_dir():
+        return path
+    inside = [path / each for each in NAMES if (path / each).is_file()]
+    if not inside:
+        raise InputError(f"'{path}' is a folder without any of {', '.join(NAMES)}")
+    return inside[0]
+
+
+def read_towers(of: CLIP, state: State) -> dict:
+    """The params of both towers, float32.
+
+    Raises:
+        InputError: another network's; the message lists what is wrong.
+    """
+    keys = [key for key in state if not UNUSED.fullmatch(key)]
+    table = both_towers(of, layout_of(keys))
+    wrong = complaints(table, {key: np.shape(state[key]) for key in keys})
+    if wrong:
+        more = len(wrong) - MOST_NAMED
+        raise InputError("; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" * (more > 0)))
+    return to_here(table, {key: np.array(state[key], np.float32) for key in keys})
+
+
+def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:
+    """The weights of both towers in a file, or in the file of a folder.
+
+    Raises:
+        InputError: no such file, or another network's.
+    """
+    path = find_clip(Path(path).expanduser())
+    state = read_weights(path)
+    try:
+        params = read_towers(of, state)
+    except InputError as error:
+        raise InputError(f"{path}: not the weights of CLIP {name}: {error}") from error
+    with path.open("rb") as opened:
+        return Weights(params, path, hashlib.file_digest(opened, "sha256").hexdigest())

@@ -1,0 +1,74 @@
+"""The original names of what turns conditions into what the denoiser is told."""
+
+import re
+from typing import NamedTuple
+
+import numpy as np
+
+from ldm_jax.config import Label, SemanticMap
+from ldm_jax.weights.names.layers import dense, embedding
+from ldm_jax.weights.table import Layout, Row, Table, under
+
+CONDITIONER = "cond_stage_model."
+LABEL_VECTOR = "model.diffusion_model.label_emb"  # which the original counts to the denoiser
+
+
+class ConditionNames(NamedTuple):
+    """The weights of a conditioner under their whole keys, and what the denoiser gets from it."""
+
+    table: Table = []  # noqa: RUF012
+    tokens: int | None = None  # width of what is attended to; None: there is no such thing
+    concat: int = 0  # input channels beside z
+    copies: bool = False  # the first stage is held once more, as the conditioner
+    unused: tuple[str, ...] = ()  # patterns of keys that a file holds beside, and no model reads
+
+
+def conditioner(table: Table, **widths: int) -> ConditionNames:
+    """Names of a conditioner whose keys are under their usual prefix."""
+    return ConditionNames(under(table, there=CONDITIONER), **widths)
+
+
+def label(config: Label) -> ConditionNames:
+    """Class embeddings; with no class for none, as many as there are classes."""
+    entries = config.num_classes + config.null
+    if config.slot == "vector":
+        return ConditionNames(embedding("embedding", LABEL_VECTOR, entries, config.dim))
+    table = embedding("embedding", "embedding", entries, config.dim)
+    return conditioner(table, tokens=config.dim)
+
+
+def semantic_map(config: SemanticMap) -> ConditionNames:
+    """The convolution of the original's rescaler, which has no bias."""
+    sizes = config.num_classes, config.out_channels
+    table = dense("classes", "channel_mapper", *sizes, ones=2, bias=False)
+    return conditioner(table, concat=config.out_channels)
+
+
+EMBEDDER = "embedder.model."  # of pictures, beside captions
+AUGMENTOR = "noise_augmentor."  # of what it embeds
+# of a whole CLIP in a file, whose tower of pictures alone is read
+CAPTIONS = r"(transformer\..*|token_embedding\.weight|positional_embedding|ln_final\..*)"
+CAPTIONS += r"|text_projection|logit_scale|attn_mask"
+ROW = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))  # [1, d] and [d]
+# mean and deviation of embeddings, which files hold where they are not these
+STATISTICS = {f"{AUGMENTOR}data_mean": 0.0, f"{AUGMENTOR}data_std": 1.0}
+
+
+def clip_image(tower: Table, dim: int) -> ConditionNames:
+    """The tower of pictures of image variations, inside a whole CLIP."""
+    there = f"{CONDITIONER}model."
+    return ConditionNames(
+        under(tower, "tower/", there), tokens=dim, unused=(f"{re.escape(there)}({CAPTIONS})",)
+    )
+
+
+def unclip(tower: Table, dim: int) -> ConditionNames:
+    """That of Stable Diffusion 2.1 unCLIP, and the statistics of its embeddings."""
+    mean, std = (
+        Row(name, (key,), (1, dim), ROW)
+        for name, key in zip(("mean", "std"), STATISTICS, strict=True)
+    )
+    return ConditionNames(
+        [*under(tower, "tower/", EMBEDDER), mean, std],
+        unused=(f"{re.escape(EMBEDDER)}({CAPTIONS})", f"{re.escape(AUGMENTOR)}(?!data_).*"),
+    )

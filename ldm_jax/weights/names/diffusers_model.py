@@ -1,0 +1,412 @@
+"""What diffusers calls the parts of whole models that read captions, and their config.json.
+
+unet/ and vae/ are networks of diffusers, text_encoder/ is the CLIPTextModel of transformers, and
+scheduler/ says the noising process. Numbers are those of `model_index.json`'s Stable Diffusion
+pipelines, versions 1 and 2.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from ldm_jax import config as c
+from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
+from ldm_jax.conditioning.low_resolution import BETAS, LEVELS
+from ldm_jax.encoders.clip.vision import MEAN, STD
+from ldm_jax.errors import InputError
+from ldm_jax.weights.names.condition import ROW
+from ldm_jax.weights.table import Row, Table
+
+# Names: from the paths here
+
+_INSIDE = (  # of blocks, in this order
+    (r"/embedding/(kernel|bias)$", r"/time_emb_proj/\1"),
+    (r"/skip/", "/conv_shortcut/"),
+    (r"/(in|out)/(kernel|bias)$", r"/proj_\1/\2"),
+    (r"/block_(\d+)/", r"/transformer_blocks/\1/"),
+    (r"/self/", "/attn1/"),
+    (r"/cross/", "/attn2/"),
+    (r"/(attn[12])/proj_out/", r"/\1/to_out/0/"),
+    (r"/(attn[12])/([qkv])/", r"/\1/to_\2/"),
+    (r"/ff/proj_in/", "/ff/net/0/proj/"),
+    (r"/ff/proj_out/", "/ff/net/2/"),
+    (r"/(kernel|scale|embedding)$", "/weight"),
+)
+_OUTSIDE = {
+    "time_1": "time_embedding/linear_1",
+    "time_2": "time_embedding/linear_2",
+    "vector": "class_embedding",
+    "vector_1": "class_embedding/linear_1",
+    "vector_2": "class_embedding/linear_2",
+    "norm_out": "conv_norm_out",
+}
+
+
+def unet_names(original: Table, levels: int) -> Table:
+    """The rows of a denoiser that attends to tokens in diffusers' names."""
+
+    def key(path: str) -> str:
+        block, _, rest = path.partition("/")
+        found = re.fullmatch(r"(down|up)_(\d+)_(res|attn)_(\d+)|mid_(res_(\d+)|attn)", block)
+        resample = re.fullmatch(r"(down|up)_(\d+)_(down|up)sample", block)
+        if resample:
+            place = _level(resample[1], int(resample[2]), levels)
+            there = f"{place}/{resample[1]}samplers/0"
+        elif found and found[1]:
+            kind = {"res": "resnets", "attn": "attentions"}[found[3]]
+            there = f"{_level(found[1], int(found[2]), levels)}/{kind}/{found[4]}"
+        elif found:
+            there = f"mid_block/resnets/{found[6]}" if found[6] else "mid_block/attentions/0"
+        else:
+            there = _OUTSIDE.get(block, block)
+        whole = f"{there}/{rest}"
+        for pattern, replacement in _INSIDE:
+            whole = re.sub(pattern, replacement, whole)
+        return whole.replace("/", ".")
+
+    return [row._replace(keys=(key(row.path),)) for row in original]
+
+
+def _level(way: str, level: int, levels: int) -> str:
+    """diffusers counts the levels of the way up from the lowest resolution."""
+    return f"down_blocks/{level}" if way == "down" else f"up_blocks/{levels - 1 - level}"
+
+
+VERSION = "0.42.1"  # of diffusers, as whose folders are written
+
+# config.json of the UNet
+
+_ONLY = {  # fields of which some values alone are here
+    "act_fn": ("silu",),
+    "center_input_sample": (False,),
+    "flip_sin_to_cos": (True,),
+    "freq_shift": (0,),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn",),
+    "dual_cross_attention": (False,),
+    "encoder_hid_dim": (None,),
+    "addition_embed_type": (None,),
+    "resnet_time_scale_shift": ("default",),
+    "time_embedding_type": ("positional",),
+    "class_embed_type": (None, "projection"),
+    "norm_eps": (1e-5,),
+    "mid_block_scale_factor": (1, 1.0),
+    "num_attention_heads": (None,),
+}
+
+
+def read_unet(s: Mapping[str, Any]) -> tuple[c.UNet, int, int]:
+    """The denoiser of a config.json, the channels that it sees, and pixels of latents a side.
+
+    Raises:
+        InputError: of another class, or a network that no config here can be.
+    """
+    if s.get("_class_name") != "UNet2DConditionModel":
+        raise InputError(
+            f"unet/config.json has _class_name {s.get('_class_name')!r}: expected "
+            "UNet2DConditionModel"
+        )
+    for name, known in _ONLY.items():
+        if s.get(name, known[0]) not in known:
+            raise InputError(f"unet has {name} {s[name]!r}: expected {known[0]!r}, as is here")
+    widths = s.get("block_out_channels", [320, 640, 1280, 1280])
+    kinds = s.get("down_block_types", ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
+    attends = [kind == "CrossAttnDownBlock2D" for kind in kinds]
+    ups = list(s.get("up_block_types", _blocks(attends)[1]))
+    if any(w % widths[0] for w in widths) or (list(kinds), ups) != _blocks(attends):
+        raise InputError(
+            f"unet has block_out_channels {widths}, down_block_types {kinds} and up_block_types "
+            f"{ups}: expected multiples of the first width, and [CrossAttn]DownBlock2D with "
+            "[CrossAttn]UpBlock2D at the same resolutions"
+        )
+    only = s.get("only_cross_attention", False)
+    only = [only] * len(widths) if isinstance(only, bool) else list(only)
+    unet = c.UNet(
+        channels=widths[0],
+        channel_mults=tuple(width // widths[0] for width in widths),
+        num_res_blocks=s.get("layers_per_block", 2),
+        attention_factors=tuple(2**n for n, a in reversed(list(enumerate(attends))) if a),
+        transformer_depth=s.get("transformer_layers_per_block", 1),
+        cross_only_factors=tuple(2**n for n, o in enumerate(only) if o and attends[n]),
+        linear_projections=s.get("use_linear_projection", False),
+        vector_entries=s.get("num_class_embeds"),
+        norm_groups=s.get("norm_num_groups", 32),
+        **_heads(s.get("attention_head_dim", 8), widths),
+    )
+    if s.get("class_embed_type") == "projection":
+        unet = replace(unet, vector_dim=s.get("projection_class_embeddings_input_dim"))
+    size = s.get("sample_size") or 64
+    return unet, s.get("in_channels", 4), size if isinstance(size, int) else size[0]
+
+
+def _heads(heads: int | list[int], widths: list[int]) -> dict[str, int]:
+    """diffusers' attention_head_dim, which is the number of heads, by level or of all."""
+    if isinstance(heads, int) or len(set(heads)) == 1:
+        return {"num_heads": heads if isinstance(heads, int) else heads[0]}
+    each = {width / count for width, count in zip(widths, heads, strict=True)}
+    if len(each) > 1:
+        raise InputError(
+            f"unet has attention_head_dim {heads} (heads) for widths {widths}: expected heads of "
+            "one width, or as many at every level"
+        )
+    return {"head_channels": int(each.pop())}
+
+
+def _blocks(attends: list[bool]) -> tuple[list[str], list[str]]:
+    down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends]
+    up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)]
+    return down, up
+
+
+def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[str, Any]:
+    """The config.json of a denoiser that sees i channels [size, size] and tokens of a width.
+
+    Raises:
+        InputError: a network that diffusers could not build.
+    """
+    for name, known in (
+        ("resample_blocks", False),
+        ("scale_shift", False),
+        ("positions", False),
+    ):
+        if getattr(unet, name) != known:
+            raise InputError(
+                f"model.{name} is {getattr(unet, name)}: expected {known}, since diffusers has no "
+                "other among the networks of captions"
+            )
+    factors = [2**n for n in range(len(unet.channel_mults))]
+    if unet.channel_mults[0] != 1:
+        raise InputError(
+            f"model.channel_mults is {unet.channel_mults}: expected 1 first, since diffusers' "
+            "first convolution is as wide as its first level"
+        )
+    down, up = _blocks([factor in unet.attention_factors for factor in factors])
+    widths = [unet.channels * mult for mult in unet.channel_mults]
+    if unet.head_channels:
+        heads: Any = [width // unet.head_channels for width in widths]
+    else:
+        heads = unet.num_heads
+    return {
+        "_class_name": "UNet2DConditionModel",
+        "_diffusers_version": VERSION,
+        "in_channels": i,
+        "out_channels": o,
+        "sample_size": size,
+        "block_out_channels": widths,
+        "down_block_types": down,
+        "up_block_types": up,
+        "layers_per_block": unet.num_res_blocks,
+        "attention_head_dim": heads,
+        "cross_attention_dim": tokens,
+        "transformer_layers_per_block": unet.transformer_depth,
+        "only_cross_attention": [factor in unet.cross_only_factors for factor in factors],
+        "use_linear_projection": unet.linear_projections,
+        "num_class_embeds": unet.vector_entries,
+        "class_embed_type": "projection" if unet.vector_dim else None,
+        "projection_class_embeddings_input_dim": unet.vector_dim,
+        "norm_num_groups": unet.norm_groups,
+        "act_fn": "silu",
+        "flip_sin_to_cos": True,
+        "freq_shift": 0,
+    }
+
+
+# config.json of the text encoder
+
+ACTIVATIONS = {"quick_gelu": "openai", "gelu": "openclip"}
+
+
+def read_text(s: Mapping[str, Any]) -> c.CLIPText:
+    """The tower of captions of a config.json.
+
+    Raises:
+        InputError: another tower.
+    """
+    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
+    if kind != "clip_text_model" or act not in ACTIVATIONS:
+        raise InputError(
+            f"text_encoder is a {kind} with hidden_act {act}: expected a clip_text_model with "
+            f"{' or '.join(ACTIVATIONS)}"
+        )
+    dim, heads = s.get("hidden_size", 512), s.get("num_attention_heads", 8)
+    if s.get("intermediate_size", 4 * dim) != 4 * dim:
+        raise InputError(
+            f"text_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
+            "four times hidden_size"
+        )
+    return c.CLIPText(
+        dim=dim,
+        layers=s.get("num_hidden_layers", 12),
+        num_heads=heads,
+        head_dim=dim // heads,
+        length=s.get("max_position_embeddings", 77),
+        vocab_size=s.get("vocab_size", 49_408),
+        weights=ACTIVATIONS[act],
+    )
+
+
+def text_config(text: c.CLIPText) -> dict[str, Any]:
+    """The config.json of a tower of captions."""
+    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == text.weights)
+    return {
+        "architectures": ["CLIPTextModel"],
+        "model_type": "clip_text_model",
+        "hidden_size": text.dim,
+        "intermediate_size": 4 * text.dim,
+        "num_hidden_layers": text.layers,
+        "num_attention_heads": text.num_heads,
+        "max_position_embeddings": text.length,
+        "vocab_size": text.vocab_size,
+        "hidden_act": act,
+        "layer_norm_eps": 1e-5,
+        "projection_dim": text.dim,
+        "bos_token_id": text.vocab_size - 2,
+        "eos_token_id": text.vocab_size - 1,
+        "pad_token_id": text.vocab_size - 1 if text.weights == "openai" else 0,
+    }
+
+
+# config.json and preprocessor_config.json of the tower of pictures
+
+
+def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `config.CLIPImage` that a config.json of image_encoder says.
+
+    Raises:
+        InputError: another tower.
+    """
+    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
+    dim = s.get("hidden_size", 768)
+    if kind != "clip_vision_model" or act not in ACTIVATIONS:
+        raise InputError(
+            f"image_encoder is a {kind} with hidden_act {act}: expected a clip_vision_model with "
+            f"{' or '.join(ACTIVATIONS)}"
+        )
+    if s.get("intermediate_size", 4 * dim) != 4 * dim:
+        raise InputError(
+            f"image_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
+            "four times hidden_size"
+        )
+    return {
+        "weights": ACTIVATIONS[act],
+        "channels": dim,
+        "layers": s.get("num_hidden_layers", 12),
+        "num_heads": s.get("num_attention_heads", 12),
+        "dim": s.get("projection_dim", 512),
+        "patch": s.get("patch_size", 32),
+        "size": s.get("image_size", 224),
+    }
+
+
+def vision_config(tower: c.CLIPImage) -> dict[str, Any]:
+    """The config.json of a tower of pictures."""
+    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
+    return {
+        "architectures": ["CLIPVisionModelWithProjection"],
+        "model_type": "clip_vision_model",
+        "hidden_size": tower.channels,
+        "intermediate_size": 4 * tower.channels,
+        "num_hidden_layers": tower.layers,
+        "num_attention_heads": tower.num_heads,
+        "projection_dim": tower.dim,
+        "patch_size": tower.patch,
+        "image_size": tower.size,
+        "hidden_act": act,
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def preprocessor_config(size: int) -> dict[str, Any]:
+    """How pictures are made ready for the tower, as `conditioning.clip_image.prepared` does."""
+    return {
+        "image_processor_type": "CLIPImageProcessor",
+        "do_resize": True,
+        "size": {"shortest_edge": size},
+        "resample": 3,
+        "do_center_crop": True,
+        "crop_size": {"height": size, "width": size},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": [round(float(x), 8) for x in MEAN],
+        "image_std": [round(float(x), 8) for x in STD],
+        "do_convert_rgb": True,
+    }
+
+
+NORMALIZER = "StableUnCLIPImageNormalizer"  # of embeddings; its weights are mean and std, [1, d]
+
+
+def normalizer_names(dim: int) -> Table:
+    """The rows of the statistics of embeddings."""
+    return [Row(name, (name,), (1, dim), ROW) for name in ("mean", "std")]
+
+
+# scheduler_config.json
+
+LOW_RES = {  # of the noise on the upscaler's small pictures
+    "_class_name": "DDPMScheduler",
+    "num_train_timesteps": LEVELS,
+    "beta_schedule": "scaled_linear",
+    "beta_start": BETAS[0],
+    "beta_end": BETAS[1],
+}
+NOISING = {  # of the noise on embeddings of pictures
+    "_class_name": "DDPMScheduler",
+    "num_train_timesteps": EMBEDDING_LEVELS,
+    "beta_schedule": "squaredcos_cap_v2",
+}
+PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
+SCHEDULES = {"scaled_linear": "scaled_linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}
+
+
+def read_scheduler(s: Mapping[str, Any]) -> c.Diffusion:
+    """The noising process of a scheduler.
+
+    Raises:
+        InputError: another process.
+    """
+    schedule, prediction = s.get("beta_schedule", "linear"), s.get("prediction_type", "epsilon")
+    if schedule not in SCHEDULES or prediction not in PREDICTIONS or s.get("trained_betas"):
+        raise InputError(
+            f"scheduler has beta_schedule {schedule} and prediction_type {prediction}: expected "
+            f"one of {', '.join(SCHEDULES)} and one of {', '.join(PREDICTIONS)}, without "
+            "trained_betas"
+        )
+    return c.Diffusion(
+        schedule=SCHEDULES[schedule],
+        steps=s.get("num_train_timesteps", 1000),
+        beta_start=s.get("beta_start", 1e-4),
+        beta_end=s.get("beta_end", 0.02),
+        zero_terminal_snr=s.get("rescale_betas_zero_snr", False),
+        prediction=PREDICTIONS[prediction],
+    )
+
+
+def scheduler_config(d: c.Diffusion) -> dict[str, Any]:
+    """The scheduler_config.json of DDIM.
+
+    Raises:
+        InputError: a process that diffusers' discrete schedulers do not have.
+    """
+    found = [name for name, here in SCHEDULES.items() if here == d.schedule]
+    kinds = [name for name, here in PREDICTIONS.items() if here == d.prediction]
+    if not (found and kinds) or d.learned_variance:
+        raise InputError(
+            f"diffusion.schedule is {d.schedule} and diffusion.prediction {d.prediction}: expected "
+            f"one of {', '.join(SCHEDULES.values())} and one of {', '.join(PREDICTIONS.values())}, "
+            "without learned_variance, since schedulers of diffusers have no others"
+        )
+    return {
+        "_class_name": "DDIMScheduler",
+        "num_train_timesteps": d.steps,
+        "beta_schedule": found[0],
+        "beta_start": d.beta_start,
+        "beta_end": d.beta_end,
+        "prediction_type": kinds[0],
+        "rescale_betas_zero_snr": d.zero_terminal_snr,
+        "clip_sample": False,
+        "set_alpha_to_one": False,
+        "steps_offset": 1,
+        "timestep_spacing": "leading",
+    }

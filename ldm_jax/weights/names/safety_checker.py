@@ -1,0 +1,88 @@
+"""The safety checker of diffusers' pipelines: a folder with config.json and weights."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ldm_jax.encoders.clip.concepts import Concepts
+from ldm_jax.encoders.clip.vision import Architecture
+from ldm_jax.errors import InputError
+from ldm_jax.types import Params
+from ldm_jax.weights.formats.diffusers_folder import CONFIG, read_json, weight_files
+from ldm_jax.weights.formats.files import read_weights
+from ldm_jax.weights.names.clip import vision_tower
+from ldm_jax.weights.table import complaints, to_here
+
+CONCEPTS = {  # field of Concepts -> name there
+    "special": "special_care_embeds",
+    "special_limits": "special_care_embeds_weights",
+    "vectors": "concept_embeds",
+    "limits": "concept_embeds_weights",
+}
+STEMS = ("model", "pytorch_model", "diffusion_pytorch_model")
+PUBLISHED = {  # of CLIP ViT-L/14, where config.json leaves it out
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "patch_size": 14,
+    "image_size": 224,
+}
+
+
+class Checker(NamedTuple):
+    """A tower of pictures, its params, and what is not wanted."""
+
+    tower: Architecture
+    params: Params
+    concepts: Concepts
+
+
+def architecture(settings: dict[str, Any]) -> Architecture:
+    """What config.json says of the tower."""
+    sizes = PUBLISHED | (settings.get("vision_config_dict") or {})
+    sizes |= settings.get("vision_config") or {}
+    return Architecture(
+        channels=sizes["hidden_size"],
+        layers=sizes["num_hidden_layers"],
+        heads=sizes["num_attention_heads"],
+        dim=settings.get("projection_dim", 768),
+        patch=sizes["patch_size"],
+        size=sizes["image_size"],
+    )
+
+
+def load(folder: str | Path) -> Checker:
+    """The checker in a folder, or in the `safety_checker` of a model's folder.
+
+    Raises:
+        InputError: no such folder, or one of other weights.
+    """
+    place = Path(folder)
+    place = place / "safety_checker" if (place / "safety_checker").is_dir() else place
+    if not (place / CONFIG).is_file():
+        raise InputError(
+            f"--safety-check '{folder}' has no {CONFIG}: expected the folder safety_checker of a "
+            "model of diffusers"
+        )
+    of = architecture(read_json(place / CONFIG))
+    read = [read_weights(file) for file in weight_files(place, STEMS)]
+    state = {
+        key.removeprefix("vision_model.") if key.count("vision_model.") > 1 else key: part[key]
+        for part in read
+        for key in part
+        if not key.endswith("position_ids")
+    }
+    missing = [name for name in CONCEPTS.values() if name not in state]
+    if missing:
+        raise InputError(
+            f"--safety-check '{folder}' lacks {missing[0]}: expected a safety checker, of "
+            "StableDiffusionSafetyChecker's layout"
+        )
+    state = {key: np.asarray(x, np.float32) for key, x in state.items()}
+    concepts = Concepts(**{field: state.pop(name) for field, name in CONCEPTS.items()})
+    table = vision_tower(of)
+    wrong = complaints(table, {key: x.shape for key, x in state.items()})
+    if wrong:
+        raise InputError(f"--safety-check '{folder}' is not of the tower it says: {wrong[0]}")
+    return Checker(of, to_here(table, state), concepts)

@@ -1,0 +1,143 @@
+"""What a model is, read from the keys and shapes of its original state dict: a first stage whole,
+and of Stable Diffusion which config it is of.
+
+Each number is what most of the weights that show it say, so that one that is missing or misshapen
+is named as such afterwards, and does not make another network of the rest.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+
+from ldm_jax.config import KLAutoencoder, TinyAutoencoder, VQAutoencoder
+from ldm_jax.errors import InputError
+from ldm_jax.weights.names.autoencoder import Autoencoder
+from ldm_jax.weights.table import Shape
+
+GROUPS = 32  # of every normalisation in the original; no shape shows them
+
+
+def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
+    """The KL or VQ autoencoder whose state dict has these shapes.
+
+    Raises:
+        InputError: they are of neither, or of one that a config cannot describe.
+    """
+    levels = _numbers(r"encoder\.down\.(\d+)\.", shapes)
+    channels = _size(shapes, (r"encoder\.(conv_in|down\.0\.block\.0\.norm1)\.(weight|bias)", 0))
+    z_channels = _size(
+        shapes, (r"decoder\.conv_in\.weight", 1), (r"post_quant_conv\.(weight|bias)", 0)
+    )
+    widths = [
+        _size(shapes, (rf"encoder\.down\.{n}\.block\.\d+\.(norm2|conv1|conv2)\.(weight|bias)", 0))
+        for n in levels
+    ]
+    if not (channels and z_channels and widths and all(widths)):
+        raise InputError(
+            "these weights are of no KL or VQ autoencoder in the original layout: expected keys "
+            f"such as encoder.conv_in.weight and decoder.conv_in.weight; found {_some(shapes)}"
+        )
+    listed = ", ".join(map(str, widths))
+    if any(width % channels for width in widths):
+        raise InputError(
+            f"the levels of the encoder have {listed} channels: expected multiples of {channels}, "
+            "those of encoder.conv_in"
+        )
+    if any(width % GROUPS for width in widths):
+        raise InputError(
+            f"the levels of the encoder have {listed} channels, which the original's {GROUPS} "
+            "groups do not divide: expected --config CONFIG.py, whose model says norm_groups"
+        )
+    settings = {
+        "channels": channels,
+        "channel_mults": tuple(width // channels for width in widths),
+        "num_res_blocks": len(_numbers(r"encoder\.down\.\d+\.block\.(\d+)\.", shapes)),
+        "attention_factors": tuple(2**n for n in _numbers(r"encoder\.down\.(\d+)\.attn\.", shapes)),
+        "mid_attention": any(key.startswith("encoder.mid.attn_1.") for key in shapes),
+        "z_channels": z_channels,
+        "norm_groups": GROUPS,
+    }
+    entries = _size(shapes, (r"quantize\.embedding\.weight", 0))
+    if entries is None:
+        return KLAutoencoder(**settings)
+    return VQAutoencoder(**settings, codebook_size=entries)
+
+
+UNET = "model.diffusion_model."
+# channels of z and beside it, width of what is attended to, of an embedding with its level
+STABLE_DIFFUSION = {
+    (4, 768, None): ("v1",),
+    (9, 768, None): ("v1-inpainting",),
+    (4, 1024, None): ("v2", "v2-base"),  # which no shape tells: of v at 768 pixels, of eps at 512
+    (9, 1024, None): ("v2-inpainting",),
+    (5, 1024, None): ("v2-depth",),
+    (7, 1024, None): ("x4-upscaler",),
+    (4, 1024, 2048): ("v2-1-unclip",),
+    (4, 1024, 1536): ("v2-1-unclip-small",),
+}
+
+
+def stable_diffusion(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
+    """The configs that may be of a state dict of these shapes; () for other models."""
+    vector = _size(shapes, (rf"{UNET}label_emb\.0\.0\.weight", 1))
+    seen = _size(shapes, (rf"{UNET}input_blocks\.0\.0\.weight", 1))
+    told = _size(shapes, (rf"{UNET}.*\.attn2\.to_[kv]\.weight", 1))
+    found = STABLE_DIFFUSION.get((seen, told, vector), ())
+    if found == ("v1",) and any(key.startswith("cond_stage_model.model.visual.") for key in shapes):
+        found = ("v1-variations",)
+    return tuple(f"configs/sd/{name}.py" for name in found)
+
+
+def described(config: Autoencoder | TinyAutoencoder) -> str:
+    """A config in words."""
+    if isinstance(config, TinyAutoencoder):
+        return _described_tiny(config)
+    mults, factors = config.channel_mults, config.attention_factors
+    entries = getattr(config, "codebook_size", None)
+    places = [f"factor {factor}" for factor in factors] + ["the middle"] * config.mid_attention
+    return ", ".join(
+        [
+            "KL autoencoder" if entries is None else f"VQ autoencoder with {entries} codes",
+            f"downsampling factor {2 ** (len(mults) - 1)}",
+            f"{config.channels} channels times {' '.join(map(str, mults))}",
+            f"{config.num_res_blocks} residual blocks a level",
+            f"attention at {' and '.join(places)}" if places else "no attention",
+            f"{config.z_channels} latent channels",
+            f"{config.norm_groups} groups",
+        ]
+    )
+
+
+def _described_tiny(config: TinyAutoencoder) -> str:
+    return ", ".join(
+        [
+            f"tiny autoencoder, downsampling factor {2 ** (len(config.blocks) - 1)}",
+            f"{config.channels} channels",
+            f"{' '.join(map(str, config.blocks))} residual blocks by level",
+            *["norms in the last level"] * config.mid_norm,
+            f"{config.z_channels} latent channels",
+        ]
+    )
+
+
+def _numbers(pattern: str, shapes: Mapping[str, Shape]) -> list[int]:
+    """The different numbers in the keys that begin with a pattern, in order."""
+    return sorted({int(found[1]) for found in map(re.compile(pattern).match, shapes) if found})
+
+
+def _size(shapes: Mapping[str, Shape], *places: tuple[str, int]) -> int | None:
+    """What most weights have, by patterns of keys and an axis each; None where none is there."""
+    sizes = Counter(
+        shape[axis]
+        for pattern, axis in places
+        for key, shape in shapes.items()
+        if re.fullmatch(pattern, key) and len(shape) > axis
+    )
+    return sizes.most_common(1)[0][0] if sizes else None
+
+
+def _some(shapes: Mapping[str, Shape], count: int = 5) -> str:
+    """A few of the keys, to show what was found instead."""
+    keys = list(shapes)
+    rest = f" and {len(keys) - count} more" if len(keys) > count else ""
+    return f"{', '.join(keys[:count]) or 'no weights'}{rest}"
