@@ -7,7 +7,6 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")  # where numbers repeat bit for bi
 
 import jax
 import pytest
-import tiny
 
 import sample
 from ldm_jax import build, checkpoint, cli, runs, training
@@ -15,6 +14,7 @@ from ldm_jax.config import Label
 from ldm_jax.data import pipeline
 from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import minimise, new_state
+from tests.support import tiny
 
 # the tests compile far more than they compute
 jax.config.update("jax_disable_most_optimizations", True)

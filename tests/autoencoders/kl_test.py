@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import draw, unit
 from ldm_jax.config import KLAutoencoder
 from ldm_jax.types import Gaussian
+from tests.support import tiny
 
 CONFIG = tiny.experiment().first_stage.model
 

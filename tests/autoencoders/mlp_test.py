@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.mlp import mlp_autoencoder
 from ldm_jax.config import MLPAutoencoder
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.likelihood import bernoulli, bits_per_dimension
+from tests.support import tiny
 
 CONFIG = MLPAutoencoder(image_size=4, hidden=5, z_channels=2)
 COLOR = replace(CONFIG, image_channels=3, likelihood="gaussian")

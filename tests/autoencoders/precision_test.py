@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax import build
 from ldm_jax.autoencoders.latents import draw, scaled
 from ldm_jax.metrics.reconstruction import psnr
+from tests.support import tiny
 
 FLOOR = 40.0  # dB, of the reconstruction in bfloat16 against that in float32 (docs/parity.md)
 LEVELS = {"channels": 16, "channel_mults": (1, 2), "mid_attention": True}

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.autoencoders.latents import draw, unit
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.config import TinyAutoencoder
+from tests.support import tiny
 
 STAGE = tiny_autoencoder(TinyAutoencoder(channels=4, blocks=(1, 2), z_channels=3))
 IMAGES = jax.random.uniform(jax.random.key(1), (3, 8, 8, 3), minval=-1.0)

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.config import VQAutoencoder
+from tests.support import tiny
 
 CONFIG = VQAutoencoder(
     channels=8,

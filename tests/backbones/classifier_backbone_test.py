@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.backbones.classifier import AttentionPool, Classifier
 from ldm_jax.config import Classifier as Config
+from tests.support import tiny
 
 CONFIG = Config(
     channels=8,

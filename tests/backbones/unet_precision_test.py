@@ -5,11 +5,11 @@ from dataclasses import replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-import tiny
 
 from ldm_jax.config import DiffusionLoss
 from ldm_jax.train_step.diffusion import diffusion_objective
 from ldm_jax.types import Cond
+from tests.support import tiny
 
 
 def of(compute):

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.config import UNet as Config
 from ldm_jax.types import Cond
+from tests.support import tiny
 
 CONFIG = replace(tiny.experiment().model, channel_mults=(1, 2))
 MODULE = UNet(CONFIG, out_channels=2)

@@ -6,14 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
-import tiny_bert
 
 from ldm_jax import build, checks, training
 from ldm_jax.conditioning.bert import sentence
 from ldm_jax.conditioning.cached import answers, entry, remembered
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
+from tests.support import tiny, tiny_bert
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from ldm_jax import build, checks, training
@@ -14,6 +13,7 @@ from ldm_jax.conditioning.clip_image import LEVELS, noised, prepared
 from ldm_jax.encoders.clip.vision import MEAN, STD
 from ldm_jax.errors import InputError
 from ldm_jax.nn.embedding import step_embedding
+from tests.support import tiny
 
 SIZES = {"channels": 8, "layers": 1, "num_heads": 2, "dim": 6, "patch": 4, "size": 8}
 PICTURES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax import build
 from ldm_jax.conditioning.inpainting import hide, inpainting
@@ -15,6 +14,7 @@ from ldm_jax.conditioning.retrieval import retrieval
 from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
+from tests.support import tiny
 
 EMPTY = np.array([2, 3, 0, 0], np.int32)
 TRANSFORMER = TextTransformer(vocab_size=11, dim=8, layers=1, heads=2, head_dim=4, length=4)

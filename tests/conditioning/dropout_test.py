@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
+from tests.support import tiny
 
 N = 1000
 EMPTY = np.array([2, 3, 0], np.int32)

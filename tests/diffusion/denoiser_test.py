@@ -3,10 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from every import PREDICTIONS, PROCESSES, every_pair
 
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.process import add_noise, rates_like
+from tests.support.every import PREDICTIONS, PROCESSES, every_pair
 
 TIMES = jnp.array([1.0, 500.0, 999.5])
 X0, NOISE = jax.random.normal(jax.random.key(1), (2, len(TIMES), 4, 4, 2))

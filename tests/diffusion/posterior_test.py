@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PROCESSES, every_process
 
 from ldm_jax.diffusion.posterior import posterior, reverse_step
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.types import Denoised
+from tests.support.every import PROCESSES, every_process
 
 X0, Z = jax.random.normal(jax.random.key(0), (2, 6, 2, 2, 1))
 T = jnp.array([2, 3, 100, 500, 999, 1000])

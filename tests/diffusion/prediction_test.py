@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PREDICTIONS, PROCESSES, every_pair, every_process
 
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.process import add_noise, rates_like
+from tests.support.every import PREDICTIONS, PROCESSES, every_pair, every_process
 
 TIMES = jnp.array([1e-3, 0.5, 1, 2, 50.5, 500, 999, 999.9, 1000])
 X0, NOISE = jax.random.normal(jax.random.key(0), (2, len(TIMES), 4, 4, 2))

@@ -3,9 +3,9 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from every import T, every_process
 
 from ldm_jax.diffusion import process
+from tests.support.every import T, every_process
 
 
 @every_process

@@ -3,7 +3,6 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from every import PROCESSES
 
 from ldm_jax.diffusion.guidance.blend import blend
 from ldm_jax.diffusion.process import rates_like
@@ -11,6 +10,7 @@ from ldm_jax.diffusion.samplers.ddpm import ddpm
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.repaint import repaint, resampled
 from ldm_jax.types import Denoised
+from tests.support.every import PROCESSES
 
 P = PROCESSES["cosine_flow"]
 DOWN = np.arange(10, -1, -1) * 100

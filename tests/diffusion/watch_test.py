@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax import build
 from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.samplers.loop import Watch, sample
 from ldm_jax.diffusion.spacing import pad
 from ldm_jax.types import Denoised
+from tests.support import tiny
 
 PROCESS = build.build_process(Diffusion("cosine", steps=20))
 TIMES = np.float32([20, 15, 11, 8, 4, 2, 0])

@@ -7,7 +7,6 @@ import evaluate as tool
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax import build
 from ldm_jax.conditioning.unconditional import unconditional
@@ -17,6 +16,7 @@ from ldm_jax.diffusion.process import rates_like
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.latent_likelihood import make_likelihood
 from ldm_jax.types import LatentDiffusion
+from tests.support import tiny
 
 M, S, T = 0.3, 0.8, 200  # latents ~ N(M, S^2)
 

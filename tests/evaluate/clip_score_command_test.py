@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture, embed_captions, embed_images
@@ -22,6 +21,7 @@ from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.names.clip import both_towers
 from ldm_jax.weights.names.clip_file import load_clip
 from ldm_jax.weights.table import shapes, to_here, to_original
+from tests.support import tiny
 
 MERGES = "#version: 0.2\nb l\no c\nbl oc\n"
 SMALL = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 16, 512 + 3 + 2))

@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from ldm_jax import build, checkpoint, cli, runs
@@ -24,6 +23,7 @@ from ldm_jax.evaluate import first_stage as evaluation
 from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import minimise, new_state
 from ldm_jax.types import Perceptual
+from tests.support import tiny
 
 
 @pytest.fixture(autouse=True)

@@ -5,10 +5,8 @@ from pathlib import Path
 
 import jax
 import jax.numpy as jnp
-import linear_extractor
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax import build, checkpoint, runs, sampling, training
 from ldm_jax.autoencoders.latents import scaled
@@ -25,6 +23,7 @@ from ldm_jax.training import diffusion, first_stage
 from ldm_jax.training.log import Log
 from ldm_jax.types import TrainState
 from ldm_jax.weights.names.extractors import load_extractor
+from tests.support import linear_extractor, tiny
 
 NUM = 6
 

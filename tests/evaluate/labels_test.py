@@ -5,7 +5,6 @@ import json
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from ldm_jax import build, runs, training
@@ -15,6 +14,7 @@ from ldm_jax.data import transforms
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.labels import accuracies, labels, make_reader
 from ldm_jax.types import Gaussian, LatentClassifier
+from tests.support import tiny
 
 CLASSES = sorted(tiny.COLORS)
 

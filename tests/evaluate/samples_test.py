@@ -7,7 +7,6 @@ import evaluate as tool
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from PIL import Image
 
 from ldm_jax.errors import InputError
@@ -19,6 +18,7 @@ from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import moments
 from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
 from ldm_jax.weights.names.extractors import Weights
+from tests.support import tiny
 
 RNG = np.random.default_rng(0)
 SIZE = (6, 6)

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 from scipy import stats
 
 from ldm_jax.autoencoders.latents import draw
@@ -12,6 +11,7 @@ from ldm_jax.losses import likelihood
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.likelihood import BERNOULLI, GAUSSIAN
 from ldm_jax.types import Gaussian
+from tests.support import tiny
 
 D = 6
 

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from attention_formula import HEADS, MASK, B, K, M, Q, V, formula, is_the_formula
 
 from ldm_jax.nn import attention as layers
 from ldm_jax.nn.cpu.blockwise import blockwise
+from tests.nn.attention_formula import HEADS, MASK, B, K, M, Q, V, formula, is_the_formula
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])

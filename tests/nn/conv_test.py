@@ -6,11 +6,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import pytest
-import tiny
 
 from ldm_jax.nn import conv
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.cpu import winograd
+from tests.support import tiny
 
 KEEPING = [  # taps, padding
     ((3, 3), ((1, 1), (1, 1))),

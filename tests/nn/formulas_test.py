@@ -5,11 +5,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.nn.dense import DenseHalves, dense
 from ldm_jax.nn.gelu import gelu
 from ldm_jax.nn.norm import GroupNorm
+from tests.support import tiny
 
 
 class One(nn.Module):

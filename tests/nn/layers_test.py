@@ -5,7 +5,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.nn.attention import MultiHeadAttention, SpatialSelfAttention, attention
 from ldm_jax.nn.embedding import place_embedding, step_embedding
@@ -13,6 +12,7 @@ from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import doubled
+from tests.support import tiny
 
 
 def normal(*shape, seed=0):

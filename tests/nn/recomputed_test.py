@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from attention_formula import HEADS, MASK, B, K, M, N, Q, V, formula, is_the_formula
 
 from ldm_jax.nn.cpu.recomputed import recomputed
+from tests.nn.attention_formula import HEADS, MASK, B, K, M, N, Q, V, formula, is_the_formula
 
 
 @pytest.mark.parametrize("mask", [None, MASK], ids=["all", "masked"])

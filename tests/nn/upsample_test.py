@@ -5,9 +5,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.nn.upsample import DoubledConv, Upsample, doubled
+from tests.support import tiny
 
 
 def normal(*shape):

@@ -25,11 +25,11 @@ MASK = (np.arange(8) > 3).astype(np.float32)[None, :, None, None] * np.ones((1, 
 def write(folder: Path) -> None:
     """Exports the models, and draws."""
     import jax.numpy as jnp
-    import tiny
     from diffusers_model_test import MERGES, experiment
-    from finetuned import finetune
 
     from ldm_jax import build, convert, runs
+    from tests.support import tiny
+    from tests.support.finetuned import finetune
 
     folder.mkdir(parents=True)
     (folder / "merges.txt").write_text(MERGES)

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PROCESSES
 
 from ldm_jax.diffusion import process
 from ldm_jax.diffusion.guidance.blend import blend
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.diffusion.samplers.ddpm import ddpm
 from ldm_jax.types import Denoised
+from tests.support.every import PROCESSES
 
 KNOWN, Z = jax.random.normal(jax.random.key(0), (2, 2, 4, 4, 2))
 MASK = jnp.zeros((2, 4, 4, 1)).at[:, 1:3, 1:3].set(1.0)

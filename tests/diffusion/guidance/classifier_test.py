@@ -4,12 +4,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PROCESSES, every_process
 
 from ldm_jax.diffusion.guidance.classifier import classifier
 from ldm_jax.diffusion.guidance.clean_score import clean_score
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.types import Denoised
+from tests.support.every import PROCESSES, every_process
 
 T = jnp.array([1, 30, 500, 900])
 Z = jax.random.normal(jax.random.key(0), (4, 2, 2, 1))

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import tiny
 
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.diffusion import prediction
@@ -15,6 +14,7 @@ from ldm_jax.diffusion.guidance.joint import apart, joint
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.types import Cond
+from tests.support import tiny
 
 B, CONDITIONS = 2, 3
 PROCESS = ddpm(betas.linear(1000))

@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PREDICTIONS, PROCESSES
 
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.joint import apart
@@ -13,6 +12,7 @@ from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.prediction import noise_of
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.types import Denoised
+from tests.support.every import PREDICTIONS, PROCESSES
 
 P = PROCESSES["zero_terminal_snr"]
 Z = jax.random.normal(jax.random.key(0), (3, 8, 8, 2))

@@ -4,11 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PROCESSES, every_process
 
 from ldm_jax.diffusion.likelihood.probability_flow import bits_per_dim, flow_times, log_likelihood
 from ldm_jax.diffusion.process import log_snr, rates_like
 from ldm_jax.types import Denoised
+from tests.support.every import PROCESSES, every_process
 
 M, S = 0.7, 0.4
 SPREAD = jnp.array([[0.4, 0.3], [0.3, 0.8]])  # of the two channels of each place

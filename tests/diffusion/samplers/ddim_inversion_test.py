@@ -1,16 +1,16 @@
 """DDIM inversion: to the noise that DDIM turns into the data."""
 
-import exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PROCESSES, T
 
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.diffusion.samplers.ddim_inversion import ddim_inversion
 from ldm_jax.diffusion.samplers.loop import sample
+from tests.diffusion.samplers import exact
+from tests.support.every import PROCESSES, T
 
 KEYS = exact.keys(1)
 K = 200

@@ -9,19 +9,18 @@ from pathlib import Path
 
 os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
 os.environ["JAX_PLATFORMS"] = "cpu"
-sys.path.insert(0, str(Path(__file__).parents[2]))
-sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[3]))
 
-import exact
 import jax
 import numpy as np
-from every import PROCESSES
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
+from tests.diffusion.samplers import exact
+from tests.support.every import PROCESSES
 
 jax.config.update("jax_disable_most_optimizations", True)
 WALKS = {"ddpm": {}, "dpmpp_2m_sde": {}, "heun": {"churn": Churn(0.2)}, "plms": {}, "lcm": {}}

@@ -2,18 +2,18 @@
 
 from functools import partial
 
-import exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PREDICTIONS, PROCESSES, T
 
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.types import Denoised
+from tests.diffusion.samplers import exact
+from tests.support.every import PREDICTIONS, PROCESSES, T
 
 K = 20  # the most steps
 SHAPE = (4, 32, 32, 1)

@@ -12,12 +12,12 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
-from every import PREDICTIONS, PROCESSES, T
 
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.types import Denoised
+from tests.support.every import PREDICTIONS, PROCESSES, T
 
 
 class Chosen(flax.struct.PyTreeNode):

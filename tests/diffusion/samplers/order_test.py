@@ -3,7 +3,6 @@
 from functools import partial
 from typing import NamedTuple
 
-import exact
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +12,7 @@ from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.dpmpp_3m import dpmpp_3m
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
+from tests.diffusion.samplers import exact
 
 ORDERS = {
     "ddim": 1, "euler": 1, "plms": 2, "heun": 2, "dpmpp_2m": 2, "dpmpp_2s": 2, "dpmpp_3m": 3,

@@ -3,12 +3,10 @@
 import math
 from typing import get_args
 
-import exact
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from every import PROCESSES, T
 
 from ldm_jax import config
 from ldm_jax.diffusion import spacing
@@ -25,6 +23,8 @@ from ldm_jax.diffusion.samplers.loop import normal_like, sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.diffusion.samplers.phi import phi
 from ldm_jax.diffusion.samplers.unipc import unipc
+from tests.diffusion.samplers import exact
+from tests.support.every import PROCESSES, T
 
 KEYS = exact.keys(2)
 Z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))

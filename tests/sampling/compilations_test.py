@@ -1,0 +1,103 @@
+"""The whole way from noise to pictures is compiled once for each sampler."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ldm_jax import build
+from ldm_jax.conditioning.label import label
+from ldm_jax.config import Diffusion, Sampling
+from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.sampling.generate import Told, make_generate
+from ldm_jax.types import LatentClassifier, LatentDiffusion
+from tests.support import tiny
+
+SIDE = 4
+PLAIN = {
+    "steps": 3,
+    "grid": "trailing",
+    "guidance": 2.0,
+    "seed": 0,
+    "rescale": 0.5,
+    "interval": (0.0, 50.0),
+    "limit": 3.0,
+    "scale": 0.5,
+}
+CHANGES = {
+    "steps": 7,
+    "grid": "karras",
+    "guidance": 5.0,
+    "seed": 9,
+    "rescale": 0.0,
+    "interval": (0.7, 1.0),
+    "limit": 0.4,
+    "scale": 4.0,
+}
+OTHERS = {"eta": 0.5, "s_churn": 2.0, "s_tmin": 1.0, "s_tmax": 1.0, "s_noise": 1.1}
+
+
+class Traced:
+    """A model and a classifier of a few operations, which count how often they are traced."""
+
+    def __init__(self):
+        self.times = 0
+        conditioner, process = label(3, 2), build.build_process(Diffusion("cosine", steps=20))
+
+        def denoiser(params, z, steps, cond):
+            self.times += 1
+            told = jnp.mean(cond.tokens, axis=(1, 2))[:, None, None, None]
+            z, steps = (jnp.repeat(x, len(told) // len(x), axis=0) for x in (z, steps))
+            return jnp.tanh(z) * (told + 0.01 * steps[:, None, None, None]) + told
+
+        def network(params, z, steps):
+            self.times += 1
+            return jnp.stack([jnp.sum(z, (1, 2, 3)), jnp.sum(z**2, (1, 2, 3))], axis=1)
+
+        stage = tiny.first_stage(decode=lambda params, z: 0.2 * z, channels=3)
+        prediction = build.build_prediction(Diffusion(prediction="v"))
+        self.model = LatentDiffusion(None, denoiser, conditioner, stage, process, prediction)
+        self.classifier = LatentClassifier(None, network, stage, process)
+        table = jnp.array([[1.0, 0.5], [-1.0, 0.2], [0.3, 0.3], [0.0, 0.0]])
+        self.params = dict.fromkeys(("denoiser", "first_stage", "classifier"))
+        self.params["conditioner"] = {"embedding": table}
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_no_number_that_is_asked_for_is_compiled_in(name):
+    """Each changes the pictures, and none is traced again."""
+    traced = Traced()
+    generate = make_generate(
+        traced.model, build.build_sampler(name), SIDE, traced.classifier, "cosine"
+    )
+
+    def draw(guidance, seed, rescale, interval, limit, scale, **walk):
+        asked = Sampling(sampler=name, **walk)
+        return np.asarray(
+            generate(
+                traced.params,
+                {"label": np.array([0, 1], np.int32)},
+                seed + np.arange(2, dtype=np.uint32),
+                sampling.padded_grid(asked, traced.model.process),
+                guidance,
+                sampling.arguments(asked),
+                None,
+                Told(
+                    rescale=rescale,
+                    interval=interval,
+                    limit=limit,
+                    classes=np.array([0, 1], np.int32),
+                    classifier_scale=scale,
+                ),
+            )
+        )
+
+    churn = {"s_churn": 1.0} if "s_churn" in SAMPLERS[name].options else {}
+    plain = draw(**PLAIN, **churn)
+    first = traced.times
+    assert first > 0
+    options = {option: OTHERS[option] for option in SAMPLERS[name].options}
+    for changed, value in (CHANGES | options).items():
+        found = draw(**{**PLAIN, **churn, changed: value})
+        assert np.max(np.abs(found - plain)) > 1e-4, changed
+    assert traced.times == first

@@ -1,0 +1,141 @@
+"""Programs that were exported draw what the run draws, and say what they cannot do."""
+
+import json
+from pathlib import Path
+
+import export
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sample
+from ldm_jax import config, runs, sampling
+from ldm_jax.errors import InputError
+from ldm_jax.sampling import exported
+from ldm_jax.weights.formats.files import read_weights
+from tests.support import tiny
+
+pytest.importorskip("flatbuffers")  # an extra of this project
+
+RED, GREY = "a red block at the top", "a grey block at the bottom"
+
+
+@pytest.fixture(scope="module", name="folder")
+def _folder(caption_run, tmp_path_factory):
+    """What the tool writes of it, for a sampler that remembers its past."""
+    out = tmp_path_factory.mktemp("exports") / "out"
+    words = ["--out", str(out), "--batch", "2", "--sampler", "dpmpp_2m"]
+    export.main([str(caption_run), *words, "--platforms", "cpu", "cuda", "tpu"])
+    return out
+
+
+def test_the_pictures_are_those_of_the_run(draw, caption_run, folder, capsys):
+    draw(
+        "--compiled", folder, "--num", 3, "--seed", 4, "--prompt", RED, "--guidance", 3,
+        "--steps", 5, "--negative-prompt", GREY,
+    )  # fmt: skip
+    assert "compiled ahead of time" in capsys.readouterr().out
+    found = np.load(folder / "samples-seed4" / "samples.npz")["arr_0"].astype(int)
+    trained = runs.load(caption_run)
+    asked = {"num": 3, "seed": 4, "prompt": [RED], "negative_prompt": [GREY], "steps": 5}
+    wanted = sampling.resolve(
+        trained, sampler="dpmpp_2m", guidance=3.0, batch_size=2, size=(), **asked
+    )
+    expected = sampling.draw(trained, wanted).images
+    np.testing.assert_allclose(found, expected, atol=1)
+    assert np.mean(found == expected) > 0.999
+    png = str(folder / "samples-seed4" / "000001.png")
+    assert sampling.remembered.read(png)["run"] == str(caption_run)
+
+
+def test_a_folder_says_what_it_is_and_has_each_weight_once(caption_run, folder):
+    said = json.loads((folder / "export.json").read_text())
+    assert said["platforms"] == ["cpu", "cuda", "tpu"] and said["size"] == [tiny.SIZE] * 2
+    assert said["programs"]["start"]["gives"][0] == "float32[2, 4, 4, 2]"
+    assert said["programs"]["condition"]["takes"] == [{"tokens": "int32[2, 8]"}]
+    params = runs.load(caption_run).params
+    del params["first_stage"]["encoder"]
+    shapes = sorted(x.shape for x in jax.tree.leaves(params))
+    weights = read_weights(folder / "weights.safetensors")
+    assert sorted(weights[name].shape for name in weights) == shapes
+    programs = [(folder / f"{name}.stablehlo").stat().st_size for name in said["programs"]]
+    assert len(programs) == 4 and max(programs) < 200_000  # without weights inside
+
+
+def test_noise_on_the_way_and_churn_are_the_runs(class_run, tmp_path):
+    described = runs.load(class_run)
+    exported.write(described, tmp_path / "out", batch_size=2, sampler="heun", size=(8, 16))
+    found = exported.load(tmp_path / "out")
+    asked = {"num": 2, "label": ["red", "blue"], "s_churn": 3.0, "steps": 3, "guidance": 2.0}
+    images = exported.draw(found, exported.resolve(found, **asked)).images
+    assert images.shape == (2, 8, 16, 3)
+    wanted = sampling.resolve(described, sampler="heun", size=(8, 16), batch_size=2, **asked)
+    expected = sampling.draw(described, wanted).images.astype(int)
+    np.testing.assert_allclose(images, expected, atol=1)
+
+
+def test_weights_of_16_bits_take_half_and_change_little(caption_run, tmp_path):
+    described = runs.describe(caption_run)
+    halved = runs.with_weights(described, "bfloat16")
+    whole = runs.with_weights(described)
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(halved.params), strict=True):
+        assert b.dtype == (jnp.bfloat16 if a.ndim > 1 else jnp.float32)
+        np.testing.assert_allclose(b.astype(jnp.float32), a, rtol=2**-8)
+    asked = {"num": 2, "batch_size": 2, "prompt": [RED]}
+    drawn = sampling.draw(halved, sampling.resolve(halved, **asked, param_dtype="bfloat16")).images
+    expected = sampling.draw(whole, sampling.resolve(whole, **asked)).images.astype(int)
+    assert 0 < np.abs(drawn - expected).max() < 32
+    exported.write(halved, tmp_path / "out", batch_size=2, sampler="ddim")
+    found = exported.load(tmp_path / "out")
+    images = exported.draw(found, exported.resolve(found, num=2, prompt=[RED])).images
+    np.testing.assert_allclose(images, drawn.astype(int), atol=1)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"sampler": "ddim"}, "--sampler is ddim: expected dpmpp_2m, whose step was exported"),
+        ({"size": (16, 16)}, "--size is 16 16: expected 8 8, as was exported"),
+        ({"clip_skip": 2}, "--clip-skip is 2: leave it out"),
+        ({"threshold": 2.0}, "--threshold is 2.0: leave it out with --compiled"),
+        ({"frames": 3, "to_seed": [4]}, "--frames is 3: leave it out with --compiled"),
+        ({"steps": 0}, "--steps is 0: expected 1 to 20"),
+    ],
+)
+def test_what_the_programs_do_not_have_is_refused(folder, asked, said):
+    with pytest.raises(InputError, match=said):
+        exported.resolve(exported.load(folder), **asked)
+
+
+def test_what_programs_are_read_with_is_asked_for(folder, monkeypatch):
+    monkeypatch.setattr(exported.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match="pip install flatbuffers"):
+        exported.load(folder)
+
+
+def test_what_cannot_be_exported_or_loaded_is_refused(caption_run, folder, tmp_path):
+    with pytest.raises(InputError, match="is no export"):
+        exported.load(caption_run)
+    with pytest.raises(InputError, match="is a model by itself: leave RUN"):
+        sample.main([str(caption_run), "--compiled", str(folder)])
+    with pytest.raises(InputError, match="--platforms 'gpu': expected some of cpu, cuda"):
+        export.main([str(caption_run), "--out", str(tmp_path / "out"), "--platforms", "gpu"])
+    with pytest.raises(InputError, match=r"expected python scripts/export\.py RUN --out"):
+        export.main([str(caption_run)])
+    told = runs.Trained(
+        Path("run"), tiny.experiment(condition=config.Inpainting()), None, {}, None, (), 0
+    )
+    with pytest.raises(InputError, match="is told Inpainting: expected one of captions"):
+        exported.check_exportable(told)
+    for path in folder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+    said = json.loads((tmp_path / "export.json").read_text())
+    (tmp_path / "export.json").write_text(json.dumps(said | {"platforms": ["tpu"]}))
+    with pytest.raises(InputError, match="is for tpu: expected cpu, export with --platforms"):
+        exported.load(tmp_path)
+    (tmp_path / "export.json").write_text(json.dumps(said))
+    (tmp_path / "step.stablehlo").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"step\.stablehlo cannot be read"):
+        exported.load(tmp_path)

@@ -1,0 +1,101 @@
+"""A walk between prompts and between seeds."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import sample
+from ldm_jax import runs, sampling
+from ldm_jax.errors import InputError
+from ldm_jax.sampling import frames
+from tests.support import tiny
+
+RED, BLUE = "a red block at the top", "a blue block at the bottom"
+
+
+@pytest.fixture(scope="module", name="model")
+def _model(caption_run):
+    return runs.load(caption_run)
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def drawn(model, **asked):
+    return sampling.draw(model, sampling.resolve(model, batch_size=2, **asked)).images.astype(int)
+
+
+def test_a_walk_is_from_one_picture_to_another_through_neither(model):
+    walk = drawn(model, frames=5, prompt=[RED], to_prompt=[BLUE], seed=3, to_seed=[8])
+    first, last = drawn(model, prompt=[RED], seed=3), drawn(model, prompt=[BLUE], seed=8)
+    assert walk.shape == (5, tiny.SIZE, tiny.SIZE, 3)
+    np.testing.assert_allclose(walk[[0, -1]], np.concatenate([first, last]), atol=1)
+    apart = np.abs(np.diff(walk, axis=0)).reshape(4, -1).max(axis=1)
+    assert np.all(apart > 1)
+
+
+def test_one_seed_or_one_prompt_may_stay(model):
+    prompts = drawn(model, frames=3, prompt=[RED], to_prompt=[BLUE], seed=3)
+    np.testing.assert_allclose(prompts[2], drawn(model, prompt=[BLUE], seed=3)[0], atol=1)
+    noises = drawn(model, frames=3, prompt=[RED], seed=3, to_seed=[8])
+    np.testing.assert_allclose(noises[2], drawn(model, prompt=[RED], seed=8)[0], atol=1)
+    from_nothing = drawn(model, frames=2, to_prompt=[BLUE], seed=3)
+    np.testing.assert_allclose(from_nothing[1], prompts[2], atol=1)
+
+
+def test_a_walk_goes_through_all_stops_at_an_even_pace():
+    asked = sampling.Request(num=5, batch_size=2, seed=0, frames=5)
+    leg, way = frames.legs(asked, ("b", "c"))
+    np.testing.assert_array_equal(leg, [0, 0, 1, 1, 1])
+    np.testing.assert_allclose(way, [0, 0.5, 0, 0.5, 1])
+    leg, way = frames.legs(sampling.Request(num=2, batch_size=2, seed=0, frames=5, turn=3), ("b",))
+    np.testing.assert_allclose(leg + way, [0.75, 1.0])
+
+
+def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, caption_run, capsys):
+    draw(
+        caption_run, "--out", "walk", "--frames", 4, "--prompt", RED, "--to-prompt", BLUE, RED,
+        "--seed", 5, "--to-seed", 1, "--guidance", 3, "--negative-prompt", "a grey block",
+        "--gif", 10, "--sampler", "ddpm", "--batch-size", 1,
+    )  # fmt: skip
+    said = capsys.readouterr().out
+    assert f"4 of 4 frames from prompt '{RED}' to '{BLUE}' to '{RED}' and from seed 5 to 1" in said
+    assert sorted(path.name for path in Path("walk").glob("0*.png"))[-1] == "000003.png"
+    with Image.open("walk/walk.gif") as moving:
+        assert (moving.n_frames, moving.info["duration"]) == (4, 100)
+    draw("--from", "walk/000002.png", "--out", "again")
+    np.testing.assert_array_equal(pixels("again/000000.png"), pixels("walk/000002.png"))
+    draw("--from", "walk/000002.png", "--out", "longer", "--frames", 7, "--gif", 5)
+    np.testing.assert_array_equal(pixels("longer/000004.png"), pixels("walk/000002.png"))
+    assert len(list(Path("longer").glob("0*.png"))) == 7
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"to_prompt": [BLUE]}, "--to-prompt is 'a blue .*expected --frames N"),
+        ({"to_seed": [3]}, "--to-seed is 3: expected --frames N"),
+        ({"frames": 1, "to_seed": [3]}, "--frames is 1: expected at least 2"),
+        ({"frames": 4}, "--frames is 4: expected --to-prompt or --to-seed"),
+        ({"frames": 4, "to_seed": [-1]}, "--to-seed is -1: expected 0 to"),
+        ({"frames": 4, "to_seed": [3], "num": 5}, "--num is 5, .* at most 4"),
+        ({"frames": 4, "to_seed": [3], "prompt": [RED, BLUE]}, "--prompt names 2"),
+        ({"frames": 4, "to_prompt": [RED], "compose": [RED, BLUE]}, "--to-prompt and --compose"),
+    ],
+)
+def test_a_walk_that_leads_nowhere_is_refused(model, asked, said):
+    with pytest.raises(InputError, match=said):
+        sampling.resolve(model, **asked)
+
+
+def test_noise_of_a_file_is_not_walked_from_and_moving_pictures_need_a_walk(model, tmp_path):
+    np.save(tmp_path / "z.npy", np.zeros((2, 4, 4, 2)))
+    with pytest.raises(InputError, match="--to-seed and --latents both say which noise"):
+        sampling.resolve(model, frames=2, to_seed=[3], latents=str(tmp_path / "z.npy"))
+    with pytest.raises(InputError, match="--gif is 5 without a walk"):
+        sample.main([str(model.run), "--gif", "5"])
+    with pytest.raises(InputError, match="--gif is 0: expected more than 0"):
+        sample.main([str(model.run), "--gif", "0"])

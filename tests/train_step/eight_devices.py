@@ -1,0 +1,83 @@
+"""Trains the tiny models on eight simulated devices, in each way of using them.
+
+python eight_devices.py FOLDER FIRST_STAGE_RUN OUT
+"""
+
+import functools
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_PLATFORMS"] = "cpu"
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import jax
+import numpy as np
+
+from ldm_jax import training
+from ldm_jax.config import ContrastiveLoss
+from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
+from ldm_jax.encoders.clip.vision import Architecture
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
+from ldm_jax.train_step.state import everyones
+from tests.support import tiny
+
+jax.config.update("jax_disable_most_optimizations", True)
+
+
+def main(folder: str, first_stage: str, out: str) -> None:
+    assert jax.device_count() == 8
+    check_everyones()
+    check_contrastive()
+    experiment = tiny.experiment(folder)
+    given = replace(experiment.first_stage, run=first_stage)
+    for kind, pictures in (("jit", 0), ("pmap", 2)):
+        train = replace(experiment.train, steps=2, devices=kind, sample_every=pictures)
+        training.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
+
+
+def check_everyones() -> None:
+    """Each device hears the numbers of all examples, in the order of the global batch."""
+    x = jax.random.permutation(jax.random.key(0), 1000)[:16]
+
+    def gather(x, position):
+        return everyones(x, position, 16, lambda x: jax.lax.pmean(x, "i"))
+
+    heard = jax.pmap(gather, "i")(x.reshape(8, 2), jax.numpy.arange(16).reshape(8, 2))
+    assert (heard == x).all(), heard
+
+
+def check_contrastive() -> None:
+    """Pictures find their captions among those of all devices: loss and gradients are of one."""
+    model = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 5, 16))
+    objective = contrastive_objective(model, ContrastiveLoss(), 16)
+    params = init_clip(model, ContrastiveLoss(), jax.random.key(0))
+    rng = np.random.default_rng(0)
+    batch = {
+        "image": rng.uniform(-1, 1, (16, 8, 8, 3)).astype("f"),
+        "tokens": rng.integers(0, 16, (16, 5), np.int32),
+        "position": np.arange(16, dtype=np.int32),
+    }
+
+    def outcome(average, params, batch):
+        return objective.outcome(params, batch, None, None, average)[:2]
+
+    alone = jax.jit(functools.partial(outcome, lambda x: x))
+    expected = alone(params, batch)
+    assert not np.allclose(expected[0]["clip"]["text"]["position"], 0.0, atol=1e-3)
+    by_mesh = devices("jit")
+    found = [alone(by_mesh.replicate(params), by_mesh.split(batch))]
+    by_pmap = functools.partial(outcome, lambda x: jax.lax.pmean(x, "i"))
+    spread = {name: x.reshape(8, 2, *x.shape[1:]) for name, x in batch.items()}
+    each = jax.pmap(by_pmap, "i", in_axes=(None, 0))(params, spread)
+    for device in (0, 7):
+        found.append(jax.tree.map(lambda x, at=device: x[at], each))
+    for one in found:
+        tiny.assert_close(one, expected, rtol=1e-3, atol=1e-3)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
