@@ -1,10 +1,10 @@
-"""Draws pictures from a trained latent diffusion model, or from a variational autoencoder's prior.
+"""Draws images from a trained latent diffusion model, or from a variational autoencoder's prior.
 
 python sample.py RUN --num 16 --prompt "a large red circle at the center"
 python sample.py RUN --interpolate 8
 python sample.py --from PNG --steps 50
 
-Writes DIR/000000.png ..., DIR/grid.png, DIR/samples.npz and DIR/report.json. Picture i belongs to
+Writes DIR/000000.png ..., DIR/grid.png, DIR/samples.npz and DIR/report.json. Image i belongs to
 seed S + i alone, whatever the batch size; prompts (or labels) are taken in turn.
 """
 
@@ -21,7 +21,7 @@ from ldm_jax.runtime import memory
 from ldm_jax.sampling import exported, prior_request
 from ldm_jax.sampling.options import Options
 
-AROUND = ("out", "from_", "gif", "compiled")  # of no matter for which pictures are drawn
+AROUND = ("out", "from_", "gif", "compiled")  # of no matter for which images are drawn
 
 
 def parse(words: Sequence[str], default: Options | None = None) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def parse(words: Sequence[str], default: Options | None = None) -> dict[str, Any
 
 
 def again(said: dict[str, Any], settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The settings of a picture that is to be drawn again, with the words in place of some."""
+    """The settings of an image that is to be drawn again, with the words in place of some."""
     plain = parse(())
     given = {name for name in settings if settings[name] != plain[name]}
     found = sampling.png_metadata.settings(said, given)
@@ -45,7 +45,7 @@ def again(said: dict[str, Any], settings: dict[str, Any], words: Sequence[str]) 
 
 
 def drawn_of(said: dict[str, Any], run: Path) -> str | None:
-    """The checkpoint of a picture's own run that it was drawn of, where that is kept."""
+    """The checkpoint of an image's own run that it was drawn of, where that is kept."""
     step = str(said.get("checkpoint"))
     kept = run == Path(str(said.get("run"))) and (run / "checkpoints" / step).is_dir()
     return step if kept else None
@@ -72,7 +72,7 @@ def draw_compiled(folder: str, run: str | None, out: str | None, settings: dict[
     cli.check_folder(place, "--out")
     drawn = exported.draw(found, wanted)
     sampling.write(place, drawn, found.described, wanted)
-    print(f"{len(drawn.images)} pictures in {place}, together in {place / 'grid.png'}")
+    print(f"{len(drawn.images)} images in {place}, together in {place / 'grid.png'}")
 
 
 def main(words: Sequence[str]) -> None:
@@ -109,7 +109,7 @@ def main(words: Sequence[str]) -> None:
             f"{trained.step}",
             file=sys.stderr,
         )
-    print(f"{len(drawn.images)} pictures in {out}, together in {out / 'grid.png'}")
+    print(f"{len(drawn.images)} images in {out}, together in {out / 'grid.png'}")
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def compile_one(options: Options) -> None:
     spread = devices("jit")
     position = jax.ShapeDtypeStruct((options.batch_size,), jnp.int32)
     batch = spread.like({"image": z, "t": t, "text": text, "position": position})
-    lifted = spread.lift(make_train_step(objective, optim, 0.999), state)
+    lifted = spread.parallelize(make_train_step(objective, optim, 0.999), state)
     found = compilation.compile_ahead(lifted, spread.target(state), batch, key)
     count = sum(x.size for x in jax.tree.leaves(params))
     how = "from the cache" if found.cached else "cold"

@@ -4,7 +4,7 @@
 
 The model of configs/demo.py trains on one batch again and again, which is what its devices can
 take. Then batches are read and nothing else: of its scenes as PNGs in a folder with captions, and
-as array_record (`data.path shapes`), captions tokenized; in the first epoch, where each picture is
+as array_record (`data.path shapes`), captions tokenized; in the first epoch, where each image is
 decoded, and in later ones, where what fits into memory is there.
 """
 
@@ -50,7 +50,7 @@ def consumption(experiment, tokenizer, batches, options: Options) -> float:
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
     spread, key = devices("jit"), jax.random.key(2)
     state = spread.place(new_state(params, optim, objective))
-    step = spread.lift(make_train_step(objective, optim, experiment.optim.ema_decay), state)
+    step = spread.parallelize(make_train_step(objective, optim, experiment.optim.ema_decay), state)
     batch = spread.split(with_positions(next(batches)))
     state, _ = jax.block_until_ready(step(state, batch, key))
     rates = []

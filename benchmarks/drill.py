@@ -4,7 +4,7 @@
 
 Trains a tiny latent diffusion model (both stages, on drawn images) once without interruption. Then
 trains it again in several runs, whose process is sent SIGKILL or SIGTERM while it compiles, makes
-a step, writes a checkpoint or draws pictures, until each run has had its share of `--kills`; the
+a step, writes a checkpoint or draws images, until each run has had its share of `--kills`; the
 same command goes on every time. At the end parameters, averages, optimizer, place in the data and
 the table of metrics must be those of the uninterrupted run, bit for bit. With `--out`, the table
 between the marks of that file is written anew. Exit status 1 where a run ended otherwise.
@@ -190,7 +190,7 @@ def table(kills: list[Kill], count: int, same: int, seconds: float) -> str:
     """What happened, as a page shows it."""
     lines = [
         f"{len(kills)} kills in {count} runs of {STAGES['first stage']} and {STAGES['diffusion']} "
-        f"steps, a checkpoint every {SAVE_EVERY} steps and pictures every {DRAW_EVERY}; "
+        f"steps, a checkpoint every {SAVE_EVERY} steps and images every {DRAW_EVERY}; "
         f"{same} of {count} runs ended as the uninterrupted one, bit for bit. "
         f"{seconds / 60:.0f} minutes.",
         "",
@@ -201,7 +201,7 @@ def table(kills: list[Kill], count: int, same: int, seconds: float) -> str:
         "compile": "started or compiled",
         "step": "made a step",
         "save": "wrote a checkpoint",
-        "evaluation": "drew pictures",
+        "evaluation": "drew images",
     }
     for how in SIGNALS:
         for phase in PHASES:

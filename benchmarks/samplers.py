@@ -3,10 +3,10 @@
     pip install matplotlib
     python benchmarks/samplers.py runs/demo --out docs
 
-Draws `--num` pictures for captions held out from training in every cell and writes samplers.csv,
+Draws `--num` images for captions held out from training in every cell and writes samplers.csv,
 samplers.png, guidance.csv and guidance.png. Cells that a csv holds already are not drawn again.
 
-- Caption accuracy: the share of captions whose every stated attribute is found in the picture.
+- Caption accuracy: the share of captions whose every stated attribute is found in the image.
 - Frechet distance of 64 features, the first principal components of drawn scenes, to the drawn
   scenes of the same captions. The dotted line is how far as many drawn scenes of other captions are
   from these.
@@ -63,7 +63,7 @@ def count_calls(trained: runs.Trained, asked: request.Request) -> int:
         return Denoised(z / 2)
 
     sampler = build.build_sampler(asked.sampler)(**sampling.arguments(asked))
-    z = process.prior_std(jnp.float32(process.T)) * jnp.ones((1, 2, 2, 1))
+    z = process.initial_noise_std(jnp.float32(process.T)) * jnp.ones((1, 2, 2, 1))
     keys = jax.random.split(jax.random.key(0), 1)
     jax.block_until_ready(sample(sampler, denoise, process, sampling.grid(asked, process), z, keys))
     jax.effects_barrier()
@@ -71,7 +71,7 @@ def count_calls(trained: runs.Trained, asked: request.Request) -> int:
 
 
 def drawn(data, num: int) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """`num` captions, their pictures and as many others, uint8 [num, H, W, 3]."""
+    """`num` captions, their images and as many others, uint8 [num, H, W, 3]."""
     source, info = pipeline.open_source(data)
     if info.num_examples < 2 * num:
         raise SystemExit(f"--num is {num}: the split has {info.num_examples} scenes, half is most")
@@ -90,7 +90,7 @@ def drawn(data, num: int) -> tuple[list[str], np.ndarray, np.ndarray]:
 
 
 class Features:
-    """The first principal components of pictures."""
+    """The first principal components of images."""
 
     def __init__(self, images: np.ndarray):
         x = self._flat(images)

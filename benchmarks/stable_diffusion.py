@@ -1,4 +1,4 @@
-"""Text to a picture of 512 pixels by Stable Diffusion, here and in diffusers (PyTorch, eager).
+"""Text to an image of 512 pixels by Stable Diffusion, here and in diffusers (PyTorch, eager).
 
 python benchmarks/stable_diffusion.py RUN [--torch PYTHON --folder FOLDER] [--steps 3] [--rounds 3]
 
@@ -24,7 +24,7 @@ MIB = 2**20
 
 
 def ours(run: str):
-    """Number of parameters, and a function that draws a picture in some steps."""
+    """Number of parameters, and a function that draws an image in some steps."""
     import jax
 
     from ldm_jax import runs, sampling

@@ -1,11 +1,11 @@
-"""Time from the start of the process to the first picture, of a run and of what was exported of it.
+"""Time from the start of the process to the first image, of a run and of what was exported of it.
 
 pip install flatbuffers
 python benchmarks/startup.py FOLDER [--steps 25] [--rounds 3]
 
-The model of configs/demo.py with random weights, one picture. Both ways are taken in turns, each
+The model of configs/demo.py with random weights, one image. Both ways are taken in turns, each
 once with an empty cache of compiled programs and then with a filled one; prints medians of wall
-time and of the time that the processor worked, and how far the pictures are apart.
+time and of the time that the processor worked, and how far the images are apart.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""The variational autoencoder of Kingma and Welling (2014): MNIST, or any folder of small pictures.
+"""The variational autoencoder of Kingma and Welling (2014): MNIST, or any folder of small images.
 
 python train.py configs/vae.py --data.path FOLDER      or  --data.path tfds:mnist
 python sample.py RUN                                    draws from its prior

@@ -255,7 +255,7 @@ def _vision_tower(config: c.CLIPImage) -> VisionTower:
 
 
 def build_architecture(config: c.CLIPImage) -> Architecture:
-    """The tower of pictures of a config."""
+    """The tower of images of a config."""
     sizes = config.channels, config.layers, config.num_heads, config.dim
     return Architecture(*sizes, config.patch, config.size)
 
@@ -384,7 +384,7 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Latent
 
 
 def build_clip(experiment: c.CLIPExperiment) -> CLIP:
-    """The towers of an experiment; pictures are of the size that its data has."""
+    """The towers of an experiment; images are of the size that its data has."""
     m = experiment.model
     vision = Architecture(
         m.vision_channels,

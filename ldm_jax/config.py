@@ -270,11 +270,11 @@ class BERTText(Text):
 class Layout:
     """Boxes with classes as tokens, through a transformer; the original's layout2img.
 
-    Three tokens a box, and two that say which part of a picture is seen: 92.
+    Three tokens a box, and two that say which part of an image is seen: 92.
     """
 
     num_classes: int | None = None  # None: as many as the boxes of the data have
-    max_objects: int = 30  # boxes of a picture that count
+    max_objects: int = 30  # boxes of an image that count
     vocab_size: int = 8192  # of classes and of corners: as many rows and columns as fit
     dim: int = 512
     layers: int = 16
@@ -344,7 +344,7 @@ class Retrieval:
 
 @dataclass(frozen=True)
 class CLIPImage:
-    """A picture as CLIP embeds it, one token, by a tower that is not trained.
+    """An image as CLIP embeds it, one token, by a tower that is not trained.
 
     Defaults are OpenAI's ViT-L/14, of Stable Diffusion image variations.
     """
@@ -443,7 +443,7 @@ GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "expo
 
 @dataclass(frozen=True)
 class Sampling:
-    """How pictures are drawn unless the command line says otherwise."""
+    """How images are drawn unless the command line says otherwise."""
 
     sampler: SamplerName = "ddim"
     steps: int = 50
@@ -618,7 +618,7 @@ class ClassifierExperiment:
 
 @dataclass(frozen=True)
 class CLIPModel:
-    """A tower of pictures and a tower of captions; defaults are ViT-B/32's (Radford et al. 2021,
+    """A tower of images and a tower of captions; defaults are ViT-B/32's (Radford et al. 2021,
     tables 19 and 20).
 
     Captions are cut into byte pairs, of which the last marks a caption's end.
@@ -650,7 +650,7 @@ class ContrastiveLoss:
 
 @dataclass(frozen=True)
 class CLIPExperiment:
-    """Trains towers of pictures and captions to find the pairs of a batch (Radford et al. 2021)."""
+    """Trains towers of images and captions to find the pairs of a batch (Radford et al. 2021)."""
 
     model: CLIPModel = field(default_factory=CLIPModel)
     loss: ContrastiveLoss = field(default_factory=ContrastiveLoss)

@@ -26,16 +26,16 @@ class Process(Protocol):
     T: int
     discrete: bool  # whether training is at t = 1 ... T only
 
-    def rates(self, t: Array) -> tuple[Array, Array]:
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
         """alpha_t and sigma_t, each of the shape of `t`."""
 
     def time_at(self, log_snr: Array) -> Array:
         """The time at which log(alpha^2 / sigma^2) is as asked; T where it never falls so low."""
 
-    def network_time(self, t: Array) -> Array:
+    def timestep(self, t: Array) -> Array:
         """What a network is told at time `t`."""
 
-    def prior_std(self, t: Array) -> Array:
+    def initial_noise_std(self, t: Array) -> Array:
         """Standard deviation of the noise from which sampling starts at time `t`."""
 
 
@@ -167,12 +167,12 @@ class Conditioner(NamedTuple):
     trained: bool = True
     hidden: tuple[str, ...] | None = None
 
-    def without(self, inputs: Batch, null: Batch) -> Batch:
+    def with_null(self, inputs: Batch, null: Batch) -> Batch:
         """The inputs with what is hidden taken from the null, or from what stands for it."""
-        return inputs | {name: null[name] for name in self.hideable}
+        return inputs | {name: null[name] for name in self.droppable}
 
     @property
-    def hideable(self) -> tuple[str, ...]:
+    def droppable(self) -> tuple[str, ...]:
         return self.keys if self.hidden is None else self.hidden
 
 

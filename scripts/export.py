@@ -26,7 +26,7 @@ class Options:
     out: str = ""
     """folder to write to"""
     batch: int = 1
-    """pictures that are made at once"""
+    """images that are made at once"""
     size: tuple[int, ...] = ()
     """height and width in pixels, where not those of training"""
     sampler: SamplerName | None = None
@@ -62,7 +62,7 @@ def main(words: Sequence[str]) -> None:
     size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
     height, width = said["size"]
     print(
-        f"{out}: {size:.1f} MiB, {said['sampler']}, {asked.batch} pictures of {width} x {height} "
+        f"{out}: {size:.1f} MiB, {said['sampler']}, {asked.batch} images of {width} x {height} "
         f"at once, for {', '.join(said['platforms'])}"
     )
 

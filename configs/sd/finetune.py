@@ -1,9 +1,9 @@
-"""Stable Diffusion 1 on pictures with captions: all of its denoiser, captions by a frozen tower.
+"""Stable Diffusion 1 on images with captions: all of its denoiser, captions by a frozen tower.
 
 python train.py configs/sd/finetune.py --workdir RUN --init-from SD --data.path FOLDER
     --optim.train-only "/(self|cross)/" trains attention alone
 SD is a run that scripts/convert.py made with configs/sd/v1.py or of a folder of diffusers. A choice
-for few pictures, after no publication; min-SNR weights as Hang et al. 2023.
+for few images, after no publication; min-SNR weights as Hang et al. 2023.
 """
 
 from ldm_jax.config import *

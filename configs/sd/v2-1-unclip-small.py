@@ -1,4 +1,4 @@
-"""Stable Diffusion 2.1 unCLIP, small: text and what CLIP (ViT-L/14) sees in a picture, 768 pixels.
+"""Stable Diffusion 2.1 unCLIP, small: text and what CLIP (ViT-L/14) sees in an image, 768 pixels.
 
 python scripts/convert.py sd21-unclip-l.ckpt RUN --config configs/sd/v2-1-unclip-small.py
 python sample.py RUN --image P.png [--prompt "in the snow"] [--noise-level 100]

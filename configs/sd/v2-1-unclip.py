@@ -1,4 +1,4 @@
-"""Stable Diffusion 2.1 unCLIP: text and what CLIP (ViT-H/14) sees in a picture, 768 pixels, of v.
+"""Stable Diffusion 2.1 unCLIP: text and what CLIP (ViT-H/14) sees in an image, 768 pixels, of v.
 
 python scripts/convert.py sd21-unclip-h.ckpt RUN --config configs/sd/v2-1-unclip.py
 python sample.py RUN --image P.png [--prompt "in the snow"] [--noise-level 100]

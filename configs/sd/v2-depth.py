@@ -3,7 +3,7 @@
 python scripts/convert.py 512-depth-ema.safetensors RUN --config configs/sd/v2-depth.py
 python sample.py RUN --prompt "a bronze statue" --depth D.png [--init-image P.png --strength 0.8]
 The network that estimates depth is no part of this; what the file holds of it is kept aside, and a
-folder to train on has maps of depth beside its pictures. Steps and batch are of its training, as
+folder to train on has maps of depth beside its images. Steps and batch are of its training, as
 its model card says; that began with 2.0 base.
 """
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion's upscaler: text and a small picture, four times as large (x4-upscaling.yaml).
+"""Stable Diffusion's upscaler: text and a small image, four times as large (x4-upscaling.yaml).
 
 python scripts/convert.py x4-upscaler-ema.safetensors RUN --config configs/sd/x4-upscaler.py
 python sample.py RUN --prompt "a white cat" --low-resolution P.png --size 512 512 [--noise-level 20]

@@ -1,4 +1,4 @@
-"""Whether CLIP's towers can see pictures of a size, and be divided."""
+"""Whether CLIP's towers can see images of a size, and be divided."""
 
 import math
 
@@ -8,7 +8,7 @@ from ldm_jax.errors import InputError
 
 
 def check_clip(experiment: c.CLIPExperiment) -> None:
-    """Raises InputError where the towers cannot see pictures of this size, or be divided."""
+    """Raises InputError where the towers cannot see images of this size, or be divided."""
     check_averages(experiment)
     model, size = experiment.model, experiment.data.image_size
     if size is None:

@@ -157,7 +157,7 @@ def _check_width(condition: c.Text) -> None:
 
 
 def _check_tower(tower: c.CLIPImage) -> None:
-    """Raises InputError for a tower of pictures that cannot be."""
+    """Raises InputError for a tower of images that cannot be."""
     for name, of, whole in (
         ("num_heads", "channels", tower.channels),
         ("patch", "size", tower.size),

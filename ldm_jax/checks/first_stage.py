@@ -6,7 +6,7 @@ from ldm_jax import config as c
 from ldm_jax.build import build_first_stage
 from ldm_jax.checks.shared import check_averages, check_divides, check_squares
 from ldm_jax.errors import InputError
-from ldm_jax.losses.lpips import TRUNKS
+from ldm_jax.losses.lpips import NETWORKS
 from ldm_jax.losses.patchgan import smallest
 
 
@@ -48,10 +48,10 @@ def _check_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
             f"{prefix}loss.kl_weight is {loss.kl_weight}: expected its default, since a "
             f"{kind} has no posterior" + "; see loss.codebook" * (kind == "VQAutoencoder")
         )
-    if loss.perceptual_weight and size < TRUNKS[loss.perceptual].smallest:
+    if loss.perceptual_weight and size < NETWORKS[loss.perceptual].smallest:
         raise InputError(
             f"{prefix}data.image_size is {size}: expected at least "
-            f"{TRUNKS[loss.perceptual].smallest}, which {prefix}loss.perceptual "
+            f"{NETWORKS[loss.perceptual].smallest}, which {prefix}loss.perceptual "
             f"{loss.perceptual} can see; or set {prefix}loss.perceptual_weight to 0"
         )
     if loss.adversary.weight and size < smallest(loss.adversary.layers):

@@ -1,4 +1,4 @@
-"""A picture as CLIP embeds it: one token, or a noised vector beside captions (unCLIP).
+"""An image as CLIP embeds it: one token, or a noised vector beside captions (unCLIP).
 
 Ramesh et al. 2022 for drawing from an embedding of CLIP; the first form is that of Stable Diffusion
 image variations, the second that of Stable Diffusion 2.1 unCLIP.
@@ -23,7 +23,7 @@ def noised(e: Array, noise: Array, level: Array, mean: Array, std: Array) -> Arr
     Args:
         e: [B, d], as the noise.
         level: [B] int32; the least, 0, is a little noise.
-        mean, std: [d], of the embeddings of many pictures.
+        mean, std: [d], of the embeddings of many images.
     """
     bar = np.cumprod(1.0 - betas.cosine(LEVELS))
     bar = jnp.asarray(bar, jnp.float32)[level][:, None]
@@ -31,9 +31,9 @@ def noised(e: Array, noise: Array, level: Array, mean: Array, std: Array) -> Arr
 
 
 def clip_image(tower: VisionTower, with_noise: bool = False) -> Conditioner:
-    """Reads `batch["picture"]` [B, size, size, 3], see `prepared`.
+    """Reads `batch["image"]` [B, size, size, 3], see `prepared`.
 
-    A picture of nothing but 0, which no 8-bit picture becomes, stands for no condition: the token,
+    An image of nothing but 0, which no 8-bit image becomes, stands for no condition: the token,
     or the whole vector, is then 0.
 
     Args:
@@ -78,7 +78,7 @@ def clip_image(tower: VisionTower, with_noise: bool = False) -> Conditioner:
 
 
 def middle(image: Image.Image, size: int) -> np.ndarray:
-    """The middle of a picture, [size, size, 3] uint8, as CLIP's own preparation has it.
+    """The middle of an image, [size, size, 3] uint8, as CLIP's own preparation has it.
 
     The shorter side becomes `size` by Pillow's bicubic filter, the longer one is cut to whole
     pixels.
@@ -92,5 +92,5 @@ def middle(image: Image.Image, size: int) -> np.ndarray:
 
 
 def prepared(image: Image.Image, size: int) -> np.ndarray:
-    """What the tower sees of a picture: its middle, [size, size, 3] float32, normalised."""
+    """What the tower sees of an image: its middle, [size, size, 3] float32, normalised."""
     return normalised(np.float32(middle(image, size)) / 255.0)

@@ -1,4 +1,4 @@
-"""Depth: how far each place of a picture is, as a further input channel (Stable Diffusion 2)."""
+"""Depth: how far each place of an image is, as a further input channel (Stable Diffusion 2)."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,7 @@ from ldm_jax.types import Cond, Conditioner
 def depth() -> Conditioner:
     """Reads `batch["depth"]` [B, h, w, 1] in [-1, 1], of the size of the latents, see `normalised`.
 
-    A flat picture stands for no condition.
+    A flat image stands for no condition.
     """
 
     def null(n, h=1, w=1):

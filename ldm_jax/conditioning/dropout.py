@@ -28,5 +28,5 @@ def drop(
     def choose(with_condition, without):
         return jnp.where(hidden.reshape(-1, *[1] * (without.ndim - 1)), without, with_condition)
 
-    dropped = {name: choose(inputs[name], null[name]) for name in conditioner.hideable}
+    dropped = {name: choose(inputs[name], null[name]) for name in conditioner.droppable}
     return {name: dropped.get(name, inputs[name]) for name in conditioner.keys}

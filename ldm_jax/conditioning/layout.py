@@ -12,16 +12,16 @@ from ldm_jax.types import Array, Cond, Conditioner
 
 
 def rows_of(vocab_size: int) -> int:
-    """Rows, and as many columns, by which tokens number places in a picture."""
+    """Rows, and as many columns, by which tokens number places in an image."""
     return math.isqrt(vocab_size)
 
 
 def tokens_of(boxes: Array, vocab_size: int) -> Array:
-    """[B, n, 5] -> [B, 3 n + 2] int32: class and two corners of each box, and two of the picture.
+    """[B, n, 5] -> [B, 3 n + 2] int32: class and two corners of each box, and two of the image.
 
     Args:
         boxes: x and y of the upper left corner, width and height, in [0, 1], and the class, which
-            is negative where there is no box. A box beyond the picture is cut at its border.
+            is negative where there is no box. A box beyond the image is cut at its border.
         vocab_size: the last token, vocab_size - 1, stands for what is missing.
     """
     none, rows = vocab_size - 1, rows_of(vocab_size)

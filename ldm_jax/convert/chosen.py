@@ -8,7 +8,7 @@ from ldm_jax.convert.clip import export_clip, import_clip, is_clip
 from ldm_jax.convert.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
 from ldm_jax.convert.model import export_model, holds_model, import_model, say_whole
-from ldm_jax.convert.paths import FILES, naming
+from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.unread import refuse_unread
@@ -53,7 +53,7 @@ def convert(
             f"'{destination}' is named as a file: expected the name of a folder, for a run"
         )
     if source.is_file():
-        with naming(source):
+        with prefix_errors(source):
             refuse_unread(read_weights(source))
     if is_pipeline(source) and (experiment is None or isinstance(experiment, Experiment)):
         if tokenizer:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ldm_jax import build, checks, runs
 from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPModel, CLIPText, Data
-from ldm_jax.convert.paths import FILES, as_json, naming, whole
+from ldm_jax.convert.paths import FILES, as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.encoders.clip.model import CLIP
 from ldm_jax.encoders.tokenizers import clip
@@ -27,7 +27,7 @@ from ldm_jax.weights.names.diffusers_model import (
 )
 from ldm_jax.weights.table import to_original
 
-LANCZOS = 1  # Pillow's number of the filter by which training makes pictures smaller
+LANCZOS = 1  # Pillow's number of the filter by which training makes images smaller
 
 
 def is_clip(source: Path) -> bool:
@@ -53,7 +53,7 @@ def import_clip(
     Raises:
         InputError: other weights than said, or no tokenizer; nothing is written then.
     """
-    with naming(source):
+    with prefix_errors(source):
         state = read_weights(find_clip(source))
         settings = source / "config.json"
         if experiment is None:
@@ -84,7 +84,7 @@ def import_clip(
         runs.write_imported(unfinished, experiment, {"clip": params}, None, pieces)
     count = sum(x.size for x in jax.tree.leaves(params))
     print(
-        f"{run}: {count:,} parameters of a CLIP for pictures of {experiment.data.image_size} pixels"
+        f"{run}: {count:,} parameters of a CLIP for images of {experiment.data.image_size} pixels"
     )
 
 

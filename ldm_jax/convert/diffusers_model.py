@@ -29,7 +29,7 @@ from ldm_jax.config import (
 )
 from ldm_jax.convert.first_stage import describe
 from ldm_jax.convert.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
-from ldm_jax.convert.paths import as_json, naming, whole
+from ldm_jax.convert.paths import as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.errors import InputError
 from ldm_jax.weights import table
@@ -95,7 +95,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         InputError: a component is missing or of another kind, or weights are not of its network,
             and all of them are named.
     """
-    with naming(source):
+    with prefix_errors(source):
         parts = _parts_of(source)
         found = {name: _component(source, name, parts) for name in parts}
         described = _described(source, {name: part.settings for name, part in found.items()})
@@ -112,7 +112,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         for name, part in found.items():
             shapes = {key: np.shape(part.state[key]) for key in part.state}
             there = {key: shape for key, shape in shapes.items() if not _is_counter(key)}
-            wrong += [f"{name}/{line}" for line in table.complaints(rows_of[name], there)]
+            wrong += [f"{name}/{line}" for line in table.mismatches(rows_of[name], there)]
         if wrong:
             raise InputError("\n".join(["these weights are not of this model:", *wrong]))
         rows = [row for name in found for row in table.under(rows_of[name], there=f"{name}/")]
@@ -254,7 +254,7 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
 
 
 def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
-    """What is attended to, and what of pictures is told beside captions."""
+    """What is attended to, and what of images is told beside captions."""
     if "text_encoder" not in settings:
         return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None
     text = diffusers_model.read_text(settings["text_encoder"])
@@ -309,7 +309,7 @@ def names(experiment: Experiment) -> dict[str, table.Table]:
 
 
 def _tower(experiment: Experiment) -> CLIPImage:
-    """The tower of pictures of a model that has one."""
+    """The tower of images of a model that has one."""
     return experiment.beside or experiment.condition
 
 
@@ -358,7 +358,7 @@ class Typed(Mapping[str, np.ndarray]):
 
 
 def export_pipeline(run: Path, destination: Path) -> None:
-    """Exports the run of a model of captions or of pictures as a folder that diffusers reads.
+    """Exports the run of a model of captions or of images as a folder that diffusers reads.
 
     Raises:
         InputError: diffusers has no such model.

@@ -11,7 +11,7 @@ import numpy as np
 
 from ldm_jax import build, runs
 from ldm_jax.config import FirstStageExperiment
-from ldm_jax.convert.paths import FILES, naming, whole
+from ldm_jax.convert.paths import FILES, prefix_errors, whole
 from ldm_jax.errors import InputError
 from ldm_jax.types import Params
 from ldm_jax.weights import original, recognise, table
@@ -37,7 +37,7 @@ class FirstStage(NamedTuple):
 
 def import_first_stage(source: Path, run: Path, experiment: FirstStageExperiment | None) -> None:
     """Imports a checkpoint file or a diffusers folder as the run of a first stage."""
-    with naming(source):
+    with prefix_errors(source):
         found = open_first_stage(source, experiment)
         params = read_params(found)
     kinds = {str(w.dtype) for w in jax.tree.leaves(params)} - {"float32"}
@@ -180,7 +180,7 @@ def to_original(description: Description, params: Params) -> dict[str, np.ndarra
     """The state dict of the original."""
     state = table.to_original(build.build_original_names(description.model), params)
     layers = autoencoder.identities(state)
-    return autoencoder.without(state, layers) if layers == autoencoder.QUANT_CONVS else state
+    return autoencoder.with_null(state, layers) if layers == autoencoder.QUANT_CONVS else state
 
 
 def _scaling(description: Description) -> list[str]:
@@ -218,4 +218,4 @@ def to_diffusers(
     state = table.to_original(build.build_diffusers_names(description.model), params)
     layers = autoencoder.identities(state)
     settings = build.build_diffusers_config(description._replace(left_out=layers))
-    return settings, autoencoder.without(state, layers)
+    return settings, autoencoder.with_null(state, layers)

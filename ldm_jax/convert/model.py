@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, runs, training
 from ldm_jax.config import CLIPText, Experiment, Text, UnCLIP
-from ldm_jax.convert.paths import naming, whole
+from ldm_jax.convert.paths import prefix_errors, whole
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
@@ -59,7 +59,7 @@ def import_model(
     pieces = tokenizer_of(experiment, tokenizer)
     names = build.build_model_names(experiment)
     state = _with_statistics(read_weights(source), experiment)
-    with naming(source):
+    with prefix_errors(source):
         held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
         if wrong:
             known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
@@ -87,7 +87,7 @@ def import_model(
 
 
 def _with_statistics(state: table.State, experiment: Experiment) -> table.State:
-    """The same with mean 0 and deviation 1 of embeddings of pictures, where the file has none."""
+    """The same with mean 0 and deviation 1 of embeddings of images, where the file has none."""
     if not isinstance(experiment.beside, UnCLIP):
         return state
     absent = {key: x for key, x in STATISTICS.items() if key not in state}

@@ -14,7 +14,7 @@ FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 
 
 @contextmanager
-def naming(source: Path) -> Iterator[None]:
+def prefix_errors(source: Path) -> Iterator[None]:
     """Puts the name of what is read before what is wrong with it, and lists what is much."""
     try:
         yield

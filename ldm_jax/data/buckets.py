@@ -1,6 +1,6 @@
-"""Aspect-ratio buckets: pictures keep about the shape they have (NovelAI 2022).
+"""Aspect-ratio buckets: images keep about the shape they have (NovelAI 2022).
 
-Each picture goes to the size, of about one area, whose shape is nearest to its own, and each batch
+Each image goes to the size, of about one area, whose shape is nearest to its own, and each batch
 is of one size. A batch is a function of its number and the seed alone: the stream stands where one
 integer says, and all hosts have the same size at the same step.
 """
@@ -60,7 +60,7 @@ def nearest(height: int, width: int, among: Sequence[Size]) -> int:
 
 
 def shape_of(image) -> Size:
-    """Height and width of a picture as it is seen upright, of which the header was read."""
+    """Height and width of an image as it is seen upright, of which the header was read."""
     width, height = image.size
     turned = image.getexif().get(0x0112, 1) >= 5  # of the EXIF orientations, those on their side
     return (width, height) if turned else (height, width)
@@ -68,10 +68,10 @@ def shape_of(image) -> Size:
 
 @lru_cache(4)  # a source is asked for more than one stream
 def sort(source: Any, among: tuple[Size, ...], upscale: bool = False) -> Buckets:
-    """Looks at the header of every picture of a source; one that has none counts as a square.
+    """Looks at the header of every image of a source; one that has none counts as a square.
 
     Raises:
-        InputError: a picture that its size would enlarge, unless `upscale`.
+        InputError: an image that its size would enlarge, unless `upscale`.
     """
 
     def look(index: int) -> int:
@@ -97,7 +97,7 @@ def sort(source: Any, among: tuple[Size, ...], upscale: bool = False) -> Buckets
 
 
 def too_small(name: str, image_size: tuple[int, int], size: Size) -> InputError:
-    """What is said of a picture [width, height] smaller than its size."""
+    """What is said of an image [width, height] smaller than its size."""
     width, height = image_size
     return InputError(
         f"{name} is {width}x{height} pixels, smaller than {size[1]}x{size[0]}, the size of "

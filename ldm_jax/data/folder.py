@@ -17,7 +17,7 @@ EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 METADATA = "metadata.jsonl"
 DESCRIBED = {  # what only metadata can say of an image -> how
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
-    "segmentation": '"segmentation": "FILE.png", a picture of class numbers,',
+    "segmentation": '"segmentation": "FILE.png", an image of class numbers,',
     "depth": '"depth": "FILE.png" (or .npy), greater where things are nearer,',
 }
 MAPS = ("segmentation", "depth")
@@ -32,7 +32,7 @@ class Example(NamedTuple):
     text: str | list[str] | None = None
     text_file: str | None = None  # read when the example is, not before
     boxes: np.ndarray | None = None  # see `objects`
-    segmentation: str | None = None  # path of a picture of classes
+    segmentation: str | None = None  # path of an image of classes
     depth: str | None = None  # path of a map of how near things are
 
 

@@ -14,7 +14,7 @@ def to_uint8(images: np.ndarray) -> np.ndarray:
 
 
 def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Tiles uint8 [N, H, W, 3] into one white-framed picture, row by row, nearly square."""
+    """Tiles uint8 [N, H, W, 3] into one white-framed image, row by row, nearly square."""
     N, H, W, _ = images.shape
     columns = columns or int(np.ceil(np.sqrt(N)))
     rows = -(-N // columns)
@@ -36,9 +36,9 @@ def save(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = N
 
 
 def animate(path: str | Path, images: np.ndarray, rate: float) -> None:
-    """Writes uint8 [N, H, W, 3] as a GIF that begins again at its end, `rate` pictures a second.
+    """Writes uint8 [N, H, W, 3] as a GIF that begins again at its end, `rate` images a second.
 
-    A GIF counts in hundredths of a second, and has 256 colours a picture.
+    A GIF counts in hundredths of a second, and has 256 colours an image.
     """
     frames = [Image.fromarray(image) for image in images]
     each = 10 * max(1, round(100 / rate))
@@ -52,7 +52,7 @@ def read_text(path: str | Path) -> dict[str, str]:
 
 
 def pairs(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Places each image beside its other: uint8 [N, H, W, 3] twice -> one picture."""
+    """Places each image beside its other: uint8 [N, H, W, 3] twice -> one image."""
     return grid(np.concatenate([images, others], axis=2))
 
 

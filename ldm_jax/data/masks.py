@@ -1,6 +1,6 @@
 """Masks for learning to inpaint: free-form strokes and boxes (Suvorov et al. 2022, LaMa).
 
-The numbers are those of LaMa's thick masks, which are for pictures of 256 pixels a side; for other
+The numbers are those of LaMa's thick masks, which are for images of 256 pixels a side; for other
 sizes, widths and lengths change in proportion.
 """
 

@@ -1,7 +1,7 @@
-"""What lies where in a picture: boxes with classes, moved along with crops and flips.
+"""What lies where in an image: boxes with classes, moved along with crops and flips.
 
 Boxes are float32 [n, 5]: x and y of the upper left corner, width and height, in [0, 1] of the
-picture, and the class.
+image, and the class.
 """
 
 import numpy as np
@@ -21,7 +21,7 @@ def crop(boxes: np.ndarray, window: tuple[float, float, float, float]) -> np.nda
 
 
 def flip(boxes: np.ndarray) -> np.ndarray:
-    """Boxes of the picture mirrored left and right."""
+    """Boxes of the image mirrored left and right."""
     flipped = boxes.copy()
     flipped[:, 0] = 1 - boxes[:, 0] - boxes[:, 2]
     return flipped

@@ -24,7 +24,7 @@ FIELDS = {"label": "label", "tokens": "text"} | {
 
 
 class _Map(NamedTuple):
-    """How what is a picture beside the image is read, and made as large as the image."""
+    """How what is an image beside the image is read, and made as large as the image."""
 
     decode: Callable[[Any], np.ndarray]
     resize: Callable[[np.ndarray, int, int], np.ndarray]
@@ -135,7 +135,7 @@ class Reader:
         return example
 
     def _pictures(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
-        """What else is a picture of an example."""
+        """What else is an image of an example."""
         return {name: _MAPS[name].decode(record[name]) for name in _MAPS if name in self._fields}
 
     def _skip(self, index: int, name: str, error: Exception) -> None:

@@ -36,7 +36,7 @@ COLORS = {  # far apart from each other and from the background, also when blurr
     "black": (20, 20, 20),
 }
 BACKGROUND = (240, 240, 240)
-SIZES = {"small": 0.095, "large": 0.145}  # half the width of an object, the picture being 1 wide
+SIZES = {"small": 0.095, "large": 0.145}  # half the width of an object, the image being 1 wide
 ROWS = COLUMNS = (0.175, 0.5, 0.825)  # centers of the cells
 POSITIONS = {  # -> (y, x)
     " ".join(filter(None, (row, column))) or "center": (y, x)
@@ -75,7 +75,7 @@ def _cross(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Outline:
-    """A shape of half width 1 about the origin; x points right and y down, as in a picture."""
+    """A shape of half width 1 about the origin; x points right and y down, as in an image."""
 
     inside: Callable[[np.ndarray, np.ndarray], np.ndarray]  # (x, y) -> bool
     half_height: float  # of its bounding box
@@ -211,7 +211,7 @@ def _unexpected(word: str, options: Iterable[str], text: str) -> InputError:
     return InputError(f"caption {text!r}: it says {word!r} where {expected} is expected")
 
 
-# Pictures
+# Images
 
 
 def random_offsets(rng: np.random.Generator, scene: Scene) -> np.ndarray:
@@ -226,9 +226,9 @@ def coverage(
 
     Args:
         shape: key of SHAPES.
-        radius: half its width, in widths of the picture.
+        radius: half its width, in widths of the image.
         center: (y, x) in [0, 1].
-        size: pixels a side of the picture.
+        size: pixels a side of the image.
         samples: points a pixel, in each direction, at which to ask.
 
     Returns:
@@ -265,7 +265,7 @@ def _centers(scene: Scene, offsets: np.ndarray | None) -> np.ndarray:
 
 
 def draw(scene: Scene, size: int, offsets: np.ndarray | None = None) -> np.ndarray:
-    """The picture, antialiased: uint8 [size, size, 3]; `offsets` as from `random_offsets`."""
+    """The image, antialiased: uint8 [size, size, 3]; `offsets` as from `random_offsets`."""
     return _paint(_layers(scene, size, offsets), size)
 
 

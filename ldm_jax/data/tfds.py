@@ -159,7 +159,7 @@ def _examples(builder: Any, split: str, data_set: str) -> Any:
     """The data source of a split; its images are left encoded."""
     import tensorflow_datasets as tfds
 
-    # Pictures are decoded by `transforms`, and segmentation maps not at all.
+    # Images are decoded by `transforms`, and segmentation maps not at all.
     features = builder.info.features
     encoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     decoders = {key: tfds.decode.SkipDecoding() for key in encoded}
@@ -181,7 +181,7 @@ def _examples(builder: Any, split: str, data_set: str) -> Any:
 
 
 def _image_feature(features: Any, data_set: str) -> str:
-    """The first feature that is a picture: not a segmentation map, not a map of floats."""
+    """The first feature that is an image: not a segmentation map, not a map of floats."""
     import tensorflow_datasets as tfds
 
     for key, feature in features.items():

@@ -1,6 +1,6 @@
-"""From an encoded picture to a square of uint8, and from uint8 to float.
+"""From an encoded image to a square of uint8, and from uint8 to float.
 
-Pictures are Pillow images until they are fitted, then arrays [H, W, 3]. Resizing is Pillow's
+Images are Pillow images until they are fitted, then arrays [H, W, 3]. Resizing is Pillow's
 Lanczos filter, whose support grows with the reduction, so it is antialiased.
 """
 
@@ -20,9 +20,9 @@ def open_image(encoded: Encoded) -> Image.Image:
 
 
 def decode(encoded: Encoded, background: tuple[int, int, int], size: Size = 0) -> Image.Image:
-    """Decodes a picture to 8-bit RGB, upright, with its transparent parts on `background`.
+    """Decodes an image to 8-bit RGB, upright, with its transparent parts on `background`.
 
-    A picture whose shorter side is to become `size` (or that is to cover a height and a width) may
+    An image whose shorter side is to become `size` (or that is to cover a height and a width) may
     be decoded smaller than it is, but never below twice that. Whatever Pillow raises for a damaged
     file is passed on.
     """
@@ -88,10 +88,10 @@ def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 
 
 def decode_map(encoded: Encoded) -> np.ndarray:
-    """A picture whose values are classes: uint8 [H, W], upright.
+    """An image whose values are classes: uint8 [H, W], upright.
 
     Raises:
-        ValueError: a picture of colours.
+        ValueError: an image of colours.
     """
     with open_image(encoded) as image:
         image.load()
@@ -105,7 +105,7 @@ def decode_map(encoded: Encoded) -> np.ndarray:
 
 
 def decode_depth(path: str | Path) -> np.ndarray:
-    """How near things are, float32 [H, W]: of a `.npy`, or of a picture of one channel of 8 or 16
+    """How near things are, float32 [H, W]: of a `.npy`, or of an image of one channel of 8 or 16
     bits, or the brightness of one of colours.
 
     Raises:
@@ -156,13 +156,13 @@ def crop(image: np.ndarray, place: tuple[int, int], size: Size) -> np.ndarray:
 
 
 def center_place(shape: tuple[int, ...], size: Size) -> tuple[int, int]:
-    """Where the middle of a picture [H, W, ...] begins."""
+    """Where the middle of an image [H, W, ...] begins."""
     height, width = sides(size)
     return (shape[0] - height) // 2, (shape[1] - width) // 2
 
 
 def random_place(shape: tuple[int, ...], size: Size, rng: np.random.Generator) -> tuple[int, int]:
-    """Where a part of a picture [H, W, ...] may begin, drawn uniformly."""
+    """Where a part of an image [H, W, ...] may begin, drawn uniformly."""
     height, width = sides(size)
     return int(rng.integers(shape[0] - height + 1)), int(rng.integers(shape[1] - width + 1))
 

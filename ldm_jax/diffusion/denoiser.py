@@ -26,7 +26,7 @@ def ask(network: Network, process: Process, prediction: Prediction, z: Array, t:
     says where it lies (Nichol and Dhariwal 2021, eq. 15, in the range of their code).
     """
     alpha, sigma = rates_like(process, t, z)
-    raw = network(prediction.scale(alpha, sigma) * z, process.network_time(t))
+    raw = network(prediction.scale(alpha, sigma) * z, process.timestep(t))
     if raw.shape[-1] == z.shape[-1]:
         return Answer(raw, None)
     raw, variance = jnp.split(raw, 2, axis=-1)

@@ -2,7 +2,7 @@
 
 Time follows the papers: t = 0 is data, t = T is noise. Discrete processes were trained at
 t = 1 ... T; their rates go on between these. (The original code counts its steps from 0, and so do
-networks: `Process.network_time`.)
+networks: `Process.timestep`.)
 """
 
 import jax.numpy as jnp
@@ -24,11 +24,11 @@ def add_noise(process: Process, x0: Array, noise: Array, t: Array) -> Array:
 def rates_like(process: Process, t: Array, x: Array) -> tuple[Array, Array]:
     """alpha_t and sigma_t for t [B], shaped [B, 1, ..., 1] to multiply x [B, ...]."""
     shape = t.shape + (1,) * (x.ndim - t.ndim)
-    alpha, sigma = process.rates(t)
+    alpha, sigma = process.alpha_sigma(t)
     return alpha.reshape(shape), sigma.reshape(shape)
 
 
 def log_snr(process: Process, t: Array) -> Array:
     """log(alpha_t^2 / sigma_t^2): inf at the data, -inf where nothing is left of them."""
-    alpha, sigma = process.rates(t)
+    alpha, sigma = process.alpha_sigma(t)
     return 2.0 * (jnp.log(alpha) - jnp.log(sigma))

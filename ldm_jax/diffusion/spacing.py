@@ -55,7 +55,9 @@ def exponential(process: Process, K: int) -> np.ndarray:
 
 def _levels(process: Process) -> tuple[float, float]:
     """rho at the two ends of the times 1 ... T; at T - 1 in place of a T of pure noise."""
-    alpha, sigma = (np.asarray(x, np.float64) for x in process.rates(np.arange(process.T + 1.0)))
+    alpha, sigma = (
+        np.asarray(x, np.float64) for x in process.alpha_sigma(np.arange(process.T + 1.0))
+    )
     noisiest = process.T if alpha[process.T] > 0 else process.T - 1
     return sigma[noisiest] / alpha[noisiest], sigma[1] / alpha[1]
 

@@ -25,14 +25,14 @@ class Options:
 
 
 def captions(run: str, words: Sequence[str], description: str) -> None:
-    """Draws pictures for held-out captions of `shapes`, reads them, prints the scores."""
+    """Draws images for held-out captions of `shapes`, reads them, prints the scores."""
     options = cli.override(Options(), words, "evaluate.py captions RUN", description)
     trained = runs.load(Path(run))
     data = replace(trained.experiment.data, split="test")
     if data.path != "shapes":
         raise InputError(
             f"run '{run}' was trained on '{data.path}': caption accuracy can only be read from "
-            "pictures of shapes, where every attribute is known"
+            "images of shapes, where every attribute is known"
         )
     source, info = pipeline.open_source(data)
     if options.num > info.num_examples:

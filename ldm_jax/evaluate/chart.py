@@ -1,4 +1,4 @@
-"""A plain chart of curves with intervals, as a picture."""
+"""A plain chart of curves with intervals, as an image."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""How well pictures agree with their captions, as CLIP sees it (Hessel et al. 2021)."""
+"""How well images agree with their captions, as CLIP sees it (Hessel et al. 2021)."""
 
 import json
 from collections.abc import Sequence
@@ -42,9 +42,9 @@ class Measured:
     tokenizer: str | None = None
     """a tokenizer.json or merges.txt; the published one of a package where not given"""
     num: int | None = None
-    """pictures, spread evenly; all, and of a run 1000, where not given"""
+    """images, spread evenly; all, and of a run 1000, where not given"""
     batch_size: int = 32
-    """pictures that CLIP sees at once"""
+    """images that CLIP sees at once"""
     out: str | None = None
     """folder to write to; clip-score in the folder or the run where not given"""
 
@@ -58,10 +58,10 @@ class Options:
 
 
 def clip_scores(place: str, words: Sequence[str], description: str) -> None:
-    """Scores pictures of a folder, or of a run, against their captions; writes OUT/clip-score.json.
+    """Scores images of a folder, or of a run, against their captions; writes OUT/clip-score.json.
 
     Raises:
-        InputError: no weights, no captions, or pictures that cannot be read; nothing is drawn then.
+        InputError: no weights, no captions, or images that cannot be read; nothing is drawn then.
     """
     options = cli.override(
         Options(), words, "evaluate.py clip-score RUN_OR_FOLDER", description, sections=False
@@ -116,19 +116,19 @@ def clip_scores(place: str, words: Sequence[str], description: str) -> None:
         print(f"lowest: {scores[i]:.2f} '{chosen[i]}'")
     print(
         f"CLIP score ({asked.clip}): {report['CLIP score']:.3f} +- {report['standard error']:.3f} "
-        f"({num} pictures)"
+        f"({num} images)"
     )
 
 
 def _pictures(place: str) -> Images:
     found = open_set(place)
     if not isinstance(found, Images):
-        raise InputError(f"'{place}' holds statistics: expected pictures with captions")
+        raise InputError(f"'{place}' holds statistics: expected images with captions")
     return found
 
 
 def scored(model, params, batches, tokens: np.ndarray, asked: Measured) -> np.ndarray:
-    """The score of each picture, [N], with its tokens [N, n]."""
+    """The score of each image, [N], with its tokens [N, n]."""
     devices_ = devices("jit")
     params = devices_.replicate(params)
     size = asked.batch_size
@@ -159,10 +159,10 @@ def _square(images: np.ndarray) -> np.ndarray:
 
 
 def captions_of(path: Path, count: int) -> list[str]:
-    """The caption of each picture of a folder, in the order of the set; of several the first.
+    """The caption of each image of a folder, in the order of the set; of several the first.
 
     Raises:
-        InputError: there are none, or a picture has none.
+        InputError: there are none, or an image has none.
     """
     for name in ("request.json", "report.json"):  # of `generate`, and of sample.py: taken in turn
         if (path / name).exists():
@@ -172,7 +172,7 @@ def captions_of(path: Path, count: int) -> list[str]:
     if not path.is_dir() or not pictures_in(path):
         raise InputError(
             f"'{path}' says no captions: expected what sample.py or generate wrote for captions, "
-            "or a folder with metadata.jsonl or a .txt beside each picture"
+            "or a folder with metadata.jsonl or a .txt beside each image"
         )
     source = open_folder(str(path), split="train", caption="text", label="label")
     if "text" in source.absent:
@@ -185,5 +185,5 @@ def captions_of(path: Path, count: int) -> list[str]:
     files = pictures_in(path)
     bare = [file for file in files if file.resolve() not in said]
     if bare:
-        raise InputError(f"{bare[0]} has no caption: expected one for each picture of '{path}'")
+        raise InputError(f"{bare[0]} has no caption: expected one for each image of '{path}'")
     return [said[file.resolve()] for file in files]

@@ -28,7 +28,7 @@ from ldm_jax.types import Array, FirstStage, Params
 from ldm_jax.weights.names.lpips import load_lpips
 
 MOST = 1000  # images, unless more are asked for
-SHOWN, AMPLIFIED = 8, 4  # images in the picture; what differences are multiplied by in it
+SHOWN, AMPLIFIED = 8, 4  # images in the image; what differences are multiplied by in it
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from ldm_jax.data import image_files, pipeline
 from ldm_jax.evaluate.asked import note
 from ldm_jax.sampling import Request
 
-SHOWN = 100  # pictures in the grid
+SHOWN = 100  # images in the grid
 
 
 @dataclass(frozen=True)
@@ -24,11 +24,11 @@ class Generation:
     """How samples are drawn; what is None is as the run's config has it."""
 
     labels: Literal["balanced", "random"] = "balanced"
-    """classes in turn, or drawn for each picture"""
+    """classes in turn, or drawn for each image"""
     draw_batch: int = 16
-    """pictures that are drawn at once"""
+    """images that are drawn at once"""
     shard_size: int = 1000
-    """pictures a file, about"""
+    """images a file, about"""
     seed: int = 0
     steps: int | None = None
     sampler: SamplerName | None = None
@@ -53,13 +53,13 @@ def generate(run: str, words: Sequence[str], description: str) -> None:
     options = cli.override(Options(), words, "evaluate.py generate RUN", description)
     out = Path(options.out or runs.folder(run) / "generated")
     draw_shards(run, out, options.num, options)
-    print(f"{options.num} pictures in {out}, the first in {out / 'grid.png'}")
+    print(f"{options.num} images in {out}, the first in {out / 'grid.png'}")
 
 
 def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str, Any]:
     """Draws `num` samples into shards in `out`, but for those that are there, and reports.
 
-    Picture i belongs to seed S + i alone, so an interrupted call, repeated, ends with the same
+    Image i belongs to seed S + i alone, so an interrupted call, repeated, ends with the same
     files. Returns what a report says of them.
 
     Raises:

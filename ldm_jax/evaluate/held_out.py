@@ -43,10 +43,10 @@ class HeldOut(NamedTuple):
 def draw_held_out(
     run: str, kind: type[Condition], options: Options, name: str, draws: int = 1
 ) -> HeldOut:
-    """Draws for conditions of the run's test split, and writes the pictures as sample.py does.
+    """Draws for conditions of the run's test split, and writes the images as sample.py does.
 
     Args:
-        draws: pictures for each condition; those of the first draw come first in `drawn`.
+        draws: images for each condition; those of the first draw come first in `drawn`.
 
     Raises:
         InputError: a model of another condition, or fewer examples.

@@ -19,7 +19,7 @@ class Options(held_out.Options):
     """The settings of an evaluation; what is None is as the run's config has it."""
 
     draws: int = 4
-    """pictures for each image, whose mean is measured, too"""
+    """images for each image, whose mean is measured, too"""
 
 
 def inpainting(run: str, words: Sequence[str], description: str) -> None:

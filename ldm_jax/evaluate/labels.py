@@ -31,7 +31,7 @@ class Options(held_out.Options):
 
 
 def labels(run: str, classifier: str, words: Sequence[str], description: str) -> None:
-    """Draws pictures of each class in turn, asks the classifier what they show, prints scores.
+    """Draws images of each class in turn, asks the classifier what they show, prints scores.
 
     The classifier is a run of `ClassifierExperiment`: it reads the latents of its own first stage,
     and is told that they have next to no noise.

@@ -15,13 +15,13 @@ from ldm_jax.metrics.placement import layout_scores
 
 
 def layout(run: str, words: Sequence[str], description: str) -> None:
-    """Draws pictures for held-out boxes of `shapes`, looks for what is in them, prints scores."""
+    """Draws images for held-out boxes of `shapes`, looks for what is in them, prints scores."""
     options = cli.override(Options(), words, "evaluate.py layout RUN", description)
     names = runs.object_names(Path(run))
     if not names or not set(names) <= set(SHAPES):
         raise InputError(
             f"run '{run}' was trained on boxes of {', '.join(names) or 'nothing'}: layouts can "
-            "only be read from pictures of `shapes`, with shapes as classes"
+            "only be read from images of `shapes`, with shapes as classes"
         )
     found = draw_held_out(run, Layout, options, "layout")
     boxes = found.told["boxes"]
@@ -31,11 +31,11 @@ def layout(run: str, words: Sequence[str], description: str) -> None:
     out = Path(options.out or runs.folder(run) / "layout")
     image_files.save(out / "grid.png", image_files.grid(np.stack(outlined[:24]), 8))
     for name, value in scores.items():
-        print(f"{name}: {value:.1%} (with the boxes of another picture {by_chance[name]:.1%})")
+        print(f"{name}: {value:.1%} (with the boxes of another image {by_chance[name]:.1%})")
 
 
 def outline(picture: np.ndarray, boxes: np.ndarray, scale: int = 3) -> np.ndarray:
-    """An enlarged picture with thin frames where boxes are, uint8."""
+    """An enlarged image with thin frames where boxes are, uint8."""
     large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
     last = len(large) - 1
     for x, y, width, height, kind in boxes:

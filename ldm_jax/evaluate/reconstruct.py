@@ -59,7 +59,7 @@ def _encoded(
 
 
 def _decoded(stage: FirstStage, params: Params, latents: Array, images: Array) -> Array:
-    """Pictures of the size of `images`, in [-1, 1]."""
+    """Images of the size of `images`, in [-1, 1]."""
     return jnp.clip(crop(stage.decode(params, latents), *images.shape[1:3]), -1.0, 1.0)
 
 

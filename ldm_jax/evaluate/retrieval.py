@@ -1,4 +1,4 @@
-"""Whether pictures are like those whose neighbours a model was told."""
+"""Whether images are like those whose neighbours a model was told."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -25,9 +25,9 @@ class Options(held_out.Options):
 
 
 def retrieval(run: str, words: Sequence[str], description: str) -> None:
-    """Draws for the neighbours of held-out images, and prints how near pictures are to those.
+    """Draws for the neighbours of held-out images, and prints how near images are to those.
 
-    The neighbours are of the training images. A picture counts as found where its embedding is
+    The neighbours are of the training images. An image counts as found where its embedding is
     nearer, by cosine, to that of its own held-out image than to that of another one.
 
     Raises:

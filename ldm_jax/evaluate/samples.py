@@ -32,7 +32,7 @@ from ldm_jax.runtime.sharding import check_batch
 from ldm_jax.weights.names.extractors import Weights, is_published, load_extractor
 
 SUBSETS = 100  # that KID is a mean over
-SHOWN, NEIGHBOURS = 12, 4  # samples in the picture of copies, and what is beside each
+SHOWN, NEIGHBOURS = 12, 4  # samples in the image of copies, and what is beside each
 WANTED = {  # features that are extracted beside the main ones
     "inception": ("spatial", "logits_unbiased"),
 }
@@ -64,7 +64,7 @@ class Measured:
     ladder: tuple[float, ...] = ()
     """also that distance with noise of these standard deviations, of 255, on the part"""
     copies: bool = False
-    """also whether samples are copies of the reference, with a picture; for training data"""
+    """also whether samples are copies of the reference, with an image; for training data"""
     save_statistics: str | None = None
     """an .npz to write the reference's statistics to, which can then be given in its place"""
 
@@ -319,7 +319,7 @@ def _picked(found: Images, num: int, places: np.ndarray, batch_size: int) -> Ite
 
 
 def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, Any]:
-    """Which samples are nearest to images of the reference, with a picture of them."""
+    """Which samples are nearest to images of the reference, with an image of them."""
     if ours.features is None or theirs.features is None:
         raise InputError("--copies needs images of both sets: one of them is statistics")
     audit = memorisation(ours.features, theirs.features, min(NEIGHBOURS, len(theirs.features)))

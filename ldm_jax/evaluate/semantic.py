@@ -1,4 +1,4 @@
-"""Whether pictures agree with the class maps that a model was told."""
+"""Whether images agree with the class maps that a model was told."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,13 +14,13 @@ from ldm_jax.metrics.placement import map_scores
 
 
 def semantic(run: str, words: Sequence[str], description: str) -> None:
-    """Draws pictures for held-out class maps of `shapes`, compares, prints scores."""
+    """Draws images for held-out class maps of `shapes`, compares, prints scores."""
     options = cli.override(Options(), words, "evaluate.py semantic RUN", description)
     path = runs.describe(Path(run)).experiment.data.path
     if path != "shapes":
         raise InputError(
             f"run '{run}' was trained on '{path}': agreement with class maps can only be read from "
-            "pictures of `shapes`, where every class is known"
+            "images of `shapes`, where every class is known"
         )
     found = draw_held_out(run, SemanticMap, options, "semantic")
     maps = found.told["segmentation"]
@@ -31,4 +31,4 @@ def semantic(run: str, words: Sequence[str], description: str) -> None:
     out = Path(options.out or runs.folder(run) / "semantic")
     image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     for name, value in scores.items():
-        print(f"{name}: {value:.1%} (with the map of another picture {by_chance[name]:.1%})")
+        print(f"{name}: {value:.1%} (with the map of another image {by_chance[name]:.1%})")

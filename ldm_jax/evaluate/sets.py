@@ -1,6 +1,6 @@
 """Sets of images, whatever they are kept in.
 
-FOLDER        of pictures of one size, or of shards that `evaluate.py generate` wrote
+FOLDER        of images of one size, or of shards that `evaluate.py generate` wrote
 FILE.npz      images `arr_0`, uint8 [N, H, W, 3] (ADM's layout), or statistics `mu` and `sigma`
 data:RUN      what a run was trained on, prepared as for its training; data:RUN:SPLIT
 """
@@ -102,7 +102,7 @@ def _batched(rows: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
         yield np.stack(held)
 
 
-# Pictures in a folder
+# Images in a folder
 
 
 def _of_folder(name: str, path: Path) -> Images:
@@ -131,7 +131,7 @@ def _of_folder(name: str, path: Path) -> Images:
 
 
 def pictures_in(path: Path) -> list[Path]:
-    """The files of a folder's pictures, in the order of the set."""
+    """The files of a folder's images, in the order of the set."""
     written = (path / "report.json").exists()  # by sample.py, with a grid of all
     return sorted(
         file
@@ -255,7 +255,7 @@ def _array_rows(path: Path) -> Iterator[np.ndarray]:
 
 
 def _said_by(report: Path) -> dict[str, Any]:
-    """What sample.py or `generate` says of the pictures beside its report."""
+    """What sample.py or `generate` says of the images beside its report."""
     if not report.exists():
         return {}
     try:
@@ -266,7 +266,7 @@ def _said_by(report: Path) -> dict[str, Any]:
 
 
 def _summary(found: dict[str, Any]) -> dict[str, Any]:
-    """Of a report of sample.py, what decides how good its pictures can be."""
+    """Of a report of sample.py, what decides how good its images can be."""
     config = found.get("config", {})
     names = ("run", "checkpoint", "weights", "sampler", "steps", "grid", "guidance", "eta", "seed")
     kept = {name: found[name] for name in names if found.get(name) is not None}

@@ -55,7 +55,7 @@ class Options:
     batch_size: int = 32
     """images that the network sees at once"""
     draw_batch: int = 16
-    """pictures that are drawn at once"""
+    """images that are drawn at once"""
 
 
 class Cell(NamedTuple):

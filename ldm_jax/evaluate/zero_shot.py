@@ -1,4 +1,4 @@
-"""Pictures sorted into classes by their names (Radford et al. 2021, section 3.1)."""
+"""Images sorted into classes by their names (Radford et al. 2021, section 3.1)."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -37,7 +37,7 @@ class Options:
     """what the classes are called, in the order of their numbers, or a .txt with one a line; as the
     data calls them where not given"""
     templates: tuple[str, ...] = ("a photo of a {}.",)
-    """what is said of a picture of a class, which stands for {}, or a .txt with one a line; the
+    """what is said of an image of a class, which stands for {}, or a .txt with one a line; the
     answer is by the mean of all"""
     clip: CLIPName = "vit_l14"
     """which model weights are of; a run says it itself"""
@@ -48,18 +48,18 @@ class Options:
     label: str = "label"
     """the field of the data that holds the class"""
     num: int | None = None
-    """pictures, spread evenly; all where not given"""
+    """images, spread evenly; all where not given"""
     batch_size: int = 32
-    """pictures, or captions, that the model sees at once"""
+    """images, or captions, that the model sees at once"""
     out: str = "zero-shot"
     """folder to write to"""
 
 
 class Judge(NamedTuple):
-    """A model, how it reads, and how pictures are made ready for it.
+    """A model, how it reads, and how images are made ready for it.
 
     data: as it was trained, or where that is not known, no more than the size
-    fit: from a picture to [size, size, 3] uint8, by `filter`
+    fit: from an image to [size, size, 3] uint8, by `filter`
     """
 
     name: str
@@ -73,7 +73,7 @@ class Judge(NamedTuple):
 
 
 def zero_shot(model: str, data: str, words: Sequence[str], description: str) -> None:
-    """Sorts pictures of DATA by a CLIP, a run or a file; writes OUT/zero-shot.json and .md.
+    """Sorts images of DATA by a CLIP, a run or a file; writes OUT/zero-shot.json and .md.
 
     Raises:
         InputError: no such model, no classes, or a template without a place for them.
@@ -145,7 +145,7 @@ def find_judge(place: str, options: Options) -> Judge:
 
 
 def _as_in_training(image: Image.Image, size: int) -> np.ndarray:
-    """The middle of a picture, [size, size, 3] uint8."""
+    """The middle of an image, [size, size, 3] uint8."""
     return transforms.center_crop(np.asarray(transforms.resize(image, size)), size)
 
 
@@ -167,7 +167,7 @@ def class_weights(
 def sorted_out(
     judge: Judge, source: Any, data: Data, num: int, weights: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The cosines [N, K] of `num` pictures and the classes' directions, and labels [N]."""
+    """The cosines [N, K] of `num` images and the classes' directions, and labels [N]."""
     chosen = list(spread(len(source), num))
     labels = np.array([source[i]["label"] for i in chosen], np.int64)
 
@@ -222,7 +222,7 @@ def markdown(report: dict[str, Any]) -> str:
     names, table = report["classes"], np.array(report["confusion"])
     said = [f"{name} {report[name]:.1%}" for name in report if name.startswith("top-")]
     lines = [
-        f"zero-shot accuracy: {', '.join(said)} of {report['num']} pictures "
+        f"zero-shot accuracy: {', '.join(said)} of {report['num']} images "
         f"(by chance {report['chance']:.1%}; {len(report['templates'])} templates a class)",
         "",
     ]

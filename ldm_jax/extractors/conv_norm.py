@@ -53,7 +53,7 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: list[int], groups: 
     if (kh, kw, stride, groups) == (1, 1, 1, 1):
         return (x.reshape(-1, C) @ kernel[0, 0]).reshape(B, h, w, channels)
     if groups == C == channels:
-        # of one channel each: sums of shifted pictures, on CPUs three to twelve times as fast
+        # of one channel each: sums of shifted images, on CPUs three to twelve times as fast
         x = jnp.pad(x, [(0, 0), *((p, p) for p in padding), (0, 0)])
         down, across = h + 2 * padding[0] - kh + 1, w + 2 * padding[1] - kw + 1
         return sum(

@@ -49,7 +49,7 @@ def _linear(x: Array, axis: int, places: np.ndarray) -> Array:
 def pillow_bicubic(images: np.ndarray, size: int) -> np.ndarray:
     """Pillow's antialiased bicubic filter, uint8 [B, H, W, 3] -> uint8 [B, size, size, 3].
 
-    Rounds to whole values, as where pictures are resized before they become numbers: the
+    Rounds to whole values, as where images are resized before they become numbers: the
     preparation of CLIP, of DINOv2 and of torchvision's classifiers.
     """
     resized = [

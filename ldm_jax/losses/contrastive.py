@@ -1,4 +1,4 @@
-"""The loss by which pictures and captions find each other (Radford et al. 2021, figure 3)."""
+"""The loss by which images and captions find each other (Radford et al. 2021, figure 3)."""
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,7 @@ def contrastive(images: Array, captions: Array, scale: Array) -> tuple[Array, Ar
         scale: scalar, one over the temperature.
 
     Returns:
-        (the loss, the logits [N, N] with a row a picture).
+        (the loss, the logits [N, N] with a row an image).
     """
     logits = scale * images @ captions.T
     of_images, of_captions = (jnp.diagonal(jax.nn.log_softmax(logits, axis)) for axis in (1, 0))

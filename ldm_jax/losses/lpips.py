@@ -27,7 +27,7 @@ class Trunk(NamedTuple):
     smallest: int  # height and width that leave a pixel of the last features, borders to reflect
 
 
-TRUNKS = {
+NETWORKS = {
     "vgg": Trunk(VGG16(), 16),
     "alex": Trunk(AlexNet(), 31),
     "squeeze": Trunk(SqueezeNet(), 17),
@@ -49,9 +49,9 @@ def lpips(network: Network) -> Perceptual:
     Raises:
         InputError: no network has this name; `distance` raises it for images that are too small.
     """
-    if network not in TRUNKS:
+    if network not in NETWORKS:
         raise InputError(f"network is {network!r}: expected one of {', '.join(get_args(Network))}")
-    trunk, smallest = TRUNKS[network]
+    trunk, smallest = NETWORKS[network]
 
     def init(key: Array):
         features, variables = trunk.init_with_output(key, jnp.zeros((1, smallest, smallest, 3)))

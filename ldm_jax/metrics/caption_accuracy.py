@@ -1,6 +1,6 @@
-"""Whether pictures show what their captions say, for captions of the `shapes` data set.
+"""Whether images show what their captions say, for captions of the `shapes` data set.
 
-No network looks at the pictures: `read` finds the objects by comparing with drawings of every shape
+No network looks at the images: `read` finds the objects by comparing with drawings of every shape
 at every size. It forgives what training and decoding leave behind (soft edges, a little noise, a
 shift of a pixel or two), but what resembles no shape or no color is read as UNKNOWN, which agrees
 with no caption, and so does an object too many.
@@ -21,7 +21,7 @@ from ldm_jax.errors import InputError
 UNKNOWN = "unknown"
 ATTRIBUTES = ("shape", "color", "size", "position")
 
-SMALLEST, WORKING = 24, 48  # pixels a side: refused below; larger pictures are reduced
+SMALLEST, WORKING = 24, 48  # pixels a side: refused below; larger images are reduced
 CONTRAST = 48  # least distance from the background, in RGB, of a pixel that belongs to an object
 COLOR_ERROR = 60  # largest distance, in RGB, of an object from a color that has its name
 # Largest squared error of a named shape, relative to the square of what is seen. Drawings, between
@@ -31,21 +31,21 @@ MOST_NOISE = 0.005  # largest mean square of the background, in opacity, that co
 OFF_CENTER = 0.1  # of a cell, in y or in x, is where no object of the cell has its center
 FADED = 0.7  # least opacity of an object
 RADII = 0.145 * 1.07 ** np.arange(-10, 4)  # half widths that are tried: 0.074 ... 0.178
-BLURS = (0.0, 0.8)  # standard deviations that are tried, in 32nds of the picture
+BLURS = (0.0, 0.8)  # standard deviations that are tried, in 32nds of the image
 SHIFT, NUM_SHIFTS = 0.3, 5  # how far off the centroid, in 32nds, and in how many steps, to try
 SMALL_LARGE = float(np.sqrt(shapes.SIZES["small"] * shapes.SIZES["large"]))  # limit between them
 
 
 def read(picture: np.ndarray) -> tuple[Object, ...]:
-    """The objects in a picture, in reading order; none where the picture is empty.
+    """The objects in an image, in reading order; none where the image is empty.
 
     An attribute that cannot be told is UNKNOWN.
 
     Args:
-        picture: uint8 [H, H, 3], H >= 24.
+        image: uint8 [H, H, 3], H >= 24.
 
     Raises:
-        InputError: for a picture of another shape or type.
+        InputError: for an image of another shape or type.
     """
     contrast = _prepare(picture) - np.asarray(shapes.BACKGROUND, np.float32)
     owner = _owners(np.linalg.norm(contrast, axis=-1) > CONTRAST)
@@ -56,7 +56,7 @@ def _prepare(picture: np.ndarray) -> np.ndarray:
     height, width, *channels = np.shape(picture) if np.ndim(picture) == 3 else (0, 0)
     if channels != [3] or height != width or height < SMALLEST or picture.dtype != np.uint8:
         raise InputError(
-            f"picture is {getattr(picture, 'dtype', type(picture))} {list(np.shape(picture))}; "
+            f"image is {getattr(picture, 'dtype', type(picture))} {list(np.shape(picture))}; "
             f"expected uint8 [H, H, 3] with H >= {SMALLEST}"
         )
     if height > WORKING:
@@ -106,7 +106,7 @@ def _cells(size: int) -> np.ndarray:
 
 @cache
 def _smallest_area() -> float:
-    """Of all objects, the least, in squared widths of the picture."""
+    """Of all objects, the least, in squared widths of the image."""
     least = min(shapes.SIZES.values())
     return min(_coverage(shape, least, 0.5, 0.5, 64).mean() for shape in shapes.SHAPES)
 
@@ -204,7 +204,7 @@ def _reach(size: int) -> int:
 
 @cache
 def _drawings(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All that objects are compared with, for pictures of `size` pixels a side.
+    """All that objects are compared with, for images of `size` pixels a side.
 
     Returns:
         Drawings [k, w * w], the sums of their squares [k], and for each of the k its (index
@@ -239,25 +239,25 @@ def matches(scene: Scene, objects: Sequence[Object]) -> bool:
 
 
 def caption_scores(pictures: Iterable[np.ndarray], captions: Iterable[str]) -> dict[str, float]:
-    """How often pictures show what their captions say, each score in [0, 1].
+    """How often images show what their captions say, each score in [0, 1].
 
     Args:
-        pictures: n pictures as for `read`, n >= 1.
+        images: n images as for `read`, n >= 1.
         captions: n captions as for `ldm_jax.data.shapes.parse`.
 
     Returns:
-        "caption": part of the pictures with exactly the stated objects, every attribute right;
-        "count": part of the pictures with the stated number of objects;
+        "caption": part of the images with exactly the stated objects, every attribute right;
+        "count": part of the images with the stated number of objects;
         "shape", "color", "size", "position": part of the stated objects with this attribute right,
-        when each is compared with the object in the picture that serves it best.
+        when each is compared with the object in the image that serves it best.
 
     Raises:
-        InputError: for bad pictures or captions, for none, or for unequal numbers of them.
+        InputError: for bad images or captions, for none, or for unequal numbers of them.
     """
     pictures, captions = list(pictures), list(captions)
     if len(pictures) != len(captions) or not captions:
         raise InputError(
-            f"{len(pictures)} pictures and {len(captions)} captions; expected as many, at least one"
+            f"{len(pictures)} images and {len(captions)} captions; expected as many, at least one"
         )
     scenes = [shapes.parse(text) for text in captions]
     found = [read(picture) for picture in pictures]
@@ -271,7 +271,7 @@ def caption_scores(pictures: Iterable[np.ndarray], captions: Iterable[str]) -> d
 
 
 def caption_accuracy(pictures: Iterable[np.ndarray], captions: Iterable[str]) -> float:
-    """Part of the pictures that show exactly what their captions say; as in `caption_scores`."""
+    """Part of the images that show exactly what their captions say; as in `caption_scores`."""
     return caption_scores(pictures, captions)["caption"]
 
 

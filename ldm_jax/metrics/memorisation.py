@@ -29,7 +29,7 @@ def memorisation(samples: np.ndarray, training: np.ndarray, k: int = 3) -> Memor
 
     A sample that is nearer to a training example than any other training example is counts as not
     authentic (Alaa et al. 2022, section 4.3). Of samples that are as good as new training examples
-    half are authentic, of copies none; the ratio orders them, and a picture has to decide.
+    half are authentic, of copies none; the ratio orders them, and an image has to decide.
 
     Raises:
         InputError: fewer than k training examples or than two.

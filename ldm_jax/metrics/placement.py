@@ -1,4 +1,4 @@
-"""Whether things are where they were asked for, read from pictures of the `shapes` data set."""
+"""Whether things are where they were asked for, read from images of the `shapes` data set."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def foreground(picture: np.ndarray) -> np.ndarray:
 def boxes_in(picture: np.ndarray) -> np.ndarray:
     """Boxes around what is seen in each cell of the scene, [n, 4]: x, y, width, height in [0, 1].
 
-    Neighbours, which may touch in a small picture, lie in different cells.
+    Neighbours, which may touch in a small image, lie in different cells.
     """
     seen = foreground(picture)
     H, W = seen.shape
@@ -46,7 +46,7 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def layout_scores(
     pictures: Sequence[np.ndarray], layouts: Sequence[np.ndarray], names: Sequence[str]
 ) -> dict[str, float]:
-    """How far pictures follow their layouts, each score in [0, 1].
+    """How far images follow their layouts, each score in [0, 1].
 
     Args:
         layouts: [n, 5] each, as in `data.objects`; negative classes do not count.
@@ -55,7 +55,7 @@ def layout_scores(
     Returns:
         "found": part of the boxes that what is seen in a cell fills, by an intersection over union
         of FOUND; "class": part of the boxes in whose cell of the scene there is the shape asked
-        for; "count": part of the pictures with as many objects as boxes.
+        for; "count": part of the images with as many objects as boxes.
     """
     found, right, count = [], [], []
     for picture, layout in zip(pictures, layouts, strict=True):
@@ -82,7 +82,7 @@ def _cell(x: float, y: float) -> str:
 
 
 def map_scores(pictures: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> dict[str, float]:
-    """How far pictures agree with their class maps, each score in [0, 1].
+    """How far images agree with their class maps, each score in [0, 1].
 
     Args:
         maps: [H, W] each, 0 for background and 1 + index in SHAPES for shapes.
@@ -90,7 +90,7 @@ def map_scores(pictures: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> di
     Returns:
         "pixels": part of the pixels that are background or not as the map says; "iou":
         intersection over union of what is not; "class": part of the map's objects whose shape is
-        read from the picture where they are.
+        read from the image where they are.
     """
     names = list(shapes.SHAPES)
     same, shared, either, right = 0, 0, 0, []

@@ -1,6 +1,6 @@
 """How well reconstructions show their images: PSNR and SSIM, a number an image.
 
-Images are [B, H, W, C] in [-1, 1]; values outside are clipped, as they are where pictures are
+Images are [B, H, W, C] in [-1, 1]; values outside are clipped, as they are where images are
 written.
 """
 

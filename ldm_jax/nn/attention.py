@@ -1,4 +1,4 @@
-"""Attention: one function, and the two layers that use it on pictures and on tokens."""
+"""Attention: one function, and the two layers that use it on images and on tokens."""
 
 import functools
 
@@ -104,7 +104,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class SpatialSelfAttention(nn.Module):
-    """Residual self-attention between the places of a picture x [B, h, w, C].
+    """Residual self-attention between the places of an image x [B, h, w, C].
 
     The UNet's AttentionBlock (head-major qkv, epsilon 1e-5, starts as the identity) and the
     autoencoder's AttnBlock (one head, epsilon 1e-6) are both this layer.

@@ -3,10 +3,10 @@
     y[i, j] = sum over taps (a, b) of x[s i + a - top, s j + b - left] K[a, b]
 
 An accelerator is given XLA's convolution. On a CPU in float32 that is right for few channels; for
-many, and for the gradient of a kernel over a large picture, products of matrices are faster by up
+many, and for the gradient of a kernel over a large image, products of matrices are faster by up
 to five times, and Winograd's are the fewest. (Figures are in docs/benchmarks.md.) The form is
-chosen by the picture's size and the channels, never by the batch, so that a batch changes no more
-of a picture than its last bits.
+chosen by the image's size and the channels, never by the batch, so that a batch changes no more
+of an image than its last bits.
 """
 
 import functools
@@ -111,7 +111,7 @@ def _helps_shifting(x, kernel):
 
 def _helps_winograd(x, kernel):
     """Whether its products are the fastest, and enough so to be worth what they take to compile:
-    of a small picture only where the kernel, which has to be transformed, is small as well."""
+    of a small image only where the kernel, which has to be transformed, is small as well."""
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     if weights < MANY_WEIGHTS:
         enough = FEW_PLACES <= places <= SOME_PLACES and weights >= SEVERAL_WEIGHTS
@@ -178,7 +178,7 @@ def kernel_by_patches(x: Array, g: Array, shape: tuple[int, ...], padding: Paddi
 
 
 def kernel_by_shifts(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
-    """The same over whole pictures: all shifts along columns of what is narrower, g or x, are one
+    """The same over whole images: all shifts along columns of what is narrower, g or x, are one
     factor, and of the other each row is where it was."""
     m, n, C, D = shape
     if C < D:
@@ -194,7 +194,7 @@ def kernel_by_shifts(x: Array, g: Array, shape: tuple[int, ...], padding: Paddin
 
 
 def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
-    """The same over rows of the picture, a block at a time, which stays in a cache.
+    """The same over rows of the image, a block at a time, which stays in a cache.
 
     K[a, b] = sum over i, j of x[i, j + b - left] g[i + top - a, j]: x is shifted along columns and
     g along rows, so that all taps are one product of m + n shifts instead of m n.

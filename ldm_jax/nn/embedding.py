@@ -1,4 +1,4 @@
-"""Sinusoidal embeddings: of the diffusion step, and of places in a picture."""
+"""Sinusoidal embeddings: of the diffusion step, and of places in an image."""
 
 import flax.linen as nn
 import jax.numpy as jnp

@@ -1,11 +1,11 @@
-"""A picture as a sequence (Dosovitskiy et al. 2021, eq. 1)."""
+"""An image as a sequence (Dosovitskiy et al. 2021, eq. 1)."""
 
 import flax.linen as nn
 import jax.numpy as jnp
 
 
 class Patches(nn.Module):
-    """A projection of each patch, after a learned token that stands for the whole picture."""
+    """A projection of each patch, after a learned token that stands for the whole image."""
 
     channels: int
     patch: int  # pixels a side

@@ -1,4 +1,4 @@
-"""The spatial transformer: cross-attention between a picture and its condition."""
+"""The spatial transformer: cross-attention between an image and its condition."""
 
 import flax.linen as nn
 
@@ -51,7 +51,7 @@ class TransformerBlock(nn.Module):
 
 
 class SpatialTransformer(nn.Module):
-    """Rombach et al. 2022, table 15: a transformer over the h w places of a picture."""
+    """Rombach et al. 2022, table 15: a transformer over the h w places of an image."""
 
     heads: int
     head_dim: int

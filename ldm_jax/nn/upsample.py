@@ -1,13 +1,13 @@
-"""Twice the resolution, by nearest neighbours and a convolution, without the larger picture.
+"""Twice the resolution, by nearest neighbours and a convolution, without the larger image.
 
-A place of the doubled picture is one of its neighbour's copies, so of the three taps of a row two
-fall on the same place of the small picture, and can be added before:
+A place of the doubled image is one of its neighbour's copies, so of the three taps of a row two
+fall on the same place of the small image, and can be added before:
 
     even rows 2 i:      k0 x[i - 1] + (k1 + k2) x[i]
     odd rows  2 i + 1:  (k0 + k1) x[i] + k2 x[i + 1]
 
 and columns likewise. The four kinds of places are four convolutions of 2 x 2 taps of the small
-picture: 16 products instead of 36, and the doubled picture is neither made nor kept for the way
+image: 16 products instead of 36, and the doubled image is neither made nor kept for the way
 back. (Figures are in docs/benchmarks.md.)
 """
 
@@ -62,7 +62,7 @@ def convolved(x: Array, kernel: Array) -> Array:
 
 
 class DoubledConv(nn.Module):
-    """A 3 x 3 convolution of the doubled picture, with the parameters of flax's `Conv`."""
+    """A 3 x 3 convolution of the doubled image, with the parameters of flax's `Conv`."""
 
     features: int
     use_bias: bool = True

@@ -18,7 +18,7 @@ from ldm_jax.types import Params
 
 
 class TrainedCLIP(NamedTuple):
-    """Trained towers of pictures and captions; see `Trained`."""
+    """Trained towers of images and captions; see `Trained`."""
 
     run: Path
     experiment: CLIPExperiment

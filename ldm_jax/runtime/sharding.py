@@ -50,8 +50,8 @@ class Devices(NamedTuple):
     collect:   a batch that is spread -> the same tree of numpy, whole on every host
     like:      this host's part of a batch -> the shapes of what `split` gives, and where
     in_force:  () -> context in which what is traced knows which device holds what (`each_device`);
-               a lifted step knows it anyway
-    lift:      (step(state, batch, key, average, gather), state or its shapes) -> compiled
+               a parallelized step knows it anyway
+    parallelize:    (step(state, batch, key, average, gather), state or its shapes) -> compiled
                step(state, batch, key); eats its state
     summary:   tree of arrays or shapes -> one line that says how it is placed
     """
@@ -66,7 +66,7 @@ class Devices(NamedTuple):
     collect: Callable[[Any], Any]
     like: Callable[[dict], dict]
     in_force: Callable[[], AbstractContextManager]
-    lift: Callable[[Callable, Any], Callable]
+    parallelize: Callable[[Callable, Any], Callable]
     summary: Callable[[Any], str]
 
 
@@ -186,7 +186,7 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
     def in_force():
         return jax.set_mesh(mesh)
 
-    def lift_jit(step, state):
+    def parallelize_jit(step, state):
         def gather(params):  # or else the compiler may split layers along fsdp, not the batch
             return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
 
@@ -206,7 +206,7 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
     def like_pmap(batch):
         return like(by_device(batch))
 
-    def lift_pmap(step, state):
+    def parallelize_pmap(step, state):
         def one_of_many(state, batch, key):
             return step(state, batch, key, lambda x: jax.lax.pmean(x, "data"), lambda x: x)
 
@@ -218,8 +218,8 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
         return _summary(kind, sizes, tree)
 
     spread = {
-        "jit": (split, share, collect, like, in_force, lift_jit),
-        "pmap": (split_pmap, share, collect, like_pmap, in_force, lift_pmap),
+        "jit": (split, share, collect, like, in_force, parallelize_jit),
+        "pmap": (split_pmap, share, collect, like_pmap, in_force, parallelize_pmap),
     }
     return Devices(mesh.size, replicate, place, target, make, *spread[kind], summary)
 
@@ -228,7 +228,7 @@ def each_device(function: Callable, examples: int, heads: int) -> Callable | Non
     """A function of arrays [examples, n, heads, d] to one of these, each device on its own part.
 
     For programs that the compiler cannot divide, such as a kernel. Where a mesh is in force (in a
-    lifted step, or within `Devices.in_force`), examples are divided over data and fsdp, heads over
+    parallelized step, or within `Devices.in_force`), examples are divided over data and fsdp, heads over
     tensor. Within `pmap` a device has its part already.
 
     Returns:

@@ -1,5 +1,5 @@
-"""What a request says in prompts: of a file, weighed, longer than the tower reads, or by another of
-its layers."""
+"""Prompts of a request: from a file, weighted, longer than the encoder's context, or by another
+of its layers."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -90,7 +90,7 @@ def captions(
     """What the conditioner reads of prompts, each [num, ...].
 
     Args:
-        rows: [num] which of them each picture is told; None: they are taken in turn.
+        rows: [num] which of them each image is told; None: they are taken in turn.
     """
     turn = turns(request) % len(prompts) if rows is None else rows
     tokenizer = trained.tokenizer

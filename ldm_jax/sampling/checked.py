@@ -202,7 +202,7 @@ def _labels(
 
 
 def check_count(num: int, seed: int) -> None:
-    """Raises InputError unless there are pictures to draw, and a seed for each."""
+    """Raises InputError unless there are images to draw, and a seed for each."""
     if num < 1:
         raise InputError(f"--num is {num}: expected at least 1")
     if not 0 <= seed < 2**32 - num:

@@ -66,7 +66,10 @@ def same_noise(a: Process, b: Process) -> bool:
     if a.T != b.T:
         return False
     t = jnp.arange(a.T + 1.0)
-    return all(np.allclose(x, y, rtol=1e-4) for x, y in zip(a.rates(t), b.rates(t), strict=True))
+    return all(
+        np.allclose(x, y, rtol=1e-4)
+        for x, y in zip(a.alpha_sigma(t), b.alpha_sigma(t), strict=True)
+    )
 
 
 def check_latents(path: str, theirs: Params, ours: Params) -> None:

@@ -82,7 +82,7 @@ def classes(request: Request) -> np.ndarray:
 
 
 def of_source(trained: runs.Trained, request: Request) -> Batch:
-    """What the conditioner reads of the picture that a request inverts, each [num, ...]."""
+    """What the conditioner reads of the image that a request inverts, each [num, ...]."""
     condition, source = trained.experiment.condition, request.source
     if isinstance(condition, Text):
         return captions(trained, request, (source or "",))

@@ -33,10 +33,10 @@ TO = "to "  # before the names of what a walk between prompts leads to
 
 
 def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
-    """What a request says beside the condition: what holds for all, and what is each picture's.
+    """What a request says beside the condition: what holds for all, and what is each image's.
 
     Returns:
-        Told without its arrays of pictures, and these, each [num, ...], under their names.
+        Told without its arrays of images, and these, each [num, ...], under their names.
     """
     each = {}
     if request.negative_prompts:
@@ -103,7 +103,7 @@ def describe(request: Request, trained: runs.Trained) -> str:
 
 
 def draw(trained: runs.Trained, request: Request) -> Drawn:
-    """The pictures of a request.
+    """The images of a request.
 
     Raises:
         InputError: a classifier that has learned on other latents.
@@ -121,7 +121,7 @@ def draw_in_turn(
     start: int = 0,
     generate: Callable[..., Array] | None = None,
 ) -> Iterator[np.ndarray]:
-    """The same batch by batch from picture `start` on, uint8 [batch_size or less, H, W, 3].
+    """The same batch by batch from image `start` on, uint8 [batch_size or less, H, W, 3].
 
     Args:
         start: a multiple of the request's batch size.
@@ -140,7 +140,7 @@ def compiled(trained: runs.Trained, request: Request) -> Callable[..., Array]:
 def _walk(
     trained: runs.Trained, request: Request, one_batch: Callable, given: Batch, start: int = 0
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """Pictures batch by batch, and what was previewed of them, if anything was."""
+    """Images batch by batch, and what was previewed of them, if anything was."""
     for found in each_batch(one_batch, given, seeds(request), request.batch_size, start):
         images, *previews = found if isinstance(found, tuple) else (found,)
         end = start + len(images)
@@ -154,7 +154,7 @@ def _walk(
 def _prepared(
     trained: runs.Trained, request: Request, generate: Callable[..., Array] | None = None
 ) -> tuple[Callable[[Batch, np.ndarray], Array], Batch]:
-    """What draws one batch of given seeds, and what it is given of every picture, [num, ...]."""
+    """What draws one batch of given seeds, and what it is given of every image, [num, ...]."""
     model, size = with_captions(trained, request), image_size(trained, request.size)
     params, judge = trained.params, None
     if request.classifier:
@@ -207,7 +207,7 @@ def _sampler(request: Request) -> Callable[..., Sampler]:
 
 
 def _noise_behind(trained: runs.Trained, request: Request) -> np.ndarray:
-    """The noise that leads to the request's picture, [num, h, w, c] float32."""
+    """The noise that leads to the request's image, [num, h, w, c] float32."""
     invert, spread = make_invert(with_captions(trained, request)), devices("jit")
     times = pad(times_of(request, trained)[::-1], trained.model.process.T)
     beside = tell(trained, request) or {}

@@ -87,9 +87,9 @@ def write(
     """Exports a model to a folder; what export.json says.
 
     Args:
-        batch_size: pictures that the programs make at once.
+        batch_size: images that the programs make at once.
         sampler: whose step is exported; its options, times and guidance stay free.
-        size: height and width of the pictures; (): as trained.
+        size: height and width of the images; (): as trained.
         platforms: for which the programs are lowered, of PLATFORMS; (): the one this runs on.
             Attention is as the platform that this runs on has it: for another one's own kernels,
             export there.
@@ -151,7 +151,7 @@ def check_installed() -> None:
 
 
 def check_exportable(trained: runs.Trained) -> None:
-    """Raises InputError for a model that is told pictures, boxes or neighbours."""
+    """Raises InputError for a model that is told images, boxes or neighbours."""
     experiment = trained.experiment
     kinds = (Text, Label, Unconditional)
     told = experiment.beside or experiment.condition
@@ -279,7 +279,7 @@ def resolve(exported: Exported, **settings: Any) -> request.Request:
 
 
 def draw(exported: Exported, wanted: request.Request) -> request.Drawn:
-    """The pictures of a request."""
+    """The images of a request."""
     trained, programs, params = exported.described, exported.programs, exported.params
     conditioner = trained.model.conditioner
     said = [sampling.describe(wanted), *describe_finishing(wanted), "compiled ahead of time"]

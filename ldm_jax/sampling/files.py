@@ -36,7 +36,7 @@ def load_boxes(path: str, trained: runs.Trained) -> np.ndarray:
     if not all(map(_is_layout, layouts)) or not read:
         raise InputError(
             f"--boxes '{path}' is not a list of [x, y, width, height, class], the first four in "
-            "parts of the picture, from 0 to 1; or a list of such lists"
+            "parts of the image, from 0 to 1; or a list of such lists"
         )
     longest = max(map(len, layouts))
     if longest > condition.max_objects:
@@ -74,7 +74,7 @@ def load_map(path: str, condition: SemanticMap, size: tuple[int, int]) -> np.nda
     try:
         classes = transforms.decode_map(path)
     except Exception as error:
-        raise InputError(f"--segmentation '{path}' is not a picture of classes: {error}") from error
+        raise InputError(f"--segmentation '{path}' is not an image of classes: {error}") from error
     if classes.shape != size:
         raise InputError(
             f"--segmentation '{path}' is {classes.shape[1]} x {classes.shape[0]} pixels: expected "
@@ -87,14 +87,14 @@ def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
     """An image of low resolution, [1, h, w, 3] in [-1, 1].
 
     Raises:
-        InputError: no such file, not a picture, or of another size.
+        InputError: no such file, not an image, or of another size.
     """
     condition, data = task_of(trained.experiment), trained.experiment.data
     _check_file(path, "--low-resolution")
     try:
         image = np.asarray(transforms.decode(path, data.background))
     except Exception as error:
-        raise InputError(f"--low-resolution '{path}' is not a picture: {error}") from error
+        raise InputError(f"--low-resolution '{path}' is not an image: {error}") from error
     if image.shape[:2] != (size[0] // condition.factor, size[1] // condition.factor):
         larger = " ".join(str(side * condition.factor) for side in image.shape[:2])
         raise InputError(
@@ -107,16 +107,16 @@ def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
 def load_depth(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.ndarray:
     """How near each place is, from -1, the farthest, to 1, [1, h, w, 1], of the latents' size.
 
-    Its middle, of the shape of the picture, is resized as the original does, and stretched.
+    Its middle, of the shape of the image, is resized as the original does, and stretched.
 
     Raises:
-        InputError: no such file, not a picture or an array of numbers, or one without depth.
+        InputError: no such file, not an image or an array of numbers, or one without depth.
     """
     _check_file(path, "--depth")
     try:
         read = transforms.decode_depth(path)
     except Exception as error:
-        raise InputError(f"--depth '{path}' is not a picture of depth: {error}") from error
+        raise InputError(f"--depth '{path}' is not an image of depth: {error}") from error
     if np.min(read) == np.max(read):
         raise InputError(
             f"--depth '{path}' is {np.min(read):g} everywhere: expected [H, W], finite and not all "
@@ -157,19 +157,19 @@ def load_neighbours(request: Request, condition: Retrieval) -> np.ndarray:
 
 
 def load_picture(path: str, trained: runs.Trained) -> np.ndarray:
-    """A picture as CLIP's tower sees it, [1, size, size, 3].
+    """An image as CLIP's tower sees it, [1, size, size, 3].
 
     Raises:
-        InputError: no such file, or not a picture.
+        InputError: no such file, or not an image.
     """
     _check_file(path, "--image")
     try:
         image = transforms.decode(path, trained.experiment.data.background)
     except Exception as error:
-        raise InputError(f"--image '{path}' is not a picture: {error}") from error
+        raise InputError(f"--image '{path}' is not an image: {error}") from error
     return prepared(image, task_of(trained.experiment).size)[None]
 
 
 def _check_file(path: str, flag: str) -> None:
     if not Path(path).is_file():
-        raise InputError(f"{flag} '{path}' does not exist: expected a picture, such as a PNG")
+        raise InputError(f"{flag} '{path}' does not exist: expected an image, such as a PNG")

@@ -1,4 +1,4 @@
-"""What is done with pictures that are drawn, where it is asked for: a safety check, a watermark."""
+"""What is done with images that are drawn, where it is asked for: a safety check, a watermark."""
 
 import importlib
 from pathlib import Path
@@ -14,7 +14,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.sampling.wanted import Request
 from ldm_jax.weights.names import safety_checker
 
-METHOD = "dwtDctSvd"  # of the package; its dwtDct cannot be read again from smooth pictures
+METHOD = "dwtDctSvd"  # of the package; its dwtDct cannot be read again from smooth images
 SMALLEST = 256 * 256  # pixels that the package needs
 
 
@@ -34,7 +34,7 @@ def check_finishing(request: Request, size: tuple[int, int]) -> None:
         )
     if size[0] * size[1] < SMALLEST:
         raise InputError(
-            f"--watermark needs pictures of {SMALLEST} pixels or more: expected a larger --size "
+            f"--watermark needs images of {SMALLEST} pixels or more: expected a larger --size "
             f"than {size[0]} {size[1]}"
         )
     _package()
@@ -58,13 +58,13 @@ def describe_finishing(request: Request) -> list[str]:
 
 
 def finish(images: np.ndarray, request: Request) -> np.ndarray:
-    """The pictures uint8 [num, H, W, 3], black where the check does not want them, and marked."""
+    """The images uint8 [num, H, W, 3], black where the check does not want them, and marked."""
     if request.safety_check:
         seen = look(safety_checker.load(request.safety_check), images, request.batch_size)
         images = np.where(seen[:, None, None, None], np.uint8(0), images)
         named = ", ".join(map(str, np.flatnonzero(seen)))
         print(
-            f"safety check: {np.sum(seen)} of {len(seen)} pictures are black"
+            f"safety check: {np.sum(seen)} of {len(seen)} images are black"
             + (f" ({named})" if named else "")
         )
     if request.watermark:
@@ -73,7 +73,7 @@ def finish(images: np.ndarray, request: Request) -> np.ndarray:
 
 
 def look(checker: safety_checker.Checker, images: np.ndarray, batch_size: int) -> np.ndarray:
-    """Which pictures uint8 [N, H, W, 3] are not wanted, bool [N]."""
+    """Which images uint8 [N, H, W, 3] are not wanted, bool [N]."""
     tower = VisionTower(checker.tower)
     embed = jax.jit(lambda params, x: tower.apply({"params": params}, x))
     x = np.stack([prepared(image, checker.tower.size) for image in images])
@@ -85,7 +85,7 @@ def look(checker: safety_checker.Checker, images: np.ndarray, batch_size: int) -
 
 
 def prepared(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W, 3] -> float32 [size, size, 3] as CLIP was shown pictures: the shorter side
+    """uint8 [H, W, 3] -> float32 [size, size, 3] as CLIP was shown images: the shorter side
     resized by Pillow's bicubic filter, the middle of it, and normalised."""
     H, W = image.shape[:2]
     h, w = (size * side // min(H, W) for side in (H, W))
@@ -96,7 +96,7 @@ def prepared(image: np.ndarray, size: int) -> np.ndarray:
 
 
 def marked(image: np.ndarray, text: str) -> np.ndarray:
-    """The picture uint8 [H, W, 3] with a text that cannot be seen in it."""
+    """The image uint8 [H, W, 3] with a text that cannot be seen in it."""
     encoder = _package().WatermarkEncoder()
     encoder.set_watermark("bytes", text.encode())
     blue_first = np.ascontiguousarray(image[..., ::-1])

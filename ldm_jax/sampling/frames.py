@@ -11,12 +11,12 @@ from ldm_jax.sampling.wanted import Request
 
 
 def seeds(request: Request) -> np.ndarray:
-    """The seed of each picture, [num]; all frames of a walk have one."""
+    """The seed of each image, [num]; all frames of a walk have one."""
     return request.seed + (np.zeros(request.num, int) if request.frames else np.arange(request.num))
 
 
 def turns(request: Request) -> np.ndarray:
-    """The place of each picture among what is taken in turn, [num]; frames take the first."""
+    """The place of each image among what is taken in turn, [num]; frames take the first."""
     return np.zeros(request.num, int) if request.frames else request.turn + np.arange(request.num)
 
 
@@ -46,7 +46,7 @@ def check_frames(request: Request, trained: runs.Trained) -> None:
     frames, condition = request.frames, trained.experiment.condition
     to = {"--to-prompt": request.to_prompts, "--to-seed": request.to_seeds}
     for flag in (flag for flag, stops in to.items() if stops and frames is None):
-        raise InputError(f"{flag} is {to[flag][0]!r}: expected --frames N, too, pictures of a walk")
+        raise InputError(f"{flag} is {to[flag][0]!r}: expected --frames N, too, images of a walk")
     if frames is None:
         return
     if frames < 2:

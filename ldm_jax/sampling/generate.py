@@ -1,4 +1,4 @@
-"""Pictures from a latent diffusion model: unconditional, by class or by caption."""
+"""Images from a latent diffusion model: unconditional, by class or by caption."""
 
 import functools
 import math
@@ -36,7 +36,7 @@ from ldm_jax.types import (
 
 
 class Told(NamedTuple):
-    """What else pictures may be made from; None is not used, and costs nothing.
+    """What else images may be made from; None is not used, and costs nothing.
 
     negative: what the conditioner reads of what to stay away from, each [B, ...]
     rescale:  scalar, see `guidance.rescale`
@@ -49,9 +49,9 @@ class Told(NamedTuple):
     classes:  [B] int32, those that the classifier is to see
     classifier_scale: scalar, see `guidance.classifier`
     to:       what the conditioner reads at the end of a walk from the inputs, each [B, ...]
-    way:      [B] how far each picture is on it, 0 (the inputs) to 1
+    way:      [B] how far each image is on it, 0 (the inputs) to 1
     to_seeds: [B] uint32, of the noise at the end of a walk from that of the seeds
-    seed_way: [B] how far each picture is on that
+    seed_way: [B] how far each image is on that
     """
 
     negative: Batch | None = None
@@ -73,7 +73,7 @@ NOTHING = Told()
 
 
 class Shown(NamedTuple):
-    """How latents become pictures, where not by the model's own decoder alone.
+    """How latents become images, where not by the model's own decoder alone.
 
     decoder: of params["decoder"], in place of it
     preview: of params["preview"], for what is expected on the way
@@ -109,7 +109,7 @@ def make_generate(
         size: pixels a side of the images, or their height and width.
         classifier: that guides, of params["classifier"].
         schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
-        shown: how latents become pictures.
+        shown: how latents become images.
     """
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
@@ -157,7 +157,7 @@ def make_generate(
             guided = classifier_guidance(guided, model.process, log_p, told.classifier_scale)
         if told.limit is not None:
             guided = threshold(guided, told.limit)
-        z = model.process.prior_std(grid[0]) * noise
+        z = model.process.initial_noise_std(grid[0]) * noise
         if told.image is not None:
             encode_keys = jax.vmap(jax.random.fold_in, (0, None))(start_keys, 1)
             x0 = model.first_stage.encode(params["first_stage"], told.image, encode_keys)
@@ -217,17 +217,17 @@ def _towards_condition(
     null = {**model.conditioner.null(*places), **(told.negative or {})}
     if told.weights is not None:
         composed = [
-            {name: inputs[name][:, i] for name in model.conditioner.hideable}
+            {name: inputs[name][:, i] for name in model.conditioner.droppable}
             for i in range(len(told.weights))
         ]
-        conds = [condition(model.conditioner.without(inputs, one)) for one in (null, *composed)]
+        conds = [condition(model.conditioner.with_null(inputs, one)) for one in (null, *composed)]
         return composition(asked(*map(heard, conds)), guidance * told.weights)
     scale, adjust = SCHEDULES[schedule](guidance, model.process), None
     if told.interval is not None:
         scale = interval(scale, model.process, *told.interval)
     if told.rescale is not None:
         adjust = rescale(told.rescale, model.process, model.prediction)
-    towards, away = condition(inputs), condition(model.conditioner.without(inputs, null))
+    towards, away = condition(inputs), condition(model.conditioner.with_null(inputs, null))
     if told.to is not None:
         towards = between(towards, condition({**inputs, **told.to}), told.way)
     towards, away = heard(towards), heard(away)
@@ -241,11 +241,11 @@ def for_latents(mask: Array, factor: int) -> Array:
     return jnp.max(blocks, axis=(2, 4))
 
 
-AT_ONCE = 16  # pictures, where nothing is said
+AT_ONCE = 16  # images, where nothing is said
 
 
 def at_once(num: int) -> int:
-    """How many of `num` pictures are drawn at once: all, or AT_ONCE of them.
+    """How many of `num` images are drawn at once: all, or AT_ONCE of them.
 
     Few are filled up to a power of two, so that not every number of them is compiled anew, and all
     to a multiple of the number of devices.

@@ -1,4 +1,4 @@
-"""Files that a request names: latents and pictures."""
+"""Files that a request names: latents and images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,13 +12,13 @@ from ldm_jax.errors import InputError
 
 
 def image_size(trained: runs.Trained, size: Sequence[int] = ()) -> tuple[int, int]:
-    """Height and width of pictures: as asked, or those of training."""
+    """Height and width of images: as asked, or those of training."""
     side = trained.experiment.data.image_size
     return tuple(size) or (side, side)
 
 
 def latent_shape(trained: runs.Trained, num: int, size: Sequence[int] = ()) -> tuple[int, ...]:
-    """Of the latents of so many pictures of `size`, or of training's."""
+    """Of the latents of so many images of `size`, or of training's."""
     stage = trained.model.first_stage
     height, width = (side // stage.factor for side in image_size(trained, size))
     return num, height, width, stage.channels
@@ -28,7 +28,7 @@ def load_latents(path: str, expected: tuple[int, ...], first: int = 0) -> np.nda
     """The latents in a .npy, of shape `expected` = [num, h, w, c]; anything else: InputError.
 
     Args:
-        first: of a picture that is drawn again, which of a file that may have more.
+        first: of an image that is drawn again, which of a file that may have more.
     """
     if not Path(path).is_file():
         raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
@@ -49,18 +49,18 @@ def load_latents(path: str, expected: tuple[int, ...], first: int = 0) -> np.nda
 
 
 def load_image(path: str, flag: str, trained: runs.Trained, size: Sequence[int] = ()) -> np.ndarray:
-    """The middle of a picture, scaled to `size` (H, W) or as training saw it, uint8 [H, W, 3].
+    """The middle of an image, scaled to `size` (H, W) or as training saw it, uint8 [H, W, 3].
 
     Raises:
-        InputError: no such file, or not a picture.
+        InputError: no such file, or not an image.
     """
     data = trained.experiment.data
     if not Path(path).is_file():
-        raise InputError(f"{flag} '{path}' does not exist: expected a picture, such as a PNG")
+        raise InputError(f"{flag} '{path}' does not exist: expected an image, such as a PNG")
     try:
         image = transforms.decode(path, data.background)
     except Exception as error:
-        raise InputError(f"{flag} '{path}' is not a picture: {error}") from error
+        raise InputError(f"{flag} '{path}' is not an image: {error}") from error
     if size:
         fitted = ImageOps.fit(image, tuple(size)[::-1], Image.Resampling.LANCZOS)
         return np.asarray(fitted)

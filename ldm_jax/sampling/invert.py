@@ -1,4 +1,4 @@
-"""The noise behind a picture (Song, Meng and Ermon 2021, section 4.3)."""
+"""The noise behind an image (Song, Meng and Ermon 2021, section 4.3)."""
 
 from collections.abc import Callable
 
@@ -32,6 +32,6 @@ def make_invert(model: LatentDiffusion) -> Callable[..., Array]:
         x0 = scaled(params["first_stage"], mean)
         keys = jax.random.split(jax.random.key(0), len(x0))  # of which nothing is drawn
         z = sample(ddim_inversion(), denoise, model.process, grid, x0, keys)
-        return z / model.process.prior_std(grid[-1])
+        return z / model.process.initial_noise_std(grid[-1])
 
     return jax.jit(invert)

@@ -16,7 +16,7 @@ NOISE_LEVELS = {LowResolution: 20, UnCLIP: 0}
 
 
 def how_noisy(level: int | None, trained: runs.Trained) -> int | None:
-    """The noise of small images, 20 where not given, or of embeddings of pictures, 0 where not
+    """The noise of small images, 20 where not given, or of embeddings of images, 0 where not
     given; None where the model is not told.
 
     Raises:
@@ -38,7 +38,7 @@ def how_noisy(level: int | None, trained: runs.Trained) -> int | None:
 
 def noisy(told: Batch, request: Request, condition: Condition) -> Batch:
     """The same with noise on small images [num, h, w, 3] or embeddings [num, dim], where the model
-    is told its level; it belongs to the seed of a picture."""
+    is told its level; it belongs to the seed of an image."""
     if request.noise_level is None:
         return told
     if isinstance(condition, UnCLIP):

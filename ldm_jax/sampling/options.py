@@ -24,12 +24,12 @@ class Pictures:
     checkpoint: str | None = None
     """which of the run's: a step, or best, by train.best; the newest where not given"""
     num: int | None = None
-    """pictures; one for each prompt or label, or 16, where not given"""
+    """images; one for each prompt or label, or 16, where not given"""
     batch_size: int | None = None
-    """pictures that are drawn at once; 16, or fewer where there are fewer, where not given"""
+    """images that are drawn at once; 16, or fewer where there are fewer, where not given"""
     seed: int = 0
     from_: Annotated[str | None, tyro.conf.arg(name="from", metavar="PNG")] = None
-    """a picture that this tool wrote, to draw it again; what is given beside it takes the place of
+    """an image that this tool wrote, to draw it again; what is given beside it takes the place of
     what it says. Written to RUN/again-NAME where not given, and RUN need not be"""
     prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
     prompts_file: str | None = None
@@ -39,9 +39,9 @@ class Pictures:
     latents: str | None = None
     """a .npy of standard normal noise [N, h, w, c] to start from"""
     safety_check: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
-    """a safety checker of diffusers' layout; pictures of its concepts are made black"""
+    """a safety checker of diffusers' layout; images of its concepts are made black"""
     watermark: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
-    """hide this in each picture, by the package invisible-watermark"""
+    """hide this in each image, by the package invisible-watermark"""
     tile: int | None = None
     """decode by tiles of so many latents a side, which needs less memory"""
     param_dtype: Literal["float32", "bfloat16"] | None = None
@@ -56,7 +56,7 @@ class Pictures:
     preview_with: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """run of a first stage, such as a tiny autoencoder, for these; the decoder where not given"""
     frames: int | None = None
-    """so many pictures on a walk from the prompt to --to-prompt, from the seed to --to-seed"""
+    """so many images on a walk from the prompt to --to-prompt, from the seed to --to-seed"""
     to_prompt: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
     """where the walk leads, straight from one to the next in what the tower makes of them"""
     to_seed: Annotated[tuple[int, ...], tyro.conf.arg(metavar="S ...")] = ()
@@ -64,7 +64,7 @@ class Pictures:
     gif: float | None = None
     """write them to DIR/walk.gif, too, so many a second, at most 100"""
     interpolate: int | None = None
-    """of a variational autoencoder: so many pictures a row, between the draws of two seeds"""
+    """of a variational autoencoder: so many images a row, between the draws of two seeds"""
 
 
 @dataclass(frozen=True)
@@ -72,22 +72,22 @@ class Told:
     """What a model is told, by the task that it was trained for."""
 
     boxes: str | None = None
-    """a .json of boxes [x, y, width, height, class] in parts of the picture, or of several lists"""
+    """a .json of boxes [x, y, width, height, class] in parts of the image, or of several lists"""
     segmentation: str | None = None
-    """a picture whose values are classes"""
+    """an image whose values are classes"""
     low_resolution: str | None = None
-    """a small picture to enlarge"""
+    """a small image to enlarge"""
     noise_level: int | None = None
     """how much noise is put on it, where the model is told so, 20 where not given; or on what
-    unCLIP sees in a picture to vary, 0 where not given"""
+    unCLIP sees in an image to vary, 0 where not given"""
     depth: str | None = None
-    """a picture that is brighter where things are nearer, as MiDaS makes them, or a .npy [H, W]"""
+    """an image that is brighter where things are nearer, as MiDaS makes them, or a .npy [H, W]"""
     image: str | None = None
-    """a picture to vary, of models that are told what CLIP sees in one; its middle is seen"""
+    """an image to vary, of models that are told what CLIP sees in one; its middle is seen"""
     neighbours: str | None = None
     """a .npy of embeddings [k, dim], or a folder of such"""
     query: str | None = None
-    """a .npy of embeddings [n, dim], taken in turn: each picture is told the nearest neighbours of
+    """a .npy of embeddings [n, dim], taken in turn: each image is told the nearest neighbours of
     one"""
     from_data: int | None = None
     """so many conditions of images of the run's data that were held out, in place of files"""
@@ -124,7 +124,7 @@ class Guided:
     """how guidance goes from noise to data, its mean as asked; Wang et al. 2024; constant where not
     given"""
     compose: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")] = ()
-    """prompts, all of which each picture is to show; Liu et al. 2022"""
+    """prompts, all of which each image is to show; Liu et al. 2022"""
     compose_weights: Annotated[tuple[float, ...], tyro.conf.arg(metavar="W ...")] = ()
     """how much each counts, times the guidance; 1 where not given, negative to stay away from it"""
     classifier: str | None = None
@@ -134,18 +134,18 @@ class Guided:
     threshold: float | None = None
     """dynamic thresholding: largest size of a latent, such as 3"""
     init_image: str | None = None
-    """a picture to start from, noised in part"""
+    """an image to start from, noised in part"""
     strength: float | None = None
     """how much it is noised, more than 0 to 1; 0.75 where not given, 1 with a mask"""
     mask: str | None = None
-    """a picture that is white where the first is to be made anew"""
+    """an image that is white where the first is to be made anew"""
     resample: int | None = None
     """with a mask, how often each few steps are taken, so that both parts fit; Lugmayr et al. 2022
     (RePaint)"""
     jump_length: int | None = None
     """how many steps those are; 10 where not given"""
     invert: bool | None = None
-    """True: start from the noise behind the picture, which is written to latents.npy; Song, Meng
+    """True: start from the noise behind the image, which is written to latents.npy; Song, Meng
     and Ermon 2021 (DDIM inversion)"""
     source: str | None = None
     """prompt or label of what is inverted; none where not given"""

@@ -45,7 +45,7 @@ def patchwise(model: LatentDiffusion, patch: int, stride: int | None = None) -> 
             return jnp.stack(parts, axis=1).reshape(B * n, height, width, x.shape[-1])
 
         if cond.residuals is not None:
-            raise ValueError("residuals are of the whole picture and cannot be cut into patches")
+            raise ValueError("residuals are of the whole image and cannot be cut into patches")
         beside = None if cond.concat is None else cut(cond.concat)
         told = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), cond.replace(concat=None))
         raw = model.denoiser(params, cut(z), jnp.repeat(steps, n), told.replace(concat=beside))

@@ -1,4 +1,4 @@
-"""What a picture says of how it was drawn, so that `sample.py --from PNG` draws it again."""
+"""What an image says of how it was drawn, so that `sample.py --from PNG` draws it again."""
 
 import json
 from dataclasses import asdict, replace
@@ -34,7 +34,7 @@ SETTLES = {
 
 
 def alone(request: Request, i: int) -> Request:
-    """The request for picture i of a request alone."""
+    """The request for image i of a request alone."""
 
     def own(values: tuple) -> tuple:
         return values and (values[turns(request)[i] % len(values)],)
@@ -42,7 +42,7 @@ def alone(request: Request, i: int) -> Request:
     return replace(
         request,
         num=1,
-        preview_every=None,  # of no matter for the picture
+        preview_every=None,  # of no matter for the image
         preview_with=None,
         seed=int(seeds(request)[i]),
         turn=request.turn + i,
@@ -53,7 +53,7 @@ def alone(request: Request, i: int) -> Request:
 
 
 def text(trained: runs.Trained, request: Request, i: int) -> dict[str, str]:
-    """What the PNG of picture i says: JSON of its run, checkpoint and request."""
+    """What the PNG of image i says: JSON of its run, checkpoint and request."""
     said = {
         "run": str(trained.run),
         "checkpoint": trained.step,
@@ -84,7 +84,7 @@ def read(path: str) -> dict[str, Any]:
 
 
 def settings(said: dict[str, Any], given: set[str]) -> dict[str, Any]:
-    """Options of sample.py, by name, as a picture has them; those that are None are left out.
+    """Options of sample.py, by name, as an image has them; those that are None are left out.
 
     Args:
         given: options that are given anew.

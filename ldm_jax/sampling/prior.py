@@ -1,4 +1,4 @@
-"""Pictures from the prior of a variational autoencoder, and walks between them."""
+"""Images from the prior of a variational autoencoder, and walks between them."""
 
 from collections.abc import Callable
 

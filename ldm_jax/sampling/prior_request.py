@@ -1,4 +1,4 @@
-"""A request for pictures of a first stage that is a generative model by itself."""
+"""A request for images of a first stage that is a generative model by itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ from ldm_jax.types import Array, Batch
 
 @dataclass(frozen=True)
 class Request:
-    """Everything that decides which pictures are drawn."""
+    """Everything that decides which images are drawn."""
 
     num: int
     batch_size: int
     seed: int
-    interpolate: int | None = None  # pictures a row, between two seeds
+    interpolate: int | None = None  # images a row, between two seeds
     latents: str | None = None  # .npy of the latents to decode
 
 
@@ -37,7 +37,7 @@ def resolve(
     latents: str | None = None,
     **others: Any,
 ) -> Request:
-    """The request, with 16 pictures or four rows of them where `num` is None.
+    """The request, with 16 images or four rows of them where `num` is None.
 
     Args:
         others: what can be asked of a diffusion model; nothing of it may be set here.
@@ -83,7 +83,7 @@ def _shape(trained: runs.TrainedFirstStage, asked: Request) -> tuple[int, int, i
 
 
 def draw(trained: runs.TrainedFirstStage, asked: Request) -> sampling.Drawn:
-    """The pictures of a request."""
+    """The images of a request."""
     shape = _shape(trained, asked)
     if asked.latents:
         z = sampling.load_latents(asked.latents, shape)

@@ -55,7 +55,7 @@ def make_programs(
     def start(seeds: Array, time: Array) -> tuple[Array, Array, list[Array]]:
         keys = jax.vmap(jax.random.split)(jax.vmap(jax.random.key)(seeds))
         noise = normal_like(keys[:, 0], jnp.zeros((len(seeds), *shape)))
-        z = process.prior_std(time) * noise
+        z = process.initial_noise_std(time) * noise
         walk = jax.random.key_data(keys[:, 1])
         return z, walk, jax.tree.leaves(sampler(**options).init(z))
 

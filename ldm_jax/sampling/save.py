@@ -1,4 +1,4 @@
-"""Pictures in a folder, with a report of what drew them."""
+"""Images in a folder, with a report of what drew them."""
 
 import json
 from dataclasses import asdict
@@ -24,10 +24,10 @@ def write(
 ) -> None:
     """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
 
-    What was previewed of picture i at step k is OUT/previews/i-k.png.
+    What was previewed of image i at step k is OUT/previews/i-k.png.
 
-    Each picture of a diffusion model says how to draw it again, see `png_metadata`.
-    The noise that was found behind a picture is written, too, as latents.npy. Pictures that an
+    Each image of a diffusion model says how to draw it again, see `png_metadata`.
+    The noise that was found behind an image is written, too, as latents.npy. Images that an
     earlier command left beyond the last of these are removed.
     """
     images = drawn.images
@@ -53,7 +53,7 @@ def write(
 
 
 def report(trained: runs.Trained | runs.TrainedFirstStage, request: Any) -> dict[str, Any]:
-    """All that is needed to draw the same pictures again."""
+    """All that is needed to draw the same images again."""
     return {
         "run": str(trained.run),
         "checkpoint": trained.step,

@@ -1,4 +1,4 @@
-"""By which first stage latents become pictures, in the end and on the way."""
+"""By which first stage latents become images, in the end and on the way."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def load(run: str, own: Params) -> tuple[FirstStage, Params]:
 
 
 def describe_shown(request: Request) -> list[str]:
-    """By what pictures are decoded, where not by the model's own first stage."""
+    """By what images are decoded, where not by the model's own first stage."""
     said = [f"decoded by '{request.decode_with}'"] * bool(request.decode_with)
     if request.preview_every is not None:
         by = f" by '{request.preview_with}'" if request.preview_with else ""

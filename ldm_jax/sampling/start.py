@@ -1,4 +1,4 @@
-"""How a request starts from a picture: noised in part, masked, or the noise behind it."""
+"""How a request starts from an image: noised in part, masked, or the noise behind it."""
 
 import numpy as np
 
@@ -35,7 +35,7 @@ def how_strong(
             if value is not None:
                 raise InputError(
                     f"{name} is {value} with --invert: leave it out, since all of the grid is "
-                    "walked from the noise behind the whole picture"
+                    "walked from the noise behind the whole image"
                 )
         return None
     return strength if strength is not None else (1.0 if mask else 0.75)
@@ -79,7 +79,7 @@ def times_of(request: Request, trained: runs.Trained) -> np.ndarray:
 
 
 def check_start(request: Request, trained: runs.Trained) -> None:
-    """Raises InputError for pictures that cannot be used, and for what does not fit them."""
+    """Raises InputError for images that cannot be used, and for what does not fit them."""
     if not request.init_image:
         if request.source is not None:
             raise InputError(
@@ -103,7 +103,7 @@ def check_start(request: Request, trained: runs.Trained) -> None:
 
 
 def _check_invert(request: Request, trained: runs.Trained) -> None:
-    """Raises InputError where the noise behind a picture would not lead back to it."""
+    """Raises InputError where the noise behind an image would not lead back to it."""
     if request.latents:
         raise InputError(
             f"--latents '{request.latents}' and --invert both say where to start: leave one out"
@@ -116,7 +116,7 @@ def _check_invert(request: Request, trained: runs.Trained) -> None:
         others = [name for name in SAMPLERS if name in NOISELESS or noiseless(name)]
         raise InputError(
             f"--invert with {request.sampler}, which draws noise on the way, does not lead back to "
-            f"the picture: expected {remedy}one of {', '.join(others)}"
+            f"the image: expected {remedy}one of {', '.join(others)}"
         )
     source, condition = request.source, trained.experiment.condition
     if source is not None and isinstance(condition, Label):

@@ -1,4 +1,4 @@
-"""What a model is told of a picture, and by which words of sample.py."""
+"""What a model is told of an image, and by which words of sample.py."""
 
 from ldm_jax.config import (
     CLIPImage,
@@ -18,21 +18,21 @@ from ldm_jax.config import (
 
 
 def task_of(experiment: Experiment) -> Condition:
-    """What a model is told of a picture, beside its captions or alone."""
+    """What a model is told of an image, beside its captions or alone."""
     return experiment.beside or experiment.condition
 
 
 def takes(condition: Condition, size: tuple[int, int]) -> str:
-    """What has to be given to a model of this condition, for pictures of `size` (H, W)."""
+    """What has to be given to a model of this condition, for images of `size` (H, W)."""
     height, width = size
     said = {
         Unconditional: "nothing is told to it",
         Label: "--label NUMBER",
-        Layout: "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the picture",
-        Inpainting: f"--init-image P and --mask P, pictures of {width} x {height} pixels or more",
-        Depth: "--depth P, a picture that is brighter where things are nearer",
-        CLIPImage: "--image P, a picture to vary",
-        UnCLIP: "--image P, a picture to vary; --prompt TEXT may say more",
+        Layout: "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the image",
+        Inpainting: f"--init-image P and --mask P, images of {width} x {height} pixels or more",
+        Depth: "--depth P, an image that is brighter where things are nearer",
+        CLIPImage: "--image P, an image to vary",
+        UnCLIP: "--image P, an image to vary; --prompt TEXT may say more",
     }
     if isinstance(condition, Text):
         return "--prompt TEXT"
@@ -43,7 +43,7 @@ def takes(condition: Condition, size: tuple[int, int]) -> str:
         )
     if isinstance(condition, LowResolution):
         small = f"{width // condition.factor} x {height // condition.factor}"
-        return f"--low-resolution P, a picture of {small} pixels"
+        return f"--low-resolution P, an image of {small} pixels"
     if isinstance(condition, Retrieval):
         dim = condition.dim
         return (

@@ -1,4 +1,4 @@
-"""What a request tells a model of a picture, beside its captions or alone."""
+"""What a request tells a model of an image, beside its captions or alone."""
 
 from collections.abc import Callable
 
@@ -112,7 +112,7 @@ def check_size(request: Request, trained: runs.Trained) -> None:
         )
     if isinstance(trained.experiment.condition, Layout):
         raise InputError(
-            f"--patch is {request.patch}: leave it out, since boxes are told of a whole picture"
+            f"--patch is {request.patch}: leave it out, since boxes are told of a whole image"
         )
 
 
@@ -150,7 +150,7 @@ def tell(trained: runs.Trained, request: Request) -> Batch | None:
     turn = turns(request)
     told = {name: np.asarray(x)[turn % len(x)] for name, x in given.items()}
     told = noisy(told, request, task_of(trained.experiment))
-    n, hidden = len(request.compose), trained.model.conditioner.hideable
+    n, hidden = len(request.compose), trained.model.conditioner.droppable
     if n:  # each of the prompts that are composed stands beside the whole
         told |= {name: np.stack([x] * n, axis=1) for name, x in told.items() if name in hidden}
     return told

@@ -1,4 +1,4 @@
-"""The objective of CLIP: each picture of a batch is to find its caption (Radford et al. 2021).
+"""The objective of CLIP: each image of a batch is to find its caption (Radford et al. 2021).
 
 The loss is of the whole batch, wherever its examples are: what each device has embedded is gathered
 on all, and every one of them finds the loss and the gradients of one device that had them all.
@@ -13,7 +13,7 @@ from ldm_jax.config import ContrastiveLoss
 from ldm_jax.encoders.clip.model import CLIP, embed_captions, embed_images, init, unit
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.losses.contrastive import contrastive
-from ldm_jax.train_step.state import Objective, Outcome, each_part, everyones
+from ldm_jax.train_step.state import Objective, Outcome, all_gather, each_part
 from ldm_jax.types import Array, Params
 
 
@@ -46,7 +46,7 @@ def contrastive_objective(
                 )
 
             x, y = (
-                everyones(z, batch["position"], batch_size, average)
+                all_gather(z, batch["position"], batch_size, average)
                 for z in each_part(embed, batch, parts)
             )
             total, logits = contrastive(x, y, jnp.exp(clip["log_scale"]))

@@ -15,7 +15,7 @@ from ldm_jax.diffusion.losses.vlb import bound, frozen
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.loop import normal_like
-from ldm_jax.train_step.state import Objective, Outcome, everyones, example_keys, in_parts
+from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, LatentDiffusion, Params, Process
 
 TRAINED = ("denoiser", "conditioner")
@@ -64,7 +64,7 @@ def diffusion_objective(
         def change(parts):
             if "history" not in parts:
                 return parts
-            seen = (everyones(x, batch["position"], batch_size, average) for x in (t, losses))
+            seen = (all_gather(x, batch["position"], batch_size, average) for x in (t, losses))
             return {**parts, "history": resampling.remember(parts["history"], *seen)}
 
         return Outcome(*average(found), change)
@@ -77,7 +77,7 @@ def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: flo
 
     Returns:
         (params, batch, keys [B]) -> (scalar loss, (metrics, times [B], losses [B])); the losses
-        are those before times are weighed by what is learned, or by how they were drawn.
+        are those before times are weighted by what is learned, or by how they were drawn.
     """
     process, prediction = model.process, model.prediction
     distance = {"l2": l2, "l1": l1, "huber": huber(config.huber_delta)}[config.distance]
@@ -126,11 +126,11 @@ def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: flo
             terms["vlb"] = process.T * bound(process, denoised, z0, z, t, config.levels)
         scale = {"simple": 1.0, "vlb": config.vlb_weight if config.kind == "hybrid" else 1.0}
         losses = sum(scale[name] * term for name, term in terms.items())
-        weighed = losses
+        weighted = losses
         if config.learned_weight:
             u = uncertainty.log_variance(params["uncertainty"], t)
-            weighed = uncertainty.weighed(losses, u)
-        total = jnp.mean(importance * weighed)
+            weighted = uncertainty.weighted(losses, u)
+        total = jnp.mean(importance * weighted)
         metrics = {"loss": total}
         if len(terms) > 1 or config.learned_weight:
             metrics |= {name: jnp.mean(importance * term) for name, term in terms.items()}

@@ -64,7 +64,7 @@ def example_keys(key: Array, batch: Batch) -> Array:
     return jax.vmap(jax.random.fold_in, (None, 0))(key, batch["position"])
 
 
-def everyones(x: Array, position: Array, size: int, average: Average) -> Array:
+def all_gather(x: Array, position: Array, size: int, average: Average) -> Array:
     """What is said of each example, from the examples of all devices, [b, ...] -> [size, ...].
 
     Each device puts its own in their places among zeros, and the sum over the devices is all. The

@@ -4,7 +4,7 @@ experiment.py   any experiment, by the next three
 first_stage.py  a first stage
 diffusion.py    a diffusion model
 classifier.py   a classifier of noised latents
-clip.py         towers of pictures and captions
+clip.py         towers of images and captions
 source.py       opened data and its batches
 on_latents.py   latents and captions that were encoded once
 fitted.py       what a config leaves open, filled in by the data

@@ -1,4 +1,4 @@
-"""Training of towers of pictures and captions."""
+"""Training of towers of images and captions."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ def train_clip(
     dry_run: bool,
     start: init_from.Start | None = None,
 ) -> None:
-    """Trains both towers on pictures with captions."""
+    """Trains both towers on images with captions."""
     data, train = experiment.data, experiment.train
     checks.check_clip(experiment)
     check_devices(train, "train")

@@ -36,7 +36,7 @@ class Silence:
 
 
 class Log:
-    """Scalars and pictures of one run, from step `start` on; a context manager.
+    """Scalars and images of one run, from step `start` on; a context manager.
 
     What it is given is on the disk when it returns, so that it outlives the process.
 
@@ -93,7 +93,7 @@ class Log:
             print(f"{self.name} {step}/{self.steps}  {shown}", flush=True)
 
     def picture(self, step: int, image: np.ndarray) -> None:
-        """Writes a picture, uint8 [H, W, 3]."""
+        """Writes an image, uint8 [H, W, 3]."""
         try:
             self._board(step, summary=summary.image("samples", image, dataformats="HWC"))
             self.board.flush()

@@ -50,7 +50,7 @@ def fit(
         state: the state before the first update.
         data: iterator over dicts of numpy arrays [b, ...], with a state that Grain can save.
         key: the root of all randomness of the steps.
-        picture: a uint8 picture [H, W, 3] that shows what has been learned.
+        image: a uint8 image [H, W, 3] that shows what has been learned.
         measurement: what is measured at its intervals and at the end, but not where SIGTERM came.
             Where `config.best` is among its names, what was measured is saved, too.
 
@@ -71,7 +71,7 @@ def fit(
         return state
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
-    lifted, finite = devices.lift(step, state), jax.jit(_finite)
+    lifted, finite = devices.parallelize(step, state), jax.jit(_finite)
     programs: dict[tuple[int, ...], tuple[Callable, float | None]] = {}
 
     def shows(n: int) -> bool:
@@ -95,7 +95,7 @@ def fit(
         trace = stack.enter_context(_Trace(run / "profile", config.profile_steps))
         pending = []
         if start and shows(start) and not (run / "samples" / f"{start:08d}.png").exists():
-            show(state, start)  # the run ended between checkpoint and picture
+            show(state, start)  # the run ended between checkpoint and image
         for n in range(start + 1, config.steps + 1):
             batch = with_positions(meter.next(data))
             placed = devices.split(batch)

@@ -44,7 +44,7 @@ def print_plan(
     key = jax.eval_shape(lambda: jax.random.key(0))
     batch = spread.like(with_positions(batch))
     for line in plan.describe(
-        spread.lift(step, state), state, batch, key, experiment.data.batch_size
+        spread.parallelize(step, state), state, batch, key, experiment.data.batch_size
     ):
         print(f"{name}: {line}")
 

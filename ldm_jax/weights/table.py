@@ -3,7 +3,7 @@
 A network is a table with a row for each parameter here: its path, the key there (three for q, k
 and v where they are fused here), their shape there, and how one layout becomes the other. The
 tables are written from the config alone, so every key of a state dict is accounted for both ways
-before a single weight is moved: `complaints` names those missing, unexpected or misshapen.
+before a single weight is moved: `mismatches` names those missing, unexpected or misshapen.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -97,7 +97,7 @@ def shapes(table: Table) -> dict[str, Shape]:
     return {key: row.shape for row in table for key in row.keys}
 
 
-def complaints(table: Table, found: Mapping[str, Shape], unused: tuple[str, ...] = ()) -> list[str]:
+def mismatches(table: Table, found: Mapping[str, Shape], unused: tuple[str, ...] = ()) -> list[str]:
     """What keeps a state dict with these shapes from being this network, a line a key.
 
     Args:
@@ -123,7 +123,7 @@ def to_here(table: Table, state: State, unused: tuple[str, ...] = ()) -> dict:
     Raises:
         InputError: a key is missing, unexpected or misshapen; the message names all of them.
     """
-    wrong = complaints(table, {key: np.shape(state[key]) for key in state}, unused)
+    wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, unused)
     if wrong:
         raise InputError("these weights are not of this network:\n" + "\n".join(wrong))
     return rearranged(table, state)

@@ -1,4 +1,4 @@
-"""Towers of pictures and captions, from train.py to zero-shot classification."""
+"""Towers of images and captions, from train.py to zero-shot classification."""
 
 import json
 from dataclasses import replace
@@ -90,7 +90,7 @@ def sorted_by(*words) -> dict:
 
 @pytest.fixture(scope="module")
 def expected(clip_run, image_folder):
-    """The cosines of all pictures with the directions of all classes, [16, 4], and labels."""
+    """The cosines of all images with the directions of all classes, [16, 4], and labels."""
     found = runs.load_clip(clip_run)
 
     def unit(x):

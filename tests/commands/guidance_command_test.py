@@ -62,7 +62,7 @@ def classifier_run(write_classifier):
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
-    """A picture of the model's size, and a mask of its right half."""
+    """An image of the model's size, and a mask of its right half."""
     folder = tmp_path_factory.mktemp("given")
     pixels = np.full((tiny.SIZE, tiny.SIZE, 3), 255, np.uint8)
     pixels[: tiny.SIZE // 2] = tiny.COLORS["blue"]

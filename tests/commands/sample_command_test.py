@@ -1,4 +1,4 @@
-"""sample.py: what it refuses, what it writes, and to which seed a picture belongs."""
+"""sample.py: what it refuses, what it writes, and to which seed an image belongs."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from tests.support import tiny
 TOOL = Path(__file__).parents[2] / "sample.py"
 
 CLASSES = sorted(tiny.COLORS)  # blue, green, grey, red
-LATENT = (4, 4, 2)  # of one picture
+LATENT = (4, 4, 2)  # of one image
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +238,7 @@ def test_help_is_no_error(words, capsys):
         "--guidance-interval",
         "--init-image",
         "--mask",
-        "pictures options",
+        "images options",
         "walk options",
         "randomness options",
         *spacing.GRIDS,
@@ -258,7 +258,7 @@ def draw(run: Path, out: Path, *words) -> tuple[np.ndarray, dict]:
 
 @pytest.fixture(scope="module")
 def drawn(class_run, tmp_path_factory):
-    """Six pictures of one class from seed 3 on: where, the pictures, the report."""
+    """Six images of one class from seed 3 on: where, the images, the report."""
     out = tmp_path_factory.mktemp("drawn") / "deep" / "folder"
     return out, *draw(class_run, out, "--num", 6, "--seed", 3, "--label", "red", "--eta", 0.5)
 
@@ -305,7 +305,7 @@ def test_the_settings_of_a_report_draw_the_same_pictures_again(drawn, here):
 
 
 def test_a_picture_belongs_to_its_seed_whatever_else_is_drawn(drawn, class_run, here):
-    """Picture i of seed S is picture 0 of seed S + i, in a batch of any size."""
+    """Image i of seed S is image 0 of seed S + i, in a batch of any size."""
     _, images, _ = drawn
     words = "--num", 3, "--seed", 5, "--label", CLASSES.index("red"), "--eta", 0.5
     part, _ = draw(class_run, here, *words)
@@ -376,7 +376,7 @@ def test_decoding_by_tiles_is_told_and_changes_pictures_a_little(drawn, class_ru
 
 
 def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
-    """From training to pictures; without --out they are in the run, without --num one each."""
+    """From training to images; without --out they are in the run, without --num one each."""
     run = Path(shutil.copytree(trained_run, here / "copy"))
     prompts = "a red block at the top", "a blue block at the bottom"
     sample.main([str(run), "--prompt", *prompts, "--seed", "2", "--batch-size", "4"])
@@ -388,12 +388,12 @@ def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
     assert report["checkpoint"] == 4
 
 
-# From a picture
+# From an image
 
 
 @pytest.fixture(scope="module")
 def picture(tmp_path_factory):
-    """A picture twice as large as the model's, and a mask of its right half."""
+    """An image twice as large as the model's, and a mask of its right half."""
     folder = tmp_path_factory.mktemp("given")
     pixels = np.zeros((2 * tiny.SIZE, 2 * tiny.SIZE, 3), np.uint8)
     pixels[..., 0], pixels[tiny.SIZE :, :, 1] = 200, 90
@@ -418,7 +418,7 @@ def test_with_a_mask_the_rest_of_the_picture_stays(class_run, picture, here):
 
 
 def test_the_less_noise_the_more_remains_of_the_picture(class_run, picture, here):
-    """By how far what becomes of two pictures is apart; at T nearly nothing is left of either."""
+    """By how far what becomes of two images is apart; at T nearly nothing is left of either."""
     apart = []
     for strength in (0.25, 1.0):
         words = *WORDS, "--grid", "trailing", "--strength", strength

@@ -46,7 +46,7 @@ def call(main, monkeypatch, capsys, *words):
 
 
 def drawn(run, out, *words):
-    """The pictures of sample.py and its report."""
+    """The images of sample.py and its report."""
     sample.main([str(run), "--out", str(out), *map(str, words)])
     with np.load(out / "samples.npz") as file:
         (images,) = file.values()

@@ -1,4 +1,4 @@
-"""A picture as CLIP embeds it, told as one token, or with noise as a vector."""
+"""An image as CLIP embeds it, told as one token, or with noise as a vector."""
 
 from dataclasses import replace
 
@@ -45,7 +45,7 @@ def test_beside_captions_it_is_a_vector_with_the_level_of_its_noise():
     expected = noised(e, noise, level, params["mean"], params["std"])
     np.testing.assert_allclose(told.vector[:, :6], expected, atol=1e-6)
     np.testing.assert_array_equal(told.vector[:, 6:], step_embedding(level, 6))
-    hidden = conditioner.without(inputs, conditioner.null(2))
+    hidden = conditioner.with_null(inputs, conditioner.null(2))
     np.testing.assert_array_equal(conditioner.apply(params, hidden).vector, np.zeros((2, 12)))
 
 

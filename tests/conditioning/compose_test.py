@@ -55,7 +55,7 @@ def test_both_are_told(case):
 
 def test_dropout_and_guidance_hide_the_caption_alone(case):
     model, params, inputs = case
-    untold = model.conditioner.without(inputs, model.conditioner.null(2, 4, 4))
+    untold = model.conditioner.with_null(inputs, model.conditioner.null(2, 4, 4))
     dropped = drop(model.conditioner, inputs, tiny.keys(2), 1.0, (4, 4))
     tiny.assert_same(dropped, untold)
     a, b = (model.condition(params, x) for x in (inputs, untold))

@@ -1,4 +1,4 @@
-"""Whole models become runs that draw pictures, and runs become files, bit for bit."""
+"""Whole models become runs that draw images, and runs become files, bit for bit."""
 
 from dataclasses import replace
 

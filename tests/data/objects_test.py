@@ -1,4 +1,4 @@
-"""Boxes that are moved along with their picture."""
+"""Boxes that are moved along with their image."""
 
 import numpy as np
 

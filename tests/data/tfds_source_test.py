@@ -84,8 +84,8 @@ def example(i):
         "image": image,
         "grey": picture(i)[..., :1],
         "class": i % 2,
-        "text": f"picture {i}",
-        "captions": [{"text": f"picture {i}", "id": 0}, {"text": f"number {i}", "id": 1}],
+        "text": f"image {i}",
+        "captions": [{"text": f"image {i}", "id": 0}, {"text": f"number {i}", "id": 1}],
     }
 
 
@@ -141,7 +141,7 @@ def test_it_is_prepared_once(data_dir):
 def test_several_captions_are_read_by_their_path():
     source, _ = pipeline.open_source(settings(caption="captions/text"))
     number = source[0]["text"][0].split()[-1]
-    assert source[0]["text"] == [f"picture {number}", f"number {number}"]
+    assert source[0]["text"] == [f"image {number}", f"number {number}"]
     assert len(pipeline.captions(source)) == 2 * COUNT
 
 

@@ -1,4 +1,4 @@
-"""Any picture becomes 8-bit RGB of the size asked for, with nothing clipped, turned or lost."""
+"""Any image becomes 8-bit RGB of the size asked for, with nothing clipped, turned or lost."""
 
 import io
 
@@ -83,7 +83,7 @@ def test_exif_rotation_is_applied():
     pixels = np.zeros((8, 16, 3), np.uint8)
     pixels[:, :8] = 255
     exif = Image.Exif()
-    exif[274] = 6  # the camera was turned: the file's left is the picture's top
+    exif[274] = 6  # the camera was turned: the file's left is the image's top
     result = decoded(Image.fromarray(pixels), file_format="JPEG", exif=exif, quality=95)
     assert result.shape == (16, 8, 3)
     assert result[:8].min() > 200

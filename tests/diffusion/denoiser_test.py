@@ -27,7 +27,7 @@ def test_a_network_is_told_its_input_and_time_and_understood(p, kind):
     assert jnp.all(jnp.abs(answer.x0 - X0) < 2e-5 * (1.0 + slope))
     assert answer.variance_fraction is None
     np.testing.assert_allclose(told["z"], kind.scale(alpha, sigma) * z, rtol=1e-6)
-    np.testing.assert_array_equal(told["time"], p.network_time(TIMES))
+    np.testing.assert_array_equal(told["time"], p.timestep(TIMES))
 
 
 def test_a_network_with_twice_the_channels_has_learned_its_variance():

@@ -24,7 +24,7 @@ def in_float64(*arrays):
 def test_the_posterior_is_bayes_rule(p, stride):
     """q(z_s | x_0) = N(alpha_s x_0, sigma_s^2), times the likelihood of z_t."""
     t, s = T, jnp.maximum(T - stride, 1)
-    (a_t, v_t), (a_s, v_s) = in_float64(*p.rates(t)), in_float64(*p.rates(s))
+    (a_t, v_t), (a_s, v_s) = in_float64(*p.alpha_sigma(t)), in_float64(*p.alpha_sigma(s))
     a = a_t / a_s
     beta = v_t**2 - (a * v_s) ** 2
     precision = 1 / v_s**2 + a**2 / beta

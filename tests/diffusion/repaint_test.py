@@ -54,7 +54,7 @@ def test_upwards_is_the_process_itself():
         at = (jnp.full(256, t), jnp.full(256, s))
         step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, t)
         z, _ = sampler.step(lambda z, t: Denoised(0 * z), P, step_keys, z, *at, ())
-    alpha, sigma = P.rates(jnp.array(800))
+    alpha, sigma = P.alpha_sigma(jnp.array(800))
     n = z.size
     assert abs(jnp.mean(z) - 0.7 * alpha) < 4 * sigma / np.sqrt(n)
     assert abs(jnp.std(z) / sigma - 1) < 4 / np.sqrt(2 * n)

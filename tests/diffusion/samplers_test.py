@@ -34,7 +34,7 @@ LINEAR = SCHEDULES["linear"]
 
 
 def std(p, t):
-    alpha, sigma = p.rates(jnp.asarray(t))
+    alpha, sigma = p.alpha_sigma(jnp.asarray(t))
     return jnp.sqrt(jnp.square(alpha * S) + jnp.square(sigma))
 
 
@@ -68,7 +68,7 @@ def padded(name, K):
 
 def flow(p, z, t, s):
     """Where the probability flow takes z from time t to time s."""
-    (alpha_t, _), (alpha_s, _) = p.rates(jnp.asarray(t)), p.rates(jnp.asarray(s))
+    (alpha_t, _), (alpha_s, _) = p.alpha_sigma(jnp.asarray(t)), p.alpha_sigma(jnp.asarray(s))
     return alpha_s * M + std(p, s) / std(p, t) * (z - alpha_t * M)
 
 

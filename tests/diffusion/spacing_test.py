@@ -58,8 +58,8 @@ def test_grids_of_levels_are_even_in_them(process, name, even):
     p = PROCESSES[process]
     for K in (1, 2, 10, 50):
         grid = spacing.grid(name, p, K)
-        alpha, sigma = (np.asarray(x, np.float64) for x in p.rates(grid[:-1]))
-        first = 1000 if p.rates(np.float32(1000))[0] > 0 else 999
+        alpha, sigma = (np.asarray(x, np.float64) for x in p.alpha_sigma(grid[:-1]))
+        first = 1000 if p.alpha_sigma(np.float32(1000))[0] > 0 else 999
         np.testing.assert_allclose(grid[0], first, rtol=1e-5)
         if K > 1:
             np.testing.assert_allclose(grid[-2], 1, rtol=1e-3)

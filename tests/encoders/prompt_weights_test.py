@@ -101,9 +101,9 @@ def test_chunks_stand_side_by_side_as_the_tower_reads_each(read, tokenizer):
 
 
 def test_a_weight_scales_the_vectors_of_its_words_and_the_mean_stays(read):
-    flat, weighed = read("cd ab", count=1), read("(cd:1.5) ab", count=1)
-    np.testing.assert_allclose(np.mean(weighed), np.mean(flat), rtol=1e-4)
-    ratio = weighed / flat
+    flat, weighted = read("cd ab", count=1), read("(cd:1.5) ab", count=1)
+    np.testing.assert_allclose(np.mean(weighted), np.mean(flat), rtol=1e-4)
+    ratio = weighted / flat
     np.testing.assert_allclose(ratio[1] / ratio[0], 1.5, rtol=1e-4)
     np.testing.assert_allclose(ratio[2:], np.broadcast_to(ratio[0], ratio[2:].shape), rtol=1e-4)
 

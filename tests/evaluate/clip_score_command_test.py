@@ -1,4 +1,4 @@
-"""evaluate.py clip-score: which pictures and captions are compared, and what is refused."""
+"""evaluate.py clip-score: which images and captions are compared, and what is refused."""
 
 import json
 from pathlib import Path

@@ -17,7 +17,7 @@ CHOICES = get_type_hints(Diffusion)
 def test_every_schedule_is_a_process(schedule, steps):
     p = build.build_process(Diffusion(schedule=schedule, steps=steps))
     assert steps == p.T
-    alpha, sigma = p.rates(jnp.linspace(0, steps, 7))
+    alpha, sigma = p.alpha_sigma(jnp.linspace(0, steps, 7))
     assert (alpha[0], sigma[0]) == (1.0, 0.0)
     assert np.isfinite([alpha, sigma]).all()
     assert sigma[-1] > sigma[1]
@@ -26,12 +26,12 @@ def test_every_schedule_is_a_process(schedule, steps):
 @pytest.mark.parametrize("schedule", ["linear", "scaled_linear", "cosine", "sqrt"])
 def test_tables_may_end_in_zero_snr(schedule):
     p = build.build_process(Diffusion(schedule=schedule, zero_terminal_snr=True))
-    assert p.rates(jnp.array(1000)) == (0.0, 1.0)
+    assert p.alpha_sigma(jnp.array(1000)) == (0.0, 1.0)
 
 
 def test_the_numbers_of_a_process_reach_it():
     def rates(at, **changes):
-        return build.build_process(Diffusion(**changes)).rates(jnp.array(at))
+        return build.build_process(Diffusion(**changes)).alpha_sigma(jnp.array(at))
 
     np.testing.assert_allclose(rates(1, schedule="edm", sigma_min=0.1)[1], 0.1, rtol=1e-6)
     np.testing.assert_allclose(rates(1000, schedule="edm", sigma_max=9.0)[1], 9.0, rtol=1e-6)

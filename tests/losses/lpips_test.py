@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from ldm_jax.errors import InputError
-from ldm_jax.losses.lpips import TRUNKS, lpips
+from ldm_jax.losses.lpips import NETWORKS, lpips
 from ldm_jax.losses.networks.pooling import blur_pool, max_pool
 
 ALEX = lpips("alex")
 PARAMS = ALEX.init(jax.random.key(0))
 X, Y = jax.random.uniform(jax.random.key(1), (2, 2, 31, 34, 3), minval=-1.0)
-networks = pytest.mark.parametrize("network", TRUNKS)
+networks = pytest.mark.parametrize("network", NETWORKS)
 
 
 @jax.jit
@@ -78,7 +78,7 @@ def test_where_no_feature_is_active_nothing_is_nan():
 @networks
 def test_the_smallest_image(network):
     """Of one pixel less, no feature is left of some layer, or no border to reflect."""
-    perceptual, (trunk, smallest) = lpips(network), TRUNKS[network]
+    perceptual, (trunk, smallest) = lpips(network), NETWORKS[network]
     params = jax.eval_shape(perceptual.init, jax.random.key(0))
     image = jnp.zeros((1, smallest, smallest, 3))
     features = jax.eval_shape(trunk.apply, {"params": params["trunk"]}, image)
@@ -98,7 +98,7 @@ def test_an_unknown_network():
 
 
 def row(*values: float):
-    """A picture of one row; blurring along the column of equal values changes nothing."""
+    """An image of one row; blurring along the column of equal values changes nothing."""
     return jnp.broadcast_to(jnp.asarray(values)[None, None, :, None], (1, 3, len(values), 1))
 
 

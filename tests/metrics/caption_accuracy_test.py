@@ -17,7 +17,7 @@ from ldm_jax.metrics.caption_accuracy import (
 
 
 def drawn(count, size, seed=0, **kwargs):
-    """Random scenes and their pictures."""
+    """Random scenes and their images."""
     rng = np.random.default_rng(seed)
     scenes = [shapes.random_scene(rng, **kwargs) for _ in range(count)]
     return scenes, [shapes.draw(s, size, shapes.random_offsets(rng, s)) for s in scenes]
@@ -209,7 +209,7 @@ def test_pictures_of_another_kind_are_refused(picture):
 
 def test_unequal_numbers_are_refused():
     _, pictures = drawn(2, 32)
-    with pytest.raises(InputError, match="2 pictures and 1 captions"):
+    with pytest.raises(InputError, match="2 images and 1 captions"):
         caption_scores(pictures, ["a large red circle at the top"])
     with pytest.raises(InputError, match="at least one"):
         caption_scores([], [])

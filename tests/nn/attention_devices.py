@@ -63,7 +63,7 @@ def check():
     """A step on eight devices is that on one, and each device sees its part."""
     calls.clear()
     placed = spread.place(state)
-    found = spread.lift(step, placed)(placed, spread.split(batch), jax.random.key(0))
+    found = spread.parallelize(step, placed)(placed, spread.split(batch), jax.random.key(0))
     assert set(calls) == {(2, 130, 1, 40)}, calls  # of 8 examples and 2 heads
     assert max(np.abs(found[0][name] - state[name]).max() for name in "qkv") > 1e-2
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)

@@ -68,7 +68,7 @@ def test_gradient_by_x(taps, padding):
     "form", [conv.kernel_by_patches, conv.kernel_by_blocks, conv.kernel_by_shifts]
 )
 def test_gradient_by_the_kernel(form, channels, taps, padding, monkeypatch):
-    monkeypatch.setattr(conv, "BLOCK", 2 * 2 * 5)  # two rows of two pictures
+    monkeypatch.setattr(conv, "BLOCK", 2 * 2 * 5)  # two rows of two images
     C, D = channels
     x, kernel, g = normal(2, 6, 5, C), normal(*taps, C, D, seed=1), normal(2, 6, 5, D, seed=2)
     (expected,) = jax.vjp(lambda kernel: conv.by_xla(x, kernel, padding), kernel)[1](g)

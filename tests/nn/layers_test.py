@@ -139,7 +139,7 @@ def test_a_spatial_transformer_hears_its_tokens_but_not_the_masked_ones():
 
 @pytest.mark.parametrize("positions", [False, True])
 def test_only_with_positions_does_a_spatial_transformer_know_where_it_is(positions):
-    """Without them, mirroring the picture mirrors the answer."""
+    """Without them, mirroring the image mirrors the answer."""
     module = SpatialTransformer(2, 4, 1, 4, positions)
     x, tokens = normal(2, 4, 4, 8), normal(2, 3, 5)
     params, apply = tiny.drawn(module.init, x, tokens), jax.jit(module.apply)

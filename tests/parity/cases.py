@@ -4,7 +4,7 @@ All arrays are laid out as the original's, [B, C, H, W]. Small means few channel
 kind of layer is there: attention inside the autoencoder's levels, both attentions of the UNet, a
 level without attention (whose upsampling the original numbers differently), a transformer of depth
 two, heads that do and do not make up the width of the model. (With 32 channels in 32 groups, a
-group norm takes away whatever is constant over the picture, so the step is seen, and gradients of
+group norm takes away whatever is constant over the image, so the step is seen, and gradients of
 such biases are not zero, only where there are 64 channels.)
 """
 

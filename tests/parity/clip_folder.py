@@ -5,7 +5,7 @@
     python tests/parity/clip_folder.py check DIR                       with transformers
 
 `write` draws a small model with a tokenizer of its own, exports it to DIR/clip and keeps the
-cosines of pictures and captions, prepared here from files and words. `check` lets CLIPModel,
+cosines of images and captions, prepared here from files and words. `check` lets CLIPModel,
 CLIPTokenizer and CLIPImageProcessor do the same, and prints how far the cosines are apart.
 """
 

@@ -24,6 +24,6 @@ def _weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def enlarged(photographs: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """uint8 [B, h, w, 3] repeated to any larger size, so that no file holds large pictures."""
+    """uint8 [B, h, w, 3] repeated to any larger size, so that no file holds large images."""
     (h, w), (H, W) = photographs.shape[1:3], size
     return photographs[:, np.arange(H) * h // H][:, :, np.arange(W) * w // W]

@@ -66,7 +66,7 @@ def drawn_noise(shape, **_) -> torch.Tensor:
 
 
 def eye() -> torch.nn.Module:
-    """The encoder of pictures."""
+    """The encoder of images."""
     settings = {k: v for k, v in cases.VISION.items() if k != "model_type"}
     return component("image_encoder", CLIPVisionModelWithProjection(CLIPVisionConfig(**settings)))
 

@@ -202,7 +202,7 @@ def clip_text(config, state):
 
 
 class NormedBlock(AutoencoderTinyBlock):
-    """The block of taef2, which diffusers does not have: a branch over the whole picture first."""
+    """The block of taef2, which diffusers does not have: a branch over the whole image first."""
 
     def __init__(self, channels):
         super().__init__(channels, channels, "relu")

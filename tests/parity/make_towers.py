@@ -27,7 +27,7 @@ ACTIVATIONS = {"openai": "quick_gelu", "openclip": "gelu"}
 
 
 def vision_config(channels, layers, heads, dim, patch, size, weights="openai"):
-    """Of the tower of pictures of CLIP."""
+    """Of the tower of images of CLIP."""
     return CLIPVisionConfig(
         hidden_act=ACTIVATIONS[weights],
         hidden_size=channels,
@@ -83,14 +83,14 @@ def pictures(size):
 
 
 def output(network, size):
-    """Of the drawn weights and pictures."""
+    """Of the drawn weights and images."""
     found = filled(network)(pictures(size))
     return getattr(found, "image_embeds", getattr(found, "pooler_output", None)).numpy()
 
 
 def answers(config):
     """Of the tower of captions: after its last layer and the norm, after the one before and the
-    norm, and in the space of pictures."""
+    norm, and in the space of images."""
     network = filled(CLIPTextModelWithProjection(config))
     tokens = torch.tensor(cases.tokens(config.vocab_size)).long()
     found = network(tokens, output_hidden_states=True)
@@ -99,7 +99,7 @@ def answers(config):
 
 
 def scores(vision, text):
-    """100 cos of each picture with each caption, [2, 2], of a whole model."""
+    """100 cos of each image with each caption, [2, 2], of a whole model."""
     config = CLIPConfig(
         vision_config=vision.to_dict(), text_config=text.to_dict(), projection_dim=12
     )

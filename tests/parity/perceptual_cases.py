@@ -1,4 +1,4 @@
-"""LPIPS as both sides of the comparison run it: the pictures and the weights."""
+"""LPIPS as both sides of the comparison run it: the images and the weights."""
 
 import drawn
 import numpy as np

@@ -5,7 +5,7 @@
     python tests/parity/pipeline_folders.py check DIR                       with diffusers
 
 `write` draws small models, exports them to DIR/KIND, and keeps the latents that they end with for a
-prompt; the last kind is the first after fine-tuning on a few pictures. `check` loads the folders,
+prompt; the last kind is the first after fine-tuning on a few images. `check` loads the folders,
 draws the same, and prints how far the latents are apart.
 """
 

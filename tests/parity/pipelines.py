@@ -119,7 +119,7 @@ def _beside(task: str) -> dict:
 
 
 def _model(task: str):
-    """The model whose first stage answers with the mean, and whose pictures are its latents."""
+    """The model whose first stage answers with the mean, and whose images are its latents."""
     made = experiment(task)
     model = build.build_model(made, None if task == "variation" else _Empty(made.condition))
     stage = model.first_stage

@@ -44,15 +44,15 @@ def test_zero_terminal_snr(reference, name):
 
 def test_edm_sigmas_and_what_the_network_is_told(reference):
     p, times = EDM(cases.EDM_STEPS), jnp.arange(cases.EDM_STEPS, -1, -1)
-    close(p.rates(times)[1], reference["edm sigmas"])
-    close(p.network_time(times[:-1]), reference["edm c_noise"])
+    close(p.alpha_sigma(times)[1], reference["edm sigmas"])
+    close(p.timestep(times[:-1]), reference["edm c_noise"])
 
 
 @pytest.mark.parametrize("shift", cases.SHIFTS)
 def test_shifted_flows(reference, shift):
     p, times = flow.Flow(flow.rectified, cases.T, shift), jnp.arange(cases.T, 0, -1)
-    close(p.rates(times)[1], reference[f"flow sigmas {shift:g}"])
-    close(p.network_time(times), reference[f"flow timesteps {shift:g}"])
+    close(p.alpha_sigma(times)[1], reference[f"flow sigmas {shift:g}"])
+    close(p.timestep(times), reference[f"flow timesteps {shift:g}"])
 
 
 def test_learned_variance(reference):

@@ -7,7 +7,7 @@ import drawn
 import numpy as np
 
 SIZES = (32, 2, 4, 12, 7, 28)  # channels, layers, heads, dim, patch, size
-COUNT = 12  # pictures
+COUNT = 12  # images
 
 
 def pictures() -> np.ndarray:

@@ -111,7 +111,7 @@ def pairs() -> compare.Pairs:
     }
     linear = process("linear")
     grids = {
-        f"steps {name}": linear.network_time(spacing.grid(name, linear, walks.K)[:-1])
+        f"steps {name}": linear.timestep(spacing.grid(name, linear, walks.K)[:-1])
         for name in walks.GRIDS
     }
     found = tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}

@@ -31,7 +31,7 @@ ANSWERS = ("last", "penultimate", "embedding")  # of a tower of captions
 
 
 def weights(name: str) -> str:
-    """Whose activation a tower of pictures has."""
+    """Whose activation a tower of images has."""
     return "openclip" if name.startswith("openclip") else "openai"
 
 
@@ -58,5 +58,5 @@ def classes(pieces: int) -> np.ndarray:
 
 
 def images(size: int) -> np.ndarray:
-    """[2, size, size, 3] float32, about as large as normalised pictures."""
-    return drawn.normal(f"pictures {size}", (2, size, size, 3))
+    """[2, size, size, 3] float32, about as large as normalised images."""
+    return drawn.normal(f"images {size}", (2, size, size, 3))

@@ -54,7 +54,7 @@ def whole(vision, text) -> tuple[CLIP, dict]:
 
 
 def answers(channels, layers, heads, dim, weights, pieces) -> list[np.ndarray]:
-    """Of the tower of captions: with all layers, without the last, and in the space of pictures."""
+    """Of the tower of captions: with all layers, without the last, and in the space of images."""
     vision = (*cases.CLIP["clip small"][:3], dim, *cases.CLIP["clip small"][4:])
     model, params = whole(vision, (channels, layers, heads, dim, weights, pieces))
     tokens, text = cases.tokens(pieces), params["text"]
@@ -68,7 +68,7 @@ def answers(channels, layers, heads, dim, weights, pieces) -> list[np.ndarray]:
 
 
 def scores() -> np.ndarray:
-    """100 cos of each picture with each caption, [2, 2], of a small model."""
+    """100 cos of each image with each caption, [2, 2], of a small model."""
     model, params = whole(cases.CLIP["clip small"], cases.TEXT["clip text small"])
     with jax.default_matmul_precision("highest"):
         x = embed_images(model, params, cases.images(model.vision.size))
@@ -79,7 +79,7 @@ def scores() -> np.ndarray:
 
 def learned(names) -> dict[str, np.ndarray]:
     """Of the same small model the loss of the two pairs and gradients, under transformers' names,
-    and 100 cos of each picture with each class of which several captions speak."""
+    and 100 cos of each image with each class of which several captions speak."""
     model, params = whole(cases.CLIP["clip small"], cases.TEXT["clip text small"])
     images, said = cases.images(model.vision.size), cases.tokens(model.text.vocab_size)
     objective = contrastive_objective(model, ContrastiveLoss(), len(images))

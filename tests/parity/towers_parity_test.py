@@ -1,4 +1,4 @@
-"""CLIP's tower of pictures and DINOv2 equal transformers' (see `make_towers.py`)."""
+"""CLIP's tower of images and DINOv2 equal transformers' (see `make_towers.py`)."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def ours():
 @pytest.mark.parametrize("name", NAMES)
 def test_equal_to_transformers(ours, name):
     assert compare.errors(ours[name], STORED[name])[1] < 2e-5
-    assert np.abs(STORED[name][0] - STORED[name][1]).max() > 0.1  # of two pictures
+    assert np.abs(STORED[name][0] - STORED[name][1]).max() > 0.1  # of two images
 
 
 @pytest.fixture(scope="module")

@@ -76,7 +76,7 @@ CASES = {
         {"ids": _ids([4, 6], [10, 5, 5, 8], length=6)},
         {"ids": _ids([], [], length=6)},
     ),
-    # a box and nothing; two boxes: class, upper left, lower right; then the whole picture
+    # a box and nothing; two boxes: class, upper left, lower right; then the whole image
     "layout": Case(
         _layout,
         condition.conditioner(text.text_transformer(_layout), tokens=DIM),

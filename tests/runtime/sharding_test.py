@@ -31,7 +31,7 @@ def test_a_lifted_step_is_the_step(kind):
     batch, one = jax.tree.map(jnp.asarray, BATCH), lambda tree: tree
     expected = step({"w": jnp.ones(4)}, batch, key, one, one)
     state = spread.replicate({"w": jnp.ones(4)})
-    found = spread.lift(step, state)(state, spread.split(BATCH), key)
+    found = spread.parallelize(step, state)(state, spread.split(BATCH), key)
     tiny.assert_close(found, expected, rtol=1e-6)
 
 
@@ -39,7 +39,7 @@ def test_a_lifted_step_is_the_step(kind):
 def test_a_lifted_step_eats_its_state(kind):
     spread = devices(kind)
     state = spread.replicate({"w": jnp.ones(4)})
-    spread.lift(step, state)(state, spread.split(BATCH), jax.random.key(0))
+    spread.parallelize(step, state)(state, spread.split(BATCH), jax.random.key(0))
     assert state["w"].is_deleted()
 
 

@@ -1,4 +1,4 @@
-"""Models of captions that are told a picture, too: what a request has to say, and what comes."""
+"""Models of captions that are told an image, too: what a request has to say, and what comes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -118,7 +118,7 @@ def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
 
 
 def drawn(model, asked, generate):
-    """The pictures of a request, by what was compiled before."""
+    """The images of a request, by what was compiled before."""
     return np.concatenate(list(sampling.draw_in_turn(model, asked, generate=generate)))
 
 
@@ -144,8 +144,8 @@ def test_image_variations_are_told_a_picture_alone(files):
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
     model = runs.Trained(Path("run"), experiment, built, params, None, (), 4)
     for told, said in (
-        ({}, "expected --image P, a picture to vary"),
-        ({"prompt": ["a red"]}, "prompt 'a red' given to a model of pictures"),
+        ({}, "expected --image P, an image to vary"),
+        ({"prompt": ["a red"]}, "prompt 'a red' given to a model of images"),
         ({"image": files("none.png")}, "--image '.*none.png' does not exist"),
         ({"image": files("picture.png"), "noise_level": 3}, "--noise-level is 3: leave it out"),
     ):
@@ -159,8 +159,8 @@ def test_image_variations_are_told_a_picture_alone(files):
 def test_prompts_are_composed_beside_a_picture_to_vary(files, trained):
     """Weighed by 1 and 0, the first alone counts."""
     model, told = trained["unclip"], {"image": files("picture.png")}
-    weighed = {"compose": ["a red", "a blue"], "compose_weights": [1.0, 0.0]}
-    composed = sampling.draw(model, sampling.resolve(model, num=1, **told, **weighed)).images
+    weighted = {"compose": ["a red", "a blue"], "compose_weights": [1.0, 0.0]}
+    composed = sampling.draw(model, sampling.resolve(model, num=1, **told, **weighted)).images
     alone = sampling.draw(model, sampling.resolve(model, num=1, **told, prompt=["a red"])).images
     np.testing.assert_allclose(composed.astype(int), alone.astype(int), atol=1)
 
@@ -179,7 +179,7 @@ def test_levels_of_noise_that_cannot_be(files, trained, name, level, said):
 
 
 def test_the_guided_answer_ignores_the_caption_alone(files, trained):
-    """Guidance 0 is the answer without a caption, which still follows the picture."""
+    """Guidance 0 is the answer without a caption, which still follows the image."""
     model = trained["depth"]
     asked = sampling.resolve(model, num=1, guidance=0.0, depth=files("depth.png"), prompt=["a red"])
     images = sampling.draw(model, asked).images

@@ -1,4 +1,4 @@
-"""Prompts as a request has them: from a file, weighed, long, by another layer of CLIP's tower."""
+"""Prompts as a request has them: from a file, weighted, long, by another layer of CLIP's tower."""
 
 from dataclasses import replace
 from pathlib import Path

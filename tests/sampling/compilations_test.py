@@ -1,4 +1,4 @@
-"""The whole way from noise to pictures is compiled once for each sampler."""
+"""The whole way from noise to images is compiled once for each sampler."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -65,7 +65,7 @@ class Traced:
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_no_number_that_is_asked_for_is_compiled_in(name):
-    """Each changes the pictures, and none is traced again."""
+    """Each changes the images, and none is traced again."""
     traced = Traced()
     generate = make_generate(
         traced.model, build.build_sampler(name), SIDE, traced.classifier, "cosine"

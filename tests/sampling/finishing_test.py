@@ -51,7 +51,7 @@ def test_what_is_unwanted_is_black_and_said(monkeypatch, capsys):
     found = finishing.finish(images, replace(ASKED, safety_check="checker"))
     assert not found[1].any()
     np.testing.assert_array_equal(found[[0, 2]], images[[0, 2]])
-    assert "safety check: 1 of 3 pictures are black (1)" in capsys.readouterr().out
+    assert "safety check: 1 of 3 images are black (1)" in capsys.readouterr().out
     assert finishing.finish(images, ASKED) is images
 
 
@@ -97,7 +97,7 @@ def test_the_packages_own_mark_can_be_read_again():
         ({"safety_check": "none"}, "--safety-check 'none' does not exist: expected the folder"),
         ({"watermark": ""}, "--watermark '' has 0 bytes: expected 1 to 32"),
         ({"watermark": 33 * "a"}, "has 33 bytes: expected 1 to 32"),
-        ({"watermark": "a"}, "needs pictures of 65536 pixels or more"),
+        ({"watermark": "a"}, "needs images of 65536 pixels or more"),
     ],
 )
 def test_what_cannot_be_done_is_refused_before_anything_is_drawn(asked, said):

@@ -1,4 +1,4 @@
-"""Pictures from a model: what decides them, and what does not."""
+"""Images from a model: what decides them, and what does not."""
 
 from functools import partial
 
@@ -29,7 +29,7 @@ def compiled(model):
 
 @pytest.fixture(scope="module")
 def generate(model, compiled):
-    """Four pictures, by one compiled function."""
+    """Four images, by one compiled function."""
     _, params, tokenizer = model
 
     def call(
@@ -54,7 +54,7 @@ def apart(a, b):
 
 
 def assert_same(found, expected):
-    """But for the last bits: on some CPUs a convolution of XLA's rounds a picture by its place in
+    """But for the last bits: on some CPUs a convolution of XLA's rounds an image by its place in
     the batch (1.5e-6 here with AVX2, nothing with AVX-512)."""
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-5)
 

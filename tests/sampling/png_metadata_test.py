@@ -1,4 +1,4 @@
-"""A picture says how it was drawn, and is drawn again from that, pixel for pixel."""
+"""An image says how it was drawn, and is drawn again from that, pixel for pixel."""
 
 import json
 from pathlib import Path

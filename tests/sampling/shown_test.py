@@ -1,4 +1,4 @@
-"""Pictures decoded by another first stage, and what is expected on the way."""
+"""Images decoded by another first stage, and what is expected on the way."""
 
 from dataclasses import replace
 from pathlib import Path

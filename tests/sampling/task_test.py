@@ -99,7 +99,7 @@ def test_a_model_that_is_told_nothing_says_what_it_takes(name):
 @every_task
 @pytest.mark.parametrize("other", [*GIVEN, "unconditional"])
 def test_what_is_for_another_model_is_refused(files, name, other):
-    if other == name or name == "inpainting":  # any model can start from a picture
+    if other == name or name == "inpainting":  # any model can start from an image
         return
     with pytest.raises(InputError, match="is not what this model takes: expected"):
         sampling.resolve(
@@ -116,7 +116,7 @@ def test_what_is_for_another_model_is_refused(files, name, other):
         (
             "low-resolution",
             {"low_resolution": "picture.png"},
-            "a picture of 4 x 4 pixels; or --size 16 16",
+            "an image of 4 x 4 pixels; or --size 16 16",
         ),
         ("layout", {"boxes": "many.json"}, "has 4 boxes: expected at most 3"),
         ("layout", {"boxes": "class.json"}, "class 'bird': expected 0 to 1, or one of cat, dog"),
@@ -173,7 +173,7 @@ def test_a_size_has_to_suit_the_networks():
 def test_patches_are_refused_where_they_make_no_sense(files):
     with pytest.raises(InputError, match="--patch is 1"):
         sampling.resolve(trained("unconditional"), patch=1)
-    with pytest.raises(InputError, match="boxes are told of a whole picture"):
+    with pytest.raises(InputError, match="boxes are told of a whole image"):
         sampling.resolve(trained("layout"), patch=4, **given(files, "layout"))
 
 

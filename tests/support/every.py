@@ -32,7 +32,7 @@ PAIRS = {  # the noise says nothing of the data where none of them is left
     f"{name}-{kind}": (p, PREDICTIONS[kind])
     for name, p in PROCESSES.items()
     for kind in PREDICTIONS
-    if kind != "eps" or p.rates(jnp.array(T))[0] > 0
+    if kind != "eps" or p.alpha_sigma(jnp.array(T))[0] > 0
 }
 
 every_process = pytest.mark.parametrize("p", PROCESSES.values(), ids=PROCESSES)

@@ -1,4 +1,4 @@
-"""From a folder of diffusers to one that was fine-tuned on pictures, by way of cached latents and
+"""From a folder of diffusers to one that was fine-tuned on images, by way of cached latents and
 captions; shared by the test and by parity/pipeline_folders.py, where diffusers reads the end."""
 
 from dataclasses import replace

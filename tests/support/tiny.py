@@ -55,7 +55,7 @@ def write_folder(root: Path, count: int = 16) -> Path:
 
 
 def experiment(path: str | Path = "images", **changes) -> Experiment:
-    """Both stages over a folder of `write_folder`, four steps each, without pictures."""
+    """Both stages over a folder of `write_folder`, four steps each, without images."""
     train = Train(steps=4, save_every=2, log_every=1, sample_every=0, num_samples=2)
     optim = Optim(lr=1e-2, warmup=2, ema_decay=0.9)
     default = Experiment(
@@ -121,7 +121,7 @@ def first_stage(**functions) -> FirstStage:
 
 
 def with_pictures(experiment: Experiment) -> Experiment:
-    """The same, with pictures after the last step of each stage."""
+    """The same, with images after the last step of each stage."""
     first = experiment.first_stage
     first = replace(first, train=replace(first.train, sample_every=first.train.steps))
     train = replace(experiment.train, sample_every=experiment.train.steps)

@@ -1,4 +1,4 @@
-"""Training on pictures with maps of depth."""
+"""Training on images with maps of depth."""
 
 import json
 from dataclasses import replace
@@ -15,7 +15,7 @@ from tests.support import tiny
 
 @pytest.fixture(scope="module")
 def depths(tmp_path_factory):
-    """Captioned pictures with maps beside them, twice as large."""
+    """Captioned images with maps beside them, twice as large."""
     root = tiny.write_folder(tmp_path_factory.mktemp("depths") / "images")
     rows = [json.loads(row) for row in (root / "metadata.jsonl").read_text().splitlines()]
     for i, row in enumerate(rows):

@@ -1,4 +1,4 @@
-"""A model of diffusers fine-tuned on a few pictures, and taken back."""
+"""A model of diffusers fine-tuned on a few images, and taken back."""
 
 import re
 

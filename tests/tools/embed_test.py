@@ -45,7 +45,7 @@ def test_each_row_is_of_the_image_with_its_number(image_folder, tmp_path, capsys
 def test_an_image_that_cannot_be_read_would_move_the_rows(image_folder, tmp_path):
     data = tiny.experiment(tmp_path / "images").data
     tiny.write_folder(tmp_path / "images")
-    (tmp_path / "images" / "03.png").write_bytes(b"no picture")
+    (tmp_path / "images" / "03.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"03\.png"):
         embeddings.embed(data, tmp_path / "rows.npy", "any", None, batch_size=4)
     assert not list(tmp_path.glob("*.npy*"))

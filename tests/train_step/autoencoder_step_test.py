@@ -193,7 +193,7 @@ def test_it_learns_across_the_discriminators_start(kind):
     params = tiny.drawn(stage.init)
     params |= init_helpers(stage, loss, KEY, params)
     state, errors = new_state(params, adam, objective), []
-    step = devices("jit").lift(make_train_step(objective, adam, 0.9), state)
+    step = devices("jit").parallelize(make_train_step(objective, adam, 0.9), state)
     first = jax.tree.map(np.asarray, params["discriminator"])
     for n in range(30):
         if n == 4:

@@ -67,7 +67,7 @@ def test_the_posterior_of_the_classes_has_the_least_loss(name):
 def test_who_knows_nothing_loses_log_2_and_who_says_the_contrary_has_the_rest():
     right, none, wrong = (outcome(PROCESSES["linear"], s)[1] for s in (1.0, 0.0, -1.0))
     np.testing.assert_allclose(none["loss"], np.log(2.0), rtol=1e-5)
-    alpha, sigma = PROCESSES["linear"].rates(jnp.arange(1, 1001))
+    alpha, sigma = PROCESSES["linear"].alpha_sigma(jnp.arange(1, 1001))
     by_chance = np.mean(norm.cdf(M * alpha / sigma))  # the noise does not carry to the other side
     np.testing.assert_allclose(right["accuracy"], by_chance, atol=0.07)  # 3 / sqrt(B) / 2
     np.testing.assert_allclose(right["accuracy"] + wrong["accuracy"], 1.0, rtol=1e-5)

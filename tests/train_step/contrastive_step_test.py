@@ -61,7 +61,7 @@ def test_every_array_of_both_towers_learns(whole):
 
 
 def test_parts_of_a_batch_one_after_the_other_are_the_batch(params, batch, whole):
-    """Unlike a mean of losses of parts: each picture meets the captions of all parts."""
+    """Unlike a mean of losses of parts: each image meets the captions of all parts."""
     tiny.assert_close(outcome(params, batch, 4), whole, rtol=1e-4, atol=1e-4)
 
 

@@ -18,10 +18,10 @@ from ldm_jax.diffusion.processes.flow import Flow
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step.diffusion import (
     TRAINED,
+    all_gather,
     diffusion_loss,
     diffusion_objective,
     draw_times,
-    everyones,
     init_helpers,
 )
 from ldm_jax.train_step.state import make_train_step, minimise, new_state
@@ -136,7 +136,7 @@ def test_a_small_model_learns_one_batch_behind_a_frozen_conditioner():
     }
     before = tiny.arrays(params)
     state, losses = new_state(params, adam, objective), []
-    step = devices("jit").lift(make_train_step(objective, adam, 0.9), state)
+    step = devices("jit").parallelize(make_train_step(objective, adam, 0.9), state)
     for _ in range(40):
         # always the first step's noise
         state, metrics = step(state.replace(step=jnp.array(0)), batch, jax.random.key(0))
@@ -194,7 +194,7 @@ def test_weights_distances_and_noise_are_those_asked_for():
     model, told = watched()
     before = loss(model)[1][2]
     t, z = told["steps"] + 1, told["z"]
-    alpha, sigma = model.process.rates(t)
+    alpha, sigma = model.process.alpha_sigma(t)
     snr = (alpha / sigma) ** 2
     minimum = loss(model, weight="min_snr", min_snr_gamma=2.0)[1][2]
     np.testing.assert_allclose(minimum, before * jnp.minimum(snr, 2.0) / snr, rtol=1e-4)
@@ -266,7 +266,7 @@ def test_a_batch_in_parts_is_the_batch():
 
 def test_numbers_of_examples_are_gathered_by_their_place():
     x, position = jnp.array([5, 6, 7, 8]), jnp.array([2, 0, 3, 1])
-    assert everyones(x, position, 4, lambda x: x).tolist() == [6, 8, 5, 7]
+    assert all_gather(x, position, 4, lambda x: x).tolist() == [6, 8, 5, 7]
 
 
 def test_a_run_with_everything_learned_goes_on_where_it_was(trained_run, image_folder, tmp_path):

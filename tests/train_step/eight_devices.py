@@ -22,7 +22,7 @@ from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
-from ldm_jax.train_step.state import everyones
+from ldm_jax.train_step.state import all_gather
 from tests.support import tiny
 
 jax.config.update("jax_disable_most_optimizations", True)
@@ -44,14 +44,14 @@ def check_everyones() -> None:
     x = jax.random.permutation(jax.random.key(0), 1000)[:16]
 
     def gather(x, position):
-        return everyones(x, position, 16, lambda x: jax.lax.pmean(x, "i"))
+        return all_gather(x, position, 16, lambda x: jax.lax.pmean(x, "i"))
 
     heard = jax.pmap(gather, "i")(x.reshape(8, 2), jax.numpy.arange(16).reshape(8, 2))
     assert (heard == x).all(), heard
 
 
 def check_contrastive() -> None:
-    """Pictures find their captions among those of all devices: loss and gradients are of one."""
+    """Images find their captions among those of all devices: loss and gradients are of one."""
     model = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 5, 16))
     objective = contrastive_objective(model, ContrastiveLoss(), 16)
     params = init_clip(model, ContrastiveLoss(), jax.random.key(0))

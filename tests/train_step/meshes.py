@@ -105,7 +105,7 @@ def train(out: Path) -> None:
                 assert spread.count == 8
                 state = jax.tree.map(np.asarray, state)  # nothing else holds what is eaten
                 state = spread.place(state)
-                compiled = spread.lift(step, state)
+                compiled = spread.parallelize(step, state)
             else:
                 compiled = jax.jit(lambda *x, step=step: step(*x, lambda tree: tree))
             for batch in batches:

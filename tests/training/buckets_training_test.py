@@ -1,4 +1,4 @@
-"""Training on pictures of several shapes: a program for each, and a run resumes exactly."""
+"""Training on images of several shapes: a program for each, and a run resumes exactly."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from tests.support import tiny
 
 @pytest.fixture(scope="module", name="experiment")
 def _experiment(tmp_path_factory):
-    """A diffusion model on a first stage that is drawn, over pictures of two shapes."""
+    """A diffusion model on a first stage that is drawn, over images of two shapes."""
     place = tmp_path_factory.mktemp("buckets")
     (place / "images").mkdir()
     for i in range(16):

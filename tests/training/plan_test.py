@@ -27,7 +27,7 @@ def lines(kind):
     spread = devices(kind)
     batch = {"image": np.zeros((4, 1, 1, 5), np.float32), "position": np.arange(4)}
     key = jax.eval_shape(lambda: jax.random.key(0))
-    lifted = spread.lift(make_train_step(objective, ADAM, 0.9), state)
+    lifted = spread.parallelize(make_train_step(objective, ADAM, 0.9), state)
     return "\n".join(plan.describe(lifted, spread.target(state), spread.like(batch), key, 4))
 
 

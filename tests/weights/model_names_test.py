@@ -88,7 +88,7 @@ def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
 
 
 # config -> file of keys, parameters of CLIP's towers, as transformers' own counts them; unCLIP's
-# file has mean and deviation of a picture's embedding too
+# file has mean and deviation of an image's embedding too
 SD = {
     "v1": ("sd-v1-inference", 123_060_480),
     "v1-inpainting": ("sd-v1-inference", 123_060_480),

@@ -45,7 +45,7 @@ def test_two_files_are_joined_and_either_form_is_told():
         for part in ("encoder", "decoder")
     }
     state = tiny.joined(**files)
-    assert not table.complaints(ORIGINAL, {key: w.shape for key, w in state.items()})
+    assert not table.mismatches(ORIGINAL, {key: w.shape for key, w in state.items()})
     assert tiny.form_of(state) == "original"
     assert tiny.form_of(table.shapes(DIFFUSERS)) == "diffusers"
 

@@ -16,7 +16,7 @@ def classify(network: Network, process: Process, z: Array, t: Array) -> Array:
     for every process, and z itself where variance is preserved."""
     alpha, sigma = rates_like(process, t, z)
     size = jnp.sqrt(jnp.square(alpha) + jnp.square(sigma))
-    return network(z / size, process.network_time(t))
+    return network(z / size, process.timestep(t))
 
 
 def log_probability(

@@ -56,11 +56,11 @@ def log_likelihood(
         there, spread_there = flow(z + here, s, d_alpha, d_sigma)
         return (z + (here + there) / 2, volume + (spread_here + spread_there) / 2), None
 
-    alpha, _ = process.rates(times[0])
+    alpha, _ = process.alpha_sigma(times[0])
     D = x0[0].size
     start = (alpha * x0, jnp.full(len(x0), D * jnp.log(alpha)))
     (z, volume), _ = jax.lax.scan(step, start, (times[:-1], times[1:]))
-    std = process.prior_std(times[-1])
+    std = process.initial_noise_std(times[-1])
     square = jnp.sum(jnp.square(z / std), axis=tuple(range(1, z.ndim)))
     return volume - 0.5 * (square + D * jnp.log(2.0 * jnp.pi * jnp.square(std)))
 

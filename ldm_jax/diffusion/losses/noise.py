@@ -8,7 +8,7 @@ from ldm_jax.types import Array
 def offset(noise: Array, level: Array, strength: float) -> Array:
     """Noise with a level of its own in every channel of every example (offset noise).
 
-    So the lowest frequency of a picture is noised as strongly as the others, and pictures may
+    So the lowest frequency of an image is noised as strongly as the others, and images may
     become darker or lighter than the mean.
 
     Args:

@@ -20,6 +20,6 @@ def log_variance(params: Params, t: Array) -> Array:
     return jnp.interp(t, jnp.arange(1.0, len(table) + 1.0), table)
 
 
-def weighed(losses: Array, log_variance: Array) -> Array:
+def weighted(losses: Array, log_variance: Array) -> Array:
     """L / exp(u) + u, [B]."""
     return losses * jnp.exp(-log_variance) + log_variance

@@ -17,7 +17,7 @@ def bound(
         denoised: what the denoiser answers about z.
         x0, z: [B, h, w, c], z at time t.
         t: [B] whole times in 1 ... T.
-        levels: where data are pictures of so many levels in -1 ... 1, L_0 is their probability;
+        levels: where data are images of so many levels in -1 ... 1, L_0 is their probability;
             None: the density of x0.
 
     Returns:
@@ -31,9 +31,9 @@ def bound(
 
 
 def prior(process: Process, x0: Array) -> Array:
-    """L_T in bits per dimension, [B]: KL(q(z_T | x_0) || N(0, prior_std^2))."""
-    alpha, sigma = process.rates(jnp.array(process.T))
-    std = process.prior_std(jnp.array(process.T))
+    """L_T in bits per dimension, [B]: KL(q(z_T | x_0) || N(0, initial_noise_std^2))."""
+    alpha, sigma = process.alpha_sigma(jnp.array(process.T))
+    std = process.initial_noise_std(jnp.array(process.T))
     q = Gaussian(alpha * x0, 2.0 * jnp.log(sigma))
     p = Gaussian(jnp.zeros_like(x0), 2.0 * jnp.log(std))
     return mean_flat(kl(q, p)) / jnp.log(2.0)

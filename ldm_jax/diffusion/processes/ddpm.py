@@ -26,7 +26,7 @@ class DDPM(flax.struct.PyTreeNode):
         """Number of noising steps."""
         return len(self.alphas) - 1
 
-    def rates(self, t: Array) -> tuple[Array, Array]:
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
         """alpha_t and sigma_t at times `t` in 0 ... T, each of the shape of `t`.
 
         The tables themselves where t is whole.
@@ -56,11 +56,11 @@ class DDPM(flax.struct.PyTreeNode):
         to_zero = T - jnp.exp((log_snr - self.log_snrs[T - 1]) / 2)
         return jnp.where(~inside & (log_snr < self.log_snrs[T - 1]), to_zero, t)
 
-    def network_time(self, t: Array) -> Array:
+    def timestep(self, t: Array) -> Array:
         """The step as the networks are told it, counted from 0 like the original's timesteps."""
         return jnp.maximum(t - 1, 0)
 
-    def prior_std(self, t: Array) -> Array:
+    def initial_noise_std(self, t: Array) -> Array:
         """Sampling starts from standard normal noise at any time."""
         return jnp.ones_like(t, jnp.float32)
 

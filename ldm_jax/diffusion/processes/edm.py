@@ -20,7 +20,7 @@ class EDM(flax.struct.PyTreeNode):
 
     discrete = False
 
-    def rates(self, t: Array) -> tuple[Array, Array]:
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
         """alpha_t = 1 and sigma_t at times `t` in 0 ... T, each of the shape of `t`."""
         t = jnp.asarray(t, jnp.float32)
         low, high = self._roots
@@ -35,13 +35,13 @@ class EDM(flax.struct.PyTreeNode):
         t = 1.0 + (sigma ** (1 / self.rho) - low) / (high - low) * max(self.T - 1, 1)
         return jnp.minimum(jnp.where(sigma < self.sigma_min, sigma / self.sigma_min, t), self.T)
 
-    def network_time(self, t: Array) -> Array:
+    def timestep(self, t: Array) -> Array:
         """c_noise = ln(sigma) / 4 (table 1)."""
-        return jnp.log(self.rates(t)[1]) / 4.0
+        return jnp.log(self.alpha_sigma(t)[1]) / 4.0
 
-    def prior_std(self, t: Array) -> Array:
+    def initial_noise_std(self, t: Array) -> Array:
         """Sampling starts from noise of variance sigma_t^2, beside which data are nothing."""
-        return self.rates(t)[1]
+        return self.alpha_sigma(t)[1]
 
     @property
     def _roots(self) -> tuple[float, float]:

@@ -13,24 +13,24 @@ from ldm_jax.types import Array
 class Path(NamedTuple):
     """A path over u = 0 (data) ... 1 (noise).
 
-    rates: u -> alpha, sigma
+    alpha_sigma: u -> alpha, sigma
     at:    log(alpha^2 / sigma^2) -> u
     """
 
-    rates: Callable[[Array], tuple[Array, Array]]
+    alpha_sigma: Callable[[Array], tuple[Array, Array]]
     at: Callable[[Array], Array]
 
 
 # z = (1 - u) x + u eps (Liu, Gong and Liu 2023; Lipman et al. 2023)
 rectified = Path(
-    rates=lambda u: (1.0 - u, u),
+    alpha_sigma=lambda u: (1.0 - u, u),
     at=lambda log_snr: jax.nn.sigmoid(-log_snr / 2),
 )
 
 # z = cos(pi u / 2) x + sin(pi u / 2) eps (Albergo and Vanden-Eijnden 2023); alpha = sin of what is
 # left of the angle, which is 0 at u = 1
 cosine = Path(
-    rates=lambda u: (jnp.sin(jnp.pi / 2 * (1.0 - u)), jnp.sin(jnp.pi / 2 * u)),
+    alpha_sigma=lambda u: (jnp.sin(jnp.pi / 2 * (1.0 - u)), jnp.sin(jnp.pi / 2 * u)),
     at=lambda log_snr: 2 / jnp.pi * jnp.arctan(jnp.exp(-log_snr / 2)),
 )
 
@@ -47,20 +47,20 @@ class Flow(flax.struct.PyTreeNode):
 
     discrete = False
 
-    def rates(self, t: Array) -> tuple[Array, Array]:
+    def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
         """alpha_t and sigma_t at times `t` in 0 ... T, each of the shape of `t`."""
-        return self.path.rates(self._u(t))
+        return self.path.alpha_sigma(self._u(t))
 
     def time_at(self, log_snr: Array) -> Array:
         """The time at which log(alpha^2 / sigma^2) is as asked."""
         u = self.path.at(log_snr)
         return self.T * shifted(u, 1.0 / self.shift)
 
-    def network_time(self, t: Array) -> Array:
+    def timestep(self, t: Array) -> Array:
         """1000 u, a number in 0 ... 1000."""
         return 1000.0 * self._u(t)
 
-    def prior_std(self, t: Array) -> Array:
+    def initial_noise_std(self, t: Array) -> Array:
         """Sampling starts from standard normal noise at any time."""
         return jnp.ones_like(t, jnp.float32)
 

@@ -30,7 +30,7 @@ def add_churn(
     churn: Churn, process: Process, keys: Array, z: Array, t: Array
 ) -> tuple[Array, Array]:
     """z [B, ...] at times t [B], taken up to the level (1 + churn) rho; and the times there."""
-    alpha, sigma = process.rates(t)
+    alpha, sigma = process.alpha_sigma(t)
     level = relative_noise((alpha, sigma))
     churned = (level >= churn.s_tmin) & (level <= churn.s_tmax) & has_data((alpha, sigma))
     gamma = jnp.where(churned, jnp.minimum(churn.churn, math.sqrt(2) - 1), 0.0)

@@ -1,1 +1,1 @@
-"""CLIP: pictures and captions in one space (Radford et al. 2021)."""
+"""CLIP: images and captions in one space (Radford et al. 2021)."""

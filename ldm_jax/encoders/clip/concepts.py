@@ -1,6 +1,6 @@
-"""Whether a picture is near concepts that are not wanted, as CLIP sees it.
+"""Whether an image is near concepts that are not wanted, as CLIP sees it.
 
-The safety checker that Stable Diffusion was published with: the cosine of a picture with each of
+The safety checker that Stable Diffusion was published with: the cosine of an image with each of
 its concepts, compared with a threshold of each (Rando et al. 2022 describe it).
 """
 
@@ -13,7 +13,7 @@ STRICTER = 0.01  # how much lower thresholds are once a concept of special care 
 
 
 class Concepts(NamedTuple):
-    """Vectors in CLIP's space, and how near to each a picture may be.
+    """Vectors in CLIP's space, and how near to each an image may be.
 
     special, special_limits: [m, dim] and [m], of concepts that make the others' limits stricter
     vectors, limits:         [n, dim] and [n], of those that are not wanted
@@ -26,7 +26,7 @@ class Concepts(NamedTuple):
 
 
 def scores(concepts: Concepts, embeddings: np.ndarray) -> np.ndarray:
-    """How far above its limit each concept is, [B, n], for embeddings [B, dim] of pictures."""
+    """How far above its limit each concept is, [B, n], for embeddings [B, dim] of images."""
     special = _cosines(embeddings, concepts.special)
     above = _cosines(embeddings, concepts.vectors) - concepts.limits
     for row, cosines in enumerate(special):

@@ -1,4 +1,4 @@
-"""CLIP's tower of pictures, a vision transformer (Radford et al. 2021, section 2.4)."""
+"""CLIP's tower of images, a vision transformer (Radford et al. 2021, section 2.4)."""
 
 from typing import NamedTuple
 
@@ -9,7 +9,7 @@ from ldm_jax.encoders.clip.transformer import Block
 from ldm_jax.nn.patches import Patches
 from ldm_jax.types import Array
 
-# of the pictures that the published models have learned from, whose values are 0 ... 1
+# of the images that the published models have learned from, whose values are 0 ... 1
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 
@@ -20,11 +20,11 @@ def normalised(x: Array) -> Array:
 
 
 class Architecture(NamedTuple):
-    """A tower of pictures.
+    """A tower of images.
 
-    dim:   of the space that pictures and captions share
+    dim:   of the space that images and captions share
     patch: pixels a side
-    size:  pixels a side of pictures
+    size:  pixels a side of images
     """
 
     channels: int
@@ -44,7 +44,7 @@ ARCHITECTURES = {  # table 20 of the paper
 
 
 class VisionTower(nn.Module):
-    """Pictures to vectors."""
+    """Images to vectors."""
 
     of: Architecture
     activation: str = "openai"  # or "openclip"

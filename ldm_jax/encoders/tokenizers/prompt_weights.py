@@ -130,19 +130,19 @@ def chunked(conditioner: Conditioner, count: int) -> Conditioner:
         B, k, n = told.shape
         cond = conditioner.apply(params, {**inputs, "tokens": told.reshape(B * k, n)})
         x = cond.tokens.reshape(B, k, n, -1)
-        weighed = x * weights[..., None]
-        mean, now = (jnp.mean(y, axis=(2, 3), keepdims=True) for y in (x, weighed))
-        weighed = jnp.where(
-            jnp.all(weights == 1.0, axis=2)[..., None, None], x, weighed * mean / now
+        weighted = x * weights[..., None]
+        mean, now = (jnp.mean(y, axis=(2, 3), keepdims=True) for y in (x, weighted))
+        weighted = jnp.where(
+            jnp.all(weights == 1.0, axis=2)[..., None, None], x, weighted * mean / now
         )
-        return cond.replace(tokens=weighed.reshape(B, k * n, -1))
+        return cond.replace(tokens=weighted.reshape(B, k * n, -1))
 
     def null(n, h=1, w=1):
         plain = conditioner.null(n, h, w)
         told = jnp.repeat(plain["tokens"][:, None], count, axis=1)
         return {**plain, "tokens": told, "token_weights": jnp.ones(told.shape)}
 
-    hidden = (*conditioner.hideable, "token_weights")
+    hidden = (*conditioner.droppable, "token_weights")
     return conditioner._replace(
         apply=apply,
         null=null,

@@ -26,7 +26,7 @@ def blockwise(
         mask: [B, m] bool, which of the m may be attended to; None: all.
         block: most scores at a time; one row of queries is the least. Where a head has more, all
             queries are shown some keys, forward.
-        serial: one head of one picture after the other, or as many as a block takes, not all.
+        serial: one head of one image after the other, or as many as a block takes, not all.
 
     Returns:
         [B, n, heads, d]. Where nothing may be attended to, the mean of v.

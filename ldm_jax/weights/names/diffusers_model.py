@@ -266,7 +266,7 @@ def text_config(text: c.CLIPText) -> dict[str, Any]:
     }
 
 
-# config.json and preprocessor_config.json of the tower of pictures
+# config.json and preprocessor_config.json of the tower of images
 
 
 def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
@@ -299,7 +299,7 @@ def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def vision_config(tower: c.CLIPImage) -> dict[str, Any]:
-    """The config.json of a tower of pictures."""
+    """The config.json of a tower of images."""
     (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
     return {
         "architectures": ["CLIPVisionModelWithProjection"],
@@ -317,7 +317,7 @@ def vision_config(tower: c.CLIPImage) -> dict[str, Any]:
 
 
 def preprocessor_config(size: int) -> dict[str, Any]:
-    """How pictures are made ready for the tower, as `conditioning.clip_image.prepared` does."""
+    """How images are made ready for the tower, as `conditioning.clip_image.prepared` does."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,
@@ -344,14 +344,14 @@ def normalizer_names(dim: int) -> Table:
 
 # scheduler_config.json
 
-LOW_RES = {  # of the noise on the upscaler's small pictures
+LOW_RES = {  # of the noise on the upscaler's small images
     "_class_name": "DDPMScheduler",
     "num_train_timesteps": LEVELS,
     "beta_schedule": "scaled_linear",
     "beta_start": BETAS[0],
     "beta_end": BETAS[1],
 }
-NOISING = {  # of the noise on embeddings of pictures
+NOISING = {  # of the noise on embeddings of images
     "_class_name": "DDPMScheduler",
     "num_train_timesteps": EMBEDDING_LEVELS,
     "beta_schedule": "squaredcos_cap_v2",

@@ -20,7 +20,7 @@ from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import vision_tower
 from ldm_jax.weights.names.dinov2 import apart, authors_name, dinov2
 from ldm_jax.weights.names.layers import dense
-from ldm_jax.weights.table import CONV, SAME, Row, State, Table, complaints, flattened, to_here
+from ldm_jax.weights.table import CONV, SAME, Row, State, Table, flattened, mismatches, to_here
 
 MOST_NAMED = 20  # keys in a message
 
@@ -171,7 +171,7 @@ def convert(extractor: Extractor, state: State, where: str = "the weights") -> P
     table = kind.table({path: leaf.shape for path, leaf in flattened(init).items()})
     state = kind.split({key: state[key] for key in state if not UNUSED.search(key)})
     kept = {kind.rename(key): key for key in state}
-    wrong = complaints(table, {name: np.shape(state[key]) for name, key in kept.items()})
+    wrong = mismatches(table, {name: np.shape(state[key]) for name, key in kept.items()})
     if wrong:
         more = len(wrong) - MOST_NAMED
         shown = "; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -16,7 +16,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.download import published
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.layers import conv
-from ldm_jax.weights.table import Layout, Row, State, Table, complaints, to_here
+from ldm_jax.weights.table import Layout, Row, State, Table, mismatches, to_here
 
 # Names
 
@@ -64,7 +64,7 @@ def _fire(n: int, number: int, i: int, narrow: int, wide: int) -> tuple[Layer, .
     )
 
 
-TRUNKS: dict[str, Trunk] = {
+NETWORKS: dict[str, Trunk] = {
     "vgg": _vgg(pool=1),
     "alex": _alexnet(0, 3, 6, 8, 10),
     "squeeze": (
@@ -96,7 +96,7 @@ def table(network: str, whole: bool) -> Table:
         whole: whether the trunk has the names it has inside LPIPS, or torchvision's.
     """
     rows: Table = []
-    for n, layers in enumerate(TRUNKS[network], start=1):
+    for n, layers in enumerate(NETWORKS[network], start=1):
         prefix = f"net.slice{n}" if whole else "features"
         for layer in layers:
             rows += conv(f"trunk/{layer.here}", f"{prefix}.{layer.there}", *layer[2:])
@@ -210,7 +210,7 @@ def _check(network: str, state: State, parts: Iterable[str], paths: list[Path]) 
     """The rows of these parts; raises InputError where they and the state differ."""
     whole = len(FILES[network]) == 1 or any(key.startswith("net.") for key in state)
     rows = [row for row in table(network, whole) if row.path.partition("/")[0] in parts]
-    wrong = complaints(rows, {key: np.shape(w) for key, w in state.items()})
+    wrong = mismatches(rows, {key: np.shape(w) for key, w in state.items()})
     if wrong:
         names, more = " and ".join(map(str, paths)), len(wrong) - MOST_NAMED
         shown = "; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")

@@ -20,7 +20,7 @@ from ldm_jax.weights.names.condition import CONDITIONER, ConditionNames
 from ldm_jax.weights.names.schedule import schedule
 from ldm_jax.weights.names.text import TEXT_UNUSED
 from ldm_jax.weights.names.unet import unet
-from ldm_jax.weights.table import Renamed, Shape, State, Table, complaints, shapes, under
+from ldm_jax.weights.table import Renamed, Shape, State, Table, mismatches, shapes, under
 
 DENOISER = "model.diffusion_model."
 FIRST_STAGE = "first_stage_model."
@@ -107,7 +107,7 @@ def parts(names: Names, state: State, found: Mapping[str, Shape]) -> tuple[Parts
         for key, shape in found.items()
         if key not in aside and key not in expected and key != SCALE
     }
-    wrong = complaints(names.table, {k: s for k, s in rest.items() if k not in names.copies})
+    wrong = mismatches(names.table, {k: s for k, s in rest.items() if k not in names.copies})
     table_of_averages = [
         row._replace(keys=tuple(averages[key] for key in row.keys))
         for row in names.table
@@ -115,7 +115,7 @@ def parts(names: Names, state: State, found: Mapping[str, Shape]) -> tuple[Parts
     ]
     if has_averages:
         there = {key: found[key] for key in expected & found.keys()}
-        wrong += complaints(table_of_averages, there)
+        wrong += mismatches(table_of_averages, there)
     for key in sorted(names.copies.keys() & found.keys()):
         if not np.array_equal(state[key], state[names.copies[key]]):
             wrong.append(f"{key} differs from {names.copies[key]}: expected the same weight again")

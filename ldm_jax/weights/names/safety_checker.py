@@ -12,7 +12,7 @@ from ldm_jax.types import Params
 from ldm_jax.weights.formats.diffusers_folder import CONFIG, read_json, weight_files
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import vision_tower
-from ldm_jax.weights.table import complaints, to_here
+from ldm_jax.weights.table import mismatches, to_here
 
 CONCEPTS = {  # field of Concepts -> name there
     "special": "special_care_embeds",
@@ -31,7 +31,7 @@ PUBLISHED = {  # of CLIP ViT-L/14, where config.json leaves it out
 
 
 class Checker(NamedTuple):
-    """A tower of pictures, its params, and what is not wanted."""
+    """A tower of images, its params, and what is not wanted."""
 
     tower: Architecture
     params: Params
@@ -82,7 +82,7 @@ def load(folder: str | Path) -> Checker:
     state = {key: np.asarray(x, np.float32) for key, x in state.items()}
     concepts = Concepts(**{field: state.pop(name) for field, name in CONCEPTS.items()})
     table = vision_tower(of)
-    wrong = complaints(table, {key: x.shape for key, x in state.items()})
+    wrong = mismatches(table, {key: x.shape for key, x in state.items()})
     if wrong:
         raise InputError(f"--safety-check '{folder}' is not of the tower it says: {wrong[0]}")
     return Checker(of, to_here(table, state), concepts)

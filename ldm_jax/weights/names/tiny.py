@@ -164,7 +164,7 @@ _DEFAULTS = {
     "upsampling_scaling_factor": 2,
     "num_encoder_blocks": (1, 3, 3, 3),
     "num_decoder_blocks": (3, 3, 3, 1),
-    "latent_magnitude": 3,  # of latents as 8-bit pictures, which there are none of here
+    "latent_magnitude": 3,  # of latents as 8-bit images, which there are none of here
     "latent_shift": 0.5,
     "force_upcast": False,
     "scaling_factor": 1.0,

@@ -99,7 +99,7 @@ def test_a_linear_scale_goes_from_noise_to_data():
 
 
 def test_an_interval_of_noise_levels_is_guided_and_the_rest_is_not():
-    alpha, sigma = PROCESS.rates(jnp.arange(0, 1001))
+    alpha, sigma = PROCESS.alpha_sigma(jnp.arange(0, 1001))
     scale = interval(constant(4.0), PROCESS, 0.28, 2.9)(jnp.arange(0, 1001))
     within = (sigma / alpha > 0.28) & (sigma / alpha <= 2.9)
     assert 0 < within.sum() < 1000

@@ -40,7 +40,7 @@ def log_normal(x, mean=M, std=S):
 @every_process
 def test_that_of_a_gaussian_is_its_density(p):
     """But for the prior, which knows nothing of what alpha_T leaves of the data."""
-    (alpha, sigma), prior = p.rates(jnp.array(p.T)), p.prior_std(jnp.array(p.T))
+    (alpha, sigma), prior = p.alpha_sigma(jnp.array(p.T)), p.initial_noise_std(jnp.array(p.T))
     std = np.sqrt((alpha * S) ** 2 + sigma**2)
     z = alpha * M + std / S * (X0 - M)
     expected = log_normal(X0) + log_normal(z, 0.0, prior) - log_normal(z, alpha * M, std)

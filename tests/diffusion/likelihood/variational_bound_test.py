@@ -103,7 +103,7 @@ def test_every_term_is_that_of_training():
         np.testing.assert_allclose(found.terms[:, t - 1], expected, rtol=1e-3, atol=1e-5)
         error = jnp.mean(jnp.square(answer.x0 - X0), axis=(1, 2, 3))
         np.testing.assert_allclose(found.x0_error[:, t - 1], error, rtol=1e-4)
-        alpha, sigma = p.rates(t)
+        alpha, sigma = p.alpha_sigma(t)
         np.testing.assert_allclose(
             found.eps_error[:, t - 1], error * (alpha / sigma) ** 2, rtol=1e-3
         )

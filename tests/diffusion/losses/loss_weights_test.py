@@ -11,7 +11,7 @@ from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 
 TIMES = jnp.array([1, 20, 200, 500, 1000])
-ALPHA, SIGMA = ddpm(betas.linear(1000)).rates(TIMES)
+ALPHA, SIGMA = ddpm(betas.linear(1000)).alpha_sigma(TIMES)
 BAR = np.cumprod(1.0 - betas.linear(1000))[np.asarray(TIMES) - 1]
 SNR = BAR / (1.0 - BAR)
 
@@ -39,6 +39,6 @@ def test_p2(k, gamma):
 @pytest.mark.parametrize("weight", [min_snr(5.0), p2(1.0, 1.0)])
 @pytest.mark.parametrize("kind", ["x0", "v", "velocity"])
 def test_weights_are_finite_where_nothing_is_left_of_the_data(weight, kind):
-    alpha, sigma = ddpm(zero_terminal_snr(betas.linear(1000))).rates(jnp.array([999, 1000]))
+    alpha, sigma = ddpm(zero_terminal_snr(betas.linear(1000))).alpha_sigma(jnp.array([999, 1000]))
     found = of_raw(weight, getattr(prediction, kind), alpha, sigma)
     assert np.isfinite(found).all()

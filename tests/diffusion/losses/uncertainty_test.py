@@ -13,12 +13,12 @@ PARAMS = uncertainty.init(PROCESSES["linear"])
 def test_at_first_every_time_weighs_what_it_weighs():
     losses = jnp.array([0.1, 2.0, 3.0])
     u = uncertainty.log_variance(PARAMS, jnp.array([1, 2, T]))
-    np.testing.assert_array_equal(uncertainty.weighed(losses, u), losses)
+    np.testing.assert_array_equal(uncertainty.weighted(losses, u), losses)
 
 
 def test_it_is_smallest_at_the_logarithm_of_the_loss():
     losses = jnp.array([0.01, 0.5, 7.0])
-    slope = jax.grad(lambda u: jnp.sum(uncertainty.weighed(losses, u)))
+    slope = jax.grad(lambda u: jnp.sum(uncertainty.weighted(losses, u)))
     np.testing.assert_allclose(slope(jnp.log(losses)), 0.0, atol=1e-6)
     assert np.all(slope(jnp.log(losses) + 0.1) > 0)
     assert np.all(slope(jnp.log(losses) - 0.1) < 0)

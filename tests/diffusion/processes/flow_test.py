@@ -12,13 +12,13 @@ TIMES = jnp.array([0, 1, 250, 500, 999, 1000])
 
 
 def test_the_rectified_path_is_straight():
-    alpha, sigma = Flow(flow.rectified, T).rates(TIMES)
+    alpha, sigma = Flow(flow.rectified, T).alpha_sigma(TIMES)
     np.testing.assert_allclose(sigma, TIMES / T, rtol=1e-6)
     np.testing.assert_allclose(alpha, 1 - TIMES / T, atol=1e-7)
 
 
 def test_the_cosine_path_is_a_quarter_of_a_circle():
-    alpha, sigma = Flow(flow.cosine, T).rates(TIMES)
+    alpha, sigma = Flow(flow.cosine, T).alpha_sigma(TIMES)
     np.testing.assert_allclose(np.arctan2(sigma, alpha), np.pi / 2 * TIMES / T, atol=1e-6)
     np.testing.assert_allclose(alpha**2 + sigma**2, 1.0, rtol=1e-6)
 
@@ -26,13 +26,13 @@ def test_the_cosine_path_is_a_quarter_of_a_circle():
 @pytest.mark.parametrize("path", [flow.rectified, flow.cosine])
 @pytest.mark.parametrize("shift", [1.0, 3.0])
 def test_the_ends_are_exact(path, shift):
-    alpha, sigma = Flow(path, T, shift).rates(jnp.array([0, T]))
+    alpha, sigma = Flow(path, T, shift).alpha_sigma(jnp.array([0, T]))
     assert (alpha.tolist(), sigma.tolist()) == ([1.0, 0.0], [0.0, 1.0])
 
 
 def test_a_shift_of_three_at_half_time_is_three_quarters():
     """u' = s u / (1 + (s - 1) u) (Esser et al. 2024, eq. 23)."""
-    np.testing.assert_allclose(Flow(T=T, shift=3.0).rates(jnp.array(500))[1], 0.75, rtol=1e-6)
+    np.testing.assert_allclose(Flow(T=T, shift=3.0).alpha_sigma(jnp.array(500))[1], 0.75, rtol=1e-6)
 
 
 def test_a_shift_multiplies_the_noise_ratio():
@@ -47,4 +47,4 @@ def test_networks_are_told_a_thousand_times_the_noise():
     for steps in (1000, 50):
         p = Flow(flow.rectified, steps, shift=3.0)
         t = jnp.array([0.2, 0.5, 1.0]) * steps
-        np.testing.assert_allclose(p.network_time(t), 1000 * p.rates(t)[1], rtol=1e-6)
+        np.testing.assert_allclose(p.timestep(t), 1000 * p.alpha_sigma(t)[1], rtol=1e-6)

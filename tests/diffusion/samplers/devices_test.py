@@ -1,4 +1,4 @@
-"""A picture's noise, and its walk, belong to its seed on any number of devices."""
+"""An image's noise, and its walk, belong to its seed on any number of devices."""
 
 import subprocess
 import sys

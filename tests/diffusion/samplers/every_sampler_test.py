@@ -46,7 +46,9 @@ def walk(process, grid, z, sampler, target=exact.GAUSSIAN, kind="x0", keys=KEYS)
 
 def noise(process, seed=1):
     """Where sampling starts."""
-    return process.prior_std(jnp.float32(T)) * jax.random.normal(jax.random.key(seed), SHAPE)
+    return process.initial_noise_std(jnp.float32(T)) * jax.random.normal(
+        jax.random.key(seed), SHAPE
+    )
 
 
 @every_sampler
@@ -54,7 +56,7 @@ def noise(process, seed=1):
 def test_every_prediction_is_finite_from_pure_noise_to_the_data(name, sampler):
     """At both ends of time, in one step, with halves of steps, and with an end before the data."""
     process = PROCESSES[name]
-    ends_in_pure_noise = process.rates(jnp.float32(T))[0] < 1e-6
+    ends_in_pure_noise = process.alpha_sigma(jnp.float32(T))[0] < 1e-6
     for kind in KINDS:
         if kind == "eps" and ends_in_pure_noise:
             continue  # of which it says nothing, or nothing that float32 can hold
@@ -70,7 +72,7 @@ def test_every_prediction_is_finite_from_pure_noise_to_the_data(name, sampler):
 def test_where_the_data_are_certain_the_noise_level_is_that_of_the_process(name, sampler):
     """z_s ~ N(alpha_s x_0, sigma_s^2), by solvers of the flow and of the SDE alike."""
     process = PROCESSES[name]
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = (process.rates(jnp.float32(t)) for t in (T, 250))
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = (process.alpha_sigma(jnp.float32(t)) for t in (T, 250))
     start = jax.random.normal(jax.random.key(1), SHAPE)
     z = alpha_t * 0.7 + sigma_t * start
     x = walk(name, [T, 800, 500, 300, 250], z, sampler, exact.POINT)

@@ -26,8 +26,8 @@ class Chosen(flax.struct.PyTreeNode):
     number: int
     T = T
 
-    def rates(self, t):
-        return jax.lax.switch(self.number, [p.rates for p in PROCESSES.values()], t)
+    def alpha_sigma(self, t):
+        return jax.lax.switch(self.number, [p.alpha_sigma for p in PROCESSES.values()], t)
 
     def time_at(self, log_snr):
         return jax.lax.switch(self.number, [p.time_at for p in PROCESSES.values()], log_snr)

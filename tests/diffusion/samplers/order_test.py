@@ -26,7 +26,7 @@ class Path(NamedTuple):
 
     preserving: bool
 
-    def rates(self, t):
+    def alpha_sigma(self, t):
         if self.preserving:  # alpha^2 = sigmoid(2 lambda)
             return tuple(jnp.exp(-jax.nn.softplus(x) / 2) for x in (-2 * t, 2 * t))
         return jnp.ones_like(t), jnp.exp(-t)
@@ -43,7 +43,9 @@ def walk(grid, z, sampler, target, path):
 def orders(sampler, target, path, start, stop, counts):
     """The slopes of log error over log K, between neighbouring counts."""
     with jax.enable_x64(True):
-        at_t, at_s = (tuple(map(float, path.rates(jnp.float64(end)))) for end in (start, stop))
+        at_t, at_s = (
+            tuple(map(float, path.alpha_sigma(jnp.float64(end)))) for end in (start, stop)
+        )
         noise = jnp.linspace(-1.5, 1.5, 9, dtype=jnp.float64).reshape(1, 3, 3, 1)
         z = at_t[0] * target.mean + np.hypot(at_t[0] * target.std, at_t[1]) * noise
         errors = []
