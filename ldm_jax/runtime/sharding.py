@@ -228,8 +228,8 @@ def each_device(function: Callable, examples: int, heads: int) -> Callable | Non
     """A function of arrays [examples, n, heads, d] to one of these, each device on its own part.
 
     For programs that the compiler cannot divide, such as a kernel. Where a mesh is in force (in a
-    parallelized step, or within `Devices.in_force`), examples are divided over data and fsdp, heads over
-    tensor. Within `pmap` a device has its part already.
+    parallelized step, or within `Devices.in_force`), examples are divided over data and fsdp, heads
+    over tensor. Within `pmap` a device has its part already.
 
     Returns:
         The function so divided; None where several devices hold what no mesh in force says, or

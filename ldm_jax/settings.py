@@ -1,0 +1,103 @@
+"""What settings have in common: frozen dataclasses whose annotated types say what a field may be.
+
+A range is a type, `AtLeast1 = Annotated[int, Range(...)]`, and stands in the file of what it sets:
+
+    @dataclass(frozen=True)
+    class Adversary:
+        weight: NotNegative = 0.0
+        layers: AtLeast1 = 3
+
+        def check(self, prefix: str) -> None: ...   # what goes with what inside it
+
+`check` walks a config: first the ranges of all fields, then the `check` of each class, parts before
+the whole.
+"""
+
+import dataclasses
+import math
+import types
+from collections.abc import Callable, Iterator
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+from ldm_jax.errors import InputError
+
+
+class Range(NamedTuple):
+    """What a value may be.
+
+    expected: in words, as an error says it
+    fits:     value -> bool
+    """
+
+    expected: str
+    fits: Callable[[Any], bool]
+
+
+def _finite(low: float, x: float) -> bool:
+    return low <= x < math.inf
+
+
+AtLeast1 = Annotated[int, Range("at least 1", lambda x: x >= 1)]
+AtLeast2 = Annotated[int, Range("at least 2", lambda x: x >= 2)]
+NotNegativeInt = Annotated[int, Range("0 or more", lambda x: x >= 0)]
+NotNegative = Annotated[float, Range("0 or more", lambda x: _finite(0, x))]
+Positive = Annotated[float, Range("more than 0", lambda x: 0 < x < math.inf)]
+Fraction = Annotated[float, Range("0 to 1", lambda x: 0 <= x <= 1)]
+Decay = Annotated[float, Range("0 or more, and less than 1", lambda x: 0 <= x < 1)]
+OpenFraction = Annotated[float, Range("more than 0, and less than 1", lambda x: 0 < x < 1)]
+Finite = Annotated[float, Range("a finite number", math.isfinite)]
+Seed = Annotated[int, Range("0 to 2^32 - 1", lambda x: 0 <= x < 2**32)]
+Levels = Annotated[
+    tuple[int, ...],
+    Range("one number a level, each at least 1", lambda x: min(x, default=0) >= 1),
+]
+Factors = Annotated[
+    tuple[int, ...], Range("numbers of at least 1", lambda x: min(x, default=1) >= 1)
+]
+
+
+def ranges(hint: Any) -> Iterator[Range]:
+    """The ranges in an annotated type, also inside `X | None`."""
+    if get_origin(hint) is Annotated:
+        yield from (x for x in hint.__metadata__ if isinstance(x, Range))
+    elif get_origin(hint) in (Union, types.UnionType):
+        for part in get_args(hint):
+            yield from ranges(part)
+
+
+def parts(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The settings inside `config`, each after its own parts, with the prefix of its fields."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from parts(value, f"{prefix}{field.name}.")
+        elif isinstance(value, tuple):
+            for i, one in enumerate(value):
+                if dataclasses.is_dataclass(one):
+                    yield from parts(one, f"{prefix}{field.name}.{i}.")
+    yield prefix, config
+
+
+def check_ranges(config: Any, prefix: str = "") -> None:
+    """Raises InputError for the first value in a config that its field cannot be."""
+    for where, part in parts(config, prefix):
+        hints = get_type_hints(type(part), include_extras=True)
+        for field in dataclasses.fields(part):
+            value = getattr(part, field.name)
+            if value is None or isinstance(value, str):
+                continue
+            for one in ranges(hints[field.name]):
+                if not one.fits(value):
+                    raise InputError(f"{where}{field.name} is {value}: expected {one.expected}")
+
+
+def check(config: Any, prefix: str = "") -> None:
+    """Raises InputError for the first field out of its range, or that does not go with another.
+
+    Args:
+        prefix: of the fields' names in errors, such as "first_stage.".
+    """
+    check_ranges(config, prefix)
+    for where, part in parts(config, prefix):
+        if hasattr(part, "check"):
+            part.check(where)
