@@ -14,7 +14,7 @@ demo: $(VENV)/runtime.done
 test: $(VENV)/test.done
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 env: $(VENV)/test.done
 
@@ -30,4 +30,4 @@ $(VENV)/test.done: $(VENV)/runtime.done
 	@touch $@
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs .pytest_cache

@@ -1,9 +1,21 @@
-"""What several tests share: data, and one small trained run."""
+"""What several tests share: compiled programs, data, and small trained runs."""
 
+import fcntl
 import os
+import shutil
 import sys
+from pathlib import Path
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")  # where numbers repeat bit for bit; read on import
+# Read when jax is imported, by the processes that tests start too. On CPUs numbers repeat bit for
+# bit. Compiled programs are kept between tests, workers and runs: most of the time goes there.
+ENVIRONMENT = {
+    "JAX_PLATFORMS": "cpu",
+    "JAX_COMPILATION_CACHE_DIR": str(Path(__file__).parents[1] / ".pytest_cache" / "jax"),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+for name, value in ENVIRONMENT.items():
+    os.environ.setdefault(name, value)
 
 import jax
 import pytest
@@ -37,27 +49,65 @@ def cache(tmp_path_factory):
         yield
 
 
+def pytest_collection_modifyitems(items):
+    """Tests that start processes come first, so that no worker is left alone with one of them."""
+    items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
 @pytest.fixture(scope="session")
-def image_folder(tmp_path_factory):
+def once(tmp_path_factory):
+    """once(name, make) -> the folder `name`, written by make(folder) in one of the workers."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+    def once(name: str, make) -> Path:
+        folder = shared / "once" / name
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with folder.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+            if not folder.with_suffix(".made").exists():
+                shutil.rmtree(folder, ignore_errors=True)  # of a worker that failed halfway
+                make(folder)
+                folder.with_suffix(".made").touch()
+        return folder
+
+    return once
+
+
+@pytest.fixture(scope="session")
+def own_copy(once, tmp_path_factory):
+    """own_copy(name, make) -> what `once` gives, copied for this worker."""
+
+    def own_copy(name: str, make) -> Path:
+        folder = once(name, make)
+        return shutil.copytree(folder, tmp_path_factory.mktemp("runs") / folder.name)
+
+    return own_copy
+
+
+@pytest.fixture(scope="session")
+def image_folder(once):
     """Sixteen captioned and labelled images."""
-    return tiny.write_folder(tmp_path_factory.mktemp("data") / "images")
+    return once("images", tiny.write_folder)
 
 
 @pytest.fixture(scope="session")
-def trained_run(image_folder, tmp_path_factory):
+def trained_run(image_folder, own_copy):
     """The run of `tiny.experiment`, both stages trained without a pause; not to be changed."""
-    run = tmp_path_factory.mktemp("runs") / "tiny"
-    training.train(tiny.with_pictures(tiny.experiment(image_folder)), run)
-    return run
+    experiment = tiny.with_pictures(tiny.experiment(image_folder))
+    return own_copy("tiny", lambda run: training.train(experiment, run))
 
 
 @pytest.fixture(scope="session")
-def class_run(image_folder, tmp_path_factory):
-    """A run of class labels with random weights: a network's first answers are all zero. Not to be
+def class_run(image_folder, own_copy):
+    """A run of class labels with random weights: the outputs of a new network are zero. Not to be
     changed."""
-    run = tmp_path_factory.mktemp("runs") / "classes"
+    return own_copy("classes", lambda run: write_class_run(run, image_folder))
+
+
+def write_class_run(run: Path, images: Path) -> None:
     condition = Label(num_classes=len(tiny.COLORS), dim=8)
-    experiment = tiny.experiment(image_folder, condition=condition)
+    experiment = tiny.experiment(images, condition=condition)
     source, info = pipeline.open_source(experiment.data)
     model = build.build_model(experiment, None)
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
@@ -69,16 +119,18 @@ def class_run(image_folder, tmp_path_factory):
     runs.write(run, experiment, None, info)
     with checkpoint.manager(run) as saves:
         checkpoint.save(saves, state, data)
-    return run
 
 
 @pytest.fixture(scope="session")
-def caption_run(tmp_path_factory):
+def caption_run(own_copy):
     """A run of captions with random weights. Not to be changed, but for samples in it."""
-    run, made = tmp_path_factory.mktemp("runs") / "captions", tiny.experiment()
-    _, params, tokenizer = tiny.model(made)
-    runs.write_imported(run, made, params, None, tokenizer)
-    return run
+    return own_copy("captions", write_caption_run)
+
+
+def write_caption_run(run: Path) -> None:
+    experiment = tiny.experiment()
+    _, params, tokenizer = tiny.model(experiment)
+    runs.write_imported(run, experiment, params, None, tokenizer)
 
 
 @pytest.fixture

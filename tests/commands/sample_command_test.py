@@ -200,6 +200,7 @@ def test_a_file_in_place_of_the_folder_to_write_to_is_refused(refusal, class_run
     says(refusal(class_run, "--out", "file"), ["--out 'file'", "is a file"])
 
 
+@pytest.mark.process
 def test_the_exit_status_is_2_and_standard_error_is_one_line(class_run, here):
     """The tool itself."""
     before = contents(class_run)

@@ -364,6 +364,7 @@ def test_a_workdir_that_is_a_file_is_refused(refusal, config, here):
         says(refusal(config(), "--workdir", place), [f"--workdir '{place}'", "is a file"])
 
 
+@pytest.mark.process
 def test_the_exit_status_is_2_and_standard_error_is_one_line(config, here):
     """The tool itself, on two devices."""
     words = [config(), "--data.batch-size", "7", "--first-stage.data.batch-size", "8"]

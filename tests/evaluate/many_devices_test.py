@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("many_devices.py")
 
 

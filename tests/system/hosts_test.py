@@ -16,6 +16,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.runtime import hosts
 from tests.support import tiny
 
+pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("two_processes.py")
 
 

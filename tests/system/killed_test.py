@@ -18,6 +18,7 @@ from ldm_jax import checkpoint, runs
 from ldm_jax.config import Train, Unconditional
 from tests.support import tiny
 
+pytestmark = pytest.mark.process
 TOOL = Path(__file__).parents[2] / "train.py"
 STEPS = {"first stage": 8, "diffusion": 16}
 TRAIN = Train(save_every=2, log_every=1, sample_every=0, num_samples=2)

@@ -11,6 +11,7 @@ import pytest
 
 from ldm_jax.runtime import compilation, memory
 
+pytestmark = pytest.mark.process
 ROOT = Path(__file__).parents[2]
 BLOCK, COUNT = 2**16, 1000
 COMPILED = "/jax/core/compile/backend_compile_duration"
@@ -44,7 +45,7 @@ def test_holes_between_what_is_kept_are_given_back():
 SHARED = """
 import sys, threading, ctypes
 from pathlib import Path
-from ldm_jax import memory
+from ldm_jax.runtime import memory
 memory.share_arenas(map(Path, sys.argv[1:]))
 c = ctypes.CDLL(None)
 c.malloc.restype = ctypes.c_void_p
@@ -100,7 +101,7 @@ def test_jax_tells_of_what_it_compiles(monkeypatch):
 
 STEPS = """
 import resource, sys, jax, jax.numpy as jnp
-from ldm_jax.compilation import use_first_thread
+from ldm_jax.runtime.compilation import use_first_thread
 if sys.argv[1:]:
     use_first_thread()
 
@@ -138,7 +139,7 @@ def test_a_step_has_the_pages_of_the_one_before():
 
 ENLARGED = """
 import ctypes, re, sys
-from ldm_jax import memory
+from ldm_jax.runtime import memory
 memory.keep()
 if sys.argv[1:]:
     memory.enlarge_pages(2**27)

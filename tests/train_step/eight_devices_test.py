@@ -11,6 +11,7 @@ import pytest
 from ldm_jax import runs
 from tests.support import tiny
 
+pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("eight_devices.py")
 every_kind = pytest.mark.parametrize("kind", ["jit", "pmap"])
 

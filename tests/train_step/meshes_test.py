@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("meshes.py")
 KINDS = ["data", "fsdp, in parts", "all axes", "pmap, in parts"]
 every_objective = pytest.mark.parametrize("objective", ["diffusion", "autoencoder"])

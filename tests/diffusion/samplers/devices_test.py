@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("devices.py")
 
 
