@@ -46,7 +46,7 @@ def ours(given: argparse.Namespace) -> None:
     import optax
 
     from ldm_jax import config
-    from ldm_jax.backbones.unet import UNet
+    from ldm_jax.backbones.unet import UNetModule
     from ldm_jax.diffusion.samplers.loop import normal_like
     from ldm_jax.training.cost import flops
     from ldm_jax.training.meter import memory_bytes
@@ -64,7 +64,7 @@ def ours(given: argparse.Namespace) -> None:
         settings = config.UNet(
             channels=given.width, norm_groups=groups, compute="bfloat16", remat=remat
         )
-        model = UNet(settings, 4)
+        model = UNetModule(settings, 4)
         z = jnp.zeros((1, side, side, 4))
         told = Cond(tokens=jnp.zeros((1, TOKENS, CONTEXT)))
         shapes = jax.eval_shape(model.init, jax.random.key(0), z, jnp.zeros(1), told)["params"]

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import tyro
 
 from ldm_jax import config as c
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.runtime import compilation
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step.optimizer import optimizer
@@ -44,7 +44,7 @@ class Options:
 def compile_one(options: Options) -> None:
     """Compiles one depth; prints what it took."""
     compilation.use_cache()
-    unet = UNet(
+    unet = UNetModule(
         c.UNet(channels=options.channels, num_res_blocks=options.one, remat=options.remat), 4
     )
     z = jax.ShapeDtypeStruct((options.batch_size, options.size, options.size, 4), jnp.float32)

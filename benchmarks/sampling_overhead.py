@@ -54,12 +54,12 @@ def main() -> None:
     seeds = np.arange(B, dtype=np.uint32)
     walk = sampling.Sampling(sampler="ddim", steps=K, grid="trailing")
     times = sampling.padded_grid(walk, model.process)
-    network = jax.jit(model.denoiser)
+    network = jax.jit(model.denoise)
     generate = make_generate(model, build.build_sampler("ddim"), side)
 
     def calls():
         for _ in range(K):
-            jax.block_until_ready(network(params["denoiser"], z, steps, cond))
+            jax.block_until_ready(network(params, z, steps, cond))
 
     def walks(guidance):
         options = sampling.arguments(walk)

@@ -96,7 +96,7 @@ def ours(network: UNet | Autoencoder):
         )
 
     if isinstance(network, UNet):
-        model = unet.UNet(settings(network), network.latent[-1])
+        model = unet.UNetModule(settings(network), network.latent[-1])
         z = jax.random.normal(next(keys), (network.batch, *network.latent))
         noise = jax.random.normal(next(keys), z.shape)
         told = Cond(tokens=jax.random.normal(next(keys), (network.batch, *network.tokens)))

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
@@ -14,7 +13,7 @@ from ldm_jax.autoencoders.mlp import mlp_autoencoder
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
-from ldm_jax.backbones.unet import UNet, attended
+from ldm_jax.backbones.unet import unet
 from ldm_jax.conditioning.bert import BERT, bert_text
 from ldm_jax.conditioning.clip_image import clip_image
 from ldm_jax.conditioning.compose import together
@@ -29,6 +28,7 @@ from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.data import derived
 from ldm_jax.diffusion import prediction
+from ldm_jax.diffusion.model import diffusion_model
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
@@ -44,11 +44,10 @@ from ldm_jax.train_step.autoencoder import autoencoder_objective
 from ldm_jax.train_step.state import Objective
 from ldm_jax.types import (
     Array,
-    Cond,
     Conditioner,
+    DiffusionModel,
     FirstStage,
     LatentClassifier,
-    LatentDiffusion,
     Params,
     Perceptual,
     Process,
@@ -344,43 +343,22 @@ def build_model_names(experiment: c.Experiment) -> model_names.Names:
     return model_names.names(experiment.model, channels, answers * channels, first_stage, told)
 
 
-def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> LatentDiffusion:
+def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> DiffusionModel:
     """The whole model of an experiment."""
     first_stage = build_first_stage(experiment.first_stage.model)
     conditioner = build_conditioner(experiment.condition, tokenizer, first_stage)
     if experiment.beside:
         beside = build_conditioner(experiment.beside, None, first_stage)
         conditioner = together(conditioner, beside)
-    answers = 2 if experiment.diffusion.learned_variance else 1
-    unet = UNet(experiment.model, answers * first_stage.channels)
-
-    def denoiser(params, z, steps, cond):
-        known = {} if cond.attended is None else {"attended": cond.attended}
-        return unet.apply({"params": params, **known}, z, steps, cond)
-
-    def init(key: Array):
-        unet_key, conditioner_key = jax.random.split(key)
-        side = 2 ** (len(experiment.model.channel_mults) - 1)
-        z = jnp.zeros((1, side, side, first_stage.channels))
-
-        def told() -> Cond:
-            params = {"conditioner": conditioner.init(key), "first_stage": first_stage.init(key)}
-            return model.condition(params, conditioner.null(1, side, side))
-
-        cond = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), jax.eval_shape(told))
-        unet_params = unet.init(unet_key, z, jnp.zeros(1, jnp.int32), cond)["params"]
-        return {"denoiser": unet_params, "conditioner": conditioner.init(conditioner_key)}
-
-    model = LatentDiffusion(
-        init,
-        denoiser,
+    outputs = 2 if experiment.diffusion.learned_variance else 1
+    c_z = first_stage.channels
+    return diffusion_model(
+        unet(experiment.model, c_z, outputs * c_z),
         conditioner,
         first_stage,
         build_process(experiment.diffusion),
         build_prediction(experiment.diffusion),
-        attended,
     )
-    return model
 
 
 def build_clip(experiment: c.CLIPExperiment) -> CLIP:

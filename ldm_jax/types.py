@@ -5,11 +5,13 @@ latents are [B, h, w, c], scaled to unit variance. A key array `keys` [B] holds 
 example, so that the numbers an example draws depend neither on its batch nor on its device.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 Params = Any  # a nested dict of arrays
@@ -125,22 +127,35 @@ class Perceptual(NamedTuple):
 
 
 class Cond(flax.struct.PyTreeNode):
-    """What a denoiser may be told. A slot that is None is not used."""
+    """What a denoiser is conditioned on. A field that is None is not used, and costs nothing.
 
-    # [B, d] added to the time embedding; [B] int32 where the network has a table of such
+    vector:    [B, d] added to the timestep's embedding; [B] int32 where the network has a table
+    tokens:    [B, n, d] attended to
+    mask:      [B, n] bool, which tokens count
+    concat:    [B, h, w, k] further input channels
+    added:     site -> [B, h_i, w_i, C_i] added to the hidden state there, see `Backbone.sites`
+    attention: layer -> ((k, v, weight), ...), keys and values [B, n, width]. Of weight None: those
+               of the tokens, computed once for all timesteps. Of a weight, a number or [B]: further
+               ones, attended to beside the tokens, their output times the weight
+    hints:     adapter -> what of its inputs does not depend on the timestep
+    """
+
     vector: Array | None = None
-    tokens: Array | None = None  # [B, n, d]    attended to
-    mask: Array | None = None  # [B, n] bool  which tokens count
-    concat: Array | None = None  # [B, h, w, k] further input channels
-    residuals: Any = None  # added to the skip connections
-    # keys and values of the tokens [B, n, width] by layer, in place of those that the network would
-    # compute at every step, see `attended` in backbones/unet.py
-    attended: Any = None
+    tokens: Array | None = None
+    mask: Array | None = None
+    concat: Array | None = None
+    added: Mapping[str, Array] | None = None
+    attention: Mapping[str, tuple[tuple[Array, Array, Any], ...]] | None = None
+    hints: Mapping[str, Any] | None = None
 
     @property
     def count(self) -> int | None:
-        """B; None where nothing is told."""
-        return next((len(x) for x in jax.tree.leaves(self)), None)
+        """B; None where there is no condition."""
+        return next((len(x) for x in jax.tree.leaves(self) if jnp.ndim(x)), None)
+
+    def each(self, f: Callable[..., Array], *others: "Cond") -> "Cond":
+        """f of every array [B, ...] (and of its counterparts in other conditions), numbers kept."""
+        return jax.tree.map(lambda x, *y: f(x, *y) if jnp.ndim(x) else x, self, *others)
 
 
 class Conditioner(NamedTuple):
@@ -187,37 +202,91 @@ class TrainState(flax.struct.PyTreeNode):
     power: dict[str, Params] = flax.struct.field(default_factory=dict)
 
 
-class LatentDiffusion(NamedTuple):
-    """A whole model, as functions over params = {"first_stage", "denoiser", "conditioner"}.
+class Site(NamedTuple):
+    """A place in a backbone where an adapter may add something.
 
-    init:     key -> params of "denoiser" and "conditioner"
-    denoiser: (params, z [B, h, w, c], network time [B], cond) -> raw output [B, h, w, c],
-              or [B, h, w, 2c] where the variance is learned; of several conditions a latent, one
-              after the other, as many answers
-    heard:    (params of the denoiser, cond) -> the same condition to the denoiser, with what it
-              makes of it alone, for those who ask it at many steps
+    factor:    latents per place in each direction
+    channels:  of the hidden state there
+    attention: whether it is a cross-attention layer, of `Cond.attention`, and not of `Cond.added`
+    """
+
+    factor: int
+    channels: int
+    attention: bool = False
+
+
+class Backbone(NamedTuple):
+    """A denoising network, as `settings.build(in_channels, out_channels)` makes it.
+
+    init:       (key, cond of one example, beside latents of `multiple` a side) -> params
+    apply:      (params, z [B, h, w, in], timestep [B], cond [k B]) -> [k B, h, w, out]; the k
+                conditions of a latent lie one after the other
+    precompute: (params, cond) -> the same condition with the keys and values of its tokens, for
+                those who ask for many timesteps
+    multiple:   h and w are multiples of it
+    shares:     takes k B conditions of B latents, and computes once what precedes where they
+                differ; False: it is given each latent k times
+    sites:      what adapters may add to, by name: those of `Cond.added` in the order of the
+                network, and the cross-attention layers in the order in which they are published
+    """
+
+    init: Callable[[Array, Cond], Params]
+    apply: Callable[[Params, Array, Array, Cond], Array]
+    precompute: Callable[[Params, Cond], Cond] = lambda params, cond: cond
+    multiple: int = 1
+    shares: bool = False
+    sites: Mapping[str, Site] = MappingProxyType({})
+
+
+class DiffusionModel(NamedTuple):
+    """A whole model, as functions over its params:
+    {"first_stage", "denoiser", "conditioner", "adapters": {name: ...} where it has such}.
+
+    init:       key -> params, but for those of "first_stage"
+    denoise:    (params, z [B, h, w, c], timestep [B], cond [k B]) -> raw output [k B, h, w, c], or
+                [k B, h, w, 2 c] where the variance is learned
+    precompute: (params, cond) -> the same condition with all that no timestep changes
+    condition:  (params, inputs each [B, ...]) -> cond
     """
 
     init: Callable[[Array], Params]
-    denoiser: Callable[..., Array]
-    conditioner: Conditioner
+    denoise: Callable[[Params, Array, Array, Cond], Array]
+    precompute: Callable[[Params, Cond], Cond]
+    condition: Callable[[Params, Batch], Cond]
     first_stage: FirstStage
     process: Process
     prediction: Any  # ldm_jax.diffusion.prediction.Prediction
-    heard: Callable[[Params, Cond], Cond] = lambda params, cond: cond
+    backbone: Backbone
+    conditioner: Conditioner
 
-    def condition(self, params: Params, inputs: Batch) -> Cond:
-        """What the denoiser is told of these inputs, each [B, ...]; params of the whole model."""
-        if self.conditioner.encode:
-            inputs = self.conditioner.encode(params["first_stage"], inputs)
-        return self.conditioner.apply(params["conditioner"], inputs)
+
+class Adapter(NamedTuple):
+    """What changes a trained model by params of its own, in params["adapters"][name].
+
+    init:    (key, params of the model) -> its own params, with which the model is as before
+    keys:    entries of a batch that it reads
+    encode:  (own params, params of the model, its entries) -> hint, a tree of arrays [B, ...]: all
+             of them that no timestep changes
+    signal:  (own params, hint, z [B, h, w, c], timestep [B], cond [k B] of the model without
+             adapters) -> Cond, of which `added` and `attention` (of weight 1) count
+    weights: (own params, params of the model, scale) -> params of the model, changed
+    null:    number of examples -> entries that stand for its keys where guidance and training drop
+             the condition; of an entry that it does not name nothing is dropped
+    """
+
+    init: Callable[[Array, Params], Params]
+    keys: tuple[str, ...] = ()
+    encode: Callable[[Params, Params, Batch], Any] | None = None
+    signal: Callable[..., Cond] | None = None
+    weights: Callable[[Params, Params, Any], Params] | None = None
+    null: Callable[[int], Batch] = lambda n: {}
 
 
 class LatentClassifier(NamedTuple):
     """A classifier of noised latents, as functions over params = {"first_stage", "classifier"}.
 
     init:    key -> params of "classifier"
-    network: (params, z [B, h, w, c] of size one, network time [B]) -> logits [B, classes]
+    network: (params, z [B, h, w, c] of size one, timestep [B]) -> logits [B, classes]
     """
 
     init: Callable[[Array], Params]

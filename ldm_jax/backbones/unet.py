@@ -1,12 +1,14 @@
 """The UNet of latent diffusion, with cross-attention (Rombach et al. 2022, section 3.3)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.config import UNet as Config
+from ldm_jax.errors import InputError
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.embedding import step_embedding, two_layers
@@ -15,36 +17,262 @@ from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
-from ldm_jax.types import Cond, Params
+from ldm_jax.types import Array, Backbone, Cond, Params, Site
 
 EPSILON = 1e-5
 KEPT = {  # of what a block holds between the passes, by the config's `remat`
     "dots": jax.checkpoint_policies.dots_with_no_batch_dims_saveable,
     "full": jax.checkpoint_policies.nothing_saveable,
 }
+UNCONDITIONAL = Cond()
 
 
-def attended(params: Params, cond: Cond) -> Cond:
-    """The condition with what cross-attention makes of its tokens, which no step changes.
+def unet(config: Config, in_channels: int, out_channels: int) -> Backbone:
+    """The UNet as functions.
 
     Args:
-        params: of the `UNet`.
+        in_channels: of z, without those of `Cond.concat`.
+    """
+    module = UNetModule(config, out_channels)
+    multiple = 2 ** (len(config.channel_mults) - 1)
+    places = sites(config)
+
+    def init(key: Array, cond: Cond) -> Params:
+        z = jnp.zeros((1, multiple, multiple, in_channels))
+        return module.init(key, z, jnp.zeros(1, jnp.int32), cond)["params"]
+
+    def apply(params: Params, z: Array, timestep: Array, cond: Cond) -> Array:
+        check_sites(places, cond)
+        return module.apply({"params": params}, z, timestep, cond)
+
+    return Backbone(init, apply, precompute, multiple, shares=True, sites=places)
+
+
+def sites(config: Config) -> dict[str, Site]:
+    """Where adapters may add something.
+
+    skip_0, skip_1, ...: each connection from the encoder to the decoder, the first after conv_in;
+    mid: after the middle; down_0, down_1, ...: at the end of each level, before its last skip and
+    its downsampling. Cross-attention layers by the name of their params, the encoder's first, then
+    the decoder's, then the middle's: the order in which adapters of Stable Diffusion are published.
+    """
+    widths = [mult * config.channels for mult in config.channel_mults]
+    last = len(widths) - 1
+    skips = [Site(1, config.channels)]
+    for level, width in enumerate(widths):
+        skips += [Site(2**level, width)] * config.num_res_blocks
+        skips += [Site(2 ** (level + 1), width)] * (level < last)
+    found = {f"skip_{i}": site for i, site in enumerate(skips)}
+    found["mid"] = Site(2**last, widths[last])
+    found |= {f"down_{level}": Site(2**level, width) for level, width in enumerate(widths)}
+
+    def crossing(name, level):
+        for i in range(config.transformer_depth):
+            found[f"{name}/block_{i}/cross"] = Site(2**level, widths[level], attention=True)
+
+    levels = [level for level in range(last + 1) if 2**level in config.attention_factors]
+    for level in levels:
+        for i in range(config.num_res_blocks):
+            crossing(f"down_{level}_attn_{i}", level)
+    for level in reversed(levels):
+        for i in range(config.num_res_blocks + 1):
+            crossing(f"up_{level}_attn_{i}", level)
+    crossing("mid_attn", last)
+    return found
+
+
+def check_sites(sites: Mapping[str, Site], cond: Cond) -> None:
+    """Raises InputError where something is to be added where the network has no such place."""
+    for field, attention in (("added", False), ("attention", True)):
+        known = [name for name, site in sites.items() if site.attention == attention]
+        unknown = sorted(set(getattr(cond, field) or ()) - set(known))
+        if unknown:
+            names = ", ".join(known)
+            raise InputError(f"an adapter adds to {unknown[0]}: expected one of {names}")
+    if cond.attention and cond.tokens is None:
+        raise InputError(
+            "an adapter adds to cross-attention: expected a model that attends to tokens"
+        )
+
+
+def precompute(params: Params, cond: Cond) -> Cond:
+    """The condition with the keys and values of its tokens, which no timestep changes.
+
+    Args:
+        params: of the network.
     """
 
-    def keys_and_values(params):  # {name of a layer: ... {"k", "v"}}, where there are any below
+    def layers(params, path=()):
         if "cross" in params:
-            kernels = {name: params["cross"][name]["kernel"] for name in ("k", "v")}
-            return {"cross": jax.tree.map(lambda kernel: cond.tokens @ kernel, kernels)}
-        inner = {name: keys_and_values(p) for name, p in params.items() if isinstance(p, Mapping)}
-        return {name: found for name, found in inner.items() if found}
+            yield "/".join((*path, "cross")), params["cross"]
+            return
+        for name, inner in params.items():
+            if isinstance(inner, Mapping):
+                yield from layers(inner, (*path, name))
 
     if cond.tokens is None:
         return cond
-    return cond.replace(attended=keys_and_values(params) or None)
+    further, attention = cond.attention or {}, {}
+    for name, layer in layers(params):
+        k, v = (cond.tokens @ layer[part]["kernel"] for part in ("k", "v"))
+        attention[name] = ((k, v, None), *further.get(name, ()))
+    return cond.replace(attention=attention or None)
 
 
-class UNet(nn.Module):
-    """z and step to a prediction of z's shape.
+class Layers(NamedTuple):
+    """The layers of a network at one timestep and condition, made in the module that calls them."""
+
+    config: Config
+    embedding: Array  # [B, E] of the timestep, or [k B, E] with the condition's vector
+    cond: Cond
+
+    def make(self, kind: type[nn.Module], *args, **settings) -> nn.Module:
+        """A layer that computes again in the backward pass what the config asks for."""
+        remat = self.config.remat
+        made = nn.remat(kind, policy=KEPT[remat]) if remat != "none" else kind
+        return made(*args, dtype=self.config.compute, **settings)
+
+    def res(
+        self, x: Array, channels: int, name: str, resample: Callable[[Array], Array] | None = None
+    ) -> Array:
+        """A residual block, which knows the timestep."""
+        c = self.config
+        block = self.make(
+            ResBlock,
+            channels,
+            c.norm_groups,
+            EPSILON,
+            zero_init=True,
+            scale_shift=c.scale_shift,
+            resample=resample,
+            name=name,
+        )
+        return block(x, repeated(self.embedding, len(x)))
+
+    def attend(self, x: Array, name: str, factor: int | None = None) -> Array:
+        """Attention to the tokens; self-attention alone where there are none."""
+        c, cond, channels = self.config, self.cond, x.shape[-1]
+        heads = channels // c.head_channels if c.head_channels else c.num_heads
+        if cond.tokens is None:
+            settings = {"zero_init": True, "name": name}
+            return self.make(SpatialSelfAttention, heads, c.norm_groups, EPSILON, **settings)(x)
+        transformer = self.make(
+            SpatialTransformer,
+            heads,
+            channels // heads,
+            c.transformer_depth,
+            c.norm_groups,
+            c.positions,
+            cross_only=factor in c.cross_only_factors,
+            name=name,
+        )
+        if not cond.attention:
+            return transformer(x, cond.tokens, cond.mask)
+        names = [f"{name}/block_{i}/cross" for i in range(c.transformer_depth)]
+        entries = tuple(cond.attention.get(layer, ()) for layer in names)
+        return transformer(x, cond.tokens, cond.mask, entries)
+
+    def downsample(self, x: Array, name: str) -> Array:
+        """Half the resolution."""
+        if self.config.resample_blocks:
+            return self.res(x, x.shape[-1], name, halved)
+        return Downsample(((1, 1), (1, 1)), self.config.compute, name=name)(x)
+
+    def upsample(self, x: Array, name: str) -> Array:
+        """Twice the resolution."""
+        if self.config.resample_blocks:
+            return self.res(x, x.shape[-1], name, doubled)
+        return Upsample(self.config.compute, name=name)(x)
+
+    def add(self, x: Array, site: str) -> Array:
+        """x with what `Cond.added` has for the site."""
+        more = (self.cond.added or {}).get(site)
+        if more is None:
+            return x
+        count = max(len(x), len(more))
+        return repeated(x, count) + repeated(more.astype(x.dtype), count)
+
+
+def start(config: Config, z: Array, timestep: Array, cond: Cond) -> tuple[Layers, Array]:
+    """What all layers share, and z with the further input channels.
+
+    Where the condition counts from the start, both are of k B latents, else of B.
+    """
+    if cond.vector is not None or cond.concat is not None:
+        z, timestep = repeated(z, cond.count), repeated(timestep, cond.count)
+    width = 4 * config.channels
+    embedding = two_layers(step_embedding(timestep, config.channels), width, "time")
+    if cond.vector is not None:
+        vector = cond.vector
+        if config.vector_entries:
+            normal = nn.initializers.normal(0.02)
+            table = nn.Embed(config.vector_entries, width, embedding_init=normal, name="vector")
+            vector = table(vector)
+        embedding += two_layers(vector, width, "vector") if config.vector_dim else vector
+    if cond.concat is not None:
+        z = jnp.concatenate([z, cond.concat], axis=-1)
+    return Layers(config, embedding, cond), z
+
+
+def encode(layers: Layers, z: Array, hint: Array | None = None) -> tuple[list[Array], Array]:
+    """The way down and the middle.
+
+    Args:
+        hint: [B, h, w, channels] to add after the first convolution, a ControlNet's.
+
+    Returns:
+        What the decoder reads at its skips, from the first on, and the last hidden state.
+    """
+    c = layers.config
+    x = Conv3x3(c.channels, dtype=c.compute, name="conv_in")(z)
+    if hint is not None:
+        count = max(len(x), len(hint))
+        x = repeated(x, count) + repeated(hint.astype(x.dtype), count)
+    skips = [x]
+    for level, mult in enumerate(c.channel_mults):
+        for i in range(c.num_res_blocks):
+            x = layers.res(x, mult * c.channels, f"down_{level}_res_{i}")
+            if 2**level in c.attention_factors:
+                x = layers.attend(x, f"down_{level}_attn_{i}", 2**level)
+            if i == c.num_res_blocks - 1:
+                x = layers.add(x, f"down_{level}")
+            skips.append(x)
+        if level < len(c.channel_mults) - 1:
+            x = layers.downsample(x, f"down_{level}_downsample")
+            skips.append(x)
+    x = layers.res(x, x.shape[-1], "mid_res_0")
+    x = layers.attend(x, "mid_attn")
+    return skips, layers.res(x, x.shape[-1], "mid_res_1")
+
+
+def decode(layers: Layers, skips: list[Array], x: Array) -> Array:
+    """The way up, from the middle's hidden state."""
+    c, skips = layers.config, list(skips)
+    for level, mult in reversed(list(enumerate(c.channel_mults))):
+        for i in range(c.num_res_blocks + 1):
+            x = jnp.concatenate([x, repeated(skips.pop(), len(x))], axis=-1)
+            x = layers.res(x, mult * c.channels, f"up_{level}_res_{i}")
+            if 2**level in c.attention_factors:
+                x = layers.attend(x, f"up_{level}_attn_{i}", 2**level)
+        if level > 0:
+            x = layers.upsample(x, f"up_{level}_upsample")
+    return x
+
+
+class Encoder(nn.Module):
+    """The UNet without its decoder, with the same names of params (ControlNet copies these)."""
+
+    config: Config
+
+    @nn.compact
+    def __call__(self, z, timestep, cond: Cond = UNCONDITIONAL, hint=None):
+        """See `encode`."""
+        layers, z = start(self.config, z, timestep, cond)
+        return encode(layers, z, hint)
+
+
+class UNetModule(nn.Module):
+    """z and timestep to a prediction of z's shape.
 
     Where the condition has tokens, attention is a spatial transformer that attends to them;
     where it has none, it is plain self-attention, as in the original's unconditional models.
@@ -54,112 +282,17 @@ class UNet(nn.Module):
     out_channels: int
 
     @nn.compact
-    def __call__(self, z, steps, cond: Cond = Cond()):  # noqa: B008
-        """z [B, h, w, c], steps [B] counted from 0 -> [k B, h, w, out_channels].
+    def __call__(self, z, timestep, cond: Cond = UNCONDITIONAL):
+        """z [B, h, w, c], timestep [B] counted from 0 -> [k B, h, w, out_channels].
 
         The condition is one of k B, k of each latent one after the other. What comes before the
         first tokens is computed once for the k.
         """
         c, count = self.config, cond.count or len(z)
-        if cond.vector is not None or cond.concat is not None:  # heard from the start
-            z, steps = repeated(z, count), repeated(steps, count)
-
-        def block(kind, *args, **settings):
-            made = nn.remat(kind, policy=KEPT[c.remat]) if c.remat != "none" else kind
-            return made(*args, **settings)
-
-        def res(x, channels, name, resample=None):
-            made = block(
-                ResBlock,
-                channels,
-                c.norm_groups,
-                EPSILON,
-                zero_init=True,
-                dtype=c.compute,
-                scale_shift=c.scale_shift,
-                resample=resample,
-                name=name,
-            )
-            return made(x, repeated(embedding, len(x)))
-
-        def attend(x, name, factor=None):
-            channels = x.shape[-1]
-            heads = channels // c.head_channels if c.head_channels else c.num_heads
-            if cond.tokens is None:
-                made = block(
-                    SpatialSelfAttention,
-                    heads,
-                    c.norm_groups,
-                    EPSILON,
-                    zero_init=True,
-                    dtype=c.compute,
-                    name=name,
-                )
-                return made(x)
-            transformer = block(
-                SpatialTransformer,
-                heads,
-                channels // heads,
-                c.transformer_depth,
-                c.norm_groups,
-                c.positions,
-                cross_only=factor in c.cross_only_factors,
-                dtype=c.compute,
-                name=name,
-            )
-            return transformer(x, cond.tokens, cond.mask)
-
-        def downsample(x, name):
-            if c.resample_blocks:
-                return res(x, x.shape[-1], name, halved)
-            return Downsample(((1, 1), (1, 1)), c.compute, name=name)(x)
-
-        def upsample(x, name):
-            if c.resample_blocks:
-                return res(x, x.shape[-1], name, doubled)
-            return Upsample(c.compute, name=name)(x)
-
-        width = 4 * c.channels
-        embedding = two_layers(step_embedding(steps, c.channels), width, "time")
-        if cond.vector is not None:
-            vector = cond.vector
-            if c.vector_entries:
-                init = nn.initializers.normal(0.02)
-                table = nn.Embed(c.vector_entries, width, embedding_init=init, name="vector")
-                vector = table(vector)
-            embedding += two_layers(vector, width, "vector") if c.vector_dim else vector
-        if cond.concat is not None:
-            z = jnp.concatenate([z, cond.concat], axis=-1)
-
-        x = Conv3x3(c.channels, dtype=c.compute, name="conv_in")(z)
-        skips = [x]
-        last = len(c.channel_mults) - 1
-        for level, mult in enumerate(c.channel_mults):
-            for i in range(c.num_res_blocks):
-                x = res(x, mult * c.channels, f"down_{level}_res_{i}")
-                if 2**level in c.attention_factors:
-                    x = attend(x, f"down_{level}_attn_{i}", 2**level)
-                skips.append(x)
-            if level < last:
-                x = downsample(x, f"down_{level}_downsample")
-                skips.append(x)
-
-        x = res(x, x.shape[-1], "mid_res_0")
-        x = attend(x, "mid_attn")
-        x = res(x, x.shape[-1], "mid_res_1")
-        x = repeated(x, count)
-        if cond.residuals is not None:
-            both = zip(skips, cond.residuals, strict=True)
-            skips = [repeated(s, count) + r.astype(s.dtype) for s, r in both]
-
-        for level, mult in reversed(list(enumerate(c.channel_mults))):
-            for i in range(c.num_res_blocks + 1):
-                x = jnp.concatenate([x, repeated(skips.pop(), len(x))], axis=-1)
-                x = res(x, mult * c.channels, f"up_{level}_res_{i}")
-                if 2**level in c.attention_factors:
-                    x = attend(x, f"up_{level}_attn_{i}", 2**level)
-            if level > 0:
-                x = upsample(x, f"up_{level}_upsample")
-
+        layers, z = start(c, z, timestep, cond)
+        skips, x = encode(layers, z)
+        skips = [layers.add(skip, f"skip_{i}") for i, skip in enumerate(skips)]
+        x = layers.add(repeated(x, count), "mid")
+        x = decode(layers, skips, x)
         x = nn.silu(group_norm(x, c.norm_groups, EPSILON, "norm_out"))
         return Conv3x3(self.out_channels, zero_init=True, name="conv_out")(x)

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.likelihood import probability_flow as flow
 from ldm_jax.diffusion.likelihood.variational_bound import variational_bound
-from ldm_jax.types import Array, Batch, LatentDiffusion, Params
+from ldm_jax.types import Array, Batch, DiffusionModel, Params
 
 
-def make_likelihood(model: LatentDiffusion, flow_steps: int, probes: int = 1) -> Callable:
+def make_likelihood(model: DiffusionModel, flow_steps: int, probes: int = 1) -> Callable:
     """A compiled function (params, images [B, H, W, 3], inputs, seeds [B]) -> arrays by name.
 
     Of the scaled latents that are drawn from each image's posterior, in bits per dimension: "bound"
@@ -34,11 +34,11 @@ def make_likelihood(model: LatentDiffusion, flow_steps: int, probes: int = 1) ->
             jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
         )
         x0 = model.first_stage.encode(params["first_stage"], images, latent_keys)
-        told = model.condition(params, inputs or model.conditioner.null(*x0.shape[:3]))
-        cond = model.heard(params["denoiser"], told)
+        cond = model.condition(params, inputs or model.conditioner.null(*x0.shape[:3]))
+        cond = model.precompute(params, cond)
 
-        def network(z, steps):
-            return model.denoiser(params["denoiser"], z, steps, cond)
+        def network(z, timestep):
+            return model.denoise(params, z, timestep, cond)
 
         denoise = denoiser(network, process, model.prediction)
         bound = variational_bound(denoise, process, x0, noise_keys)

@@ -85,20 +85,39 @@ class MultiHeadAttention(nn.Module):
     dtype: str = "float32"  # of all but the scores
 
     @nn.compact
-    def __call__(self, x, context=None, mask=None):
-        """Returns [k B, n, C]."""
-        context = x if context is None else context
+    def __call__(self, x, context=None, mask=None, entries=()):
+        """Returns [k B, n, C].
 
-        def split(y, name):
-            width = self.heads * self.head_dim
-            if self.has_variable("attended", name):  # known before, see `Cond`
-                y = self.get_variable("attended", name).astype(self.dtype)
-            else:
-                y = dense(width, name, use_bias=False, dtype=self.dtype)(y)
+        Args:
+            entries: (k, v, weight), keys and values [k B, m, heads head_dim]. Of weight None: those
+                of the context, computed before. Of a weight, a number or [k B]: further ones,
+                whose output is added that many times.
+        """
+        context = x if context is None else context
+        width = self.heads * self.head_dim
+
+        def project(y, name):
+            return dense(width, name, use_bias=False, dtype=self.dtype)(y)
+
+        def split(y):
             return y.reshape(*y.shape[:-1], self.heads, self.head_dim)
 
-        q = repeated(split(x, "q"), len(context))
-        y = attention(q, split(context, "k"), split(context, "v"), mask)
+        known = [(k, v) for k, v, weight in entries if weight is None]
+        further = [entry for entry in entries if entry[2] is not None]
+        count = max(len(context), *(len(k) for k, _, _ in entries), 0)
+        q = split(repeated(project(x, "q"), count))
+        if known:
+            k, v = (y.astype(self.dtype) for y in known[0])
+        else:
+            k, v = project(context, "k"), project(context, "v")
+        k, v = (split(repeated(y, count)) for y in (k, v))
+        y = attention(q, k, v, None if mask is None else repeated(mask, count))
+        for k, v, weight in further:
+            k, v = (split(repeated(one.astype(self.dtype), count)) for one in (k, v))
+            weight = jnp.asarray(weight, y.dtype)
+            if weight.ndim:
+                weight = repeated(weight, count).reshape(-1, 1, 1, 1)
+            y += weight * attention(q, k, v)
         out = dense(x.shape[-1], "out", dtype=self.dtype)
         return out(y.reshape(*y.shape[:2], -1))
 

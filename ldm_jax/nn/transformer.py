@@ -32,10 +32,13 @@ class TransformerBlock(nn.Module):
     dtype: str = "float32"  # of all but norms and scores
 
     @nn.compact
-    def __call__(self, x, context, mask):
+    def __call__(self, x, context, mask, entries=()):
         """x [B, n, C], context [k B, m, D], mask [k B, m] or None -> [k B, n, C].
 
         Until x meets the contexts, it is computed once for the k of them.
+
+        Args:
+            entries: of cross-attention, see `MultiHeadAttention`.
         """
 
         def norm(name):
@@ -45,7 +48,7 @@ class TransformerBlock(nn.Module):
         y = first(norm("norm1"), *((context, mask) if self.cross_only else ()))
         x = repeated(x, len(y)) + y
         cross = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name="cross")
-        y = cross(norm("norm2"), context, mask)
+        y = cross(norm("norm2"), context, mask, entries)
         x = repeated(x, len(y)) + y
         return x + GEGLU(self.dtype, name="ff")(norm("norm3"))
 
@@ -62,8 +65,12 @@ class SpatialTransformer(nn.Module):
     dtype: str = "float32"  # of all but norms and scores
 
     @nn.compact
-    def __call__(self, x, context, mask=None):
-        """x [B, h, w, C], context [k B, m, D] -> [k B, h, w, C]; starts as the identity."""
+    def __call__(self, x, context, mask=None, entries=()):
+        """x [B, h, w, C], context [k B, m, D] -> [k B, h, w, C]; starts as the identity.
+
+        Args:
+            entries: of each block's cross-attention, see `MultiHeadAttention`; (): none.
+        """
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, 1e-6, "norm").reshape(B, h * w, C)
         y = dense(self.heads * self.head_dim, "in", dtype=self.dtype)(y)
@@ -73,6 +80,6 @@ class SpatialTransformer(nn.Module):
             block = TransformerBlock(
                 self.heads, self.head_dim, self.cross_only, self.dtype, name=f"block_{i}"
             )
-            y = block(y, context, mask)
+            y = block(y, context, mask, entries[i] if entries else ())
         y = dense(C, "out", kernel_init=nn.initializers.zeros, dtype=self.dtype)(y)
         return repeated(x, len(y)) + y.reshape(-1, h, w, C)

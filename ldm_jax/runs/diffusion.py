@@ -11,7 +11,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of, load_tokenizer
 from ldm_jax.runs.paths import KINDS, load_config, locate, read_config, step_of
 from ldm_jax.runs.writing import as_python, write_whole
-from ldm_jax.types import LatentDiffusion, Params
+from ldm_jax.types import DiffusionModel, Params
 
 
 class Trained(NamedTuple):
@@ -23,7 +23,7 @@ class Trained(NamedTuple):
 
     run: Path
     experiment: Experiment
-    model: LatentDiffusion
+    model: DiffusionModel
     params: Params
     tokenizer: Tokenizer | None
     class_names: tuple[str, ...]

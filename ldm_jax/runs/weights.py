@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ldm_jax import checkpoint
 from ldm_jax.runs.paths import locate
 from ldm_jax.runtime.sharding import devices
-from ldm_jax.types import FirstStage, LatentClassifier, LatentDiffusion, Params
+from ldm_jax.types import DiffusionModel, FirstStage, LatentClassifier, Params
 
 
 def first_stage_shapes(first_stage: FirstStage) -> Params:
@@ -16,7 +16,7 @@ def first_stage_shapes(first_stage: FirstStage) -> Params:
     return jax.eval_shape(first_stage.init, jax.random.key(0))
 
 
-def model_shapes(model: LatentDiffusion | LatentClassifier) -> Params:
+def model_shapes(model: DiffusionModel | LatentClassifier) -> Params:
     """The shapes of the params of a diffusion model or of a classifier."""
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     return {**shapes, "first_stage": first_stage_shapes(model.first_stage)}

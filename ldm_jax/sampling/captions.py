@@ -9,12 +9,13 @@ import numpy as np
 
 from ldm_jax import build, runs
 from ldm_jax.config import CLIPText
+from ldm_jax.diffusion.model import with_conditioner
 from ldm_jax.encoders.tokenizers import prompt_weights
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.frames import turns
 from ldm_jax.sampling.wanted import Request
-from ldm_jax.types import Batch, LatentDiffusion
+from ldm_jax.types import Batch, DiffusionModel
 
 
 def read_prompts(path: str) -> tuple[str, ...]:
@@ -102,7 +103,7 @@ def captions(
     return {"tokens": read, "token_weights": weights}
 
 
-def with_captions(trained: runs.Trained, request: Request) -> LatentDiffusion:
+def with_captions(trained: runs.Trained, request: Request) -> DiffusionModel:
     """The model as it reads the prompts of a request."""
     model = trained.model
     if request.clip_skip not in (None, 1):
@@ -113,7 +114,7 @@ def with_captions(trained: runs.Trained, request: Request) -> LatentDiffusion:
     if not is_chunked(request):
         return model
     conditioner = prompt_weights.chunked(model.conditioner, count(trained, request))
-    return model._replace(conditioner=conditioner)
+    return with_conditioner(model, conditioner)
 
 
 def describe_captions(trained: runs.Trained, request: Request) -> list[str]:

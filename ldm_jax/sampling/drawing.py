@@ -18,7 +18,7 @@ from ldm_jax.sampling.classifier import check_latents
 from ldm_jax.sampling.condition import classes, inputs, of_source
 from ldm_jax.sampling.finishing import describe_finishing, finish
 from ldm_jax.sampling.frames import describe_frames, legs, seeds
-from ldm_jax.sampling.generate import Told, each_batch, in_batches, make_generate
+from ldm_jax.sampling.generate import Extras, each_batch, in_batches, make_generate
 from ldm_jax.sampling.given import image_size, latent_shape, load_image, load_latents
 from ldm_jax.sampling.invert import make_invert
 from ldm_jax.sampling.patchwise import patchwise
@@ -32,11 +32,11 @@ NEGATIVE = "negative "  # before the names of what is to be stayed away from
 TO = "to "  # before the names of what a walk between prompts leads to
 
 
-def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
+def told_of(trained: runs.Trained, request: Request) -> tuple[Extras, Batch]:
     """What a request says beside the condition: what holds for all, and what is each image's.
 
     Returns:
-        Told without its arrays of images, and these, each [num, ...], under their names.
+        Extras without its arrays of images, and these, each [num, ...], under their names.
     """
     each = {}
     if request.negative_prompts:
@@ -53,13 +53,13 @@ def told_of(trained: runs.Trained, request: Request) -> tuple[Told, Batch]:
         each["mask"] = np.repeat((mask >= 128).astype(np.float32)[None], request.num, axis=0)
     if request.to_prompts:
         prompts = (*(request.prompts or ("",)), *request.to_prompts)
-        leg, each["way"] = legs(request, request.to_prompts)
+        leg, each["fraction"] = legs(request, request.to_prompts)
         told = captions(trained, request, prompts, leg + 1)
         each |= {f"{TO}{name}": x for name, x in told.items()}
     if request.to_seeds:
-        leg, each["seed_way"] = legs(request, request.to_seeds)
+        leg, each["seed_fraction"] = legs(request, request.to_seeds)
         each["to_seeds"] = np.asarray(request.to_seeds, np.uint32)[leg]
-    everywhere = Told(
+    everywhere = Extras(
         rescale=request.guidance_rescale,
         interval=request.guidance_interval or None,
         limit=request.threshold,

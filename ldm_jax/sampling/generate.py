@@ -27,31 +27,31 @@ from ldm_jax.types import (
     Batch,
     Cond,
     Denoise,
+    DiffusionModel,
     FirstStage,
     LatentClassifier,
-    LatentDiffusion,
     Params,
     Sampler,
 )
 
 
-class Told(NamedTuple):
+class Extras(NamedTuple):
     """What else images may be made from; None is not used, and costs nothing.
 
-    negative: what the conditioner reads of what to stay away from, each [B, ...]
+    negative: what the conditioner reads of negative prompts, each [B, ...]
     rescale:  scalar, see `guidance.rescale`
     interval: two scalars, the noise levels between which there is guidance
     limit:    scalar, of the latents, see `guidance.threshold`
     image:    [B, size, size, 3] to start from, noised to the first time of the grid
-    mask:     [B, size, size, 1], 1 where `image` is to be made anew, 0 where it stays
+    mask:     [B, size, size, 1], 1 where `image` is inpainted, 0 where it stays
     weights:  [n], how much each of n conditions counts that are composed, times the guidance; the
               inputs are then [B, n, ...]
     classes:  [B] int32, those that the classifier is to see
     classifier_scale: scalar, see `guidance.classifier`
-    to:       what the conditioner reads at the end of a walk from the inputs, each [B, ...]
-    way:      [B] how far each image is on it, 0 (the inputs) to 1
-    to_seeds: [B] uint32, of the noise at the end of a walk from that of the seeds
-    seed_way: [B] how far each image is on that
+    to:       what the conditioner reads at the end of an interpolation, each [B, ...]
+    fraction: [B] of that interpolation, 0 (the inputs) to 1
+    to_seeds: [B] uint32, of the noise at the end of an interpolation from that of the seeds
+    seed_fraction: [B] of that
     """
 
     negative: Batch | None = None
@@ -64,12 +64,12 @@ class Told(NamedTuple):
     classes: Array | None = None
     classifier_scale: Array | None = None
     to: Batch | None = None
-    way: Array | None = None
+    fraction: Array | None = None
     to_seeds: Array | None = None
-    seed_way: Array | None = None
+    seed_fraction: Array | None = None
 
 
-NOTHING = Told()
+NO_EXTRAS = Extras()
 
 
 class Shown(NamedTuple):
@@ -89,18 +89,18 @@ OWN = Shown()
 
 
 def make_generate(
-    model: LatentDiffusion,
+    model: DiffusionModel,
     sampler: Callable[..., Sampler],
     size: int | tuple[int, int],
     classifier: LatentClassifier | None = None,
     schedule: str = "constant",
     shown: Shown = OWN,
 ) -> Callable[..., Any]:
-    """A compiled function (params, inputs, seeds, grid, guidance, options, noise, told) -> images.
+    """A compiled (params, inputs, seeds, grid, guidance, options, noise, extras) -> images.
 
     With previews it gives (images, previews uint8 [B, count, height, width, 3]).
 
-    Nothing but the number of examples, the form of the grid and what of `told` is used is compiled
+    Nothing but the number of examples, the form of the grid and which extras are used is compiled
     in.
 
     Args:
@@ -125,7 +125,7 @@ def make_generate(
         guidance: Array,
         options: dict[str, Any],
         noise: Array | None = None,
-        told: Told = NOTHING,
+        extras: Extras = NO_EXTRAS,
     ) -> Array:
         """Images [B, height, width, 3] in [-1, 1].
 
@@ -136,39 +136,39 @@ def make_generate(
             guidance: scalar.
             options: scalars (or tuples of them) by name, for the sampler.
             noise: [B, h, w, c] to start from, standard normal; None: from the seeds.
-            told: see `Told`.
+            extras: see `Extras`.
         """
         keys = jax.vmap(jax.random.key)(seeds)
         start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
         if noise is None:
             noise = normal_like(start_keys, jnp.zeros(shape))
-        if told.to_seeds is not None:
-            ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(told.to_seeds)
-            noise = slerp(noise, normal_like(ends, noise), told.seed_way)
+        if extras.to_seeds is not None:
+            ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(extras.to_seeds)
+            noise = slerp(noise, normal_like(ends, noise), extras.seed_fraction)
 
-        guided = _towards_condition(model, params, inputs, shape[:3], guidance, told, schedule)
-        if told.classes is not None:
+        guided = _towards_condition(model, params, inputs, shape[:3], guidance, extras, schedule)
+        if extras.classes is not None:
 
-            def judge(z, steps):
-                return classifier.network(params["classifier"], z, steps)
+            def classify(z, timestep):
+                return classifier.network(params["classifier"], z, timestep)
 
-            log_p = log_probability(judge, model.process, told.classes)
-            guided = classifier_guidance(guided, model.process, log_p, told.classifier_scale)
-        if told.limit is not None:
-            guided = threshold(guided, told.limit)
+            log_p = log_probability(classify, model.process, extras.classes)
+            guided = classifier_guidance(guided, model.process, log_p, extras.classifier_scale)
+        if extras.limit is not None:
+            guided = threshold(guided, extras.limit)
         z = model.process.initial_noise_std(grid[0]) * noise
-        if told.image is not None:
+        if extras.image is not None:
             encode_keys = jax.vmap(jax.random.fold_in, (0, None))(start_keys, 1)
-            x0 = model.first_stage.encode(params["first_stage"], told.image, encode_keys)
+            x0 = model.first_stage.encode(params["first_stage"], extras.image, encode_keys)
             z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
-            if told.mask is not None:
-                guided = blend(guided, x0, for_latents(told.mask, model.first_stage.factor))
+            if extras.mask is not None:
+                guided = blend(guided, x0, for_latents(extras.mask, model.first_stage.factor))
         walk = sampler(**options), guided, model.process, grid, z, walk_keys
         z, seen = sample(*walk, shown.watch) if shown.watch else (sample(*walk), None)
         images = jnp.clip(decoder.decode(params[part], z), -1.0, 1.0)
-        if told.mask is not None:
-            images = told.mask * images + (1.0 - told.mask) * told.image
+        if extras.mask is not None:
+            images = extras.mask * images + (1.0 - extras.mask) * extras.image
         if seen is None:
             return images
         return images, _previewed(shown.preview, params["preview"], seen)
@@ -187,55 +187,55 @@ def _previewed(stage: FirstStage, params: Params, seen: Array) -> Array:
 
 
 def _towards_condition(
-    model: LatentDiffusion,
+    model: DiffusionModel,
     params: Params,
     inputs: Batch,
     places: tuple[int, int, int],
     guidance: Array,
-    told: Told,
+    extras: Extras,
     schedule: str,
 ) -> Denoise:
-    """The denoiser that knows the inputs, guided from the null (of [B, h, w]) to them."""
+    """The denoiser under the inputs, guided from the null (of [B, h, w]) to them."""
 
     def condition(inputs: Batch) -> Cond:
         return model.condition(params, inputs)
 
-    def network(z, steps, cond):
-        return model.denoiser(params["denoiser"], z, steps, cond)
+    def network(z, timestep, cond):
+        return model.denoise(params, z, timestep, cond)
 
     def alone(cond: Cond) -> Denoise:
         return denoiser(functools.partial(network, cond=cond), model.process, model.prediction)
 
-    def asked(*conds: Cond) -> Answers:
+    def outputs(*conds: Cond) -> Answers:
         return joint(network, conds, model.process, model.prediction)
 
-    def heard(cond: Cond) -> Cond:  # what is the same at every step is computed once
-        return model.heard(params["denoiser"], cond)
+    def precomputed(cond: Cond) -> Cond:  # what is the same at every step is computed once
+        return model.precompute(params, cond)
 
     if not model.conditioner.keys:
         return alone(condition(inputs))
-    null = {**model.conditioner.null(*places), **(told.negative or {})}
-    if told.weights is not None:
+    null = {**model.conditioner.null(*places), **(extras.negative or {})}
+    if extras.weights is not None:
         composed = [
             {name: inputs[name][:, i] for name in model.conditioner.droppable}
-            for i in range(len(told.weights))
+            for i in range(len(extras.weights))
         ]
         conds = [condition(model.conditioner.with_null(inputs, one)) for one in (null, *composed)]
-        return composition(asked(*map(heard, conds)), guidance * told.weights)
+        return composition(outputs(*map(precomputed, conds)), guidance * extras.weights)
     scale, adjust = SCHEDULES[schedule](guidance, model.process), None
-    if told.interval is not None:
-        scale = interval(scale, model.process, *told.interval)
-    if told.rescale is not None:
-        adjust = rescale(told.rescale, model.process, model.prediction)
+    if extras.interval is not None:
+        scale = interval(scale, model.process, *extras.interval)
+    if extras.rescale is not None:
+        adjust = rescale(extras.rescale, model.process, model.prediction)
     towards, away = condition(inputs), condition(model.conditioner.with_null(inputs, null))
-    if told.to is not None:
-        towards = between(towards, condition({**inputs, **told.to}), told.way)
-    towards, away = heard(towards), heard(away)
-    return classifier_free(alone(towards), asked(away, towards), scale, adjust)
+    if extras.to is not None:
+        towards = between(towards, condition({**inputs, **extras.to}), extras.fraction)
+    towards, away = precomputed(towards), precomputed(away)
+    return classifier_free(alone(towards), outputs(away, towards), scale, adjust)
 
 
 def for_latents(mask: Array, factor: int) -> Array:
-    """[B, H, W, 1] -> [B, h, w, 1]: a latent is made anew where any of its pixels is."""
+    """[B, H, W, 1] -> [B, h, w, 1]: a latent is inpainted where any of its pixels is."""
     B, H, W, _ = mask.shape
     blocks = mask.reshape(B, H // factor, factor, W // factor, factor, 1)
     return jnp.max(blocks, axis=(2, 4))

@@ -8,10 +8,10 @@ from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.samplers.ddim_inversion import ddim_inversion
 from ldm_jax.diffusion.samplers.loop import sample
-from ldm_jax.types import Array, Batch, LatentDiffusion, Params
+from ldm_jax.types import Array, Batch, DiffusionModel, Params
 
 
-def make_invert(model: LatentDiffusion) -> Callable[..., Array]:
+def make_invert(model: DiffusionModel) -> Callable[..., Array]:
     """A compiled function (params, inputs, image, grid) -> noise [B, h, w, c], about standard
     normal, from which DDIM over the same times leads back to the image.
 
@@ -22,10 +22,10 @@ def make_invert(model: LatentDiffusion) -> Callable[..., Array]:
     """
 
     def invert(params: Params, inputs: Batch, image: Array, grid: Array) -> Array:
-        cond = model.heard(params["denoiser"], model.condition(params, inputs))
+        cond = model.precompute(params, model.condition(params, inputs))
 
-        def network(z, steps):
-            return model.denoiser(params["denoiser"], z, steps, cond)
+        def network(z, timestep):
+            return model.denoise(params, z, timestep, cond)
 
         denoise = denoiser(network, model.process, model.prediction)
         mean = model.first_stage.posterior(params["first_stage"], image).mean

@@ -5,22 +5,21 @@ sees overlapping patches, all of them in one batch, and its answers are blended 
 weights, which fall towards the border of a patch. Attention and norms see one patch at a time.
 """
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.errors import InputError
 from ldm_jax.nn.repeat import repeated
-from ldm_jax.types import Array, Cond, LatentDiffusion
+from ldm_jax.types import Array, Cond, DiffusionModel
 
 LEAST, MOST = 0.01, 0.5  # of a weight, the original's clip_min_weight and clip_max_weight
 SMALLEST = 2  # latents a side of a patch
 
 
-def patchwise(model: LatentDiffusion, patch: int, stride: int | None = None) -> LatentDiffusion:
+def patchwise(model: DiffusionModel, patch: int, stride: int | None = None) -> DiffusionModel:
     """The same model, whose network sees `patch` x `patch` latents at a time.
 
-    What stands beside the latents is cut like them; tokens and vectors are told to every patch.
+    What stands beside the latents is cut like them; tokens and vectors are those of every patch.
 
     Args:
         stride: latents from one patch to the next; None: half a patch, the original's. The last
@@ -33,8 +32,8 @@ def patchwise(model: LatentDiffusion, patch: int, stride: int | None = None) -> 
         raise InputError(f"--patch is {patch}: expected at least {SMALLEST} latents a side")
     stride = max(1, patch // 2) if stride is None else stride
 
-    def denoiser(params, z: Array, steps: Array, cond: Cond) -> Array:
-        z, steps = (repeated(x, cond.count or len(z)) for x in (z, steps))
+    def denoise(params, z: Array, timestep: Array, cond: Cond) -> Array:
+        z, timestep = (repeated(x, cond.count or len(z)) for x in (z, timestep))
         B, h, w, _ = z.shape
         height, width = min(patch, h), min(patch, w)
         places = [(y, x) for y in starts(h, height, stride) for x in starts(w, width, stride)]
@@ -44,11 +43,12 @@ def patchwise(model: LatentDiffusion, patch: int, stride: int | None = None) -> 
             parts = [x[:, top : top + height, left : left + width] for top, left in places]
             return jnp.stack(parts, axis=1).reshape(B * n, height, width, x.shape[-1])
 
-        if cond.residuals is not None:
-            raise ValueError("residuals are of the whole image and cannot be cut into patches")
-        beside = None if cond.concat is None else cut(cond.concat)
-        told = jax.tree.map(lambda x: jnp.repeat(x, n, axis=0), cond.replace(concat=None))
-        raw = model.denoiser(params, cut(z), jnp.repeat(steps, n), told.replace(concat=beside))
+        if cond.added or cond.hints:
+            raise InputError("--patch is given: expected no adapter, which is of whole images")
+        concat = None if cond.concat is None else cut(cond.concat)
+        of_patches = cond.replace(concat=None).each(lambda x: jnp.repeat(x, n, axis=0))
+        of_patches = of_patches.replace(concat=concat)
+        raw = model.denoise(params, cut(z), jnp.repeat(timestep, n), of_patches)
         raw = raw.reshape(B, n, height, width, raw.shape[-1])
         weight = weights(height, width)[..., None]
         total, norm = jnp.zeros((B, h, w, raw.shape[-1])), np.zeros((h, w, 1), np.float32)
@@ -58,7 +58,7 @@ def patchwise(model: LatentDiffusion, patch: int, stride: int | None = None) -> 
             norm[window] += weight
         return total / norm
 
-    return model._replace(denoiser=denoiser)
+    return model._replace(denoise=denoise)
 
 
 def starts(length: int, patch: int, stride: int) -> list[int]:

@@ -1,12 +1,12 @@
 """Sampling as four programs, each of which can be compiled ahead of time.
 
-condition: (params of the conditioner, inputs)                    -> what the denoiser is told
+condition: (params of the conditioner, inputs)                    -> Cond, as a dict
 start:     (seeds [B], time)                                      -> z, keys, the sampler's state
-step:      (params of the denoiser, told, untold, z, keys, state, k, t, s, guidance, options)
-                                                                  -> z at time s < t, state
+step:      (params of the denoiser, conditional, unconditional, z, keys, state, k, t, s, guidance,
+            options)                                              -> z at time s < t, state
 decode:    (params of the first stage, z)                         -> images [B, H, W, 3] in [-1, 1]
 
-They compute what `generate` does as one program. Their arguments and answers are arrays, and
+They compute what `generate` does as one program. Their arguments and results are arrays, and
 dicts and lists of such, so that a program may outlive the classes of this package.
 """
 
@@ -21,7 +21,7 @@ from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.joint import joint
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.samplers.loop import normal_like
-from ldm_jax.types import Array, Batch, Cond, LatentDiffusion, Params, Sampler
+from ldm_jax.types import Array, Batch, Cond, DiffusionModel, Params, Sampler
 
 
 class Programs(NamedTuple):
@@ -34,9 +34,9 @@ class Programs(NamedTuple):
 
 
 def make_programs(
-    model: LatentDiffusion, sampler: Callable[..., Sampler], options: Any, size: tuple[int, int]
+    model: DiffusionModel, sampler: Callable[..., Sampler], options: Any, size: tuple[int, int]
 ) -> Programs:
-    """The four programs of a model that is told captions, labels or nothing.
+    """The four programs of a model that is conditioned on captions, labels or nothing.
 
     Args:
         sampler: options -> Sampler, such as those of `diffusion.samplers.names`.
@@ -49,8 +49,8 @@ def make_programs(
     state_form = jax.tree.structure(jax.eval_shape(sampler(**options).init, jnp.zeros((1, *shape))))
 
     def condition(params: Params, inputs: Batch) -> dict[str, Array]:
-        told = vars(model.conditioner.apply(params, inputs))
-        return {name: x for name, x in told.items() if x is not None}
+        cond = vars(model.conditioner.apply(params, inputs))
+        return {name: x for name, x in cond.items() if x is not None}
 
     def start(seeds: Array, time: Array) -> tuple[Array, Array, list[Array]]:
         keys = jax.vmap(jax.random.split)(jax.vmap(jax.random.key)(seeds))
@@ -59,13 +59,13 @@ def make_programs(
         walk = jax.random.key_data(keys[:, 1])
         return z, walk, jax.tree.leaves(sampler(**options).init(z))
 
-    def step(params, told, untold, z, keys, state, k, t, s, guidance, options):
-        def network(z, steps, cond=Cond(**told)):  # noqa: B008
-            return model.denoiser(params, z, steps, cond)
+    def step(params, conditional, unconditional, z, keys, state, k, t, s, guidance, options):
+        def network(z, timestep, cond=Cond(**conditional)):  # noqa: B008
+            return model.denoise({"denoiser": params}, z, timestep, cond)
 
         guided = denoiser(network, process, model.prediction)
         if model.conditioner.keys:
-            conds = Cond(**untold), Cond(**told)
+            conds = Cond(**unconditional), Cond(**conditional)
             both = joint(network, conds, process, model.prediction)
             guided = classifier_free(guided, both, constant(guidance))
         t, s = (jnp.full(len(z), time) for time in (t, s))

@@ -16,7 +16,7 @@ from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_keys, in_parts
-from ldm_jax.types import Array, Denoised, LatentDiffusion, Params, Process
+from ldm_jax.types import Array, Denoised, DiffusionModel, Params, Process
 
 TRAINED = ("denoiser", "conditioner")
 
@@ -32,7 +32,7 @@ def init_helpers(process: Process, config: DiffusionLoss) -> Params:
 
 
 def diffusion_objective(
-    model: LatentDiffusion,
+    model: DiffusionModel,
     config: DiffusionLoss,
     drop_rate: float,
     batch_size: int,
@@ -72,7 +72,7 @@ def diffusion_objective(
     return Objective(trained, averaged, outcome)
 
 
-def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: float) -> Callable:
+def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: float) -> Callable:
     """The loss on latents, drawn anew from the first stage's posterior.
 
     Returns:
@@ -97,8 +97,8 @@ def diffusion_loss(model: LatentDiffusion, config: DiffusionLoss, drop_rate: flo
         inputs = drop(model.conditioner, inputs, drop_keys, drop_rate, z0.shape[1:3])
         cond = model.condition(params, inputs)
 
-        def network(z, time):
-            return model.denoiser(params["denoiser"], z, time, cond)
+        def network(z, timestep):
+            return model.denoise(params, z, timestep, cond)
 
         t, importance = draw_times(config, process, params, time_keys)
         noise = normal_like(noise_keys, z0)

@@ -13,7 +13,7 @@ from ldm_jax.train_step.optimizer import is_trained
 from ldm_jax.train_step.state import Objective
 from ldm_jax.training.loop import check_best, with_positions
 from ldm_jax.training.steps import make_step
-from ldm_jax.types import LatentDiffusion, Params
+from ldm_jax.types import DiffusionModel, Params
 
 
 def check_kept(
@@ -74,7 +74,7 @@ def check_train_only(
 
 
 def check_frozen(
-    model: LatentDiffusion, start: init_from.Start | None, published: Params | None = None
+    model: DiffusionModel, start: init_from.Start | None, published: Params | None = None
 ) -> None:
     """Raises InputError where a conditioner that is not trained would stay as it was drawn.
 

@@ -29,7 +29,7 @@ from ldm_jax.training.loop import fit
 from ldm_jax.training.on_latents import check_captions, check_latents, of_latents, reading_latents
 from ldm_jax.training.source import Source, batches_of, look, open_source
 from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
-from ldm_jax.types import Array, FirstStage, LatentDiffusion, Params, TrainState
+from ldm_jax.types import Array, DiffusionModel, FirstStage, Params, TrainState
 
 
 def train_diffusion(
@@ -109,7 +109,7 @@ def _run_diffusion(
     run: Path,
     first_run: Path,
     source: Source,
-    model: LatentDiffusion,
+    model: DiffusionModel,
     tokenizer: Tokenizer | None,
     start: init_from.Start | None = None,
     distance: in_training.Distance | None = None,
@@ -167,18 +167,18 @@ def _run_diffusion(
 
 
 def _trained_parts(
-    experiment: Experiment, model: LatentDiffusion, key: Array | None = None
+    experiment: Experiment, model: DiffusionModel, key: Array | None = None
 ) -> Params:
     """All parts of params but the first stage."""
     params = model.init(jax.random.key(0) if key is None else key)
     return params | _init_helpers(experiment, model)
 
 
-def _init_helpers(experiment: Experiment, model: LatentDiffusion) -> Params:
+def _init_helpers(experiment: Experiment, model: DiffusionModel) -> Params:
     return diffusion.init_helpers(model.process, experiment.loss)
 
 
-def _objective(experiment: Experiment, model: LatentDiffusion) -> Objective:
+def _objective(experiment: Experiment, model: DiffusionModel) -> Objective:
     drop = getattr(experiment.condition, "drop", 0.0)
     batch_size = experiment.data.batch_size
     parts = experiment.train.accumulate
@@ -196,7 +196,7 @@ def _scale(
     return measure_scale(first_stage, params["first_stage"], batches, key, kind)
 
 
-def _tokens(model: LatentDiffusion) -> int:
+def _tokens(model: DiffusionModel) -> int:
     """How many tokens of a condition go with each image; 0 where there are none."""
     shapes = runs.model_shapes(model)
     told = jax.eval_shape(lambda params: model.condition(params, model.conditioner.null(1)), shapes)
@@ -213,7 +213,7 @@ def _conditions(held: list[dict], batches, keys: Sequence[str], num: int) -> dic
     return {key: np.concatenate([batch[key] for batch in held])[:num] for key in keys}
 
 
-def _generate(experiment: Experiment, model: LatentDiffusion) -> Callable:
+def _generate(experiment: Experiment, model: DiffusionModel) -> Callable:
     """(params, inputs, seeds) -> images, drawn as the config has it."""
     s = experiment.sampling
     generate = make_generate(model, build.build_sampler(s.sampler), experiment.data.image_size)

@@ -7,13 +7,14 @@ from ldm_jax.conditioning.cached import can_be_remembered
 from ldm_jax.conditioning.cached import remembered as remembered_captions
 from ldm_jax.config import Experiment
 from ldm_jax.data import latents
+from ldm_jax.diffusion.model import with_conditioner
 from ldm_jax.errors import InputError
 from ldm_jax.runs.digest import caption_digest, digest
 from ldm_jax.training.source import Source
-from ldm_jax.types import LatentDiffusion, Params
+from ldm_jax.types import DiffusionModel, Params
 
 
-def check_latents(source: Source, experiment: Experiment, model: LatentDiffusion) -> None:
+def check_latents(source: Source, experiment: Experiment, model: DiffusionModel) -> None:
     """Raises InputError where a condition is made of the images that latents are of."""
     if source.derive or model.conditioner.encode:
         raise InputError(
@@ -22,7 +23,7 @@ def check_latents(source: Source, experiment: Experiment, model: LatentDiffusion
         )
 
 
-def of_latents(source: Source, model: LatentDiffusion, params: Params) -> LatentDiffusion:
+def of_latents(source: Source, model: DiffusionModel, params: Params) -> DiffusionModel:
     """The model for training on latents, where the source has them in place of images.
 
     Raises:
@@ -38,16 +39,15 @@ def of_latents(source: Source, model: LatentDiffusion, params: Params) -> Latent
     return reading_latents(source, model)
 
 
-def reading_latents(source: Source, model: LatentDiffusion) -> LatentDiffusion:
+def reading_latents(source: Source, model: DiffusionModel) -> DiffusionModel:
     """The model with a first stage and a conditioner that read what the source has."""
     if not isinstance(source.records, latents.Source):
         return model
     described = source.records.described
     model = model._replace(first_stage=remembered(model.first_stage, described.drawn))
     if described.answered and can_be_remembered(model.conditioner):
-        model = model._replace(
-            conditioner=remembered_captions(model.conditioner, source.records.empty())
-        )
+        conditioner = remembered_captions(model.conditioner, source.records.empty())
+        model = with_conditioner(model, conditioner)
     return model
 
 

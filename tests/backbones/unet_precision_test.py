@@ -31,7 +31,7 @@ def test_predictions_in_bfloat16_are_near_those_in_float32():
         @jax.jit
         def both(params):
             cond = model.conditioner.apply(params["conditioner"], tokens)
-            return model.denoiser(params["denoiser"], z, steps, cond), cond.tokens
+            return model.denoise(params, z, steps, cond), cond.tokens
 
         return both(params)
 
@@ -65,6 +65,6 @@ def test_what_is_added_to_the_skips_takes_their_type():
     """Control in float32 beside a network in bfloat16."""
     model, params, _ = tiny.model(of("bfloat16"))
     z, tokens = jnp.zeros((1, 8, 8, 2)), jnp.zeros((1, 8, 8))
-    cond = Cond(tokens=tokens, residuals=[jnp.ones((1, 8, 8, 16))] * 2)
-    shape = jax.eval_shape(model.denoiser, params["denoiser"], z, jnp.zeros(1), cond)
+    cond = Cond(tokens=tokens, added={name: jnp.ones((1, 8, 8, 16)) for name in ("skip_0", "mid")})
+    shape = jax.eval_shape(model.denoise, params, z, jnp.zeros(1), cond)
     assert (shape.shape, shape.dtype) == (z.shape, jnp.float32)

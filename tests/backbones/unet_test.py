@@ -1,5 +1,6 @@
-"""The UNet: what it hears, and what it does not."""
+"""The UNet: what it is conditioned on, and what it is not."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -7,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import Encoder, UNetModule, unet
 from ldm_jax.config import UNet as Config
+from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
 from tests.support import tiny
 
 CONFIG = replace(tiny.experiment().model, channel_mults=(1, 2))
-MODULE = UNet(CONFIG, out_channels=2)
+MODULE = UNetModule(CONFIG, out_channels=2)
 Z = jax.random.normal(jax.random.key(0), (2, 4, 4, 2))
 STEPS = jnp.array([3, 700])
 
@@ -27,7 +29,15 @@ COND = Cond(
     tokens=normal(2, 3, 5),
     mask=jnp.array([[True, True, False]] * 2),
     concat=normal(2, 4, 4, 1),
-    residuals=(normal(2, 4, 4, 8), normal(2, 4, 4, 8), normal(2, 2, 2, 8), normal(2, 2, 2, 16)),
+    added={
+        "skip_0": normal(2, 4, 4, 8),
+        "skip_1": normal(2, 4, 4, 8),
+        "skip_2": normal(2, 2, 2, 8),
+        "skip_3": normal(2, 2, 2, 16),
+        "mid": normal(2, 2, 2, 16),
+        "down_0": normal(2, 4, 4, 8),
+        "down_1": normal(2, 2, 2, 16),
+    },
 )
 
 
@@ -39,18 +49,18 @@ def apply():
 
 
 def shape_of(config, z, cond, channels=2):
-    module = UNet(config, channels)
+    module = UNetModule(config, channels)
     steps = jax.ShapeDtypeStruct(z.shape[:1], jnp.int32)
     out, params = jax.eval_shape(module.init_with_output, jax.random.key(0), z, steps, cond)
     return out.shape, params["params"]
 
 
-def test_a_new_network_answers_zero():
+def test_a_new_network_outputs_zero():
     last = jax.jit(lambda key: MODULE.init(key, Z, STEPS, COND)["params"]["conv_out"])
     assert not any(map(np.any, last(jax.random.key(0)).values()))
 
 
-def test_it_hears_everything_that_it_is_told(apply):
+def test_everything_in_a_condition_counts(apply):
     y = apply()
     assert y.shape == Z.shape
     changes = {
@@ -59,36 +69,101 @@ def test_it_hears_everything_that_it_is_told(apply):
         "tokens": apply(cond=COND.replace(tokens=COND.tokens.at[0, 1].add(1.0))),
         "concat": apply(cond=COND.replace(concat=COND.concat.at[0].add(0.5))),
     }
-    for i, residual in enumerate(COND.residuals):
-        residuals = (*COND.residuals[:i], residual.at[0].add(0.5), *COND.residuals[i + 1 :])
-        changes[f"residual {i}"] = apply(cond=COND.replace(residuals=residuals))
+    for site, x in COND.added.items():
+        changes[site] = apply(cond=COND.replace(added={**COND.added, site: x.at[0].add(0.5)}))
     for name, changed in changes.items():
         assert jnp.max(jnp.abs(changed[0] - y[0])) > 1e-3, name
         np.testing.assert_array_equal(changed[1], y[1], err_msg=name)  # the other example
 
 
-def test_it_does_not_hear_masked_tokens(apply):
+def test_masked_tokens_do_not_count(apply):
     tokens = COND.tokens.at[:, 2].add(1.0)
     np.testing.assert_array_equal(apply(cond=COND.replace(tokens=tokens)), apply())
 
 
-def test_what_attention_makes_of_tokens_may_be_known_before_and_then_counts_instead():
+def test_what_may_be_added_to_has_the_shape_that_its_site_says():
+    places = unet(CONFIG, 2, 2).sites
+    added = {name for name, site in places.items() if not site.attention}
+    assert added == COND.added.keys()
+    for name, x in COND.added.items():
+        site = places[name]
+        assert x.shape[1:] == (4 // site.factor, 4 // site.factor, site.channels), name
+
+
+def test_cross_attention_is_listed_as_its_params_are_named_down_up_and_middle():
+    config = replace(CONFIG, attention_factors=(1, 2), transformer_depth=2)
+    _, params = shape_of(config, Z, Cond(tokens=normal(2, 3, 5)))
+    crossing = [name for name, site in unet(config, 2, 2).sites.items() if site.attention]
+    order = ["down_0_attn_0", "down_1_attn_0", "up_1_attn_0", "up_1_attn_1", "up_0_attn_0"]
+    order += ["up_0_attn_1", "mid_attn"]
+    assert crossing == [f"{name}/block_{i}/cross" for name in order for i in (0, 1)]
+    for name in crossing:
+        layer, block, cross = name.split("/")
+        width = unet(config, 2, 2).sites[name].channels
+        assert params[layer][block][cross]["k"]["kernel"].shape == (5, width)
+
+
+@pytest.mark.parametrize(
+    "cond",
+    [Cond(added={"skip_9": Z}), Cond(attention={"mid_attn": ()}), Cond(added={"mid_attn": Z})],
+)
+def test_what_is_added_where_the_network_has_no_such_site_is_refused(cond):
+    with pytest.raises(InputError, match="expected one of"):
+        unet(CONFIG, 2, 2).apply({}, Z, STEPS, cond)
+
+
+def test_further_keys_and_values_are_attended_to_beside_the_tokens_by_their_weight():
+    backbone = unet(CONFIG, 2, 2)
+    cond = Cond(tokens=COND.tokens, mask=COND.mask)
+    params = tiny.drawn(backbone.init, jax.tree.map(lambda x: x[:1], cond))
+    layer = "mid_attn/block_0/cross"
+
+    @jax.jit
+    def output(weight, cond=cond):
+        further = {layer: ((normal(2, 4, 16, seed=5), normal(2, 4, 16, seed=6), weight),)}
+        return backbone.apply(params, Z, STEPS, cond.replace(attention=further))
+
+    plain = jax.jit(backbone.apply)(params, Z, STEPS, cond)
+    tiny.assert_close(output(0.0), plain, rtol=0, atol=1e-6)
+    one, two, each = output(1.0), output(2.0), output(jnp.array([1.0, 2.0]))
+    assert jnp.max(jnp.abs(one - plain)) > 1e-3
+    tiny.assert_close(each, jnp.stack([one[0], two[1]]), rtol=1e-5, atol=1e-6)
+
+
+def test_the_encoder_has_the_params_of_the_whole_by_the_same_names():
+    encoder = Encoder(CONFIG)
+    params = tiny.drawn(MODULE.init, Z, STEPS, COND)
+    (skips, x), own = jax.eval_shape(
+        encoder.init_with_output, jax.random.key(0), Z, STEPS, COND.replace(added=None)
+    )
+    whole = params["params"]
+    left = {"norm_out", "conv_out"} | {name for name in whole if name.startswith("up_")}
+    assert own["params"].keys() == whole.keys() - left
+    shapes = {name: jax.tree.map(jnp.shape, whole[name]) for name in own["params"]}
+    assert jax.tree.map(jnp.shape, own["params"]) == shapes
+    assert [s.shape for s in skips] == [COND.added[f"skip_{i}"].shape for i in range(4)]
+    assert x.shape == COND.added["mid"].shape
+
+
+def test_keys_and_values_of_tokens_may_be_computed_before_and_then_count_instead():
     config = replace(CONFIG, attention_factors=(1, 2), cross_only_factors=(2,))
     model, params, _ = tiny.model(tiny.experiment(model=config))
     params = params["denoiser"]
     z = normal(2, 4, 4, model.first_stage.channels)
     cond = Cond(tokens=normal(2, 3, model.conditioner.dim), mask=COND.mask)
-    apply = jax.jit(lambda cond: model.denoiser(params, z, STEPS, cond))
-    known = model.heard(params, cond)
-    assert known.attended.keys() == {name for name in params if "attn" in name}
+    apply = jax.jit(lambda cond: model.denoise({"denoiser": params}, z, STEPS, cond))
+    precompute = functools.partial(model.precompute, {"denoiser": params})
+    known = precompute(cond)
+    assert {name.split("/")[0] for name in known.attention} == {n for n in params if "attn" in n}
+    assert known.attention.keys() <= model.backbone.sites.keys()
     tiny.assert_close(apply(known), apply(cond), rtol=1e-5, atol=1e-5)
-    others = model.heard(params, cond.replace(tokens=cond.tokens + 1.0)).attended
-    assert jnp.max(jnp.abs(apply(known.replace(attended=others)) - apply(known))) > 1e-3
-    assert model.heard(params, Cond(vector=COND.vector)).attended is None
+    others = precompute(cond.replace(tokens=cond.tokens + 1.0)).attention
+    assert jnp.max(jnp.abs(apply(known.replace(attention=others)) - apply(known))) > 1e-3
+    assert precompute(Cond(vector=COND.vector)).attention is None
 
 
 @pytest.mark.parametrize("mults", [(1,), (1, 2), (1, 2, 3)])
-def test_the_answer_has_the_shape_of_z(mults):
+def test_the_output_has_the_shape_of_z(mults):
     config = replace(CONFIG, channel_mults=mults, num_res_blocks=2)
     for cond in (Cond(), Cond(tokens=jax.ShapeDtypeStruct((2, 3, 5), jnp.float32))):
         assert shape_of(config, jax.ShapeDtypeStruct((2, 8, 16, 2), jnp.float32), cond)[0] == (
@@ -129,7 +204,7 @@ def test_the_originals_text_to_image_network_has_its_number_of_parameters():
 
 def gradient_of(config, params):
     """Of the sum of squares of the output, by every parameter."""
-    module = UNet(config, out_channels=2)
+    module = UNetModule(config, out_channels=2)
     return jax.jit(jax.grad(lambda p: jnp.sum(module.apply(p, Z, STEPS, COND) ** 2)))(params)
 
 
@@ -138,7 +213,7 @@ def test_computing_again_changes_no_gradient(remat):
     params = tiny.drawn(MODULE.init, Z, STEPS, COND)
     config = replace(CONFIG, remat=remat)
     again = gradient_of(config, params)
-    assert "remat" in str(jax.make_jaxpr(UNet(config, 2).apply)(params, Z, STEPS, COND))
+    assert "remat" in str(jax.make_jaxpr(UNetModule(config, 2).apply)(params, Z, STEPS, COND))
     tiny.assert_close(again, gradient_of(CONFIG, params), rtol=1e-4, atol=1e-4)
 
 

@@ -67,11 +67,11 @@ def test_the_network_hears_of_both(case):
     model, params, inputs = case
     z, steps = jnp.ones((2, 4, 4, model.first_stage.channels)), jnp.zeros(2, jnp.int32)
     cond = model.condition(params, inputs)
-    network = jax.jit(model.denoiser)
-    raw = network(params["denoiser"], z, steps, cond)
+    network = jax.jit(model.denoise)
+    raw = network(params, z, steps, cond)
     for slot in (name for name, x in vars(cond).items() if x is not None):
         other = cond.replace(**{slot: (getattr(cond, slot) + 1).astype(getattr(cond, slot).dtype)})
-        assert np.any(np.abs(network(params["denoiser"], z, steps, other) - raw) > 1e-6), slot
+        assert np.any(np.abs(network(params, z, steps, other) - raw) > 1e-6), slot
 
 
 def test_stable_diffusion_is_told_the_mask_before_grey():

@@ -15,7 +15,6 @@ from ldm_jax.diffusion.prediction import noise_of, v
 from ldm_jax.diffusion.process import rates_like
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.latent_likelihood import make_likelihood
-from ldm_jax.types import LatentDiffusion
 from tests.support import tiny
 
 M, S, T = 0.3, 0.8, 200  # latents ~ N(M, S^2)
@@ -26,13 +25,13 @@ def test_gaussian_latents_cost_their_entropy_by_the_bound_and_by_the_flow():
     steps are few and their variance is not learned."""
     process = build.build_process(Diffusion("cosine", steps=T))
 
-    def denoiser(params, z, steps, cond):
+    def denoise(params, z, steps, cond):
         alpha, sigma = rates_like(process, steps + 1, z)
         x0 = M + alpha * S**2 / ((alpha * S) ** 2 + sigma**2) * (z - alpha * M)
         return v.target(x0, noise_of(x0, z, alpha, sigma), alpha, sigma)
 
     stage = tiny.first_stage(encode=lambda params, images, keys: images, channels=3)
-    model = LatentDiffusion(None, denoiser, unconditional(), stage, process, v)
+    model = tiny.denoises(denoise, unconditional(), stage, process, v)
     latents = M + S * np.random.default_rng(0).normal(size=(64, 4, 4, 3)).astype(np.float32)
     params = {"first_stage": {}, "denoiser": {}, "conditioner": {}}
     measure = make_likelihood(model, flow_steps=60)

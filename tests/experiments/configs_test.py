@@ -202,7 +202,7 @@ def test_its_parts_fit_together(name, width):
             params["first_stage"], jnp.zeros((2, size, size, 3)), jax.random.split(key)
         )
         cond = model.condition(params, model.conditioner.null(*z.shape[:3]))
-        raw = model.denoiser(params["denoiser"], z, jnp.zeros(2, jnp.int32), cond)
+        raw = model.denoise(params, z, jnp.zeros(2, jnp.int32), cond)
         return z, raw, model.first_stage.decode(params["first_stage"], raw)
 
     z, raw, images = jax.eval_shape(there_and_back, jax.random.key(0))

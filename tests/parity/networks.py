@@ -12,7 +12,7 @@ from ldm_jax.autoencoders.quantizer import codes_of
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import Classifier
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.encoders.clip.text import TextTower
 from ldm_jax.types import Cond
@@ -91,7 +91,7 @@ def tiny(config) -> Network:
 def denoiser(config, out_channels: int) -> Network:
     """x, t, and context and vector where there are such -> y, one call of the UNet."""
 
-    unet = UNet(config, out_channels)
+    unet = UNetModule(config, out_channels)
 
     def arguments(inputs):
         cond = Cond(tokens=inputs.get("context"), vector=inputs.get("vector"))

@@ -20,7 +20,7 @@ from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.convert.diffusers_model import names
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.spacing import later
-from ldm_jax.sampling.generate import Told, make_generate
+from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.weights import table
 from ldm_jax.weights.names import diffusers, diffusers_model
 
@@ -72,9 +72,9 @@ def ours(task: str, sampler: str) -> np.ndarray:
     asked = c.Sampling(sampler=sampler, steps=cases.STEPS, grid=grid)
     times = sampling.grid(asked, model.process)
     times[-1] = 0 if to_data else times[-1]
-    told, inputs = Told(), _beside(task)
+    told, inputs = Extras(), _beside(task)
     if task != "variation":
-        told = Told(negative={"tokens": jnp.asarray(cases.EMPTY)})
+        told = Extras(negative={"tokens": jnp.asarray(cases.EMPTY)})
         inputs |= {"tokens": jnp.asarray(cases.IDS)}
     if task in cases.STRENGTHS:
         told = told._replace(image=channels_last(cases.IMAGE))

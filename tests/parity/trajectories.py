@@ -66,7 +66,7 @@ def ours(name: str) -> np.ndarray:
         told = model.condition(params, inputs)
 
         def network(z, steps, cond=told):
-            return model.denoiser(params["denoiser"], z, steps, cond)
+            return model.denoise(params, z, steps, cond)
 
         guided = denoiser(network, model.process, model.prediction)
         if inputs:

@@ -9,8 +9,8 @@ from ldm_jax.conditioning.label import label
 from ldm_jax.config import Diffusion, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.sampling.generate import Told, make_generate
-from ldm_jax.types import LatentClassifier, LatentDiffusion
+from ldm_jax.sampling.generate import Extras, make_generate
+from ldm_jax.types import LatentClassifier
 from tests.support import tiny
 
 SIDE = 4
@@ -44,7 +44,7 @@ class Traced:
         self.times = 0
         conditioner, process = label(3, 2), build.build_process(Diffusion("cosine", steps=20))
 
-        def denoiser(params, z, steps, cond):
+        def denoise(params, z, steps, cond):
             self.times += 1
             told = jnp.mean(cond.tokens, axis=(1, 2))[:, None, None, None]
             z, steps = (jnp.repeat(x, len(told) // len(x), axis=0) for x in (z, steps))
@@ -56,7 +56,7 @@ class Traced:
 
         stage = tiny.first_stage(decode=lambda params, z: 0.2 * z, channels=3)
         prediction = build.build_prediction(Diffusion(prediction="v"))
-        self.model = LatentDiffusion(None, denoiser, conditioner, stage, process, prediction)
+        self.model = tiny.denoises(denoise, conditioner, stage, process, prediction)
         self.classifier = LatentClassifier(None, network, stage, process)
         table = jnp.array([[1.0, 0.5], [-1.0, 0.2], [0.3, 0.3], [0.0, 0.0]])
         self.params = dict.fromkeys(("denoiser", "first_stage", "classifier"))
@@ -82,7 +82,7 @@ def test_no_number_that_is_asked_for_is_compiled_in(name):
                 guidance,
                 sampling.arguments(asked),
                 None,
-                Told(
+                Extras(
                     rescale=rescale,
                     interval=interval,
                     limit=limit,

@@ -9,7 +9,14 @@ from ldm_jax import build
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import spacing
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.sampling.generate import NOTHING, Told, at_once, for_latents, in_batches, make_generate
+from ldm_jax.sampling.generate import (
+    NO_EXTRAS,
+    Extras,
+    at_once,
+    for_latents,
+    in_batches,
+    make_generate,
+)
 from tests.support import tiny
 
 EXPERIMENT = tiny.experiment()
@@ -39,11 +46,11 @@ def generate(model, compiled):
         guidance=2.0,
         eta=0.0,
         noise=None,
-        told=NOTHING,
+        told=NO_EXTRAS,
     ):
         inputs = {"tokens": np.tile(tokens.encode(tokenizer, prompt), (len(seeds), 1))}
         grid = spacing.pad(spacing.grid("trailing", model[0].process, steps), T)
-        extra = () if noise is None and told is NOTHING else (noise, told)
+        extra = () if noise is None and told is NO_EXTRAS else (noise, told)
         return np.asarray(compiled(params, inputs, seeds, grid, guidance, {"eta": eta}, *extra))
 
     return call
@@ -164,7 +171,7 @@ def test_any_number_of_pictures_is_drawn_in_batches_of_one_size(count, size):
 
 
 def guided(rescale=0.0, interval=(0.0, np.inf), limit=np.inf):
-    return Told(rescale=rescale, interval=interval, limit=limit)
+    return Extras(rescale=rescale, interval=interval, limit=limit)
 
 
 def test_guidance_may_be_rescaled_limited_in_time_and_in_size_by_one_compiled_function(
@@ -183,7 +190,7 @@ def test_guidance_may_be_rescaled_limited_in_time_and_in_size_by_one_compiled_fu
 def test_to_stay_away_from_nothing_is_to_be_told_nothing(generate, model):
     def away_from(text):
         rows = np.tile(tokens.encode(model[2], text), (4, 1))
-        return generate(told=Told(negative={"tokens": rows}))
+        return generate(told=Extras(negative={"tokens": rows}))
 
     np.testing.assert_allclose(away_from(""), generate(), atol=1e-5)
     assert apart(away_from("a blue block at the bottom"), generate()) > 0.01

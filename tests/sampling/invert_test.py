@@ -11,7 +11,7 @@ from ldm_jax.diffusion.process import rates_like
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.sampling.generate import make_generate
 from ldm_jax.sampling.invert import make_invert
-from ldm_jax.types import Gaussian, LatentDiffusion
+from ldm_jax.types import DiffusionModel, Gaussian
 from tests.support import tiny
 from tests.support.every import PROCESSES
 
@@ -21,10 +21,10 @@ PARAMS = {"first_stage": {"shift": np.zeros(3), "scale": np.full(3, 2.0)}}
 PARAMS |= {"denoiser": {}, "conditioner": {}}
 
 
-def model(process) -> LatentDiffusion:
+def model(process) -> DiffusionModel:
     """Latents are twice the pixels, drawn from a wide posterior, whose mean is what counts."""
 
-    def denoiser(params, x, steps, cond):
+    def denoise(params, x, steps, cond):
         alpha, sigma = rates_like(process, steps + 1 if process.discrete else steps, x)
         z = x / v.scale(alpha, sigma)
         x0 = M + alpha * S**2 / ((alpha * S) ** 2 + sigma**2) * (z - alpha * M)
@@ -35,7 +35,7 @@ def model(process) -> LatentDiffusion:
         decode=lambda params, z: z / 2.0,
         channels=3,
     )
-    return LatentDiffusion(None, denoiser, unconditional(), stage, process, v)
+    return tiny.denoises(denoise, unconditional(), stage, process, v)
 
 
 @pytest.mark.parametrize("name", ["cosine", "rectified_flow"])

@@ -7,19 +7,19 @@ import pytest
 
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.patchwise import patchwise, starts, weights
-from ldm_jax.types import Cond, LatentDiffusion
+from ldm_jax.types import Cond, DiffusionModel
 
 Z = jax.random.normal(jax.random.key(0), (2, 9, 12, 3))
 STEPS = jnp.array([3, 5])
 
 
-def model(denoiser):
-    fields = dict.fromkeys(LatentDiffusion._fields)
-    return LatentDiffusion(**{**fields, "denoiser": denoiser})
+def model(denoise):
+    fields = dict.fromkeys(DiffusionModel._fields)
+    return DiffusionModel(**{**fields, "denoise": denoise})
 
 
 def ask(network, patch, cond=Cond(), stride=None):  # noqa: B008
-    return patchwise(model(network), patch, stride).denoiser({}, Z, STEPS, cond)
+    return patchwise(model(network), patch, stride).denoise({}, Z, STEPS, cond)
 
 
 def test_a_network_that_looks_at_each_place_alone_answers_the_same():
@@ -63,7 +63,7 @@ def test_where_patches_overlap_the_one_whose_border_is_farther_counts_more():
     def network(params, z, steps, cond):  # says which patch it is, by its first place
         return jnp.broadcast_to(z[:, :1, :1], z.shape)
 
-    found = patchwise(model(network), 4, 2).denoiser({}, Z[:, :4, :6], STEPS, Cond())
+    found = patchwise(model(network), 4, 2).denoise({}, Z[:, :4, :6], STEPS, Cond())
     w = weights(4, 4)
     for x in range(6):
         parts = [(w[1, x - left], Z[:, 0, left]) for left in (0, 2) if 0 <= x - left < 4]

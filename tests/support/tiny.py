@@ -30,8 +30,9 @@ from ldm_jax.config import (
     UNet,
     VQAutoencoder,
 )
+from ldm_jax.diffusion.model import diffusion_model
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.types import FirstStage, LatentDiffusion
+from ldm_jax.types import Backbone, Conditioner, DiffusionModel, FirstStage
 
 SIZE = 8  # pixels a side
 MEASURED = ("images_per_second", "data_wait", "teraflops_per_second", "share_of_peak", "memory_gib")
@@ -120,6 +121,14 @@ def first_stage(**functions) -> FirstStage:
     return FirstStage(**{**dict.fromkeys(FirstStage._fields), "factor": 1, **functions})
 
 
+def denoises(
+    denoise, conditioner: Conditioner, stage: FirstStage, process, prediction
+) -> DiffusionModel:
+    """A model with this function for its network, of (params, z, timestep, cond)."""
+    backbone = Backbone(init=None, apply=denoise, shares=True)
+    return diffusion_model(backbone, conditioner, stage, process, prediction)
+
+
 def with_pictures(experiment: Experiment) -> Experiment:
     """The same, with images after the last step of each stage."""
     first = experiment.first_stage
@@ -146,7 +155,7 @@ def drawn(init, *inputs, seed: int = 0):
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def model(experiment: Experiment) -> tuple[LatentDiffusion, dict, Tokenizer]:
+def model(experiment: Experiment) -> tuple[DiffusionModel, dict, Tokenizer]:
     """A model of captions such as `write_folder` writes, with drawn params, and its tokenizer."""
     captions = [f"a {color} block at the {place}" for color in COLORS for place in PLACES]
     tokenizer = tokens.learn(captions, experiment.condition.vocab_size, experiment.condition.length)

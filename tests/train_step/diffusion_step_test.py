@@ -25,7 +25,6 @@ from ldm_jax.train_step.diffusion import (
     init_helpers,
 )
 from ldm_jax.train_step.state import make_train_step, minimise, new_state
-from ldm_jax.types import LatentDiffusion
 from tests.support import tiny
 
 N, T = 400, 50
@@ -50,14 +49,13 @@ def watched(network=lambda params, z: 0 * z):
     """A model whose network says nothing of its own, and what it was told."""
     told = {}
 
-    def denoiser(params, z, steps, cond):
+    def denoise(params, z, steps, cond):
         told.update(z=z, steps=steps, cond=cond)
         return network(params, z)
 
     stage = tiny.first_stage(encode=encode, channels=1)
-    model = LatentDiffusion(
-        None,
-        denoiser,
+    model = tiny.denoises(
+        denoise,
         label(3, dim=1),
         stage,
         ddpm(betas.linear(T)),

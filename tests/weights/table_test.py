@@ -12,7 +12,7 @@ from ldm_jax import config as c
 from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
@@ -63,7 +63,7 @@ def denoiser(context: int | None, **changes) -> Network:
 
     def init(key):
         cond = Cond(tokens=None if context is None else jnp.zeros((1, 2, context)))
-        network = UNet(config, 3)
+        network = UNetModule(config, 3)
         return network.init(key, jnp.zeros((1, 4, 4, 5)), jnp.zeros(1, jnp.int32), cond)["params"]
 
     return Network(unet.unet(config, 5, 3, context), init)

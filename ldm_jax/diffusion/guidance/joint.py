@@ -1,4 +1,4 @@
-"""Several conditions of the same latents, asked of a network in one call.
+"""Several conditions of the same latents in one call of the network.
 
 What a network computes before it meets a condition is then computed once, and its weights are read
 once. Conditions of a latent lie one after the other, so that all are where their latent is.
@@ -6,7 +6,6 @@ once. Conditions of a latent lie one after the other, so that all are where thei
 
 from collections.abc import Callable, Sequence
 
-import jax
 import jax.numpy as jnp
 
 from ldm_jax.diffusion.denoiser import ask
@@ -27,9 +26,9 @@ def joint(
     """As many denoisers as there are conditions, in one.
 
     Args:
-        network: (input [B, h, w, c], network time [B], conditions [n B, ...]) -> raw output
+        network: (input [B, h, w, c], timestep [B], conditions [n B, ...]) -> raw output
             [n B, h, w, c or 2 c].
-        conds: n conditions, each [B, ...] and with the same slots.
+        conds: n conditions, each [B, ...] and with the same fields.
     """
     n, cond = len(conds), interleaved(conds)
 
@@ -59,4 +58,4 @@ def interleaved(conds: Sequence[Cond]) -> Cond:
     def one(*each):
         return jnp.stack(each, axis=1).reshape(-1, *each[0].shape[1:])
 
-    return jax.tree.map(one, *conds)
+    return conds[0].each(one, *conds[1:])

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.backbones.unet import UNet
+from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.joint import apart, joint
@@ -30,27 +30,28 @@ def tokens(seed):
     return {"tokens": normal(seed, B, 3, 5)}
 
 
-def residuals(seed):
-    sizes = (4, 8), (4, 8), (2, 8), (2, 16)
-    return {"residuals": tuple(normal(seed, B, side, side, C) for side, C in sizes)}
+def added(seed):
+    sizes = {"skip_0": (4, 8), "skip_1": (4, 8), "skip_2": (2, 8), "skip_3": (2, 16)}
+    sizes |= {"mid": (2, 16), "down_0": (4, 8)}
+    return {"added": {name: normal(seed, B, side, side, C) for name, (side, C) in sizes.items()}}
 
 
-TOLD = {
+SLOTS = {
     "tokens": tokens,
     "masked tokens": lambda seed: tokens(seed) | {"mask": jnp.arange(3) < jnp.array([[1], [3]])},
     "vector": lambda seed: {"vector": normal(seed, B, 32)},
     "vector and tokens": lambda seed: tokens(seed) | {"vector": normal(seed, B, 32)},
     "beside the latents": lambda seed: {"concat": normal(seed, B, 4, 4, 1)},
-    "tokens and residuals": lambda seed: tokens(seed) | residuals(seed),
-    "residuals": residuals,
+    "tokens and added": lambda seed: tokens(seed) | added(seed),
+    "added": added,
 }
 
 
-def answers(told, cross_only=False):
+def outputs(slots, cross_only=False):
     """Of a network whose every weight counts, [(in one call, by itself)] and what it computed."""
-    conds = [Cond(**told(seed)) for seed in range(CONDITIONS)]
+    conds = [Cond(**slots(seed)) for seed in range(CONDITIONS)]
     config = replace(CONFIG, cross_only_factors=(1,) if cross_only else ())
-    unet = UNet(config, out_channels=4)  # learns its variance
+    unet = UNetModule(config, out_channels=4)  # learns its variance
     z = normal(9, B, 4, 4, 2)
     params = tiny.drawn(unet.init, z, T, conds[0])
     kinds = PROCESS, prediction.eps
@@ -66,9 +67,9 @@ def answers(told, cross_only=False):
     return zip(jax.jit(together)(z, T), jax.jit(one_by_one)(z, T), strict=True)
 
 
-@pytest.mark.parametrize("name", TOLD)
+@pytest.mark.parametrize("name", SLOTS)
 def test_one_call_answers_for_each_condition(name):
-    for found, expected in answers(TOLD[name]):
+    for found, expected in outputs(SLOTS[name]):
         np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(
             found.variance_fraction, expected.variance_fraction, rtol=1e-4, atol=1e-5
@@ -76,13 +77,13 @@ def test_one_call_answers_for_each_condition(name):
 
 
 def test_one_call_answers_where_the_first_attention_is_to_tokens():
-    for found, expected in answers(tokens, cross_only=True):
+    for found, expected in outputs(tokens, cross_only=True):
         np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
 
 
 def test_what_precedes_the_tokens_is_computed_once():
     """The first residual block: as many operations for three conditions as for one."""
-    unet = UNet(CONFIG, out_channels=2)
+    unet = UNetModule(CONFIG, out_channels=2)
     z = normal(9, B, 4, 4, 2)
     params = jax.eval_shape(unet.init, jax.random.key(0), z, T, Cond(**tokens(0)))
 
