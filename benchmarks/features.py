@@ -56,10 +56,11 @@ def here(count: int, batch: int):
 
 def theirs(count: int, batch: int):
     """The same with pytorch-fid."""
-    sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "parity"))
+    sys.path.insert(0, str(Path(__file__).parents[1]))
     import torch
-    import torchvision_alone  # noqa: F401
     from pytorch_fid import inception
+
+    from tests.parity.make import torchvision_alone  # noqa: F401
 
     load = torch.nn.Module.load_state_dict
     torch.nn.Module.load_state_dict = lambda *_: None

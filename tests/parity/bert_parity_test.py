@@ -1,14 +1,14 @@
-"""BERT's states and sentence embeddings equal transformers' (see `make_bert.py`)."""
+"""BERT's states and sentence embeddings equal transformers' (see `make/bert.py`)."""
 
-from pathlib import Path
-
-import bert
-import bert_cases as cases
-import compare
 import numpy as np
 import pytest
 
-with np.load(Path(__file__).parent / "bert.npz") as file:
+from tests.parity import compare
+from tests.parity.cases import bert
+from tests.parity.cases import bert_cases as cases
+from tests.parity.folders import ARRAYS
+
+with np.load(ARRAYS / "bert.npz") as file:
     STORED = dict(file)
 
 

@@ -1,18 +1,18 @@
 """Features of photographs equal those of the networks that published numbers are made with.
 
-The references (see `make_extractors.py`) are torch-fidelity's InceptionV3, pytorch-fid's, and
+The references (see `make/extractors.py`) are torch-fidelity's InceptionV3, pytorch-fid's, and
 torch-fidelity's behind clean-fid's resize, and torchvision's MobileNetV2, all with drawn weights.
 """
 
-from pathlib import Path
-
-import compare
-import extractor_cases as cases
-import extractors
 import numpy as np
 import pytest
 
-with np.load(Path(__file__).parent / "extractors.npz") as file:
+from tests.parity import compare
+from tests.parity.cases import extractor_cases as cases
+from tests.parity.cases import extractors
+from tests.parity.folders import ARRAYS
+
+with np.load(ARRAYS / "extractors.npz") as file:
     STORED = dict(file)
 PHOTOGRAPHS = STORED.pop("photographs")
 

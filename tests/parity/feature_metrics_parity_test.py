@@ -1,8 +1,5 @@
-"""Metrics of the same features equal torch-fidelity's (see `make_feature_metrics.py`)."""
+"""Metrics of the same features equal torch-fidelity's (see `make/feature_metrics.py`)."""
 
-from pathlib import Path
-
-import feature_sets as sets
 import numpy as np
 import pytest
 
@@ -12,6 +9,8 @@ from ldm_jax.metrics.inception_score import inception_score
 from ldm_jax.metrics.mmd import cmmd, kid
 from ldm_jax.metrics.precision_recall import precision_recall
 from ldm_jax.metrics.statistics import merge, moments, sums
+from tests.parity.cases import feature_sets as sets
+from tests.parity.folders import ARRAYS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +35,7 @@ def ours():
     }
 
 
-with np.load(Path(__file__).parent / "feature_metrics.npz") as stored:
+with np.load(ARRAYS / "feature_metrics.npz") as stored:
     REFERENCE = {name: float(value) for name, value in stored.items()}
 
 

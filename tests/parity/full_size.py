@@ -1,11 +1,11 @@
 """Full-size networks against stored outputs of the original code.
 
-    PYTHONPATH=. python tests/parity/full_size.py --golden GOLDEN --keys KEYS [NAME ...]
+    python -m tests.parity.full_size --golden GOLDEN --keys KEYS [NAME ...]
 
 GOLDEN holds an npz a configuration with the original's inputs and outputs, KEYS a json a
 configuration with its state-dict keys and their shapes. Weights are drawn from the keys, so neither
 torch nor a checkpoint is needed. The largest configuration takes about 12 GB of memory. Three of
-the zoo have references of `make_full_size.py`, in whose folder are both the npz and the json.
+the zoo have references of `make/full_size.py`, in whose folder are both the npz and the json.
 """
 
 import argparse
@@ -15,10 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-import compare
-import drawn
 import jax
-import networks
 import numpy as np
 
 from ldm_jax import build, cli
@@ -27,6 +24,8 @@ from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import autoencoder as autoencoder_names
 from ldm_jax.weights.names import text as text_names
 from ldm_jax.weights.names import unet as unet_names
+from tests.parity import compare
+from tests.parity.cases import drawn, networks
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "ldm"
 TOLERANCE = 1e-4  # of the largest reference

@@ -1,13 +1,12 @@
-"""PSNR and SSIM against scikit-image, by way of numbers that `make_image_metrics.py` stored."""
+"""PSNR and SSIM against scikit-image, by way of numbers that `make/image_metrics.py` stored."""
 
-from pathlib import Path
-
-import image_pairs
 import jax
 import numpy as np
 import pytest
 
 from ldm_jax.metrics import reconstruction
+from tests.parity.cases import image_pairs
+from tests.parity.folders import ARRAYS
 
 PAIRS = image_pairs.pairs()
 
@@ -25,7 +24,7 @@ METRICS = {"psnr": 1e-4, "ssim": 1e-5}  # name -> largest difference; dB, and of
 @pytest.mark.parametrize("pair", PAIRS)
 @pytest.mark.parametrize("metric", METRICS)
 def test_equal_to_scikit_image(found, metric, pair):
-    with np.load(Path(__file__).parent / "image_metrics.npz") as reference:
+    with np.load(ARRAYS / "image_metrics.npz") as reference:
         expected = float(reference[f"{metric} {pair}"])
     ours = float(found[metric][list(PAIRS).index(pair)])
     assert abs(ours - expected) < METRICS[metric]

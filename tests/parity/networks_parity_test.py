@@ -1,12 +1,13 @@
 """Small networks against diffusers' numbers: outputs, and gradients by inputs and weights.
 
-The reference arrays are made by `make_reference.py`, with weights drawn from their names.
+The reference arrays are made by `make/reference.py`, with weights drawn from their names.
 """
 
-import cases
-import compare
 import pytest
-import small
+
+from tests.parity import compare
+from tests.parity.cases import network_cases as cases
+from tests.parity.cases import small
 
 TOLERANCE = 2e-5  # of the largest reference; float32 on both sides, measured below 1e-5
 

@@ -1,15 +1,16 @@
 """LPIPS against the original code: distances, and gradients by an image.
 
-The reference arrays are made by `make_perceptual_reference.py`. Those of the published weights are
+The reference arrays are made by `make/perceptual_reference.py`. Those of the published weights are
 compared where the package that holds them (59 MB) is installed.
 
 Both sides compute in float64: in float32 a rectifier near its threshold may be on here and off
 there, and then a few pixels' gradients differ, whatever the code.
 """
 
-import compare
-import perceptual
 import pytest
+
+from tests.parity import compare
+from tests.parity.cases import perceptual
 
 TOLERANCE = 1e-10  # of the largest reference
 

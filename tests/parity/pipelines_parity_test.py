@@ -1,12 +1,13 @@
 """Ten steps of diffusers' pipelines, guided by 3, end where ours do, for every task.
 
-The reference is made by `make_pipelines.py`; `pipelines.py` prints all of it, which takes longer.
+The reference is made by `make/pipelines.py`; `pipelines.py` prints all of it, which takes longer.
 """
 
-import compare
-import pipeline_cases as cases
-import pipelines
 import pytest
+
+from tests.parity import compare
+from tests.parity.cases import pipeline_cases as cases
+from tests.parity.cases import pipelines
 
 TOLERANCE = 1e-5  # of the largest latent
 ASKED = [case for case in cases.CASES if case[0] == "text" or case[1] == "ddim"]

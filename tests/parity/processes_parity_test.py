@@ -1,14 +1,10 @@
 """Processes, learned variance and guidance against diffusers.
 
-The reference arrays are made by `make_process_reference.py`; diffusers keeps its tables in float32.
+The reference arrays are made by `make/process_reference.py`; diffusers keeps its tables in float32.
 """
 
-from pathlib import Path
-
-import compare
 import jax.numpy as jnp
 import numpy as np
-import process_cases as cases
 import pytest
 
 from ldm_jax.diffusion import prediction
@@ -24,11 +20,14 @@ from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
 from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.types import Denoised
+from tests.parity import compare
+from tests.parity.cases import process_cases as cases
+from tests.parity.folders import ARRAYS
 
 
 @pytest.fixture(scope="module")
 def reference():
-    with np.load(Path(__file__).with_name("processes.npz")) as arrays:
+    with np.load(ARRAYS / "processes.npz") as arrays:
         return dict(arrays)
 
 

@@ -1,12 +1,10 @@
-"""The safety checker equals diffusers' (see `make_safety.py`)."""
+"""The safety checker equals diffusers' (see `make/safety.py`)."""
 
 import json
-from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-import safety_cases as cases
 
 from ldm_jax.encoders.clip.concepts import unwanted
 from ldm_jax.encoders.clip.vision import Architecture, VisionTower
@@ -16,8 +14,10 @@ from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.names import safety_checker
 from ldm_jax.weights.names.clip import vision_tower
 from ldm_jax.weights.table import shapes
+from tests.parity.cases import safety_cases as cases
+from tests.parity.folders import ARRAYS
 
-with np.load(Path(__file__).parent / "safety.npz") as file:
+with np.load(ARRAYS / "safety.npz") as file:
     STORED = dict(file)
 
 

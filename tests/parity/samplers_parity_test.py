@@ -1,6 +1,6 @@
 """Schedules, grids and samplers against diffusers' schedulers and the original samplers.
 
-The reference arrays are made by `make_sampler_reference.py`; diffusers keeps its tables in float32,
+The reference arrays are made by `make/sampler_reference.py`; diffusers keeps its tables in float32,
 ours are rounded once, from float64.
 
 On purpose ours differ in the following, which is not compared:
@@ -14,11 +14,11 @@ On purpose ours differ in the following, which is not compared:
   solvers K of the K + 1 steps of a longer one.
 """
 
-import compare
 import numpy as np
 import pytest
-import samplers
-import walks
+
+from tests.parity import compare
+from tests.parity.cases import samplers, walks
 
 TOLERANCE = 1e-5  # of the largest reference
 # the reference takes the root of sigma_s^2 - spread^2, which is a rounding error where alpha_t is 0

@@ -1,20 +1,18 @@
-"""CLIP's tower of images and DINOv2 equal transformers' (see `make_towers.py`)."""
+"""CLIP's tower of images and DINOv2 equal transformers' (see `make/towers.py`)."""
 
-from pathlib import Path
-
-import compare
-import drawn
 import jax
 import numpy as np
 import pytest
-import tower_cases as cases
-import towers
 
 from ldm_jax.extractors import dinov2
 from ldm_jax.weights.names import dinov2 as dinov2_names
 from ldm_jax.weights.names.dinov2 import apart
+from tests.parity import compare
+from tests.parity.cases import drawn, towers
+from tests.parity.cases import tower_cases as cases
+from tests.parity.folders import ARRAYS
 
-with np.load(Path(__file__).parent / "towers.npz") as file:
+with np.load(ARRAYS / "towers.npz") as file:
     STORED = dict(file)
 LEARNED = [name for name in STORED if name.startswith(("gradient", "loss", "logits"))]
 NAMES = [name for name in STORED if name not in ("positions", "scores", *LEARNED)]

@@ -1,15 +1,15 @@
 """Twenty steps of DDIM, guided by 3, end where the original's end, with every kind of condition.
 
 Weights, start and conditions are the same; networks, conditioner, schedule, grid, guidance and
-sampler are each side's own. The reference is made by `make_trajectories.py`.
+sampler are each side's own. The reference is made by `make/trajectories.py`.
 """
 
-import compare
 import pytest
-import trajectories
-import trajectory_cases as cases
 
 from ldm_jax import build
+from tests.parity import compare
+from tests.parity.cases import trajectories
+from tests.parity.cases import trajectory_cases as cases
 
 TOLERANCE = 1e-5  # of the largest latent; measured 1.4e-6
 

@@ -1,5 +1,5 @@
 """From a folder of diffusers to one that was fine-tuned on images, by way of cached latents and
-captions; shared by the test and by parity/pipeline_folders.py, where diffusers reads the end."""
+captions; shared by the test and parity/make/pipeline_folders.py, where diffusers reads the end."""
 
 from dataclasses import replace
 from pathlib import Path
