@@ -1,0 +1,47 @@
+"""Functions and files that a reader can hold in mind."""
+
+import ast
+
+from tests.house.source import PATHS, ROOT, TOOLS, assert_none_but_known
+
+LINES, PARAMETERS, FILE = 60, 8, 400
+FILES = {str(path.relative_to(ROOT)): path.read_text() for path in [*PATHS, *TOOLS]}
+
+
+def functions(text: str):
+    """Functions of a file, with those inside of others."""
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def parameters(function: ast.FunctionDef) -> int:
+    """How many it has, without `self` or `cls`; *args and **kwargs are one each."""
+    a = function.args
+    names = [x.arg for x in (*a.posonlyargs, *a.args, *a.kwonlyargs, a.vararg, a.kwarg) if x]
+    return len([name for name in names if name not in ("self", "cls")])
+
+
+def test_functions_are_of_at_most_60_lines():
+    found = {
+        f"{file}: {f.name}"
+        for file, text in FILES.items()
+        for f in functions(text)
+        if f.end_lineno - f.lineno + 1 > LINES
+    }
+    assert_none_but_known("lines", found)
+
+
+def test_functions_have_at_most_8_parameters():
+    found = {
+        f"{file}: {f.name}"
+        for file, text in FILES.items()
+        for f in functions(text)
+        if parameters(f) > PARAMETERS
+    }
+    assert_none_but_known("parameters", found)
+
+
+def test_files_are_of_at_most_400_lines():
+    found = {file for file, text in FILES.items() if len(text.splitlines()) > FILE}
+    assert_none_but_known("files", found)

@@ -1,0 +1,54 @@
+"""The project's files as syntax trees, and lists of what is known to break a rule."""
+
+import ast
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = "ldm_jax"
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = sorted((ROOT / PACKAGE).rglob("*.py"))
+TREES = {module_name(path): ast.parse(path.read_text()) for path in PATHS}
+MODULES = [name for name in TREES if name != PACKAGE]
+TOOLS = [*ROOT.glob("*.py"), *ROOT.glob("scripts/*.py")]  # entry points
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def imports(tree: ast.AST) -> set[str]:
+    """Dotted names that a file imports, wherever in it; of `from a import b` also a.b, and a only
+    where a.b is no module."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative imports hide where a name comes from"
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= names if names <= TREES.keys() else {node.module, *names}
+    return found
+
+
+def own(name: str) -> set[str]:
+    """The modules of the package that a module imports."""
+    return (imports(TREES[name]) & TREES.keys()) - {PACKAGE, name}
+
+
+def part(name: str) -> str:
+    """ldm_jax.diffusion.samplers.ddim -> diffusion."""
+    return name.split(".")[1]
+
+
+def assert_none_but_known(rule: str, found: set[str]) -> None:
+    """Nothing breaks a rule but what known/RULE.txt lists, which may only become shorter.
+
+    Args:
+        found: a line for each place that breaks the rule.
+    """
+    file = Path(__file__).parent / "known" / f"{rule}.txt"
+    known = set(file.read_text().splitlines()) if file.exists() else set()
+    assert not found - known, f"breaks the rule '{rule}':\n" + "\n".join(sorted(found - known))
