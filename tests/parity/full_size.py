@@ -1,164 +1,232 @@
 """Full-size networks against stored outputs of the original code.
 
-    python -m tests.parity.full_size --golden GOLDEN --keys KEYS [NAME ...]
+    python -m tests.parity.full_size --golden GOLDEN --keys KEYS [--config CONFIG.py] \\
+        [--prefix PREFIX] [NAME ...]
 
 GOLDEN holds an npz a configuration with the original's inputs and outputs, KEYS a json a
 configuration with its state-dict keys and their shapes. Weights are drawn from the keys, so neither
 torch nor a checkpoint is needed. The largest configuration takes about 12 GB of memory. Three of
 the zoo have references of `make/full_size.py`, in whose folder are both the npz and the json.
+
+Any NAME is compared that is in both folders. Its network is the one of --config; otherwise the
+config of configs/ whose model has these keys and shapes, or the first stage that they describe.
+Which of its parts are computed follows from the arrays of the npz:
+
+    image                  -> moments, h, latents, indices, recon: those that the npz has
+    x, t, context, vector  -> y
+    ids                    -> tokens
 """
 
 import argparse
+import dataclasses
+import functools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import build, cli
 from ldm_jax import config as c
+from ldm_jax.autoencoders.latents import unit
+from ldm_jax.autoencoders.quantizer import codes_of
+from ldm_jax.errors import InputError
+from ldm_jax.weights import recognise
 from ldm_jax.weights import table as tables
-from ldm_jax.weights.names import autoencoder as autoencoder_names
-from ldm_jax.weights.names import text as text_names
-from ldm_jax.weights.names import unet as unet_names
+from ldm_jax.weights.names import model as model_names
+from ldm_jax.weights.names import tiny as tiny_names
 from tests.parity import compare
 from tests.parity.cases import drawn, networks
 
-CONFIGS = Path(__file__).parents[2] / "configs" / "ldm"
+CONFIGS = Path(__file__).parents[2] / "configs"
 TOLERANCE = 1e-4  # of the largest reference
+PREFIXES = (model_names.DENOISER, model_names.FIRST_STAGE, model_names.CONDITIONER)
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Part(NamedTuple):
-    """One network of a configuration, and where its weights lie in the original's state dict."""
+    """One network.
 
-    prefix: str
-    network: networks.Network
+    name:  of its subtree in the params
+    takes: arrays without which it is not computed
+    call:  (its params, all arrays) -> outputs by name
+    """
+
+    name: str
+    takes: tuple[str, ...]
+    call: Callable
+
+
+class Whole(NamedTuple):
+    """A model: rows of all its params, and its networks."""
+
     table: tables.Table
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    unused: tuple[str, ...] = ()
+    parts: tuple[Part, ...]
 
 
-def first_stage(config: c.KLAutoencoder, prefix: str = "first_stage_model.") -> Part:
-    """A KL autoencoder."""
-    network, table = networks.autoencoder(config), autoencoder_names.kl_autoencoder(config)
-    return Part(prefix, network, table, ("image",), ("moments", "recon"))
+def first_stage(settings) -> Part:
+    """Latents of an image, and their decoding; images are from 0 or from -1, as in the arrays."""
+    stage = build.build_first_stage(settings)
+
+    def call(params, arrays):
+        from_zero = np.min(arrays["image"]) >= 0
+        image = 2 * arrays["image"] - 1 if from_zero else arrays["image"]
+        params = params | unit(stage.channels)
+        q = stage.posterior(params, networks.channels_last(image))
+        recon = stage.decode(params, q.mean)
+        latents = networks.channels_first(q.mean)
+        moments = jnp.concatenate([q.mean, jnp.broadcast_to(q.log_variance, q.mean.shape)], axis=-1)
+        found = {"h": latents, "latents": latents, "moments": networks.channels_first(moments)}
+        if "quantizer" in params:
+            found["indices"] = codes_of(q.mean, params["quantizer"]["embedding"]).reshape(-1)
+        recon = networks.channels_first(recon)
+        return found | {"recon": (recon + 1) / 2 if from_zero else recon}
+
+    return Part("first_stage", ("image",), call)
 
 
-def quantised(config: c.VQAutoencoder, prefix: str = "first_stage_model.") -> Part:
-    """A VQ autoencoder."""
-    network, table = networks.quantised(config), autoencoder_names.vq_autoencoder(config)
-    return Part(prefix, network, table, ("image",), ("h", "indices", "recon"))
-
-
-def unet(config: c.UNet, i: int, o: int, context: int | None = None) -> Part:
-    """A denoiser from i to o channels that attends to tokens of width `context`."""
-    network, table = networks.denoiser(config, o), unet_names.unet(config, i, o, context)
-    inputs = ("x", "t") if context is None else ("x", "t", "context")
-    return Part("model.diffusion_model.", network, table, inputs, ("y",))
-
-
-def transformer(config: c.Text | c.Layout) -> Part:
-    """A BERT-style encoder."""
-    network, table = networks.text_transformer(config), text_names.text_transformer(config)
-    return Part("cond_stage_model.", network, table, ("ids",), ("tokens",), text_names.TEXT_UNUSED)
-
-
-def whole(name: str) -> tuple[Part, ...]:
-    """The parts of a model in configs/ldm, where they are networks."""
-    experiment = cli.load_config(CONFIGS / f"{name}.py")
-    stage = experiment.first_stage.model
-    z, told = stage.z_channels, build.build_condition_names(experiment.condition, stage.z_channels)
-    parts = [unet(experiment.model, z + told.concat, z, told.tokens)]
+def whole(experiment: c.Experiment | c.FirstStageExperiment) -> Whole:
+    """The networks of an experiment under their original names."""
+    if isinstance(experiment, c.FirstStageExperiment):
+        rows = tables.under(build.build_original_names(experiment.model), "first_stage/")
+        return Whole(rows, (first_stage(experiment.model),))
+    stage = first_stage(experiment.first_stage.model)
+    channels = build.build_first_stage(experiment.first_stage.model).channels
+    outputs = 2 * channels if experiment.diffusion.learned_variance else channels
+    unet = networks.denoiser(experiment.model, outputs)
+    parts = [Part("denoiser", ("x", "t"), unet.call), stage]
     if isinstance(experiment.condition, c.Text | c.Layout):
-        parts.append(transformer(experiment.condition))
-    kinds = {c.KLAutoencoder: first_stage, c.VQAutoencoder: quantised}
-    return (*parts, kinds[type(stage)](stage))
+        text = networks.text_transformer(experiment.condition)
+        parts.append(Part("conditioner", ("ids",), text.call))
+    return Whole(build.build_model_names(experiment).table, tuple(parts))
 
 
-_f4 = c.KLAutoencoder(channel_mults=(1, 2, 4), z_channels=3)
-_f8 = c.KLAutoencoder(channel_mults=(1, 2, 4, 4), z_channels=4)
-_f16 = c.KLAutoencoder(channel_mults=(1, 1, 2, 2, 4), z_channels=16, attention_factors=(16,))
-_vq4 = c.VQAutoencoder()
-_vq4_noattn = c.VQAutoencoder(mid_attention=False)
-_vq8 = c.VQAutoencoder(
-    channel_mults=(1, 2, 2, 4), z_channels=4, codebook_size=16384, attention_factors=(8,)
-)
-_vq16 = c.VQAutoencoder(
-    channel_mults=(1, 1, 2, 2, 4), z_channels=8, codebook_size=16384, attention_factors=(16,)
-)
-_sd1 = c.UNet()
-_sd2 = c.UNet(head_channels=64, linear_projections=True)
-
-# The parts of each configuration that this project has.
-ZOO = {
-    "first-stage-kl-f4": (first_stage(_f4, prefix=""),),
-    "first-stage-kl-f8": (first_stage(_f8, prefix=""),),
-    "first-stage-kl-f16": (first_stage(_f16, prefix=""),),
-    "first-stage-vq-f4": (quantised(_vq4, prefix=""),),
-    "first-stage-vq-f4-noattn": (quantised(_vq4_noattn, prefix=""),),
-    "first-stage-vq-f8": (quantised(_vq8, prefix=""),),
-    "first-stage-vq-f16": (quantised(_vq16, prefix=""),),
-    "ldm-celebahq-ldm-vq-4": whole("celebahq-ldm-vq-4"),
-    "ldm-cin256-v2": whole("cin256-v2"),
-    "ldm-cin256": whole("cin-ldm-vq-f8"),
-    "ldm-cin-ldm-vq-f8": whole("cin-ldm-vq-f8"),
-    "ldm-text2img256": whole("text2img256"),
-    "ldm-txt2img-1p4B-eval": whole("txt2img-1p4B"),
-    "ldm-lsun_churches-ldm-kl-8": whole("lsun_churches-ldm-kl-8"),
-    "ldm-semantic_synthesis256": whole("semantic_synthesis256"),
-    "ldm-inpainting_big": whole("inpainting_big"),
-    "ldm-bsr_sr": whole("bsr_sr"),
-    "ldm-layout2img-openimages256": whole("layout2img-openimages256"),
-    "rdm-768x768": whole("rdm-768x768"),
-    "sd-v1-inference": (unet(_sd1, 4, 4, 768), first_stage(_f8)),
-    "sd2-v2-inference": (unet(_sd2, 4, 4, 1024), first_stage(_f8)),
-    "sd2-v2-inpainting-inference": (unet(_sd2, 9, 4, 1024), first_stage(_f8)),
-}
+@functools.cache
+def models() -> dict[str, tuple[c.Experiment, Shapes]]:
+    """The models in configs/ but for those whose size data decide, with keys and shapes of each."""
+    loaded = {str(path): cli.load_config(path) for path in sorted(CONFIGS.rglob("*.py"))}
+    return {
+        name: (experiment, tables.shapes(build.build_model_names(experiment).table))
+        for name, experiment in loaded.items()
+        if isinstance(experiment, c.Experiment)
+        and getattr(experiment.condition, "num_classes", 0) is not None
+    }
 
 
-def pairs(part: Part, shapes: Mapping[str, list[int]], golden: Mapping) -> compare.Pairs:
-    """Ours and the original's outputs of one network.
+def has(wanted: Shapes, shapes: Shapes) -> bool:
+    """Whether a model has the denoiser of these keys, and the other parts where they are there."""
 
-    Args:
-        shapes: the configuration's keys, with prefix.
+    def under(prefix, all_shapes):
+        return {key: tuple(shape) for key, shape in all_shapes.items() if key.startswith(prefix)}
+
+    kept = {key: s for key, s in shapes.items() if not model_names.ASIDE.fullmatch(key)}
+    found = {prefix: under(prefix, kept) for prefix in PREFIXES}
+    return bool(found[model_names.DENOISER]) and all(
+        part == under(prefix, wanted)
+        for prefix, part in found.items()
+        if part and under(prefix, wanted)
+    )
+
+
+def network(settings) -> tuple:
+    """Settings of a network that change what it computes."""
+    fields = [f.name for f in dataclasses.fields(settings) if f.name not in ("dtype", "remat")]
+    return (settings.__class__, *(getattr(settings, name) for name in fields))
+
+
+def recognised(shapes: Shapes) -> c.Experiment | c.FirstStageExperiment:
+    """What a state dict of these shapes is of.
 
     Raises:
-        InputError: the keys under the prefix are not those of the network.
+        InputError: of nothing that is known, or of networks that no shape tells apart.
     """
-    keys = [key.removeprefix(part.prefix) for key in shapes if key.startswith(part.prefix)]
-    drawable = {key: shapes[part.prefix + key] for key in keys if key not in part.unused}
-    params = tables.to_here(part.table, drawn.state(drawable, part.prefix))
-    inputs = {name: golden[name] for name in part.inputs}
+    if not any(key.startswith(PREFIXES) for key in shapes):
+        tiny = tiny_names.is_whole(shapes)
+        settings = (tiny_names.config_of if tiny else recognise.autoencoder)(shapes)
+        return c.FirstStageExperiment(model=settings)
+    found = {name: e for name, (e, wanted) in models().items() if has(wanted, shapes)}
+    if not found:
+        raise InputError(f"no model in {CONFIGS} has these keys and shapes: expected --config")
+    if len({(network(e.model), network(e.first_stage.model)) for e in found.values()}) > 1:
+        raise InputError(f"these may be the keys of {', '.join(found)}: expected --config")
+    return next(iter(found.values()))
+
+
+def pairs(of: Whole, part: Part, shapes: Shapes, golden: Mapping, prefix: str) -> compare.Pairs:
+    """Our and the original's outputs of one network.
+
+    Args:
+        prefix: of the names that weights were drawn from, where the keys have none.
+
+    Raises:
+        InputError: the keys are not those of the network.
+    """
+    start = f"{part.name}/"
+    rows = [
+        row._replace(path=row.path.removeprefix(start))
+        for row in of.table
+        if row.path.startswith(start)
+    ]
+    absent = [key for row in rows for key in row.keys if key not in shapes]
+    if absent:
+        raise InputError(f"{len(absent)} keys are missing, such as {absent[0]}: expected all")
+    state = drawn.state({key: shapes[key] for row in rows for key in row.keys}, prefix)
+    params = tables.to_here(rows, state)
+    inputs = {name: golden[name] for name in golden.files if golden[name].dtype.kind in "iuf"}
     with jax.default_matmul_precision("highest"):
-        outputs = jax.jit(part.network.call)(params, inputs)
-    return {name: (np.asarray(outputs[name]), golden[name]) for name in part.outputs}
+        outputs = jax.jit(lambda params: part.call(params, inputs))(params)
+    return {name: (np.asarray(x), golden[name]) for name, x in outputs.items() if name in golden}
+
+
+def compared(name: str, of: Whole, shapes: Shapes, golden: Mapping, prefix: str = "") -> bool:
+    """Prints rows of the table; whether everything is close."""
+    worst, seen = 0.0, set()
+    for part in of.parts:
+        if set(part.takes) <= set(golden.files):
+            found = pairs(of, part, shapes, golden, prefix)
+            print(compare.table(name, found), flush=True)
+            worst = max([worst, *(relative for _, relative in compare.measured(found).values())])
+            seen |= found.keys() | {*part.takes, "context", "vector"}
+            jax.clear_caches()  # or every network's constants and programs stay in memory
+    rest = [array for array in golden.files if array not in seen]
+    if rest:
+        print(f"{name}: not compared: {', '.join(rest)}", file=sys.stderr)
+    return worst < TOLERANCE and bool(seen)
 
 
 def main() -> int:
-    """Prints the table; 1 where something is further off than the tolerance."""
+    """Prints the table; 1 where something is further off than the tolerance, or not recognised."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--golden", type=Path, required=True, help="folder of NAME.npz")
     parser.add_argument("--keys", type=Path, required=True, help="folder of NAME.json")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(ZOO)}")
+    parser.add_argument(
+        "--config", type=Path, help="what the NAMEs are, if no config has their keys"
+    )
+    parser.add_argument(
+        "--prefix", default="", help="before the keys, in the names that weights were drawn from"
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="default: all in both folders")
     arguments = parser.parse_args()
-    unknown = set(arguments.names) - ZOO.keys()
-    if unknown:
-        parser.error(f"{', '.join(sorted(unknown))}: expected names among {', '.join(ZOO)}")
-
+    both = [
+        {p.stem for p in arguments.golden.glob("*.npz")},
+        {p.stem for p in arguments.keys.glob("*.json")},
+    ]
     close = True
     print("| configuration | array | max error | relative to max |\n|---|---|---|---|")
-    for name in arguments.names or ZOO:
-        shapes = json.loads((arguments.keys / f"{name}.json").read_text())
-        golden = np.load(arguments.golden / f"{name}.npz")
-        for part in ZOO[name]:
-            found = pairs(part, shapes, golden)
-            print(compare.table(name, found), flush=True)
-            close &= all(relative < TOLERANCE for _, relative in compare.measured(found).values())
-            jax.clear_caches()  # or every network's constants and programs stay in memory
+    for name in arguments.names or sorted(both[0] & both[1]):
+        try:
+            shapes = json.loads((arguments.keys / f"{name}.json").read_text())
+            shapes = {key: tuple(shape) for key, shape in shapes.items()}
+            golden = np.load(arguments.golden / f"{name}.npz")
+            of = cli.load_config(arguments.config) if arguments.config else recognised(shapes)
+            close &= compared(name, whole(of), shapes, golden, arguments.prefix)
+        except (InputError, OSError) as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            close = False
     return 0 if close else 1
 
 

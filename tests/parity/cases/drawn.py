@@ -20,11 +20,11 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
     """
     n = normal(name, shape)
     if len(shape) >= 2:
-        parent = name.split(".")[-2]
+        parent = f".{name}".split(".")[-2]  # "" of a name without a dot
         if "emb" in parent or name.endswith("emb.weight") or "embedding" in name:
             return n * 0.02
         return n / np.sqrt(np.prod(shape[1:], dtype=np.float64)).astype("f")
-    return 1 + 0.1 * n if name.endswith("weight") else 0.1 * n
+    return 1 + 0.1 * n if name.endswith(("weight", ".g")) else 0.1 * n
 
 
 def state(shapes: Mapping[str, tuple[int, ...]], prefix: str = "") -> dict[str, np.ndarray]:
