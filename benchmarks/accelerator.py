@@ -140,7 +140,7 @@ def ours(given: argparse.Namespace) -> None:
         sampler = build.build_sampler("ddim")(**sampling.arguments(walk))
         return sample(sampler, guided, process, times, noise, keys)
 
-    times = sampling.padded_grid(walk, process)
+    times = sampling.padded_times(walk, process)
     seeds = np.arange(1, dtype=np.uint32)
     took = seconds(lambda: drawn(params, times, seeds), jax.block_until_ready, given.rounds)
     row(f"sampling, {side} x {side}, {STEPS} steps", 1 / took, None, peak, memory_bytes())

@@ -65,7 +65,9 @@ def count_calls(trained: runs.Trained, asked: request.Request) -> int:
     sampler = build.build_sampler(asked.sampler)(**sampling.arguments(asked))
     z = process.initial_noise_std(jnp.float32(process.T)) * jnp.ones((1, 2, 2, 1))
     keys = jax.random.split(jax.random.key(0), 1)
-    jax.block_until_ready(sample(sampler, denoise, process, sampling.grid(asked, process), z, keys))
+    jax.block_until_ready(
+        sample(sampler, denoise, process, sampling.times(asked, process), z, keys)
+    )
     jax.effects_barrier()
     return len(calls)
 
@@ -128,7 +130,7 @@ def main(options: Options) -> None:
 
                 def one_batch(inputs, seeds, asked=asked, generate=generate):
                     inputs, seeds = spread.split((inputs, seeds))
-                    times = pad(sampling.grid(asked, model.process), model.process.T)
+                    times = pad(sampling.times(asked, model.process), model.process.T)
                     told = sampling.arguments(asked)
                     return generate(trained.params, inputs, seeds, times, asked.guidance, told)
 

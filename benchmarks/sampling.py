@@ -53,7 +53,7 @@ def ours(network: train_step.UNet):
     )
     params = {"denoiser": denoiser, "conditioner": {}, "first_stage": {}}
     walk = sampling.Sampling(sampler="ddim", steps=STEPS, grid="trailing")
-    times = sampling.padded_grid(walk, model.process)
+    times = sampling.padded_times(walk, model.process)
     generate = make_generate(model, build.build_sampler("ddim"), network.latent[0])
     seeds = np.arange(network.batch, dtype=np.uint32)
 

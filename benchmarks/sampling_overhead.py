@@ -53,7 +53,7 @@ def main() -> None:
     steps = jnp.full(B, 500)
     seeds = np.arange(B, dtype=np.uint32)
     walk = sampling.Sampling(sampler="ddim", steps=K, grid="trailing")
-    times = sampling.padded_grid(walk, model.process)
+    times = sampling.padded_times(walk, model.process)
     network = jax.jit(model.denoise)
     generate = make_generate(model, build.build_sampler("ddim"), side)
 

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.types import Array, Denoised, Gaussian, Process
 
 
@@ -16,8 +16,8 @@ def posterior(process: Process, x0: Array, z: Array, t: Array, s: Array) -> Gaus
     Returns:
         Mean [B, h, w, c] and log-variance [B, 1, 1, 1], which is -inf where s = 0.
     """
-    alpha_t, sigma_t = rates_like(process, t, z)
-    alpha_s, sigma_s = rates_like(process, s, z)
+    alpha_t, sigma_t = alpha_sigma_like(process, t, z)
+    alpha_s, sigma_s = alpha_sigma_like(process, s, z)
     alpha_ts = alpha_t / alpha_s  # z_t = alpha_ts z_s + sqrt(beta) eps
     beta = _beta(process, t, s, z)
     # eq. 7, with sqrt(alpha_bar) = alpha and 1 - alpha_bar = sigma^2
@@ -29,8 +29,8 @@ def reverse_step(process: Process, denoised: Denoised, z: Array, t: Array, s: Ar
     """p(z_s | z_t): the posterior at the x0 that the denoiser expects.
 
     Its variance is the posterior's, or learned: between that and beta_t, linear in the logarithm
-    (Nichol and Dhariwal 2021, eq. 15). In the step to the data, where the posterior's variance is
-    zero, that of the step before it stands in.
+    (Nichol and Dhariwal 2021, eq. 15). In the step to the data the posterior's variance is zero;
+    that of the step before it is used instead.
 
     Returns:
         Mean [B, h, w, c], and a log-variance that is finite and broadcasts to it.
@@ -46,8 +46,8 @@ def reverse_step(process: Process, denoised: Denoised, z: Array, t: Array, s: Ar
 
 def _beta(process: Process, t: Array, s: Array, z: Array) -> Array:
     """Variance of the noise that comes in from s to t: beta_t of Ho et al. 2020, for any times."""
-    alpha_t, sigma_t = rates_like(process, t, z)
-    alpha_s, sigma_s = rates_like(process, s, z)
+    alpha_t, sigma_t = alpha_sigma_like(process, t, z)
+    alpha_s, sigma_s = alpha_sigma_like(process, s, z)
     # 1 - alpha_ts^2 where variance is preserved, without its cancellation at small beta
     beta = jnp.square(sigma_t) - jnp.square(alpha_t / alpha_s * sigma_s)
     return jnp.maximum(beta, jnp.finfo(z.dtype).tiny)
@@ -55,5 +55,5 @@ def _beta(process: Process, t: Array, s: Array, z: Array) -> Array:
 
 def _log_variance(process: Process, t: Array, s: Array, z: Array) -> Array:
     """log of beta sigma_s^2 / sigma_t^2 (Ho et al. 2020, eq. 7)."""
-    (_, sigma_t), (_, sigma_s) = rates_like(process, t, z), rates_like(process, s, z)
+    (_, sigma_t), (_, sigma_s) = alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
     return jnp.log(_beta(process, t, s, z)) + 2.0 * (jnp.log(sigma_s) - jnp.log(sigma_t))

@@ -1,8 +1,8 @@
 """What a network predicts, and how clean data follows from it.
 
-Each prediction is three functions of alpha and sigma: the target that the loss compares with, the
-x0 that a raw output stands for, and what the network's input is multiplied with. Each is affine in
-x0 at fixed z, and holds for every process, variance-preserving or not.
+Each prediction is three functions of alpha and sigma: the target of the loss, x0 as a function of
+the raw output, and the factor of the network's input. Each is affine in x0 at fixed z, and holds
+for every process, variance-preserving or not.
 """
 
 from collections.abc import Callable
@@ -16,9 +16,9 @@ from ldm_jax.types import Array
 class Prediction(NamedTuple):
     """One parametrisation of the denoiser; alpha and sigma broadcast against the data.
 
-    target: (x0, noise, alpha, sigma) -> what the network should answer
+    target: (x0, noise, alpha, sigma) -> what the network is trained to predict
     x0:     (raw output, z, alpha, sigma) -> clean data
-    scale:  (alpha, sigma) -> c_in, with which the network's input z is multiplied
+    scale:  (alpha, sigma) -> c_in, the factor of the network's input z
     """
 
     target: Callable[[Array, Array, Array, Array], Array]
@@ -45,8 +45,8 @@ x0 = Prediction(
     scale=lambda alpha, sigma: 1.0 / _norm(alpha, sigma),
 )
 
-# Salimans and Ho 2022, appendix D: v = alpha eps - sigma x, with both rates divided by their norm,
-# which is 1 where variance is preserved.
+# Salimans and Ho 2022, appendix D: v = alpha eps - sigma x, with alpha and sigma divided by their
+# norm, which is 1 where variance is preserved.
 v = Prediction(
     target=lambda x0, noise, alpha, sigma: (alpha * noise - sigma * x0) / _norm(alpha, sigma),
     x0=lambda raw, z, alpha, sigma: (
@@ -88,5 +88,5 @@ def edm(data_std: float) -> Prediction:
 
 
 def noise_of(x0: Array, z: Array, alpha: Array, sigma: Array) -> Array:
-    """The noise that a belief in x0 implies: eps = (z - alpha x0) / sigma, for sigma > 0."""
+    """The noise that a predicted x0 implies: eps = (z - alpha x0) / sigma, for sigma > 0."""
     return (z - alpha * x0) / sigma

@@ -1,8 +1,8 @@
-"""What holds for every noising process z_t = alpha_t x + sigma_t eps; `processes/` has them.
+"""Functions of every noising process z_t = alpha_t x + sigma_t eps; the processes: `processes/`.
 
-Time follows the papers: t = 0 is data, t = T is noise. Discrete processes were trained at
-t = 1 ... T; their rates go on between these. (The original code counts its steps from 0, and so do
-networks: `Process.timestep`.)
+Time follows the papers: t = 0 is data, t = T is noise. Discrete processes are trained at
+t = 1 ... T, and alpha and sigma are interpolated between these. (The original code counts timesteps
+from 0, and so do networks: `Process.timestep`.)
 """
 
 import jax.numpy as jnp
@@ -17,11 +17,11 @@ def add_noise(process: Process, x0: Array, noise: Array, t: Array) -> Array:
         x0, noise: [B, ...].
         t: [B] times.
     """
-    alpha, sigma = rates_like(process, t, x0)
+    alpha, sigma = alpha_sigma_like(process, t, x0)
     return alpha * x0 + sigma * noise
 
 
-def rates_like(process: Process, t: Array, x: Array) -> tuple[Array, Array]:
+def alpha_sigma_like(process: Process, t: Array, x: Array) -> tuple[Array, Array]:
     """alpha_t and sigma_t for t [B], shaped [B, 1, ..., 1] to multiply x [B, ...]."""
     shape = t.shape + (1,) * (x.ndim - t.ndim)
     alpha, sigma = process.alpha_sigma(t)

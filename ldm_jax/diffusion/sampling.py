@@ -1,4 +1,4 @@
-"""What a `config.Sampling` asks for: which sampler, over which times, told what."""
+"""What a `Sampling` setting chooses: a sampler, its times and its options."""
 
 import math
 from collections.abc import Callable
@@ -16,18 +16,18 @@ from ldm_jax.types import Process
 OPTIONS = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")  # fields that only some samplers take
 
 
-def check_options(asked: Sampling, spell: Callable[[str], str]) -> None:
+def check_options(settings: Sampling, spell: Callable[[str], str]) -> None:
     """Raises InputError for the first option that the sampler does not take.
 
     Args:
         spell: name of a field -> how it was given, such as "--eta".
     """
     for name in OPTIONS:
-        value, takers = getattr(asked, name), takers_of(name)
-        if value is not None and asked.sampler not in takers:
+        value, takers = getattr(settings, name), takers_of(name)
+        if value is not None and settings.sampler not in takers:
             raise InputError(
-                f"{spell(name)} is {value:g}, which {asked.sampler} does not take: leave it out, "
-                f"or choose a sampler that does, {', '.join(takers[:-1])} or {takers[-1]}"
+                f"{spell(name)} is {value:g}, which {settings.sampler} does not take: leave it "
+                f"out, or choose a sampler that does, {', '.join(takers[:-1])} or {takers[-1]}"
             )
 
 
@@ -36,46 +36,46 @@ def takers_of(name: str) -> list[str]:
     return [sampler for sampler, kind in SAMPLERS.items() if name in kind.options]
 
 
-def with_defaults(asked: Sampling) -> dict[str, float | None]:
-    """All options: as asked, or the sampler's own; None where it has none."""
-    own = SAMPLERS[asked.sampler].options
-    given = {name: getattr(asked, name) for name in OPTIONS if name in own}
+def with_defaults(settings: Sampling) -> dict[str, float | None]:
+    """All options: as set, or the sampler's default; None where it has none."""
+    own = SAMPLERS[settings.sampler].options
+    given = {name: getattr(settings, name) for name in OPTIONS if name in own}
     chosen = {name: own[name] if value is None else value for name, value in given.items()}
     return {name: chosen.get(name) for name in OPTIONS}
 
 
-def grid(asked: Sampling, process: Process) -> np.ndarray:
-    """The times that are visited, [K + 1] float32."""
-    if asked.times:
-        return spacing.by_hand(asked.times, process.T)
-    return spacing.grid(asked.grid, process, asked.steps)
+def times(settings: Sampling, process: Process) -> np.ndarray:
+    """The times that the sampler visits, [K + 1] float32."""
+    if settings.times:
+        return spacing.by_hand(settings.times, process.T)
+    return spacing.times(settings.grid, process, settings.steps)
 
 
-def padded_grid(asked: Sampling, process: Process) -> np.ndarray:
-    """The same in the one form that serves any number of steps, [T + 1] float32."""
-    return spacing.pad(grid(asked, process), process.T)
+def padded_times(settings: Sampling, process: Process) -> np.ndarray:
+    """The same times padded to one shape for any number of steps, [T + 1] float32."""
+    return spacing.pad(times(settings, process), process.T)
 
 
-def steps(asked: Sampling) -> int:
-    """How many steps the grid has."""
-    return sum(time > 0 for time in asked.times) if asked.times else asked.steps
+def steps(settings: Sampling) -> int:
+    """The number of steps."""
+    return sum(time > 0 for time in settings.times) if settings.times else settings.steps
 
 
-def arguments(asked: Sampling) -> dict[str, Any]:
-    """What the sampler is called with: numbers, in one form for each sampler."""
-    told = with_defaults(asked)
-    if "s_churn" in SAMPLERS[asked.sampler].options:
-        highest = math.inf if told["s_tmax"] is None else told["s_tmax"]
-        each = told["s_churn"] / steps(asked)
-        return {"churn": Churn(each, told["s_tmin"], highest, told["s_noise"])}
-    return {name: told[name] for name in SAMPLERS[asked.sampler].options}
+def arguments(settings: Sampling) -> dict[str, Any]:
+    """The arguments of the sampler's constructor, the same names for any values."""
+    options = with_defaults(settings)
+    if "s_churn" in SAMPLERS[settings.sampler].options:
+        highest = math.inf if options["s_tmax"] is None else options["s_tmax"]
+        each = options["s_churn"] / steps(settings)
+        return {"churn": Churn(each, options["s_tmin"], highest, options["s_noise"])}
+    return {name: options[name] for name in SAMPLERS[settings.sampler].options}
 
 
-def describe(asked: Sampling) -> str:
+def describe(settings: Sampling) -> str:
     """One line that says what is used."""
-    kind = SAMPLERS[asked.sampler]
-    over = "given times" if asked.times else f"the {asked.grid} grid"
-    told = {name: value for name, value in with_defaults(asked).items() if value is not None}
-    settings = {**told, "guidance": asked.guidance}
-    listed = ", ".join(f"{name} {value:g}" for name, value in settings.items())
-    return f"{asked.sampler} ({kind.paper}): {steps(asked)} steps over {over}, {listed}"
+    kind = SAMPLERS[settings.sampler]
+    over = "given times" if settings.times else f"{settings.grid} spacing"
+    options = {name: value for name, value in with_defaults(settings).items() if value is not None}
+    values = {**options, "guidance": settings.guidance}
+    listed = ", ".join(f"{name} {value:g}" for name, value in values.items())
+    return f"{settings.sampler} ({kind.paper}): {steps(settings)} steps over {over}, {listed}"

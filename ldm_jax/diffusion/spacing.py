@@ -1,8 +1,8 @@
-"""Sampling grids: which times a sampler visits, from noise to data.
+"""Timestep spacings: which times a sampler visits, from noise to data.
 
-A grid of K steps is [K + 1] decreasing float32 times of a process: step k goes from grid[k] to
-grid[k + 1]. Time 0 is data. Times are whole numbers but for the grids that are even in the noise
-level, which lie between them.
+K steps have [K + 1] decreasing float32 times of a process: step k goes from times[k] to times[k +
+1]. Time 0 is data. Times are whole numbers, except in the spacings that are even in the noise
+level.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from ldm_jax.types import Process
 
 
 def uniform(process: Process, K: int) -> np.ndarray:
-    """The original DDIM grid: a uniform stride plus one, ending at time 1 rather than at 0.
+    """DDIM's original spacing: a uniform stride plus one, ending at time 1 rather than at 0.
 
     The original counts from 0, visits {1, 1 + c, 1 + 2c, ...} with c = T // K and takes alpha_bar
     of its step 0 as the last one's destination. Where K does not divide T it visits all the
@@ -67,7 +67,7 @@ def _by_level(process: Process, rho: np.ndarray) -> np.ndarray:
     return np.append(process.time_at(-2 * np.log(rho).astype(np.float32)), 0)
 
 
-GRIDS = {
+SPACINGS = {
     "uniform": uniform,
     "leading": leading,
     "trailing": trailing,
@@ -77,24 +77,24 @@ GRIDS = {
 }
 
 
-def grid(name: str, process: Process, K: int) -> np.ndarray:
-    """The grid called `name` with K steps, [K + 1] float32.
+def times(name: str, process: Process, K: int) -> np.ndarray:
+    """The times of the spacing called `name` with K steps, [K + 1] float32.
 
     Raises:
-        InputError: no such grid, or K outside 1 ... T.
+        InputError: no such spacing, or K outside 1 ... T.
     """
-    if name not in GRIDS:
-        raise InputError(f"grid '{name}' is unknown: choose one of {', '.join(GRIDS)}")
+    if name not in SPACINGS:
+        raise InputError(f"spacing '{name}' is unknown: choose one of {', '.join(SPACINGS)}")
     if not 1 <= K <= process.T:
         raise InputError(f"{K} sampling steps: expected 1 to {process.T}, the steps of the process")
-    return GRIDS[name](process, K).astype(np.float32)
+    return SPACINGS[name](process, K).astype(np.float32)
 
 
 def by_hand(times: Sequence[float], T: int) -> np.ndarray:
-    """The grid of given times, down to data whether or not that is given, [K + 1] float32.
+    """Times listed by the caller, ended by 0 (data) if it is not among them, [K + 1] float32.
 
-    Such as the ten that Sabour et al. 2024 (Align Your Steps) give for Stable Diffusion, one more
-    than they count: 1000, 851, 737, 646, 546, 456, 344, 234, 125, 25.
+    For example the ten of Sabour et al. 2024 (Align Your Steps) for Stable Diffusion, counted from
+    1: 1000, 851, 737, 646, 546, 456, 344, 234, 125, 25.
 
     Raises:
         InputError: times that do not decrease, or beyond the process; more than T of them.
@@ -120,17 +120,17 @@ def by_hand(times: Sequence[float], T: int) -> np.ndarray:
 
 
 def pad(times: np.ndarray, length: int) -> np.ndarray:
-    """Repeats the last time up to [length + 1]; a sampler skips a step that goes nowhere.
+    """Repeats the last time up to [length + 1]; a sampler skips steps between equal times.
 
-    Every grid then has one shape, and one compiled sampler serves any number of steps.
+    All spacings then have one shape, and one compiled sampler serves any number of steps.
     """
     return np.pad(times, (0, length + 1 - len(times)), mode="edge")
 
 
 def later(times: np.ndarray, strength: float) -> np.ndarray:
-    """The last part of a grid, for data that are noised in part: of K steps, int(strength K).
+    """The last int(strength K) of K steps, for data that are noised in part.
 
-    The original's image-to-image; strength 1 is the whole grid.
+    As in the original's image-to-image; strength 1 keeps all steps.
     """
     kept = int(strength * (len(times) - 1))
     return times[len(times) - 1 - kept :]

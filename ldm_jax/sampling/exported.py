@@ -284,7 +284,7 @@ def draw(exported: Exported, wanted: request.Request) -> request.Drawn:
     conditioner = trained.model.conditioner
     said = [sampling.describe(wanted), *describe_finishing(wanted), "compiled ahead of time"]
     print("; ".join(said), flush=True)
-    times = sampling.grid(wanted, trained.model.process)
+    times = sampling.times(wanted, trained.model.process)
     options = [np.float32(x) for x in jax.tree.leaves(sampling.arguments(wanted))]
     given = inputs(trained, wanted)
     if wanted.negative_prompts:

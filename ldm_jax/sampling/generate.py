@@ -15,7 +15,7 @@ from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guida
 from ldm_jax.diffusion.guidance.classifier import log_probability
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.composition import composition
-from ldm_jax.diffusion.guidance.joint import Answers, joint
+from ldm_jax.diffusion.guidance.joint import Outputs, joint
 from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
 from ldm_jax.diffusion.guidance.threshold import threshold
@@ -206,7 +206,7 @@ def _towards_condition(
     def alone(cond: Cond) -> Denoise:
         return denoiser(functools.partial(network, cond=cond), model.process, model.prediction)
 
-    def outputs(*conds: Cond) -> Answers:
+    def outputs(*conds: Cond) -> Outputs:
         return joint(network, conds, model.process, model.prediction)
 
     def precomputed(cond: Cond) -> Cond:  # what is the same at every step is computed once

@@ -70,7 +70,7 @@ def how_resampled(
 
 def times_of(request: Request, trained: runs.Trained) -> np.ndarray:
     """All times that a request visits, [K + 1]; those that RePaint visits again included."""
-    times = sampling.grid(request, trained.model.process)
+    times = sampling.times(request, trained.model.process)
     if request.strength is not None:
         times = later(times, request.strength)
     if request.resample:
@@ -87,7 +87,7 @@ def check_start(request: Request, trained: runs.Trained) -> None:
             )
         return
     if request.strength is not None:
-        K = len(sampling.grid(request, trained.model.process)) - 1
+        K = len(sampling.times(request, trained.model.process)) - 1
         if len(later(np.arange(K + 1), request.strength)) < 2:
             raise InputError(
                 f"--strength is {request.strength}: expected at least {1 / K:.3g}, "

@@ -7,13 +7,13 @@ import jax.numpy as jnp
 
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.config import DiffusionLoss
-from ldm_jax.diffusion.denoiser import ask
+from ldm_jax.diffusion.denoiser import predict
 from ldm_jax.diffusion.losses import noise as variations
 from ldm_jax.diffusion.losses import resampling, training_times, uncertainty
 from ldm_jax.diffusion.losses.simple import huber, l1, l2, simple
 from ldm_jax.diffusion.losses.vlb import bound, frozen
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, DiffusionModel, Params, Process
@@ -110,9 +110,9 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
             more = normal_like(more_keys, z0)
             added = variations.perturbed(noise, more, config.input_perturbation)
 
-        alpha, sigma = rates_like(process, t, z0)
+        alpha, sigma = alpha_sigma_like(process, t, z0)
         z = alpha * z0 + sigma * added
-        raw, fraction = ask(network, process, prediction, z, t)
+        raw, fraction = predict(network, process, prediction, z, t)
         terms = {}
         if config.kind in ("simple", "hybrid"):
             terms["simple"] = simple(raw, prediction, z0, noise, alpha, sigma, distance)

@@ -217,7 +217,7 @@ def _generate(experiment: Experiment, model: DiffusionModel) -> Callable:
     """(params, inputs, seeds) -> images, drawn as the config has it."""
     s = experiment.sampling
     generate = make_generate(model, build.build_sampler(s.sampler), experiment.data.image_size)
-    times, options = sampling.padded_grid(s, model.process), sampling.arguments(s)
+    times, options = sampling.padded_times(s, model.process), sampling.arguments(s)
     return lambda params, inputs, seeds: generate(params, inputs, seeds, times, s.guidance, options)
 
 

@@ -242,7 +242,7 @@ def test_help_is_no_error(words, capsys):
         "images options",
         "walk options",
         "randomness options",
-        *spacing.GRIDS,
+        *spacing.SPACINGS,
     ):
         assert name in help_text
     for name, kind in SAMPLERS.items():
@@ -319,7 +319,7 @@ def test_what_is_used_is_printed(class_run, here, capsys):
     words = "--num", 1, "--sampler", "heun", "--grid", "karras", "--steps", 3, "--s-churn", 6
     _, report = draw(class_run, here, *words)
     line = capsys.readouterr().out.splitlines()[0]
-    says(line, ["heun (Karras", "3 steps over the karras grid", "s_churn 6", "guidance 2"])
+    says(line, ["heun (Karras", "3 steps over karras spacing", "s_churn 6", "guidance 2"])
     assert "eta" not in line
     asked = {"sampler": "heun", "grid": "karras", "steps": 3, "s_churn": 6.0, "s_tmin": 0.0}
     assert {name: report[name] for name in asked} == asked
@@ -331,7 +331,7 @@ def test_times_take_the_place_of_a_grid(class_run, here, capsys):
     by_name, _ = draw(class_run, here / "a", *words, "--grid", "trailing", "--steps", 4)
     by_hand, report = draw(class_run, here / "b", *words, "--times", 20, 15, 10, 5)
     np.testing.assert_array_equal(by_hand, by_name)
-    says(capsys.readouterr().out, ["4 steps over the trailing grid", "4 steps over given times"])
+    says(capsys.readouterr().out, ["4 steps over trailing spacing", "4 steps over given times"])
     assert (report["times"], report["steps"], report["grid"]) == ([20, 15, 10, 5], 4, None)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.diffusion.denoiser import denoiser
-from ldm_jax.diffusion.process import add_noise, rates_like
+from ldm_jax.diffusion.process import add_noise, alpha_sigma_like
 from tests.support.every import PREDICTIONS, PROCESSES, every_pair
 
 TIMES = jnp.array([1.0, 500.0, 999.5])
@@ -15,7 +15,7 @@ X0, NOISE = jax.random.normal(jax.random.key(1), (2, len(TIMES), 4, 4, 2))
 @every_pair
 def test_a_network_is_told_its_input_and_time_and_understood(p, kind):
     told = {}
-    alpha, sigma = rates_like(p, TIMES, X0)
+    alpha, sigma = alpha_sigma_like(p, TIMES, X0)
     z = add_noise(p, X0, NOISE, TIMES)
 
     def perfect(z, time):

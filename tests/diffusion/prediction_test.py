@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion import prediction
-from ldm_jax.diffusion.process import add_noise, rates_like
+from ldm_jax.diffusion.process import add_noise, alpha_sigma_like
 from tests.support.every import PREDICTIONS, PROCESSES, every_pair, every_process
 
 TIMES = jnp.array([1e-3, 0.5, 1, 2, 50.5, 500, 999, 999.9, 1000])
@@ -15,7 +15,7 @@ X0, NOISE = jax.random.normal(jax.random.key(0), (2, len(TIMES), 4, 4, 2))
 
 def at_times(p):
     """alpha, sigma and z at every time."""
-    return *rates_like(p, TIMES, X0), add_noise(p, X0, NOISE, TIMES)
+    return *alpha_sigma_like(p, TIMES, X0), add_noise(p, X0, NOISE, TIMES)
 
 
 @every_pair
@@ -65,7 +65,7 @@ def test_velocity_is_that_of_the_rectified_flow():
     p = PROCESSES["rectified_flow"]
     t = TIMES[1:-1]
     _, found = jax.jvp(lambda t: add_noise(p, X0[1:-1], NOISE[1:-1], t), (t,), (jnp.ones_like(t),))
-    alpha, sigma = rates_like(p, t, X0)
+    alpha, sigma = alpha_sigma_like(p, t, X0)
     velocity = prediction.velocity.target(X0[1:-1], NOISE[1:-1], alpha, sigma)
     np.testing.assert_allclose(p.T * found, velocity, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(prediction.velocity.scale(alpha, sigma), 1.0, rtol=1e-6)

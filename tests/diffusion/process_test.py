@@ -49,7 +49,7 @@ def test_rates_have_the_shape_of_the_times(p):
             alpha, sigma = p.alpha_sigma(t)
             assert alpha.shape == sigma.shape == p.initial_noise_std(t).shape == shape
             assert alpha.dtype == sigma.dtype == p.initial_noise_std(t).dtype == jnp.float32
-    alpha, sigma = process.rates_like(p, jnp.array([1, 2, 3]), jnp.zeros((3, 4, 4, 2)))
+    alpha, sigma = process.alpha_sigma_like(p, jnp.array([1, 2, 3]), jnp.zeros((3, 4, 4, 2)))
     assert alpha.shape == sigma.shape == (3, 1, 1, 1)
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.diffusion.guidance.blend import blend
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.ddpm import ddpm
 from ldm_jax.diffusion.samplers.loop import sample
 from ldm_jax.diffusion.samplers.repaint import repaint, resampled
@@ -64,7 +64,7 @@ def test_what_is_made_comes_to_fit_what_is_known():
     """Two places that are always equal, 0.7 + N(0, 0.4^2): one is known, the other to be found."""
 
     def denoise(z, t):
-        alpha, sigma = rates_like(P, t, z)
+        alpha, sigma = alpha_sigma_like(P, t, z)
         mean = jnp.mean(z, axis=2, keepdims=True)  # of both, which halves the noise
         variance = jnp.square(alpha * 0.4) + jnp.square(sigma) / 2
         x0 = 0.7 + alpha * 0.16 / variance * (mean - alpha * 0.7)

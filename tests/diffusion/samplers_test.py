@@ -13,7 +13,7 @@ import pytest
 
 from ldm_jax.diffusion import prediction, spacing
 from ldm_jax.diffusion.denoiser import denoiser
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm as discrete
 from ldm_jax.diffusion.samplers.ddim import ddim
@@ -40,7 +40,7 @@ def std(p, t):
 
 def expected_x0(p, z, t):
     """E[x_0 | z_t]."""
-    alpha, sigma = rates_like(p, t, z)
+    alpha, sigma = alpha_sigma_like(p, t, z)
     variance = jnp.square(alpha * S) + jnp.square(sigma)
     return M + alpha * S**2 / variance * (z - alpha * M)
 
@@ -55,7 +55,7 @@ def walk(p, grid, z, keys, eta=0.0, sampler="ddim", kind="v"):
     kind = PREDICTIONS[kind]
 
     def network(z, steps):
-        rates = rates_like(p, steps + 1, z)
+        rates = alpha_sigma_like(p, steps + 1, z)
         x0 = expected_x0(p, z, steps + 1)
         return kind.target(x0, prediction.noise_of(x0, z, *rates), *rates)
 
@@ -63,7 +63,7 @@ def walk(p, grid, z, keys, eta=0.0, sampler="ddim", kind="v"):
 
 
 def padded(name, K):
-    return spacing.pad(spacing.grid(name, LINEAR, K), T)
+    return spacing.pad(spacing.times(name, LINEAR, K), T)
 
 
 def flow(p, z, t, s):
@@ -87,7 +87,7 @@ def test_ddim_converges_to_the_probability_flow_at_order_one(table):
     counts = np.array([100, 200, 400, 800])
     errors = []
     for K in counts:
-        grid = spacing.pad(spacing.grid("leading", p, K), p.T)
+        grid = spacing.pad(spacing.times("leading", p, K), p.T)
         exact = flow(p, z, grid[0], 0)
         errors.append(float(jnp.max(jnp.abs(walk(p, grid, z, keys(1)) - exact))))
     slope, _ = np.polyfit(np.log(counts), np.log(errors), 1)
@@ -147,7 +147,7 @@ def test_eta_scales_the_standard_deviation_of_the_posterior(eta):
     noise = normal_like(keys(2), z)
     still, _ = ddim(0.0).step(sure, LINEAR, keys(2), z, t, s, ())
     drawn, _ = ddim(eta).step(sure, LINEAR, keys(2), z, t, s, ())
-    alpha, sigma = rates_like(LINEAR, s, z)
+    alpha, sigma = alpha_sigma_like(LINEAR, s, z)
     away = (still - alpha * M) / sigma  # the noise behind z
     a = LINEAR.alphas[500] / LINEAR.alphas[300]
     b = LINEAR.sigmas[500] ** 2 - (a * LINEAR.sigmas[300]) ** 2
@@ -167,7 +167,7 @@ def test_the_step_to_the_data_is_the_clean_data_itself(sampler):
 @pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
 def test_a_padded_grid_gives_the_same_numbers(sampler, eta):
     z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
-    grid = spacing.grid("uniform", LINEAR, 10)
+    grid = spacing.times("uniform", LINEAR, 10)
     one = walk(LINEAR, grid, z, keys(2), eta, sampler=sampler)
     other = walk(LINEAR, spacing.pad(grid, T), z, keys(2), eta, sampler=sampler)
     np.testing.assert_array_equal(one, other)
@@ -180,7 +180,7 @@ def test_the_denoiser_is_asked_once_a_step_at_the_times_of_the_grid():
         jax.debug.callback(lambda t: asked.append(t.tolist()), t, ordered=True)
         return Denoised(z)
 
-    grid = spacing.grid("trailing", LINEAR, 5)
+    grid = spacing.times("trailing", LINEAR, 5)
     z = jnp.zeros((2, 1, 1, 1))
     sample(ddim(), denoise, LINEAR, spacing.pad(grid, 20), z, keys(2)).block_until_ready()
     jax.effects_barrier()

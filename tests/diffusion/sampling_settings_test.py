@@ -54,9 +54,9 @@ def test_churn_is_shared_out_among_the_steps():
 
 
 def test_times_take_the_place_of_the_grid():
-    assert sampling.grid(replace(HEUN, times=(900, 12.5)), LINEAR).tolist() == [900, 12.5, 0]
-    assert len(sampling.grid(HEUN, LINEAR)) == 21
-    assert sampling.padded_grid(replace(HEUN, times=(900, 12.5)), LINEAR).shape == (T + 1,)
+    assert sampling.times(replace(HEUN, times=(900, 12.5)), LINEAR).tolist() == [900, 12.5, 0]
+    assert len(sampling.times(HEUN, LINEAR)) == 21
+    assert sampling.padded_times(replace(HEUN, times=(900, 12.5)), LINEAR).shape == (T + 1,)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
@@ -74,7 +74,7 @@ def test_what_a_sampler_is_told_compiles_nothing_anew(name):
     found = []
     for steps, value in ((5, 0.9), (3, 0.4), (3, None)):
         asked = Sampling(sampler=name, steps=steps, **dict.fromkeys(given, value))
-        grid = sampling.padded_grid(asked, LINEAR)[:12]
+        grid = sampling.padded_times(asked, LINEAR)[:12]
         found.append(walk(grid, sampling.arguments(asked)))
     assert walk._cache_size() == 1
     if given:

@@ -13,13 +13,13 @@ T = 60
 SHORT = ddpm(betas.linear(T, 1e-3, 0.2))
 LINEAR = PROCESSES["linear"]
 WHOLE = ("uniform", "leading", "trailing", "linspace")
-every_grid = pytest.mark.parametrize("name", spacing.GRIDS)
+every_grid = pytest.mark.parametrize("name", spacing.SPACINGS)
 
 
 @every_grid
 def test_a_grid_of_K_steps_has_K_steps_down_to_the_data(name):
     for K in (1, 2, 3, 7, 30, T - 1, T):
-        grid = spacing.grid(name, SHORT, K)
+        grid = spacing.times(name, SHORT, K)
         assert grid.shape == (K + 1,)
         assert grid.dtype == np.float32
         assert np.all(np.diff(grid) < 0)
@@ -29,24 +29,24 @@ def test_a_grid_of_K_steps_has_K_steps_down_to_the_data(name):
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_as_many_steps_as_the_process_has_visit_all_of_them(name):
-    assert spacing.grid(name, SHORT, T).tolist() == list(range(T, -1, -1))
+    assert spacing.times(name, SHORT, T).tolist() == list(range(T, -1, -1))
 
 
 def test_uniform_is_the_originals_grid():
     """ddim_timesteps = 1, 21, ..., 981, counted from 0; alphas_prev begins with that of step 0."""
-    steps = spacing.grid("uniform", LINEAR, 50) - 1
+    steps = spacing.times("uniform", LINEAR, 50) - 1
     assert steps.tolist() == [*range(981, 0, -20), 0]
 
 
 def test_leading_ends_at_the_first_step_and_trailing_starts_at_the_last():
-    assert spacing.grid("leading", LINEAR, 10).tolist() == [*range(901, 0, -100), 0]
-    assert spacing.grid("trailing", LINEAR, 10).tolist() == [*range(1000, 0, -100), 0]
-    assert spacing.grid("trailing", LINEAR, 7).tolist() == [1000, 857, 714, 571, 429, 286, 143, 0]
+    assert spacing.times("leading", LINEAR, 10).tolist() == [*range(901, 0, -100), 0]
+    assert spacing.times("trailing", LINEAR, 10).tolist() == [*range(1000, 0, -100), 0]
+    assert spacing.times("trailing", LINEAR, 7).tolist() == [1000, 857, 714, 571, 429, 286, 143, 0]
 
 
 def test_linspace_does_both():
-    assert spacing.grid("linspace", LINEAR, 10).tolist() == [*range(1000, 0, -111), 0]
-    assert spacing.grid("linspace", LINEAR, 5).tolist() == [1000, 750, 500, 251, 1, 0]
+    assert spacing.times("linspace", LINEAR, 10).tolist() == [*range(1000, 0, -111), 0]
+    assert spacing.times("linspace", LINEAR, 5).tolist() == [1000, 750, 500, 251, 1, 0]
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_grids_of_levels_are_even_in_them(process, name, even):
     """From the noisiest time that is not pure noise, to the first one, and then to the data."""
     p = PROCESSES[process]
     for K in (1, 2, 10, 50):
-        grid = spacing.grid(name, p, K)
+        grid = spacing.times(name, p, K)
         alpha, sigma = (np.asarray(x, np.float64) for x in p.alpha_sigma(grid[:-1]))
         first = 1000 if p.alpha_sigma(np.float32(1000))[0] > 0 else 999
         np.testing.assert_allclose(grid[0], first, rtol=1e-5)
@@ -71,19 +71,19 @@ def test_edm_is_karras_grid_by_itself():
     """sigma(t) of that process is even in sigma^(1 / 7), so its linspace is the same times."""
     p = PROCESSES["edm"]
     np.testing.assert_allclose(
-        spacing.grid("karras", p, 28), spacing.grid("linspace", p, 28), atol=5e-3
+        spacing.times("karras", p, 28), spacing.times("linspace", p, 28), atol=5e-3
     )
 
 
 @pytest.mark.parametrize("K", [-1, 0, T + 1])
 def test_impossible_numbers_of_steps_are_refused(K):
     with pytest.raises(InputError, match=f"{K} sampling steps: expected 1 to {T}"):
-        spacing.grid("uniform", SHORT, K)
+        spacing.times("uniform", SHORT, K)
 
 
 def test_an_unknown_grid_is_refused_with_the_known_ones():
     with pytest.raises(InputError, match=r"'even' is unknown: .* uniform, leading, trailing"):
-        spacing.grid("even", SHORT, 10)
+        spacing.times("even", SHORT, 10)
 
 
 def test_times_by_hand_are_visited_down_to_the_data():
@@ -112,7 +112,7 @@ def test_times_that_are_no_way_to_the_data_are_refused(given, why):
 
 @every_grid
 def test_padding_keeps_the_grid_and_then_stays(name):
-    grid = spacing.grid(name, SHORT, 7)
+    grid = spacing.times(name, SHORT, 7)
     padded = spacing.pad(grid, T)
     assert padded.shape == (T + 1,)
     assert padded.dtype == grid.dtype

@@ -12,7 +12,7 @@ from ldm_jax import build
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.prediction import noise_of, v
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.latent_likelihood import make_likelihood
 from tests.support import tiny
@@ -26,7 +26,7 @@ def test_gaussian_latents_cost_their_entropy_by_the_bound_and_by_the_flow():
     process = build.build_process(Diffusion("cosine", steps=T))
 
     def denoise(params, z, steps, cond):
-        alpha, sigma = rates_like(process, steps + 1, z)
+        alpha, sigma = alpha_sigma_like(process, steps + 1, z)
         x0 = M + alpha * S**2 / ((alpha * S) ** 2 + sigma**2) * (z - alpha * M)
         return v.target(x0, noise_of(x0, z, alpha, sigma), alpha, sigma)
 

@@ -180,7 +180,7 @@ def test_it_passes_the_checks_that_training_makes(path):
     checks.check_diffusion(reduced(experiment))
     assert len(build.build_process(experiment.diffusion).alphas) == experiment.diffusion.steps + 1
     build.build_sampler(experiment.sampling.sampler)
-    sampling.grid(experiment.sampling, build.build_process(experiment.diffusion))
+    sampling.times(experiment.sampling, build.build_process(experiment.diffusion))
 
 
 WIDTHS = {"narrow": lambda path: reduced(resolved(path)), "full": resolved}

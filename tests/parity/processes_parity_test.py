@@ -14,7 +14,7 @@ from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.guidance.threshold import threshold
 from ldm_jax.diffusion.posterior import reverse_step
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
@@ -67,7 +67,7 @@ def test_learned_variance(reference):
 def test_rescaled_guidance_of_v(reference):
     p, kind = ddpm(betas.linear(cases.T)), prediction.v
     z, t = jnp.zeros(cases.SHAPE), jnp.full(cases.SHAPE[0], 500)
-    rates = rates_like(p, t, z)
+    rates = alpha_sigma_like(p, t, z)
 
     def answers(raw):
         return lambda z, t: Denoised(kind.x0(jnp.asarray(raw), z, *rates))

@@ -78,7 +78,7 @@ def test_no_number_that_is_asked_for_is_compiled_in(name):
                 traced.params,
                 {"label": np.array([0, 1], np.int32)},
                 seed + np.arange(2, dtype=np.uint32),
-                sampling.padded_grid(asked, traced.model.process),
+                sampling.padded_times(asked, traced.model.process),
                 guidance,
                 sampling.arguments(asked),
                 None,

@@ -49,7 +49,7 @@ def generate(model, compiled):
         told=NO_EXTRAS,
     ):
         inputs = {"tokens": np.tile(tokens.encode(tokenizer, prompt), (len(seeds), 1))}
-        grid = spacing.pad(spacing.grid("trailing", model[0].process, steps), T)
+        grid = spacing.pad(spacing.times("trailing", model[0].process, steps), T)
         extra = () if noise is None and told is NO_EXTRAS else (noise, told)
         return np.asarray(compiled(params, inputs, seeds, grid, guidance, {"eta": eta}, *extra))
 
@@ -138,7 +138,7 @@ def test_every_sampler_runs_unconditionally_too():
     model = build.build_model(experiment, None)
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     draw = make_generate(model, build.build_sampler("ddpm"), tiny.SIZE)
-    grid = spacing.grid("leading", model.process, 4)
+    grid = spacing.times("leading", model.process, 4)
     plain, guided = (np.asarray(draw(params, {}, SEEDS, grid, scale, {})) for scale in (1.0, 3.0))
     assert plain.shape == (4, tiny.SIZE, tiny.SIZE, 3)
     np.testing.assert_array_equal(plain, guided)  # there is nothing to guide to

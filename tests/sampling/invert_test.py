@@ -7,7 +7,7 @@ import pytest
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.prediction import noise_of, v
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.ddim import ddim
 from ldm_jax.sampling.generate import make_generate
 from ldm_jax.sampling.invert import make_invert
@@ -25,7 +25,7 @@ def model(process) -> DiffusionModel:
     """Latents are twice the pixels, drawn from a wide posterior, whose mean is what counts."""
 
     def denoise(params, x, steps, cond):
-        alpha, sigma = rates_like(process, steps + 1 if process.discrete else steps, x)
+        alpha, sigma = alpha_sigma_like(process, steps + 1 if process.discrete else steps, x)
         z = x / v.scale(alpha, sigma)
         x0 = M + alpha * S**2 / ((alpha * S) ** 2 + sigma**2) * (z - alpha * M)
         return v.target(x0, noise_of(x0, z, alpha, sigma), alpha, sigma)
@@ -41,8 +41,8 @@ def model(process) -> DiffusionModel:
 @pytest.mark.parametrize("name", ["cosine", "rectified_flow"])
 def test_it_is_where_the_flow_of_a_gaussian_goes_and_leads_back(name):
     process = PROCESSES[name]
-    grid = spacing.pad(spacing.grid("trailing", process, K), process.T)
-    there = spacing.pad(spacing.grid("trailing", process, K)[::-1], process.T)
+    grid = spacing.pad(spacing.times("trailing", process, K), process.T)
+    there = spacing.pad(spacing.times("trailing", process, K)[::-1], process.T)
     built = model(process)
     noise = np.asarray(make_invert(built)(PARAMS, {}, IMAGES, there))
     np.testing.assert_allclose(noise, (2.0 * IMAGES - M) / S, rtol=0.04, atol=0.04)

@@ -7,7 +7,7 @@ import pytest
 from jax.scipy.stats import norm
 
 from ldm_jax.diffusion.guidance.classifier import classify, log_probability
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.train_step.classifier import classifier_objective
 from ldm_jax.types import LatentClassifier
 from tests.support import tiny
@@ -21,7 +21,7 @@ def bayes(p):
 
     def network(params, x, time):
         t = time + 1 if p.discrete else time
-        alpha, sigma = rates_like(p, t, x)
+        alpha, sigma = alpha_sigma_like(p, t, x)
         z = x * jnp.sqrt(alpha**2 + sigma**2)
         means = jnp.array([-M, M])
         fit = -0.5 * jnp.square(z - alpha * means) / jnp.square(sigma)
@@ -100,7 +100,7 @@ def test_each_example_draws_its_own_time_and_noise_and_again_with_another_key():
 def test_what_a_classifier_sees_is_of_size_one(name):
     p = PROCESSES[name]
     t = jnp.linspace(1.0, p.T, 7)
-    alpha, sigma = rates_like(p, t, jnp.zeros((7, 1, 1, 1)))
+    alpha, sigma = alpha_sigma_like(p, t, jnp.zeros((7, 1, 1, 1)))
     noise = jax.random.normal(jax.random.key(0), (2, 7, 500, 1, 1))
     seen = []
     classify(lambda x, time: seen.append(x), p, alpha * noise[0] + sigma * noise[1], t)

@@ -1,1 +1,1 @@
-"""Guidance: each file is one function from denoisers to a denoiser; they go around each other."""
+"""Guidance: each file is one function from denoisers to a denoiser, so that they compose."""

@@ -5,16 +5,16 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.types import Array, Denoise, Denoised, Process
 
-Network = Callable[[Array, Array], Array]  # (input, network time [B]) -> logits [B, K]
+Network = Callable[[Array, Array], Array]  # (input, timestep [B]) -> logits [B, K]
 
 
 def classify(network: Network, process: Process, z: Array, t: Array) -> Array:
-    """What a classifier says of z_t: it sees z / sqrt(alpha^2 + sigma^2), of a size of order one
+    """The logits [B, K] of z_t. The input is z / sqrt(alpha^2 + sigma^2), of a size of order one
     for every process, and z itself where variance is preserved."""
-    alpha, sigma = rates_like(process, t, z)
+    alpha, sigma = alpha_sigma_like(process, t, z)
     size = jnp.sqrt(jnp.square(alpha) + jnp.square(sigma))
     return network(z / size, process.timestep(t))
 
@@ -40,25 +40,25 @@ def classifier(
     """Towards data of which log p(y | z_t) is higher.
 
     Args:
-        log_probability: (z [B, h, w, c], t [B]) -> log p(y | z_t) [B], each of its own example
-            alone; differentiable.
+        log_probability: (z [B, h, w, c], t [B]) -> log p(y | z_t) [B], each entry from its own
+            example alone; differentiable.
         scale: 1 samples from p(z) p(y | z).
     """
 
     def guided(z: Array, t: Array) -> Denoised:
-        answer = denoise(z, t)
+        output = denoise(z, t)
         gradient = jax.grad(lambda z: jnp.sum(log_probability(z, t)))(z)
-        return answer._replace(x0=answer.x0 + scale * x0_of_score(process, gradient, t))
+        return output._replace(x0=output.x0 + scale * x0_of_score(process, gradient, t))
 
     return guided
 
 
 def x0_of_score(process: Process, score: Array, t: Array) -> Array:
-    """By how much x0 differs where the score of z_t does by `score`: sigma^2 / alpha times it.
+    """The change of x0 for a change `score` of z_t's score: sigma^2 / alpha times it.
 
     Algorithm 2 subtracts sigma times the gradient from eps, and x0 = (z - sigma eps) / alpha. Where
-    alpha is 0, z tells nothing of the data, nor of y: no difference.
+    alpha is 0, z does not depend on the data, nor on y: no change.
     """
-    alpha, sigma = rates_like(process, t, score)
+    alpha, sigma = alpha_sigma_like(process, t, score)
     safe = jnp.where(alpha > 0.0, alpha, 1.0)
     return jnp.where(alpha > 0.0, jnp.square(sigma) / safe * score, 0.0)

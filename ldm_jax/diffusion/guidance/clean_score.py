@@ -1,5 +1,5 @@
-"""Guidance by anything that judges clean data, such as CLIP (Nichol et al. 2022, section 2.4; on
-the denoised data as in Bansal et al. 2023, eq. 6)."""
+"""Guidance by a score of clean data, such as CLIP's (Nichol et al. 2022, section 2.4; on the
+predicted x0 as in Bansal et al. 2023, eq. 6)."""
 
 from collections.abc import Callable
 
@@ -15,19 +15,19 @@ def clean_score(
 ) -> Denoise:
     """Towards data with a higher score, by its gradient through the denoiser.
 
-    The judge needs to know nothing of noise: it sees the x0 expected behind z, and
-    exp(scale * score(x0)) stands for p(y | z_t).
+    The score need not be trained on noised data: it is evaluated at the predicted x0, and
+    exp(scale * score(x0)) takes the role of p(y | z_t).
 
     Args:
-        score: x0 [B, h, w, c] -> [B], each of its own example alone; differentiable.
+        score: x0 [B, h, w, c] -> [B], each entry from its own example alone; differentiable.
     """
 
     def guided(z: Array, t: Array) -> Denoised:
         def total(z):
-            answer = denoise(z, t)
-            return jnp.sum(score(answer.x0)), answer
+            output = denoise(z, t)
+            return jnp.sum(score(output.x0)), output
 
-        gradient, answer = jax.grad(total, has_aux=True)(z)
-        return answer._replace(x0=answer.x0 + scale * x0_of_score(process, gradient, t))
+        gradient, output = jax.grad(total, has_aux=True)(z)
+        return output._replace(x0=output.x0 + scale * x0_of_score(process, gradient, t))
 
     return guided

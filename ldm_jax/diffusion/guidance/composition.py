@@ -2,23 +2,23 @@
 
 from collections.abc import Sequence
 
-from ldm_jax.diffusion.guidance.joint import Answers
+from ldm_jax.diffusion.guidance.joint import Outputs
 from ldm_jax.types import Array, Denoise, Denoised
 
 
-def composition(answers: Answers, scales: Sequence[Array | float]) -> Denoise:
-    """The unconditional answer, and by how much each condition moves it, each with its scale.
+def composition(outputs: Outputs, scales: Sequence[Array | float]) -> Denoise:
+    """x0 = uncond + sum_i scale_i (cond_i - uncond).
 
-    A negative scale is for what there should not be. One condition is classifier-free guidance.
+    A negative scale steers away from a condition. One condition is classifier-free guidance.
 
     Args:
-        answers: without a condition, and then under each of n, see `joint.py`.
+        outputs: of the unconditional denoiser and then of n conditional ones, see `joint.py`.
         scales: [n].
     """
 
     def denoise(z: Array, t: Array) -> Denoised:
-        untold, *told = answers(z, t)
-        moves = (scale * (one.x0 - untold.x0) for one, scale in zip(told, scales, strict=True))
-        return untold._replace(x0=untold.x0 + sum(moves))
+        base, *conditioned = outputs(z, t)
+        moves = (scale * (c.x0 - base.x0) for c, scale in zip(conditioned, scales, strict=True))
+        return base._replace(x0=base.x0 + sum(moves))
 
     return denoise

@@ -1,20 +1,20 @@
 """Several conditions of the same latents in one call of the network.
 
-What a network computes before it meets a condition is then computed once, and its weights are read
-once. Conditions of a latent lie one after the other, so that all are where their latent is.
+What a network computes before it uses a condition is then computed once, and its weights are read
+once. The conditions of a latent are consecutive in the batch, so that all are on its device.
 """
 
 from collections.abc import Callable, Sequence
 
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.denoiser import ask
+from ldm_jax.diffusion.denoiser import predict
 from ldm_jax.diffusion.prediction import Prediction
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.types import Array, Cond, Denoise, Denoised, Process
 
-# (z [B, h, w, c], t [B]) -> what is expected under each of several conditions
-Answers = Callable[[Array, Array], Sequence[Denoised]]
+# (z [B, h, w, c], t [B]) -> the denoised output under each of several conditions
+Outputs = Callable[[Array, Array], Sequence[Denoised]]
 
 
 def joint(
@@ -22,8 +22,8 @@ def joint(
     conds: Sequence[Cond],
     process: Process,
     prediction: Prediction,
-) -> Answers:
-    """As many denoisers as there are conditions, in one.
+) -> Outputs:
+    """The denoised outputs under all conditions, from one call.
 
     Args:
         network: (input [B, h, w, c], timestep [B], conditions [n B, ...]) -> raw output
@@ -33,27 +33,29 @@ def joint(
     n, cond = len(conds), interleaved(conds)
 
     def denoise(z: Array, t: Array) -> list[Denoised]:
-        answer = ask(lambda x, time: network(x, time, cond), process, prediction, z, t)
-        rates = rates_like(process, t, z)
+        output = predict(lambda x, time: network(x, time, cond), process, prediction, z, t)
+        alpha_sigma = alpha_sigma_like(process, t, z)
 
         def nth(x, i):
             return None if x is None else x.reshape(-1, n, *x.shape[1:])[:, i]
 
         return [
-            Denoised(prediction.x0(nth(answer.raw, i), z, *rates), nth(answer.variance_fraction, i))
+            Denoised(
+                prediction.x0(nth(output.raw, i), z, *alpha_sigma), nth(output.variance_fraction, i)
+            )
             for i in range(n)
         ]
 
     return denoise
 
 
-def apart(*denoisers: Denoise) -> Answers:
+def apart(*denoisers: Denoise) -> Outputs:
     """Each denoiser by itself."""
     return lambda z, t: [denoise(z, t) for denoise in denoisers]
 
 
 def interleaved(conds: Sequence[Cond]) -> Cond:
-    """n conditions of B latents as one of n B, those of the first latent first."""
+    """n conditions of B latents as one of n B, ordered by latent."""
 
     def one(*each):
         return jnp.stack(each, axis=1).reshape(-1, *each[0].shape[1:])

@@ -1,7 +1,7 @@
-"""How strong guidance is, over time: functions of t [B] -> scale [B]; 1 is no guidance.
+"""The guidance scale over time: functions of t [B] -> scale [B]; 1 is no guidance.
 
-`SCHEDULES` are those whose mean over all times is the scale they are given, by the names of Wang
-et al. 2024 (Analysis of classifier-free guidance weight schedulers, table 1).
+`SCHEDULES` take the mean of the scale over all times, and have the names of Wang et al. 2024
+(Analysis of classifier-free guidance weight schedulers, table 1).
 """
 
 from collections.abc import Callable
@@ -37,7 +37,7 @@ SCHEDULES = {  # name -> (mean scale, process) -> Scale
 
 
 def interval(scale: Scale, process: Process, low: Array | float, high: Array | float) -> Scale:
-    """Guidance at noise levels sigma / alpha in (low, high] alone (Kynkaanniemi et al. 2024)."""
+    """Guidance only at noise levels sigma / alpha in (low, high] (Kynkaanniemi et al. 2024)."""
 
     def limited(t):
         level = jnp.exp(-log_snr(process, t) / 2.0)

@@ -6,7 +6,7 @@ from ldm_jax.types import Array, Denoise, Denoised
 
 
 def threshold(denoise: Denoise, limit: Array | float, percentile: float = 0.995) -> Denoise:
-    """Scales x0 down where more than a few of its numbers leave -limit ... limit.
+    """Scales x0 down where more than a few of its values leave -limit ... limit.
 
     With s the percentile of an example's |x0|: where s > limit, x0 is clipped to -s ... s and
     multiplied with limit / s.
@@ -17,10 +17,10 @@ def threshold(denoise: Denoise, limit: Array | float, percentile: float = 0.995)
     """
 
     def thresholded(z: Array, t: Array) -> Denoised:
-        answer = denoise(z, t)
+        output = denoise(z, t)
         axes = tuple(range(1, z.ndim))
-        s = jnp.quantile(jnp.abs(answer.x0), percentile, axis=axes, keepdims=True)
-        clipped = jnp.clip(answer.x0, -s, s) * (limit / s)
-        return answer._replace(x0=jnp.where(s > limit, clipped, answer.x0))
+        s = jnp.quantile(jnp.abs(output.x0), percentile, axis=axes, keepdims=True)
+        clipped = jnp.clip(output.x0, -s, s) * (limit / s)
+        return output._replace(x0=jnp.where(s > limit, clipped, output.x0))
 
     return thresholded

@@ -1,14 +1,14 @@
 """The likelihood by the probability flow (Song et al. 2021, section 4.3 and appendix D.2).
 
-The flow dz = x0 d alpha + eps d sigma, with the denoiser's x0 and eps, carries data to noise
-without chance, so the density of data is that of noise times the change of volume on the way.
+The flow dz = x0 d alpha + eps d sigma, with the denoiser's x0 and eps, maps data to noise
+deterministically: the density of data is the density of the noise times the change of volume.
 """
 
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.diffusion.prediction import noise_of
-from ldm_jax.diffusion.process import log_snr, rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like, log_snr
 from ldm_jax.types import Array, Denoise, Process
 
 
@@ -18,22 +18,23 @@ def log_likelihood(
     """log p(x0) in nats, [B], by Heun's method; its error falls with the square of the step.
 
     Args:
-        times: [K + 1] increasing from more than 0 to T, such as `flow_times`. The first is taken
-            for the data's: z there is alpha x0.
+        times: [K + 1] increasing from more than 0 to T, such as `flow_times`. At the first, z is
+            taken to be alpha x0.
         x0: [B, h, w, c].
         keys: [B] one key an example, for the estimate of the divergence (Hutchinson 1989).
-        probes: random directions to average over; each costs two passes and two back a step.
+        probes: random directions to average over; each costs two forward and two backward passes a
+            step.
     """
     directions = jax.vmap(
         lambda key: jax.random.rademacher(key, (probes, *x0.shape[1:]), x0.dtype), out_axes=1
     )(keys)  # [probes, B, h, w, c]
 
     def flow(z, t, d_alpha, d_sigma):
-        """The step dz that the flow takes as the rates change, and its divergence [B]."""
+        """The step dz of the flow as alpha and sigma change, and its divergence [B]."""
 
         def dz(z):
             clean = denoise(z, t).x0
-            return clean * d_alpha + noise_of(clean, z, *rates_like(process, t, z)) * d_sigma
+            return clean * d_alpha + noise_of(clean, z, *alpha_sigma_like(process, t, z)) * d_sigma
 
         def along(direction):
             # backwards: kernels of attention and convolution have no forward derivative
@@ -48,13 +49,13 @@ def log_likelihood(
         z, volume = carry
         t, s = (jnp.full(len(x0), time) for time in pair)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = (
-            rates_like(process, t, z),
-            rates_like(process, s, z),
+            alpha_sigma_like(process, t, z),
+            alpha_sigma_like(process, s, z),
         )
         d_alpha, d_sigma = alpha_s - alpha_t, sigma_s - sigma_t
-        here, spread_here = flow(z, t, d_alpha, d_sigma)
-        there, spread_there = flow(z + here, s, d_alpha, d_sigma)
-        return (z + (here + there) / 2, volume + (spread_here + spread_there) / 2), None
+        step_t, divergence_t = flow(z, t, d_alpha, d_sigma)
+        step_s, divergence_s = flow(z + step_t, s, d_alpha, d_sigma)
+        return (z + (step_t + step_s) / 2, volume + (divergence_t + divergence_s) / 2), None
 
     alpha, _ = process.alpha_sigma(times[0])
     D = x0[0].size
@@ -75,8 +76,8 @@ def flow_times(
 ) -> Array:
     """K + 1 times from `first` to T, evenly spaced in log-SNR, [K + 1] float32.
 
-    Where nothing is left of the data at T, log-SNR has no end: the last of the steps then goes
-    from `last_log_snr` to T.
+    Where z_T does not depend on the data, log-SNR is infinite at T: the last step then goes from
+    `last_log_snr` to T.
     """
     T = jnp.array(float(process.T))
     high, low = log_snr(process, jnp.array(first)), log_snr(process, T)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ldm_jax.diffusion.losses import vlb
 from ldm_jax.diffusion.losses.simple import mean_flat
 from ldm_jax.diffusion.prediction import noise_of
-from ldm_jax.diffusion.process import add_noise, rates_like
+from ldm_jax.diffusion.process import add_noise, alpha_sigma_like
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.types import Array, Denoise, Process
 
@@ -16,8 +16,8 @@ from ldm_jax.types import Array, Denoise, Process
 class Bound(NamedTuple):
     """The bound and its terms, all in bits per dimension but for the errors.
 
-    total:     [B] what data cost at most: the sum of the prior and all terms
-    prior:     [B] L_T, which no denoiser changes
+    total:     [B] upper bound of the bits: the sum of the prior and all terms
+    prior:     [B] L_T, which does not depend on the denoiser
     terms:     [B, T] L_0 ... L_{T-1}, of the steps from t = 1 ... T
     x0_error:  [B, T] mean squared error of x0 at t = 1 ... T
     eps_error: [B, T] mean squared error of the noise
@@ -47,7 +47,7 @@ def variational_bound(
         noise = normal_like(jax.vmap(jax.random.fold_in, (0, None))(keys, t), x0)
         z = add_noise(process, x0, noise, times)
         denoised = denoise(z, times)
-        eps = noise_of(denoised.x0, z, *rates_like(process, times, z))
+        eps = noise_of(denoised.x0, z, *alpha_sigma_like(process, times, z))
         return (
             vlb.bound(process, denoised, x0, z, times, levels),
             mean_flat(jnp.square(denoised.x0 - x0)),

@@ -6,9 +6,9 @@ from ldm_jax.types import Array
 
 
 def offset(noise: Array, level: Array, strength: float) -> Array:
-    """Noise with a level of its own in every channel of every example (offset noise).
+    """Noise plus a random level for every channel of every example (offset noise).
 
-    So the lowest frequency of an image is noised as strongly as the others, and images may
+    The lowest frequency of an image is then noised as strongly as the others, and images may
     become darker or lighter than the mean.
 
     Args:
@@ -19,9 +19,9 @@ def offset(noise: Array, level: Array, strength: float) -> Array:
 
 
 def perturbed(noise: Array, more: Array, strength: float) -> Array:
-    """Noise that makes z, where `noise` stays the target (Ning et al. 2023, algorithm 1).
+    """The noise used to make z, where `noise` stays the target (Ning et al. 2023, algorithm 1).
 
-    The network learns to be asked about a z that is a little off, as its own samples are.
+    The network is trained on slightly wrong inputs z, as its own samples are.
 
     Args:
         noise, more: [B, h, w, c] independent standard normal.
@@ -30,5 +30,5 @@ def perturbed(noise: Array, more: Array, strength: float) -> Array:
 
 
 def level_like(normal, keys: Array, x: Array) -> Array:
-    """One standard normal number a channel of an example, [B, 1, 1, c]."""
+    """One standard normal value a channel of an example, [B, 1, 1, c]."""
     return normal(keys, jnp.zeros((x.shape[0], 1, 1, x.shape[-1]), x.dtype))

@@ -1,7 +1,7 @@
 """Loss-aware importance sampling of times (Nichol and Dhariwal 2021, section 3.3).
 
-Times whose losses have been large are drawn more often, and weigh less in turn: the expected loss
-stays what it is, and its variance falls.
+Times with large losses are drawn more often, and their losses are divided by the probability: the
+expected loss is unchanged, and its variance falls.
 """
 
 import jax
@@ -23,7 +23,7 @@ def probabilities(history: Params, uniform: float = 0.001) -> Array:
     """Of t = 1 ... T, [T]: as the root of the mean squared loss; equal until all are known.
 
     Args:
-        uniform: this part of the draws is spread evenly, so that no time is forgotten.
+        uniform: this share of the draws is uniform over all times.
     """
     T, length = history["losses"].shape
     size = jnp.sqrt(jnp.mean(jnp.square(history["losses"]), axis=1))
@@ -39,7 +39,7 @@ def draw(keys: Array, history: Params) -> tuple[Array, Array]:
 
 
 def remember(history: Params, t: Array, losses: Array) -> Params:
-    """With the unweighted losses [B] seen at times [B], in that order."""
+    """The history with the unweighted losses [B] at times [B] appended, in that order."""
 
     def one(n, history):
         i, length = t[n] - 1, history["losses"].shape[1]

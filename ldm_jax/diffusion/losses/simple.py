@@ -1,4 +1,4 @@
-"""The simple loss: how far a network's answer is from its target (Ho et al. 2020, eq. 14)."""
+"""The simple loss: the distance of a network's output to its target (Ho et al. 2020, eq. 14)."""
 
 from collections.abc import Callable
 

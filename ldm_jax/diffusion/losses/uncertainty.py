@@ -1,7 +1,7 @@
 """Weights of times that are learned: a log-variance u(t) of the loss.
 
 The loss L becomes L / exp(u) + u, which is smallest where exp(u) is the mean of L: every time comes
-to weigh the same (Karras et al. 2024, eq. 16; the latent diffusion code's `logvar`).
+to have the same weight (Karras et al. 2024, eq. 16; the latent diffusion code's `logvar`).
 """
 
 import jax.numpy as jnp

@@ -14,10 +14,10 @@ def bound(
     """L_{t-1} in bits per dimension: KL(q(z_{t-1} | z_t, x_0) || p(z_{t-1} | z_t)); at t = 1 L_0.
 
     Args:
-        denoised: what the denoiser answers about z.
+        denoised: the denoiser's output for z.
         x0, z: [B, h, w, c], z at time t.
         t: [B] whole times in 1 ... T.
-        levels: where data are images of so many levels in -1 ... 1, L_0 is their probability;
+        levels: N, where data are images of N levels in -1 ... 1: L_0 is then their probability;
             None: the density of x0.
 
     Returns:
@@ -53,7 +53,7 @@ def log_density(x: Array, p: Gaussian) -> Array:
 
 
 def log_probability(x: Array, p: Gaussian, levels: int) -> Array:
-    """log of p's mass around x, one of so many levels in -1 ... 1 (Ho et al. 2020, eq. 13).
+    """log of p's mass around x, one of N levels in -1 ... 1 (Ho et al. 2020, eq. 13).
 
     In nats. The outermost levels reach to infinity. The normal distribution function is
     approximated by a hyperbolic tangent, as in the code that computed the published numbers.

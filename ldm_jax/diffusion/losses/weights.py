@@ -1,7 +1,7 @@
 """Weights of the simple loss over time.
 
-Each is a function of alpha and sigma, stated for the squared error of x0, so that it means the same
-whatever the network predicts; `of_raw` turns it into the weight of the raw output's error.
+Each is a function of alpha and sigma, given for the squared error of x0, so that it means the same
+whatever the network predicts; `of_raw` converts it to a weight of the raw output's error.
 """
 
 from collections.abc import Callable
@@ -34,6 +34,6 @@ def p2(k: float, gamma: float) -> Weight:
 
 
 def of_raw(weight: Weight, prediction: Prediction, alpha: Array, sigma: Array) -> Array:
-    """What weighs an error of the raw output as `weight` does the error of x0 that it makes."""
+    """The weight of the raw output's error that equals `weight` of the error of x0."""
     slope = prediction.x0(jnp.ones_like(alpha), jnp.zeros_like(alpha), alpha, sigma)
     return weight(alpha, sigma) * jnp.square(slope)

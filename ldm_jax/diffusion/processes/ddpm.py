@@ -46,7 +46,8 @@ class DDPM(flax.struct.PyTreeNode):
         )
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(alpha^2 / sigma^2) is as asked; T where it never falls so low."""
+        """The time at which log(alpha^2 / sigma^2) has this value; T where it never falls so
+        low."""
         T, steps = self.T, jnp.arange(self.T + 1, dtype=jnp.float32)
         inside = jnp.isfinite(self.log_snrs[T])  # or else log-SNR is linear to T - 1 only
         rising = jnp.where(jnp.isfinite(self.log_snrs), -self.log_snrs, jnp.inf)
@@ -57,7 +58,7 @@ class DDPM(flax.struct.PyTreeNode):
         return jnp.where(~inside & (log_snr < self.log_snrs[T - 1]), to_zero, t)
 
     def timestep(self, t: Array) -> Array:
-        """The step as the networks are told it, counted from 0 like the original's timesteps."""
+        """The timestep that networks are given, counted from 0 as in the original code."""
         return jnp.maximum(t - 1, 0)
 
     def initial_noise_std(self, t: Array) -> Array:

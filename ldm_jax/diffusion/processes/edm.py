@@ -9,8 +9,8 @@ from ldm_jax.types import Array
 class EDM(flax.struct.PyTreeNode):
     """z = x + sigma eps, with sigma(t) from 0 at t = 0 over sigma_min at 1 to sigma_max at T.
 
-    From 1 to T sigma^(1 / rho) is linear in t, as in the paper's sampling grid (eq. 5); below 1
-    sigma is.
+    From 1 to T sigma^(1 / rho) is linear in t, as in the paper's timestep spacing (eq. 5). Below
+    1, sigma itself is.
     """
 
     T: int = flax.struct.field(pytree_node=False, default=1000)
@@ -29,7 +29,7 @@ class EDM(flax.struct.PyTreeNode):
         return jnp.ones_like(t), sigma
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(1 / sigma^2) is as asked, at most T."""
+        """The time at which log(1 / sigma^2) has this value, at most T."""
         sigma = jnp.exp(-log_snr / 2)
         low, high = self._roots
         t = 1.0 + (sigma ** (1 / self.rho) - low) / (high - low) * max(self.T - 1, 1)
@@ -40,7 +40,8 @@ class EDM(flax.struct.PyTreeNode):
         return jnp.log(self.alpha_sigma(t)[1]) / 4.0
 
     def initial_noise_std(self, t: Array) -> Array:
-        """Sampling starts from noise of variance sigma_t^2, beside which data are nothing."""
+        """Sampling starts from noise of variance sigma_t^2; the data's own variance is
+        negligible."""
         return self.alpha_sigma(t)[1]
 
     @property

@@ -27,8 +27,8 @@ rectified = Path(
     at=lambda log_snr: jax.nn.sigmoid(-log_snr / 2),
 )
 
-# z = cos(pi u / 2) x + sin(pi u / 2) eps (Albergo and Vanden-Eijnden 2023); alpha = sin of what is
-# left of the angle, which is 0 at u = 1
+# z = cos(pi u / 2) x + sin(pi u / 2) eps (Albergo and Vanden-Eijnden 2023). alpha is written as
+# sin(pi (1 - u) / 2), which is exactly 0 at u = 1.
 cosine = Path(
     alpha_sigma=lambda u: (jnp.sin(jnp.pi / 2 * (1.0 - u)), jnp.sin(jnp.pi / 2 * u)),
     at=lambda log_snr: 2 / jnp.pi * jnp.arctan(jnp.exp(-log_snr / 2)),
@@ -36,9 +36,9 @@ cosine = Path(
 
 
 class Flow(flax.struct.PyTreeNode):
-    """A path, passed through with t from 0 to T, later parts sooner by `shift`.
+    """A path with u = shifted(t / T, shift), t from 0 (data) to T (noise).
 
-    Networks are told 1000 u, as in Stable Diffusion 3.
+    Networks are given the timestep 1000 u, as in Stable Diffusion 3.
     """
 
     path: Path = flax.struct.field(pytree_node=False, default=rectified)
@@ -52,12 +52,12 @@ class Flow(flax.struct.PyTreeNode):
         return self.path.alpha_sigma(self._u(t))
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(alpha^2 / sigma^2) is as asked."""
+        """The time at which log(alpha^2 / sigma^2) has this value."""
         u = self.path.at(log_snr)
         return self.T * shifted(u, 1.0 / self.shift)
 
     def timestep(self, t: Array) -> Array:
-        """1000 u, a number in 0 ... 1000."""
+        """1000 u, in 0 ... 1000."""
         return 1000.0 * self._u(t)
 
     def initial_noise_std(self, t: Array) -> Array:

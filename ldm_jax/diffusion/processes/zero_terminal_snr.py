@@ -6,8 +6,8 @@ import numpy as np
 def zero_terminal_snr(betas: np.ndarray) -> np.ndarray:
     """Step variances after which nothing of the data is left (Lin et al. 2024, algorithm 1).
 
-    alpha is shifted to end at 0 and scaled to begin where it did. The last beta is then 1, and the
-    noise at T says nothing about the data: a network cannot predict eps there.
+    alpha is shifted to end at 0 and scaled to begin where it did. The last beta is then 1, and z_T
+    does not depend on the data: a network cannot predict eps there.
 
     Args:
         betas: [T] beta_1 ... beta_T.

@@ -1,1 +1,1 @@
-"""Samplers: each file is one way to walk from noise to data; `loop.py` walks it."""
+"""Samplers: each file is one method for a step from z_t to z_s; `loop.py` repeats it."""

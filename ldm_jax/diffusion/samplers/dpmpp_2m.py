@@ -4,24 +4,24 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.process import rates_like
-from ldm_jax.diffusion.samplers.transfer import Rates, half_log_snr, transfer
+from ldm_jax.diffusion.process import alpha_sigma_like
+from ldm_jax.diffusion.samplers.transfer import AlphaSigma, half_log_snr, transfer
 from ldm_jax.types import Array, Sampler
 
 
 class Past(NamedTuple):
-    """The step before; at lambda = -inf, as before the first one, it counts for nothing."""
+    """The step before; lambda = -inf before the first one, which gives it no weight."""
 
     x0: Array  # [B, h, w, c]
     lam: Array  # [B, 1, 1, 1]
 
 
 def nothing(z: Array) -> Past:
-    """What is known before the first step."""
+    """The state before the first step."""
     return Past(jnp.zeros_like(z), jnp.full((len(z),) + (1,) * (z.ndim - 1), -jnp.inf, z.dtype))
 
 
-def extrapolated(x0: Array, past: Past, at_t: Rates, at_s: Rates) -> Array:
+def extrapolated(x0: Array, past: Past, at_t: AlphaSigma, at_s: AlphaSigma) -> Array:
     """D of algorithm 2: x0 half a step ahead, on the line through this step and the last.
 
     Of order 1 where h is infinite: from pure noise, and to the data.
@@ -35,7 +35,7 @@ def dpmpp_2m() -> Sampler:
     """One network call a step."""
 
     def step(denoise, process, keys, z, t, s, past):
-        at_t, at_s = rates_like(process, t, z), rates_like(process, s, z)
+        at_t, at_s = alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
         x0 = denoise(z, t).x0
         ahead = transfer(extrapolated(x0, past, at_t, at_s), z, at_t, at_s)
         return ahead, Past(x0, half_log_snr(at_t))

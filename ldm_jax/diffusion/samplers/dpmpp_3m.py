@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers import dpmpp_2m
 from ldm_jax.diffusion.samplers.phi import phi
 from ldm_jax.diffusion.samplers.transfer import half_log_snr, transfer
@@ -25,14 +25,14 @@ def dpmpp_3m(curvature: float = 2.0) -> Sampler:
 
     Args:
         curvature: of the divided difference of second order, which is half the second derivative.
-            2 makes it whole. The published code takes 1, which is a method of order 2.
+            2 is the full second derivative. The published code has 1, which is of order 2.
     """
 
     def init(z):
         return Past(dpmpp_2m.nothing(z), dpmpp_2m.nothing(z))
 
     def step(denoise, process, keys, z, t, s, past):
-        at_t, at_s = rates_like(process, t, z), rates_like(process, s, z)
+        at_t, at_s = alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
         x0, lam = denoise(z, t).x0, half_log_snr(at_t)
         second = dpmpp_2m.extrapolated(x0, past.last, at_t, at_s)
         known = jnp.isfinite(past.before.lam) & jnp.isfinite(half_log_snr(at_s))

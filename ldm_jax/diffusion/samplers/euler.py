@@ -1,6 +1,6 @@
 """Euler's method on the probability flow, with the churn of Karras et al. 2022 (algorithm 2)."""
 
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.churn import NO_CHURN, Churn, add_churn
 from ldm_jax.diffusion.samplers.transfer import transfer
 from ldm_jax.types import Sampler
@@ -16,6 +16,8 @@ def euler(churn: Churn = NO_CHURN) -> Sampler:
     def step(denoise, process, keys, z, t, s, state):
         z, t = add_churn(churn, process, keys, z, t)
         x0 = denoise(z, t).x0
-        return transfer(x0, z, rates_like(process, t, z), rates_like(process, s, z)), state
+        return transfer(
+            x0, z, alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
+        ), state
 
     return Sampler(init=lambda z: (), step=step)

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.diffusion.prediction import noise_of
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.churn import NO_CHURN, Churn, add_churn
 from ldm_jax.diffusion.samplers.transfer import has_data, relative_noise, transfer
 from ldm_jax.types import Sampler
@@ -19,7 +19,7 @@ def heun(churn: Churn = NO_CHURN) -> Sampler:
 
     def step(denoise, process, keys, z, t, s, state):
         z, t = add_churn(churn, process, keys, z, t)
-        at_t, at_s = rates_like(process, t, z), rates_like(process, s, z)
+        at_t, at_s = alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
         x0 = denoise(z, t).x0
         ahead = transfer(x0, z, at_t, at_s)
         corrected = has_data(at_t) & (at_s[1] > 0)

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.types import Sampler
 
@@ -20,7 +20,7 @@ def lcm(data_std: float = 0.5, scale: float = 10.0) -> Sampler:
     """
 
     def step(denoise, process, keys, z, t, s, state):
-        alpha_s, sigma_s = rates_like(process, s, z)
+        alpha_s, sigma_s = alpha_sigma_like(process, s, z)
         time = scale * (t - 1.0).reshape(alpha_s.shape)
         c_skip = data_std**2 / (jnp.square(time) + data_std**2)
         c_out = time / jnp.sqrt(jnp.square(time) + data_std**2)

@@ -23,8 +23,8 @@ class Kind(NamedTuple):
     """One sampler.
 
     make:    eta or churn, where it has them, -> Sampler
-    paper:   where it comes from
-    options: what it can be told, under the names of `config.Sampling`, and what it is told if not
+    paper:   its source
+    options: fields of `Sampling` that it takes, with their defaults
     """
 
     make: Callable[..., Sampler]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.diffusion.prediction import noise_of
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.transfer import has_data, relative_noise, transfer
 from ldm_jax.types import Array, Sampler
 
@@ -31,22 +31,22 @@ class Past(NamedTuple):
 
 
 def plms() -> Sampler:
-    """DDIM steps along a noise extrapolated from up to four steps, with weights for even grids.
+    """DDIM steps along a noise extrapolated from up to four steps, with weights for even steps.
 
-    The first step asks the network twice, and goes along the mean of both noises. From pure noise
-    (alpha_t = 0), where x0 = (z - sigma eps) / alpha needs its own eps, and to the data, where
-    nothing is left to ask about, the first step is DDIM's.
+    The first step calls the network twice and uses the mean of both noises. It is DDIM's from pure
+    noise (alpha_t = 0), where x0 = (z - sigma eps) / alpha needs its own eps, and to the data,
+    where there is no second noise to predict.
     """
 
     def init(z):
         return Past(jnp.zeros((3, *z.shape), z.dtype), jnp.zeros((), jnp.int32))
 
     def step(denoise, process, keys, z, t, s, past):
-        at_t, at_s = rates_like(process, t, z), rates_like(process, s, z)
+        at_t, at_s = alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
         x0 = denoise(z, t).x0
         eps = noise_of(x0, z, *at_t)
         ahead = transfer(x0, z, at_t, at_s)
-        # what a change of eps does to alpha_s x0 + sigma_s eps
+        # by how much alpha_s x0 + sigma_s eps changes with eps
         width = jnp.where(has_data(at_t), at_s[1] - at_s[0] * relative_noise(at_t), 0.0)
 
         def improved_euler():

@@ -1,29 +1,28 @@
-"""RePaint: going back to noise on the way, so that what is made fits what is known (Lugmayr et al.
-2022)."""
+"""RePaint: sampling goes back to noise in between, so that the inpainted region fits the known one
+(Lugmayr et al. 2022)."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.types import Sampler
 
 
 def repaint(sampler: Sampler) -> Sampler:
-    """The same sampler on a grid that also goes up: there, z is noised (their eq. 1, algorithm 1).
+    """The same sampler over times that also increase: there, z is noised (eq. 1, algorithm 1).
 
-    With a denoiser that `blend` has told what is known, the places that are made are drawn again
-    beside the known ones.
+    With the denoiser of `blend`, the inpainted region is then drawn again, given the known one.
     """
 
     def step(denoise, process, keys, z, t, s, state):
         def noised():
-            alpha_t, sigma_t = rates_like(process, t, z)
-            alpha_s, sigma_s = rates_like(process, s, z)
+            alpha_t, sigma_t = alpha_sigma_like(process, t, z)
+            alpha_s, sigma_s = alpha_sigma_like(process, s, z)
             variance = jnp.square(sigma_s) - jnp.square(alpha_s / alpha_t * sigma_t)
-            spread = jnp.sqrt(jnp.maximum(variance, 0.0))
-            up = alpha_s / alpha_t * z + spread * normal_like(keys, z)
+            std = jnp.sqrt(jnp.maximum(variance, 0.0))
+            up = alpha_s / alpha_t * z + std * normal_like(keys, z)
             return up, sampler.init(up)
 
         def denoised():
@@ -35,12 +34,12 @@ def repaint(sampler: Sampler) -> Sampler:
 
 
 def resampled(times: np.ndarray, jump: int, resamples: int) -> np.ndarray:
-    """A grid that takes every `jump` steps of `times` so often, going back up in between.
+    """Times that take every `jump` steps of `times` `resamples` times, noising z in between.
 
     Args:
         times: [K + 1] decreasing.
-        jump: steps to go back; their best was 10 of 250.
-        resamples: how often each is taken; 1 leaves the grid as it is.
+        jump: steps to go back; best in the paper: 10 of 250.
+        resamples: how often each is taken; 1 returns `times`.
     """
     K = len(times) - 1
     back = dict.fromkeys(range(0, K - jump, jump), resamples - 1)

@@ -51,7 +51,7 @@ def test_guidance_is_linear_in_its_scale(scale):
 @pytest.mark.parametrize("scale", [0.5, 2.0, 7.5])
 def test_guiding_x0_is_guiding_the_noise(scale):
     """eps = (1 + w) eps_c - w eps_u with w = scale - 1 (Ho and Salimans 2022, eq. 6)."""
-    alpha, sigma = process.rates_like(PROCESS, TIMES, Z)
+    alpha, sigma = process.alpha_sigma_like(PROCESS, TIMES, Z)
     told, untold = (
         noise_of(model(Z, TIMES).x0, Z, alpha, sigma) for model in (conditional, unconditional)
     )

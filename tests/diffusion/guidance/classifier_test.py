@@ -7,7 +7,7 @@ import pytest
 
 from ldm_jax.diffusion.guidance.classifier import classifier
 from ldm_jax.diffusion.guidance.clean_score import clean_score
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.types import Denoised
 from tests.support.every import PROCESSES, every_process
 
@@ -19,7 +19,7 @@ Y, N = 1.5, 0.5  # y = data + N(0, N^2) was seen to be Y
 
 def moments(p, z, t, mean=M, std=S):
     """E[x0 | z] and Var[x0 | z] of Gaussian data."""
-    alpha, sigma = rates_like(p, t, z)
+    alpha, sigma = alpha_sigma_like(p, t, z)
     variance = jnp.square(alpha * std) + jnp.square(sigma)
     return mean + alpha * std**2 / variance * (z - alpha * mean), jnp.square(sigma * std) / variance
 
@@ -59,7 +59,7 @@ def test_guidance_is_the_gradient_times_its_scale_on_the_noise(scale):
     """eps - scale sigma grad log p(y | z) (Dhariwal and Nichol 2021, algorithm 2)."""
     p = PROCESSES["linear"]
     guided = classifier(lambda z, t: Denoised(0.3 * z), p, lambda z, t: log_y(p, z, t), scale)
-    alpha, sigma = rates_like(p, T, Z)
+    alpha, sigma = alpha_sigma_like(p, T, Z)
     gradient = jax.grad(lambda z: jnp.sum(log_y(p, z, T)))(Z)
     before, after = (Z - alpha * 0.3 * Z) / sigma, (Z - alpha * guided(Z, T).x0) / sigma
     np.testing.assert_allclose(after, before - scale * sigma * gradient, atol=1e-4)

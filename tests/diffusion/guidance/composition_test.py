@@ -8,7 +8,7 @@ from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.composition import composition
 from ldm_jax.diffusion.guidance.joint import apart
 from ldm_jax.diffusion.guidance.scale import constant
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.types import Denoised
@@ -22,7 +22,7 @@ def gaussian(mean, precision):
     """E[x0 | z] of data N(mean, 1 / precision)."""
 
     def denoise(z, t):
-        alpha, sigma = rates_like(P, t, z)
+        alpha, sigma = alpha_sigma_like(P, t, z)
         variance = jnp.square(alpha) / precision + jnp.square(sigma)
         return Denoised(mean + alpha / precision / variance * (z - alpha * mean))
 

@@ -10,7 +10,7 @@ from ldm_jax.diffusion.guidance.joint import apart
 from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.prediction import noise_of
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.types import Denoised
 from tests.support.every import PREDICTIONS, PROCESSES
 
@@ -31,7 +31,7 @@ BOTH = apart(unconditional, conditional)
 
 
 def raw(kind, x0):
-    alpha, sigma = rates_like(P, T, Z)
+    alpha, sigma = alpha_sigma_like(P, T, Z)
     return np.asarray(kind.target(x0, noise_of(x0, Z, alpha, sigma), alpha, sigma), np.float64)
 
 

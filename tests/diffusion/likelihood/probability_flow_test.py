@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion.likelihood.probability_flow import bits_per_dim, flow_times, log_likelihood
-from ldm_jax.diffusion.process import log_snr, rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like, log_snr
 from ldm_jax.types import Denoised
 from tests.support.every import PROCESSES, every_process
 
@@ -20,7 +20,7 @@ def denoiser(p):
     """E[x0 | z] of data N(M, S^2)."""
 
     def denoise(z, t):
-        alpha, sigma = rates_like(p, t, z)
+        alpha, sigma = alpha_sigma_like(p, t, z)
         variance = jnp.square(alpha * S) + jnp.square(sigma)
         return Denoised(M + alpha * S**2 / variance * (z - alpha * M))
 
@@ -63,7 +63,7 @@ def test_hutchinsons_estimate_is_right_on_average():
     p = PROCESSES["cosine_flow"]
 
     def denoise(z, t):
-        alpha, sigma = rates_like(p, t[:1], z[0])
+        alpha, sigma = alpha_sigma_like(p, t[:1], z[0])
         total = jnp.square(alpha.ravel()[0]) * SPREAD + jnp.square(sigma.ravel()[0]) * jnp.eye(2)
         return Denoised(alpha.ravel()[0] * z @ jnp.linalg.solve(total, SPREAD))
 
@@ -102,7 +102,7 @@ def test_scaled_data_have_the_density_of_scaled_data(scale):
     p = PROCESSES["cosine_flow"]
 
     def scaled(z, t):
-        alpha, sigma = rates_like(p, t, z)
+        alpha, sigma = alpha_sigma_like(p, t, z)
         variance = jnp.square(alpha * S * scale) + jnp.square(sigma)
         mean = M * scale
         return Denoised(mean + alpha * (S * scale) ** 2 / variance * (z - alpha * mean))

@@ -8,7 +8,7 @@ import pytest
 from ldm_jax.diffusion.likelihood.variational_bound import variational_bound
 from ldm_jax.diffusion.losses import vlb
 from ldm_jax.diffusion.posterior import reverse_step
-from ldm_jax.diffusion.process import add_noise, rates_like
+from ldm_jax.diffusion.process import add_noise, alpha_sigma_like
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.samplers.loop import normal_like
@@ -23,7 +23,7 @@ def denoiser(p):
     """E[x0 | z] of data N(M, S^2)."""
 
     def denoise(z, t):
-        alpha, sigma = rates_like(p, t, z)
+        alpha, sigma = alpha_sigma_like(p, t, z)
         variance = jnp.square(alpha * S) + jnp.square(sigma)
         return Denoised(M + alpha * S**2 / variance * (z - alpha * M))
 
@@ -34,7 +34,10 @@ def sure_of_its_steps(p):
     """The same, with the variance that its steps have: p(z_s | z_t) is the true one."""
 
     def denoise(z, t):
-        (alpha_t, sigma_t), (alpha_s, sigma_s) = rates_like(p, t, z), rates_like(p, t - 1, z)
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = (
+            alpha_sigma_like(p, t, z),
+            alpha_sigma_like(p, t - 1, z),
+        )
         beta = jnp.square(sigma_t) - jnp.square(alpha_t / alpha_s * sigma_s)
         left = jnp.square(sigma_t * S) / (jnp.square(alpha_t * S) + jnp.square(sigma_t))
         of_x0 = jnp.square(alpha_s * beta / jnp.square(sigma_t)) * left
@@ -127,7 +130,7 @@ def test_pictures_of_few_levels_cost_little_more_than_their_entropy():
     probability = jnp.bincount(nearest.ravel(), length=16) / nearest.size
 
     def denoise(z, t):
-        alpha, sigma = rates_like(p, t, z[..., None])
+        alpha, sigma = alpha_sigma_like(p, t, z[..., None])
         far = jnp.square((z[..., None] - alpha * levels) / sigma)
         weights = jax.nn.softmax(jnp.log(probability) - 0.5 * far, axis=-1)
         return Denoised(jnp.sum(weights * levels, axis=-1), jnp.ones_like(z))

@@ -31,7 +31,7 @@ def test_inversion_and_then_ddim_return_to_the_start(name):
     p, x = PROCESSES[name], 0.7 + 0.4 * jax.random.normal(jax.random.key(1), (1, 4, 4, 1))
     away = []
     for steps in (K // 4, K // 2, K):
-        down = spacing.grid("trailing", p, steps)
+        down = spacing.times("trailing", p, steps)
         padded = (spacing.pad(grid, K) for grid in (down[::-1], down))
         _, back = there_and_back(list(PROCESSES).index(name), *padded, x)
         away.append(float(jnp.abs(back - x).max()))
@@ -55,7 +55,7 @@ def test_data_are_carried_to_their_quantile_of_the_noise():
     part = rng.choice(2, 1024, p=exact.MIXTURE.weights)
     x = rng.normal(np.take(exact.MIXTURE.means, part), np.take(exact.MIXTURE.stds, part))
     x = jnp.asarray(x.reshape(1, 32, 32, 1), jnp.float32)
-    denoise, grid = exact.MIXTURE.denoiser(p), spacing.grid("trailing", p, K)[::-1]
+    denoise, grid = exact.MIXTURE.denoiser(p), spacing.times("trailing", p, K)[::-1]
     z = jax.jit(lambda x: sample(ddim_inversion(), denoise, p, grid, x, KEYS))(x)
     exactly = exact.MIXTURE.flow(np.asarray(x), (1.0, 0.0), (0.0, 1.0))
     assert np.abs(z - exactly).mean() < 0.03

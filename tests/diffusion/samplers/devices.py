@@ -29,7 +29,7 @@ WALKS = {"ddpm": {}, "dpmpp_2m_sde": {}, "heun": {"churn": Churn(0.2)}, "plms": 
 def main(out: str) -> None:
     assert jax.device_count() == 8
     process = PROCESSES["linear"]
-    grid, seeds, found = spacing.grid("trailing", process, 6), np.arange(8, dtype=np.uint32), {}
+    grid, seeds, found = spacing.times("trailing", process, 6), np.arange(8, dtype=np.uint32), {}
     for name, told in WALKS.items():
 
         @jax.jit

@@ -87,7 +87,7 @@ def test_where_the_data_are_certain_the_noise_level_is_that_of_the_process(name,
 @pytest.mark.parametrize("sampler", [name for name in ALL if name != "lcm"])
 def test_the_target_is_reached(sampler):
     """But by LCM, which wants a consistency model and not the best denoiser."""
-    grid = spacing.grid("exponential", LINEAR, K)
+    grid = spacing.times("exponential", LINEAR, K)
     x = walk("linear", grid, noise(LINEAR), sampler)
     assert abs(float(jnp.mean(x)) - exact.GAUSSIAN.mean) < 0.03
     first_order = sampler in ("ddpm", "ddim", "euler", "euler_ancestral", "churned euler")
@@ -97,7 +97,7 @@ def test_the_target_is_reached(sampler):
 @every_sampler
 def test_a_padded_grid_gives_the_same_numbers(sampler):
     """And steps that go nowhere are not made."""
-    grid = spacing.grid("karras", LINEAR, 6)
+    grid = spacing.times("karras", LINEAR, 6)
     asked = []
 
     def denoise(z, t):
@@ -120,7 +120,7 @@ def test_a_padded_grid_gives_the_same_numbers(sampler):
 @every_sampler
 def test_an_example_depends_on_its_key_alone(sampler):
     """Wherever in its batch it stands."""
-    grid, order = spacing.grid("trailing", LINEAR, 6), np.array([2, 0, 3, 1])
+    grid, order = spacing.times("trailing", LINEAR, 6), np.array([2, 0, 3, 1])
     x = walk("linear", grid, noise(LINEAR), sampler)
     moved = walk("linear", grid, noise(LINEAR)[order], sampler, keys=KEYS[order])
     np.testing.assert_array_equal(x[order], moved)
@@ -128,7 +128,7 @@ def test_an_example_depends_on_its_key_alone(sampler):
 
 @every_sampler
 def test_only_random_samplers_hear_their_keys(sampler):
-    grid = spacing.grid("trailing", LINEAR, 6)[:-1]
+    grid = spacing.times("trailing", LINEAR, 6)[:-1]
     one, other = (
         walk("linear", grid, noise(LINEAR), sampler, keys=exact.keys(4, seed)) for seed in (0, 1)
     )
@@ -139,10 +139,10 @@ def test_only_random_samplers_hear_their_keys(sampler):
 def test_any_number_of_steps_is_one_compilation(sampler):
     """And so are any seeds, times, schedules and targets."""
     before = compiled._cache_size()
-    walk("linear", spacing.grid("uniform", LINEAR, 1), noise(LINEAR), sampler)
+    walk("linear", spacing.times("uniform", LINEAR, 1), noise(LINEAR), sampler)
     assert compiled._cache_size() <= before + 1
     between = compiled._cache_size()
-    walk("cosine", spacing.grid("karras", LINEAR, K), noise(LINEAR), sampler)
+    walk("cosine", spacing.times("karras", LINEAR, K), noise(LINEAR), sampler)
     walk("linear", [900, 3.5], noise(LINEAR), sampler, exact.POINT, "v", exact.keys(4, 7))
     assert compiled._cache_size() == between
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.diffusion import prediction
-from ldm_jax.diffusion.process import rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.types import Denoised
 from tests.support.every import PREDICTIONS, PROCESSES, T
@@ -65,7 +65,7 @@ class Target(NamedTuple):
 
     def denoiser(self, process):
         """The best denoiser there is."""
-        return lambda z, t: Denoised(self.x0(z, *rates_like(process, t, z)))
+        return lambda z, t: Denoised(self.x0(z, *alpha_sigma_like(process, t, z)))
 
     def network(self, process, kind):
         """The same through a network's answer: the number `kind` of PREDICTIONS, traced."""
@@ -79,7 +79,9 @@ class Target(NamedTuple):
             return x0
 
         kinds = [through(chosen) for chosen in PREDICTIONS.values()]
-        return lambda z, t: Denoised(jax.lax.switch(kind, kinds, z, *rates_like(process, t, z)))
+        return lambda z, t: Denoised(
+            jax.lax.switch(kind, kinds, z, *alpha_sigma_like(process, t, z))
+        )
 
     def quantile(self, z, alpha, sigma):
         """P(z_t < z), in float64."""

@@ -10,7 +10,7 @@ import pytest
 
 from ldm_jax import config
 from ldm_jax.diffusion import spacing
-from ldm_jax.diffusion.process import log_snr, rates_like
+from ldm_jax.diffusion.process import alpha_sigma_like, log_snr
 from ldm_jax.diffusion.samplers import lms
 from ldm_jax.diffusion.samplers.churn import Churn, add_churn
 from ldm_jax.diffusion.samplers.ddim import ddim
@@ -36,7 +36,7 @@ def walk(sampler, p, grid):
 
 def test_the_config_names_every_sampler_and_every_grid():
     assert get_args(config.SamplerName) == tuple(SAMPLERS)
-    assert get_args(config.GridName) == tuple(spacing.GRIDS)
+    assert get_args(config.GridName) == tuple(spacing.SPACINGS)
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 3])
@@ -73,7 +73,7 @@ def test_churn_takes_the_noise_to_the_level_that_it_says(name):
     p, t = PROCESSES[name], jnp.array([40.5, 300.0])
     raised, higher = add_churn(Churn(0.2), p, KEYS, Z, t)
     np.testing.assert_allclose(log_snr(p, t) - log_snr(p, higher), 2 * np.log(1.2), rtol=1e-3)
-    (alpha, sigma), (to_alpha, to_sigma) = rates_like(p, t, Z), rates_like(p, higher, Z)
+    (alpha, sigma), (to_alpha, to_sigma) = alpha_sigma_like(p, t, Z), alpha_sigma_like(p, higher, Z)
     added = np.sqrt(to_sigma**2 - (to_alpha / alpha * sigma) ** 2)
     np.testing.assert_allclose(
         raised, to_alpha / alpha * Z + added * normal_like(KEYS, Z), atol=1e-3
@@ -114,7 +114,7 @@ def test_churn_ends_where_the_process_does():
 @pytest.mark.parametrize("name", ["linear", "edm", "rectified_flow"])
 def test_euler_is_ddim(name):
     p = PROCESSES[name]
-    grid = spacing.grid("trailing", p, 8)
+    grid = spacing.times("trailing", p, 8)
     np.testing.assert_allclose(walk(euler(), p, grid), walk(ddim(), p, grid), atol=1e-5)
 
 
@@ -134,7 +134,7 @@ def test_euler_in_rho_and_in_the_time_of_a_flow_are_the_same():
 def test_euler_ancestral_goes_down_to_rho_down_and_up_by_rho_up(name, eta):
     p, t, s = PROCESSES[name], jnp.full(2, 700.0), jnp.full(2, 450.0)
     denoise = exact.MIXTURE.denoiser(p)
-    (alpha_t, sigma_t), (alpha_s, sigma_s) = rates_like(p, t, Z), rates_like(p, s, Z)
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = alpha_sigma_like(p, t, Z), alpha_sigma_like(p, s, Z)
     rho_t, rho_s = sigma_t / alpha_t, sigma_s / alpha_s
     rho_up = eta * np.sqrt(rho_s**2 * (rho_t**2 - rho_s**2) / rho_t**2)
     rho_down = np.sqrt(rho_s**2 - rho_up**2)
@@ -146,7 +146,7 @@ def test_euler_ancestral_goes_down_to_rho_down_and_up_by_rho_up(name, eta):
 
 def test_without_noise_the_sde_of_2m_is_2m():
     p = PROCESSES["linear"]
-    grid = spacing.grid("trailing", p, 8)
+    grid = spacing.times("trailing", p, 8)
     np.testing.assert_allclose(
         walk(dpmpp_2m_sde(0.0), p, grid), walk(dpmpp_2m(), p, grid), atol=2e-5
     )

@@ -69,7 +69,7 @@ def ours(task: str, sampler: str) -> np.ndarray:
     model = _model(task)
     grid, *to_data = cases.SAMPLERS[sampler][2].split(" to ")
     asked = c.Sampling(sampler=sampler, steps=cases.STEPS, grid=grid)
-    times = sampling.grid(asked, model.process)
+    times = sampling.times(asked, model.process)
     times[-1] = 0 if to_data else times[-1]
     told, inputs = Extras(), _beside(task)
     if task != "variation":

@@ -54,9 +54,9 @@ def grid(walk: walks.Walk) -> np.ndarray:
         case "pairs":
             return spacing.by_hand(spacing.exponential(p, walks.K + 1)[:-1:2], walks.T)
         case "from data":
-            return spacing.grid("leading", p, walks.K)[::-1]
+            return spacing.times("leading", p, walks.K)[::-1]
         case name:
-            return spacing.grid(name, p, walks.K)
+            return spacing.times(name, p, walks.K)
 
 
 def sampler(walk: walks.Walk):
@@ -110,7 +110,7 @@ def pairs() -> compare.Pairs:
     }
     linear = process("linear")
     grids = {
-        f"steps {name}": linear.timestep(spacing.grid(name, linear, walks.K)[:-1])
+        f"steps {name}": linear.timestep(spacing.times(name, linear, walks.K)[:-1])
         for name in walks.GRIDS
     }
     found = tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}

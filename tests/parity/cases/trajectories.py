@@ -57,7 +57,7 @@ def ours(name: str) -> np.ndarray:
     params["first_stage"] |= unit(cases.CHANNELS)
     model = build.build_model(described, tokenizer(case))
     inputs = {key: jnp.asarray(x) for key, x in cases.HERE[name].items()}
-    grid = spacing.grid("uniform", model.process, cases.STEPS)
+    grid = spacing.times("uniform", model.process, cases.STEPS)
 
     @jax.jit
     def walk(params, z, inputs):

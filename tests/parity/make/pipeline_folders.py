@@ -70,7 +70,7 @@ def draw(run: Path, file: Path) -> None:
     asked = sampling.Sampling(sampler="ddim", steps=STEPS, grid="uniform")
     size = found.experiment.data.image_size
     generate = make_generate(model, build.build_sampler("ddim"), size)
-    times, options = sampling.grid(asked, model.process), sampling.arguments(asked)
+    times, options = sampling.times(asked, model.process), sampling.arguments(asked)
     with jax.default_matmul_precision("highest"):
         seeds = np.zeros(1, np.uint32)
         latents = generate(found.params, inputs, seeds, times, GUIDANCE, options, NOISE)
