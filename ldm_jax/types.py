@@ -261,25 +261,26 @@ class DiffusionModel(NamedTuple):
 
 
 class Adapter(NamedTuple):
-    """What changes a trained model by params of its own, in params["adapters"][name].
+    """What changes a trained model by params of its own, params["adapters"][name].
 
-    init:    (key, params of the model) -> its own params, with which the model is as before
+    init:    (key, params of the model) -> own params, with which the model is as it was
     keys:    entries of a batch that it reads
-    encode:  (own params, params of the model, its entries) -> hint, a tree of arrays [B, ...]: all
-             of them that no timestep changes
-    signal:  (own params, hint, z [B, h, w, c], timestep [B], cond [k B] of the model without
-             adapters) -> Cond, of which `added` and `attention` (of weight 1) count
-    weights: (own params, params of the model, scale) -> params of the model, changed
-    null:    number of examples -> entries that stand for its keys where guidance and training drop
-             the condition; of an entry that it does not name nothing is dropped
+    null:    (number of examples, h, w) -> entries that stand for none, beside latents of h x w
+    dropped: of the keys those that dropout and guidance replace by the null, as the condition's
+    encode:  (own, its entries) -> hint, a tree of arrays [B, ...]: what of them no timestep changes
+    signal:  (own, hint [k B, ...], z [B, h, w, c], timestep [B], cond [k B]) -> Cond with what it
+             adds at this timestep: `added` and `attention`, of weight 1. The condition is that of
+             the model without adapters, and holds no keys and values
+    weights: (own, params of the model, scale) -> params of the model, changed
     """
 
     init: Callable[[Array, Params], Params]
     keys: tuple[str, ...] = ()
-    encode: Callable[[Params, Params, Batch], Any] | None = None
-    signal: Callable[..., Cond] | None = None
+    null: Callable[[int, int, int], Batch] = lambda n, h, w: {}
+    dropped: tuple[str, ...] = ()
+    encode: Callable[[Params, Batch], Any] | None = None
+    signal: Callable[[Params, Any, Array, Array, Cond], Cond] | None = None
     weights: Callable[[Params, Params, Any], Params] | None = None
-    null: Callable[[int], Batch] = lambda n: {}
 
 
 class LatentClassifier(NamedTuple):

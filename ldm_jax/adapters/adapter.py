@@ -1,0 +1,121 @@
+"""From a model and adapters to a model, as guidance maps denoisers to a denoiser.
+
+What an adapter adds is multiplied by its scale, and the scales of one compiled program may be
+changed. Several adapters sum.
+"""
+
+from collections.abc import Callable, Mapping
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.nn.repeat import repeated
+from ldm_jax.types import Adapter, Array, Batch, Cond, Conditioner, DiffusionModel, Params
+
+Adapters = Mapping[str, Adapter]
+# a number, or (site or layer, timestep [B]) -> a number or [B]: over time, or over the depth
+Scale = float | Array | Callable[[str, Array], Array]
+Scales = Mapping[str, Scale]
+WHOLE: Scales = {}  # all adapters as they were trained, of scale 1
+
+
+def adapted(model: DiffusionModel, adapters: Adapters, scales: Scales = WHOLE) -> DiffusionModel:
+    """The model with adapters, whose params are in params["adapters"] under the same names.
+
+    Of what they change in weights see `merged`.
+
+    Args:
+        scales: by name; 1 where there is none.
+    """
+    read = [name for adapter in adapters.values() for name in adapter.keys]
+    own = set(read) - set(model.conditioner.keys)
+
+    def init(key: Array) -> Params:
+        params = model.init(key)
+        keys = (jax.random.fold_in(key, i) for i in range(len(adapters)))
+        drawn = {n: a.init(k, params) for (n, a), k in zip(adapters.items(), keys, strict=True)}
+        return {**params, "adapters": drawn}
+
+    def condition(params: Params, inputs: Batch) -> Cond:
+        cond = model.condition(params, {n: x for n, x in inputs.items() if n not in own})
+        hints = {
+            name: adapter.encode(
+                params["adapters"][name], {key: inputs[key] for key in adapter.keys}
+            )
+            for name, adapter in adapters.items()
+            if adapter.encode
+        }
+        return cond.replace(hints={**(cond.hints or {}), **hints} or None)
+
+    def denoise(params: Params, z: Array, timestep: Array, cond: Cond) -> Array:
+        hints = cond.hints or {}
+        plain = cond.replace(added=None, attention=None, hints=None)
+        for name, adapter in adapters.items():
+            if adapter.signal and (name in hints or adapter.encode is None):
+                parts, hint = params["adapters"][name], hints.get(name)
+                signal = adapter.signal(parts, hint, z, timestep, plain)
+                cond = add(cond, signal, scales.get(name, 1.0), timestep)
+        rest = {name: hint for name, hint in hints.items() if name not in adapters}
+        return model.denoise(params, z, timestep, cond.replace(hints=rest or None))
+
+    return model._replace(
+        init=init,
+        denoise=denoise,
+        condition=condition,
+        conditioner=_conditioner(model.conditioner, adapters),
+    )
+
+
+def merged(adapters: Adapters, params: Params, scales: Scales = WHOLE) -> Params:
+    """The params of the model with what adapters change in weights, one after the other.
+
+    To be called once before sampling, and inside the loss in training.
+    """
+    for name, adapter in adapters.items():
+        if adapter.weights:
+            params = adapter.weights(params["adapters"][name], params, scales.get(name, 1.0))
+    return params
+
+
+def add(cond: Cond, signal: Cond, scale: Scale, timestep: Array) -> Cond:
+    """The condition [k B] with what an adapter adds, times its scale."""
+
+    def weight(site: str) -> Array:
+        return jnp.asarray(scale(site, timestep) if callable(scale) else scale)
+
+    added, attention = dict(cond.added or {}), dict(cond.attention or {})
+    for site, x in (signal.added or {}).items():
+        x = _times(weight(site), x)
+        added[site] = _sum(added[site], x) if site in added else x
+    for layer, entries in (signal.attention or {}).items():
+        more = tuple((k, v, weight(layer) * one) for k, v, one in entries)
+        attention[layer] = (*attention.get(layer, ()), *more)
+    return cond.replace(added=added or None, attention=attention or None)
+
+
+def _times(weight: Array, x: Array) -> Array:
+    """A number or [B] times [k B, h, w, C]."""
+    if weight.ndim:
+        weight = repeated(weight, len(x)).reshape(-1, 1, 1, 1)
+    return weight.astype(x.dtype) * x
+
+
+def _sum(x: Array, y: Array) -> Array:
+    """The sum of [B, ...] and [k B, ...], in either order."""
+    count = max(len(x), len(y))
+    return repeated(x, count) + repeated(y, count)
+
+
+def _conditioner(base: Conditioner, adapters: Adapters) -> Conditioner:
+    """The conditioner that names what adapters read, too."""
+    each = adapters.values()
+    keys = dict.fromkeys((*base.keys, *(key for adapter in each for key in adapter.keys)))
+    dropped = dict.fromkeys((*base.droppable, *(key for a in each for key in a.dropped)))
+
+    def null(n: int, h: int = 1, w: int = 1) -> Batch:
+        entries = {}
+        for adapter in each:
+            entries |= adapter.null(n, h, w)
+        return entries | base.null(n, h, w)
+
+    return base._replace(keys=tuple(keys), hidden=tuple(dropped), null=null)
