@@ -1,4 +1,4 @@
-"""A convolution with the batch norm behind it, as a trained classifier has them."""
+"""A convolution followed by batch norm, in inference."""
 
 from collections.abc import Callable
 
@@ -10,19 +10,19 @@ from ldm_jax.types import Array
 
 
 class ConvNorm(nn.Module):
-    """Convolution without a bias, normalised by what training saw (Ioffe and Szegedy 2015).
+    """Convolution without a bias, normalised by the training's statistics (Ioffe, Szegedy 2015).
 
     The norm is folded into the kernel when it is called: y = x * (w s) + (b - m s) with s = g /
     sqrt(v + epsilon), which costs nothing next to the convolution.
 
-    groups:     of channels that are convolved apart; as many as channels is depthwise
-    activation: of what comes out
+    groups:     of the convolution; as many as channels is depthwise
+    activation: of the output
     """
 
     channels: int
     kernel: tuple[int, int] = (1, 1)
     stride: int = 1
-    padding: int | None = None  # on every side; None: half of the kernel, so that the size stays
+    padding: int | None = None  # on every side; None: half the kernel, which keeps the size
     epsilon: float = 1e-3
     groups: int = 1
     activation: Callable[[Array], Array] | None = None
@@ -48,7 +48,7 @@ class ConvNorm(nn.Module):
 
 
 def _convolve(x: Array, kernel: Array, stride: int, padding: list[int], groups: int) -> Array:
-    """x [B, h, w, C] by kernel [kh, kw, C / groups, channels]; may end with a line too much."""
+    """x [B, h, w, C] by kernel [kh, kw, C / groups, channels]; may end with one line too many."""
     (B, h, w, C), (kh, kw, _, channels) = x.shape, kernel.shape
     if (kh, kw, stride, groups) == (1, 1, 1, 1):
         return (x.reshape(-1, C) @ kernel[0, 0]).reshape(B, h, w, channels)
@@ -61,7 +61,7 @@ def _convolve(x: Array, kernel: Array, stride: int, padding: list[int], groups: 
             for i in range(kh)
             for j in range(kw)
         )
-    # XLA's convolution on CPUs takes three times as long where nothing is padded: a line too much
+    # XLA's convolution on CPUs takes three times as long without padding: one line too many
     more = 0 if any(padding) else 1
     return jax.lax.conv_general_dilated(
         x,

@@ -1,4 +1,4 @@
-"""DINOv2 (Oquab et al. 2023), a vision transformer that learned without labels."""
+"""DINOv2 (Oquab et al. 2023), a vision transformer trained without labels."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ CUBIC = -0.75  # PyTorch's coefficient of cubic convolution
 
 
 class Architecture(NamedTuple):
-    """One of the four sizes; `trained` is how many patches a side its positions are for."""
+    """One of the four sizes; `trained`: patches a side of the trained position embeddings."""
 
     channels: int
     layers: int
@@ -52,8 +52,8 @@ class Layer(nn.Module):
 class DINOv2(nn.Module):
     """The whole network.
 
-    offset: is added to the patches a side where positions are interpolated; 0.1 in the authors'
-        code, with which FD-DINOv2 was published, 0 in transformers'.
+    offset: added to the patches a side where positions are interpolated; 0.1 in the authors' code,
+        with which FD-DINOv2 was published, 0 in transformers'.
     """
 
     of: Architecture = VIT_L14
@@ -78,9 +78,9 @@ class DINOv2(nn.Module):
 
 
 def cubic_weights(n: int, m: int, offset: float = 0.0) -> np.ndarray:
-    """What each of m places takes of n by cubic convolution (Keys 1981), [m, n] float32.
+    """Weights of n values at m positions by cubic convolution (Keys 1981), [m, n] float32.
 
-    Place i is at (i + 1/2) n / (m + offset) - 1/2; beyond the ends the last value goes on.
+    Position i is at (i + 1/2) n / (m + offset) - 1/2; beyond the ends the last value is repeated.
     """
     at = (np.arange(m) + 0.5) * n / (m + offset) - 0.5
     low = np.floor(at).astype(int)

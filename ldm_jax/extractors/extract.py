@@ -13,7 +13,7 @@ from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.types import Params
 
-# batches looked at together: of one alone a CPU's cores wait at the end of every small operation
+# batches in flight: with one alone a CPU's cores wait at the end of every small operation
 IN_FLIGHT = 2
 
 
@@ -21,26 +21,26 @@ def make_extract(extractor: Extractor, params: Params, names: Sequence[str], bat
     """A function that runs images through a network, compiled for one size of batch.
 
     Args:
-        names: of the features that are wanted; nothing else is computed.
+        names: of the features to compute.
         batch_size: a multiple of the number of devices.
 
     Returns:
         extract(batches of uint8 [b, H, W, 3] with b <= batch_size, total) -> features by name, each
         float32 [b, d], in the order of the images. Further batches are prepared while some are
-        looked at; `total` is for the progress bar. Of several hosts each is given all batches,
-        looks at its share of each, and is told all features.
+        computed; `total` is for the progress bar. With several hosts each is given all batches,
+        computes its share of each, and returns all features.
     """
-    spread = devices("jit")
-    params = spread.replicate(params)
+    mesh = devices("jit")
+    params = mesh.replicate(params)
 
     @jax.jit
-    def look(params, images):
+    def compute(params, images):
         found = extractor.features(params, images)
         return {name: found[name] for name in names}
 
     def features(images: np.ndarray) -> dict[str, np.ndarray]:
         rows = np.minimum(np.arange(batch_size), len(images) - 1)  # the last fills the batch up
-        found = spread.collect(look(params, spread.share(extractor.prepare(images)[rows])))
+        found = mesh.collect(compute(params, mesh.share(extractor.prepare(images)[rows])))
         return {name: x[: len(images)] for name, x in found.items()}
 
     def extract(
@@ -48,7 +48,7 @@ def make_extract(extractor: Extractor, params: Params, names: Sequence[str], bat
     ) -> Iterator[dict[str, np.ndarray]]:
         bar = tqdm(total=total, desc=extractor.name, unit="image", disable=not sys.stderr.isatty())
         with bar:
-            # several hosts speak to each other in one order, so no two things at a time
+            # hosts have to communicate in the same order, so they take one batch at a time
             several = jax.process_count() > 1
             for found in (map if several else _in_order)(features, batches):
                 yield found
@@ -58,7 +58,7 @@ def make_extract(extractor: Extractor, params: Params, names: Sequence[str], bat
 
 
 def _in_order(work: Callable, items: Iterable) -> Iterator:
-    """work(item) for each, several under way; items are taken here, never in two threads."""
+    """work(item) for each, several at a time; items are taken in the calling thread only."""
     under_way = deque()
     with ThreadPoolExecutor(IN_FLIGHT) as pool:
         for item in items:

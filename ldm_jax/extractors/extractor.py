@@ -1,4 +1,4 @@
-"""What all extractors of features have in common."""
+"""The common interface of all feature extractors."""
 
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
@@ -9,18 +9,18 @@ from ldm_jax.types import Array, Params
 
 
 class Extractor(NamedTuple):
-    """A trained network, as metrics see it: images to features.
+    """A trained network that maps images to the features of metrics.
 
-    name:     as it is asked for
-    title:    as reports call it
-    distance: what the Frechet distance of its features is called
-    main:     the features that distances are of
+    name:     of the option
+    title:    in reports
+    distance: name of the Frechet distance of its features
+    main:     the features that distances are computed from
     init:     key -> params of the right shape, untrained
-    prepare:  uint8 [B, H, W, 3] -> what `scale` takes, on the host
-    scale:    that -> what the network takes, [B, size, size, 3]
+    prepare:  uint8 [B, H, W, 3] -> the input of `scale`, on the host
+    scale:    the output of `prepare` -> the network's input, [B, size, size, 3]
     network:  (params, scaled) -> features by name, each [B, d]
-    resize:   how `prepare` and `scale` bring images to `size`, as a report says it
-    size:     pixels a side that the network sees
+    resize:   how `prepare` and `scale` bring images to `size`, in words, for reports
+    size:     side of the network's input in pixels
     """
 
     name: str
@@ -35,5 +35,5 @@ class Extractor(NamedTuple):
     size: int
 
     def features(self, params: Params, prepared: Array) -> Mapping[str, Array]:
-        """Features by name, each [B, d], of what `prepare` gave; to be jitted."""
+        """Features by name, each [B, d], of the output of `prepare`; to be jitted."""
         return self.network(params, self.scale(prepared))

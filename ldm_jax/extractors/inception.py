@@ -1,7 +1,7 @@
-"""InceptionV3 (Szegedy et al. 2016) as FID has it: the graph that TensorFlow published in 2015.
+"""InceptionV3 (Szegedy et al. 2016) as used by FID: the graph that TensorFlow published in 2015.
 
-It differs from the network of the paper and of torchvision in its pooling: averages at the border
-are over the pixels there are, and the last block takes the maximum. Its weights, too, are its own.
+It differs from the paper's and torchvision's network in its pooling: averages at the border are
+over existing pixels only, and the last block takes the maximum. Its weights are different, too.
 """
 
 import functools
@@ -20,7 +20,7 @@ SPATIAL = 7  # channels that sFID keeps
 
 
 def _shifted(x: Array, axis: int, stride: int = 1) -> list[Array]:
-    """The three that a window of three sees; CPUs pool by them in an eighth of a window's time."""
+    """The three shifts of a window of three; CPUs pool by them in an eighth of a window's time."""
     n = (x.shape[axis] - 3) // stride * stride + 1
     return [jax.lax.slice_in_dim(x, i, i + n, stride, axis) for i in range(3)]
 
@@ -44,7 +44,7 @@ def _max_around(x: Array) -> Array:
 
 
 def _mean_pool(x: Array) -> Array:
-    """Each pixel's 3x3 neighbourhood; outside does not count."""
+    """The mean of each pixel's 3x3 neighbourhood, without pixels outside the image."""
     for axis in (1, 2):
         x = sum(_shifted(_border(x, axis, 0), axis))
     down, across = (_neighbours(n) for n in x.shape[1:3])
@@ -52,16 +52,16 @@ def _mean_pool(x: Array) -> Array:
 
 
 def _neighbours(n: int) -> np.ndarray:
-    """How many of n places are at most one away from each."""
+    """The number of positions that are at most one away from each of n."""
     i = np.arange(n)
     return (np.minimum(i + 1, n - 1) - np.maximum(i - 1, 0) + 1).astype(np.float32)
 
 
 class _Block(nn.Module):
-    """Branches side by side, each a chain of convolutions."""
+    """Parallel branches, each a chain of convolutions."""
 
     def conv(self, x: Array, name: str, channels: int, *kernel: int, stride: int = 1) -> Array:
-        """A convolution, its norm and ReLU; borders are padded unless it strides."""
+        """A convolution, its norm and ReLU; padded unless it has a stride."""
         padding = None if stride == 1 else 0
         return ConvNorm(channels, kernel or (1, 1), stride, padding, activation=nn.relu, name=name)(
             x
@@ -76,7 +76,7 @@ class _Block(nn.Module):
 
 
 class MixedA(_Block):
-    """35 x 35 places (figure 5 of the paper)."""
+    """35 x 35 positions (figure 5 of the paper)."""
 
     pooled: int  # channels of the pooling branch
 
@@ -93,7 +93,7 @@ class MixedA(_Block):
 
 
 class MixedB(_Block):
-    """From 35 x 35 places to 17 x 17 (figure 10)."""
+    """From 35 x 35 positions to 17 x 17 (figure 10)."""
 
     @nn.compact
     def __call__(self, x):
@@ -107,7 +107,7 @@ class MixedB(_Block):
 
 
 class MixedC(_Block):
-    """17 x 17 places, kernels of 7 x 7 in two steps (figure 6)."""
+    """17 x 17 positions, kernels of 7 x 7 in two steps (figure 6)."""
 
     inner: int  # channels inside the branches
 
@@ -125,7 +125,7 @@ class MixedC(_Block):
 
 
 class MixedD(_Block):
-    """From 17 x 17 places to 8 x 8."""
+    """From 17 x 17 positions to 8 x 8."""
 
     @nn.compact
     def __call__(self, x):
@@ -140,9 +140,9 @@ class MixedD(_Block):
 
 
 class MixedE(_Block):
-    """8 x 8 places, branches that fork (figure 7)."""
+    """8 x 8 positions, branches that fork (figure 7)."""
 
-    maximum: bool  # whether the pooling branch takes it, rather than the mean
+    maximum: bool  # of the pooling branch, rather than the mean
 
     @nn.compact
     def __call__(self, x):
@@ -168,23 +168,23 @@ class InceptionV3(_Block):
     def __call__(self, x) -> dict[str, Array]:
         """x [B, 299, 299, 3] in [-1, 1] -> features, each [B, d].
 
-        64, 192, 768: means over the places after the two poolings and `Mixed_6e`
-        spatial: [B, 2023], seven channels of the first branch of `Mixed_6d` at 17 x 17 places
-        pool: [B, 2048], what FID is of
+        64, 192, 768: means over the positions after the two poolings and `Mixed_6e`
+        spatial: [B, 2023], seven channels of the first branch of `Mixed_6d` at 17 x 17 positions
+        pool: [B, 2048], the features of FID
         logits, logits_unbiased: [B, 1008], with and without the last bias
         """
         found = {}
 
-        def places(x: Array) -> Array:
+        def positions(x: Array) -> Array:
             return jnp.mean(x, axis=(1, 2))
 
         x = ConvNorm(32, (3, 3), 2, 0, activation=nn.relu, name="Conv2d_1a_3x3")(x)
         x = ConvNorm(32, (3, 3), 1, 0, activation=nn.relu, name="Conv2d_2a_3x3")(x)
         x = _max_pool(self.conv(x, "Conv2d_2b_3x3", 64, 3, 3))
-        found["64"] = places(x)
+        found["64"] = positions(x)
         x = self.conv(x, "Conv2d_3b_1x1", 80)
         x = _max_pool(ConvNorm(192, (3, 3), 1, 0, activation=nn.relu, name="Conv2d_4a_3x3")(x))
-        found["192"] = places(x)
+        found["192"] = positions(x)
         for letter, pooled in (("b", 32), ("c", 64), ("d", 64)):
             x = MixedA(pooled, name=f"Mixed_5{letter}")(x)
         x = MixedB(name="Mixed_6a")(x)
@@ -193,11 +193,11 @@ class InceptionV3(_Block):
             if letter == "d":
                 found["spatial"] = branches[0][..., :SPATIAL].reshape(len(x), -1)
             x = jnp.concatenate(branches, axis=-1)
-        found["768"] = places(x)
+        found["768"] = positions(x)
         x = MixedD(name="Mixed_7a")(x)
         x = MixedE(maximum=False, name="Mixed_7b")(x)
         x = MixedE(maximum=True, name="Mixed_7c")(x)
-        found["pool"] = places(x)
+        found["pool"] = positions(x)
         found["logits_unbiased"] = nn.Dense(CLASSES, use_bias=False, name="fc")(found["pool"])
         bias = self.param("fc_bias", nn.initializers.zeros, (CLASSES,))
         found["logits"] = found["logits_unbiased"] + bias

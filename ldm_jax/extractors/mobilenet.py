@@ -1,6 +1,6 @@
 """MobileNetV2 (Sandler et al. 2018), a small classifier of ImageNet's 1000 classes.
 
-Its distances order models as FID does, but are of another scale: they are never called FID.
+Its distances order models as FID does, on another scale: they are never called FID.
 """
 
 import flax.linen as nn
@@ -25,7 +25,7 @@ EPSILON = 1e-5
 
 
 class InvertedResidual(nn.Module):
-    """Wider, depthwise, narrower: wide inside and narrow outside (the paper's table 1)."""
+    """Expansion, depthwise convolution, projection: wide inside, narrow outside (table 1)."""
 
     expansion: int
     channels: int

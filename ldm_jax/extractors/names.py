@@ -20,7 +20,7 @@ from ldm_jax.extractors.resize import (
 )
 from ldm_jax.types import Array
 
-# of ImageNet's photographs, whose values are 0 ... 1
+# ImageNet's statistics of values in 0 ... 1
 IMAGENET_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)
 IMAGENET_STD = np.asarray([0.229, 0.224, 0.225], np.float32)
 
@@ -29,18 +29,18 @@ def extractor(name: ExtractorName, resize: ResizeName | None = None) -> Extracto
     """The extractor of this name.
 
     Args:
-        resize: of InceptionV3, the filter and the scaling of values, which decide whose FID it is:
-            "tensorflow" (the default) that of the original code, of ADM and of torch-fidelity,
+        resize: only of InceptionV3: the resampling filter and scaling, which determine whose FID it
+            is: "tensorflow" (the default) is that of the original code, ADM and torch-fidelity,
             "pytorch" pytorch-fid's, "clean" clean-fid's.
 
     Raises:
-        InputError: no extractor has this name, or it has one way of resizing only.
+        InputError: no extractor has this name, or its way of resizing cannot be chosen.
     """
     if name not in MAKERS:
         raise InputError(f"extractor is {name!r}: expected one of {', '.join(MAKERS)}")
     if resize is not None and name != "inception":
         raise InputError(
-            f"resize is {resize!r}, which is of inception: leave it out, {name} has its own"
+            f"resize is {resize!r}, which is only of inception: leave it out, {name} has its own"
         )
     return MAKERS[name](resize or "tensorflow")
 
@@ -68,7 +68,7 @@ def _as_is(images: np.ndarray) -> np.ndarray:
     return images
 
 
-# name -> what a report says, what is done on the host, and what before the network
+# name -> description for reports, what is done on the host, and what before the network
 INCEPTION_RESIZES: dict[str, tuple[str, Callable, Callable]] = {
     "tensorflow": (
         "TensorFlow 1's bilinear filter to 299 pixels (as ADM and torch-fidelity)",
@@ -135,7 +135,7 @@ def _clip(name: str) -> Callable[[str], Extractor]:
     def make(_: str) -> Extractor:
         return Extractor(
             name=f"clip_{name}",
-            title=f"CLIP {title}, image tower",
+            title=f"CLIP {title}, image encoder",
             distance=f"CLIP {title} Frechet distance",
             main="pool",
             init=_init(VisionTower(of), of.size),

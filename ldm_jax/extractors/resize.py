@@ -1,4 +1,4 @@
-"""Ways of bringing images to the size that a network expects; numbers depend on which is taken.
+"""Ways of resizing images to a network's input; metrics depend on which is used.
 
 Images are [B, H, W, 3] with values 0 ... 255. FID differs by whole units between the first three
 (Parmar et al. 2022): reports name the one that was used.
@@ -14,8 +14,8 @@ from ldm_jax.types import Array
 def tensorflow_bilinear(images: Array, size: int) -> Array:
     """TensorFlow 1's bilinear filter, [B, H, W, 3] -> [B, size, size, 3] float32.
 
-    Pixel i of the result is at i H / size, so that the image is shifted; nothing is smoothed. That
-    of the original FID, of guided diffusion (ADM) and of torch-fidelity.
+    Pixel i of the result is at i H / size, so that the image is shifted; nothing is smoothed. Used
+    by the original FID, guided diffusion (ADM) and torch-fidelity.
     """
     for axis in (1, 2):
         n = images.shape[axis]
@@ -49,8 +49,8 @@ def _linear(x: Array, axis: int, places: np.ndarray) -> Array:
 def pillow_bicubic(images: np.ndarray, size: int) -> np.ndarray:
     """Pillow's antialiased bicubic filter, uint8 [B, H, W, 3] -> uint8 [B, size, size, 3].
 
-    Rounds to whole values, as where images are resized before they become numbers: the
-    preparation of CLIP, of DINOv2 and of torchvision's classifiers.
+    Rounds to whole values, as where images are resized as files: the preprocessing of CLIP, DINOv2
+    and torchvision's classifiers.
     """
     resized = [
         Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in images

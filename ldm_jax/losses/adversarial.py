@@ -1,6 +1,6 @@
-"""What a discriminator and its opponent minimise, and how much the opponent heeds it.
+"""Adversarial losses of a discriminator and of the generator (here: a first stage).
 
-Logits [B, h, w, 1] are above zero where a patch is taken for real; each loss is a scalar.
+Logits [B, h, w, 1] are above zero where a patch is classified as real; each loss is a scalar.
 """
 
 from collections.abc import Callable
@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from ldm_jax.types import Array, Params
 
 
-class Game(NamedTuple):
+class AdversarialLoss(NamedTuple):
     """Two losses.
 
-    discriminator: (logits of images, logits of reconstructions) -> what the discriminator minimises
-    generator:     logits of reconstructions -> what its opponent minimises
+    discriminator: (logits of images, logits of reconstructions) -> the discriminator's loss
+    generator:     logits of reconstructions -> the generator's loss
     """
 
     discriminator: Callable[[Array, Array], Array]
@@ -35,13 +35,15 @@ def _raise_logits(fake: Array) -> Array:
     return -jnp.mean(fake)
 
 
-hinge = Game(_hinge, _raise_logits)  # Lim and Ye 2017, as in VQGAN
-vanilla = Game(_logistic, _raise_logits)  # the original's other choice
-non_saturating = Game(_logistic, lambda fake: jnp.mean(jax.nn.softplus(-fake)))  # Goodfellow 2014
+hinge = AdversarialLoss(_hinge, _raise_logits)  # Lim and Ye 2017, as in VQGAN
+vanilla = AdversarialLoss(_logistic, _raise_logits)  # the original's other choice
+non_saturating = AdversarialLoss(
+    _logistic, lambda fake: jnp.mean(jax.nn.softplus(-fake))
+)  # Goodfellow 2014
 
 
 def adaptive_weight(rest: Array, adversary: Array) -> Array:
-    """|gradient of the rest| / (|gradient of the adversary| + 1e-4), at most 1e4.
+    """|gradient of the rest| / (|gradient of the adversarial loss| + 1e-4), at most 1e4.
 
     Esser et al. 2021, eq. 7. Both are gradients with respect to the last layer's kernel.
     """
@@ -59,7 +61,7 @@ def r1(logits_of: Callable[[Array], Array], images: Array) -> Array:
 
 
 def lecam(real: Array, fake: Array, means: Params) -> Array:
-    """Keeps logits near the moving mean of their opposites (Tseng et al. 2021, eq. 4).
+    """Keeps logits near the moving mean of the other kind's (Tseng et al. 2021, eq. 4).
 
     Args:
         means: {"real", "fake"}, moving means of the logits.

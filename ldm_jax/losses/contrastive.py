@@ -1,4 +1,4 @@
-"""The loss by which images and captions find each other (Radford et al. 2021, figure 3)."""
+"""The contrastive loss of images and captions (Radford et al. 2021, figure 3)."""
 
 import jax
 import jax.numpy as jnp
@@ -7,7 +7,7 @@ from ldm_jax.types import Array
 
 
 def contrastive(images: Array, captions: Array, scale: Array) -> tuple[Array, Array]:
-    """Symmetric cross-entropy of N pairs among all N^2: InfoNCE both ways.
+    """Symmetric cross-entropy of N pairs among all N^2: InfoNCE in both directions.
 
         logits_ij = scale cos(image_i, caption_j)
         loss = (mean_i -log softmax_j(logits)_ii + mean_j -log softmax_i(logits)_jj) / 2
@@ -17,7 +17,7 @@ def contrastive(images: Array, captions: Array, scale: Array) -> tuple[Array, Ar
         scale: scalar, one over the temperature.
 
     Returns:
-        (the loss, the logits [N, N] with a row an image).
+        (the loss, the logits [N, N] with one row an image).
     """
     logits = scale * images @ captions.T
     of_images, of_captions = (jnp.diagonal(jax.nn.log_softmax(logits, axis)) for axis in (1, 0))

@@ -1,4 +1,4 @@
-"""How far a posterior is from the prior."""
+"""The divergence of a posterior from the prior."""
 
 import jax.numpy as jnp
 

@@ -1,4 +1,4 @@
-"""How probable images are under a decoder, and what that comes to in bits.
+"""Log-likelihoods of images under a decoder, and the bits per dimension that these amount to.
 
 Log-likelihoods are in nats, summed over an example. With the posterior q(z|x), the bound of Kingma
 and Welling 2014 (eq. 3) on the log-probability of an image is
@@ -36,9 +36,9 @@ def gaussian(x: Array, mean: Array, log_variance: Array) -> Array:
 
 
 def dequantized(x: Array, keys: Array) -> Array:
-    """8-bit values, each spread evenly over its bin: 255 x = k to (k + u) / 256, u in [0, 1).
+    """8-bit values, each uniform over its bin: 255 x = k becomes (k + u) / 256, u in [0, 1).
 
-    Without it the density of a value that never changes can be raised without bound.
+    Without it, the density of a constant value could be raised without bound.
 
     Args:
         x: [B, D] in [0, 1].
@@ -64,9 +64,9 @@ def bits_per_dimension(log_probability: Array, dimensions: int) -> Array:
 
 
 class Likelihood(NamedTuple):
-    """p(x|z) of D values in [0, 1], given by what a decoder says of each.
+    """p(x|z) of D values in [0, 1], as a function of the decoder's outputs.
 
-    parameters:      how many numbers that is
+    parameters:      of the distribution, for each value
     mean:            [B, D, parameters] -> E[x|z] [B, D]
     log_probability: (x [B, D], [B, D, parameters], keys [B]) -> [B] nats
     """
@@ -76,18 +76,20 @@ class Likelihood(NamedTuple):
     log_probability: Callable[[Array, Array, Array], Array]
 
 
-def _gaussian_mean(told: Array) -> Array:
-    return jax.nn.sigmoid(told[..., 0])  # as Kingma and Welling 2014, section 5, keep it in (0, 1)
+def _gaussian_mean(outputs: Array) -> Array:
+    return jax.nn.sigmoid(
+        outputs[..., 0]
+    )  # as Kingma and Welling 2014, section 5, keep it in (0, 1)
 
 
-def _gaussian_in_bins(x: Array, told: Array, keys: Array) -> Array:
-    density = gaussian(dequantized(x, keys), _gaussian_mean(told), told[..., 1])
+def _gaussian_in_bins(x: Array, outputs: Array, keys: Array) -> Array:
+    density = gaussian(dequantized(x, keys), _gaussian_mean(outputs), outputs[..., 1])
     return in_bins(density, x.shape[-1])
 
 
 BERNOULLI = Likelihood(  # of binary pixels
     1,
-    lambda told: jax.nn.sigmoid(told[..., 0]),
-    lambda x, told, keys: bernoulli(x, told[..., 0]),
+    lambda outputs: jax.nn.sigmoid(outputs[..., 0]),
+    lambda x, outputs, keys: bernoulli(x, outputs[..., 0]),
 )
 GAUSSIAN = Likelihood(2, _gaussian_mean, _gaussian_in_bins)  # of 8-bit values

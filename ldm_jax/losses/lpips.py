@@ -1,4 +1,4 @@
-"""LPIPS, the distance of images that a trained network sees (Zhang et al. 2018)."""
+"""LPIPS: a distance of images in the features of a trained network (Zhang et al. 2018)."""
 
 from typing import Literal, NamedTuple, get_args
 
@@ -14,25 +14,25 @@ from ldm_jax.types import Array, Perceptual
 
 Network = Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"]
 
-# Images in [-1, 1] to those that the trunks were trained on: ImageNet's mean and deviation.
+# Images in [-1, 1] to the backbones' normalised inputs: ImageNet's mean and deviation.
 SHIFT = np.asarray([-0.030, -0.088, -0.188], np.float32)
 SCALE = np.asarray([0.458, 0.448, 0.450], np.float32)
 EPSILON = 1e-10
 
 
-class Trunk(NamedTuple):
+class Backbone(NamedTuple):
     """A classifier without its last layers: images [B, H, W, 3] -> features."""
 
     module: nn.Module
-    smallest: int  # height and width that leave a pixel of the last features, borders to reflect
+    smallest: int  # height and width that leave one pixel of the last features
 
 
 NETWORKS = {
-    "vgg": Trunk(VGG16(), 16),
-    "alex": Trunk(AlexNet(), 31),
-    "squeeze": Trunk(SqueezeNet(), 17),
-    "vgg_shift_tolerant": Trunk(VGG16(shift_tolerant=True), 18),
-    "alex_shift_tolerant": Trunk(AlexNet(shift_tolerant=True), 21),
+    "vgg": Backbone(VGG16(), 16),
+    "alex": Backbone(AlexNet(), 31),
+    "squeeze": Backbone(SqueezeNet(), 17),
+    "vgg_shift_tolerant": Backbone(VGG16(shift_tolerant=True), 18),
+    "alex_shift_tolerant": Backbone(AlexNet(shift_tolerant=True), 21),
 }
 
 
@@ -41,10 +41,11 @@ def lpips(network: Network) -> Perceptual:
 
     d(x, y) = sum_l mean_hw sum_c w_lc (u_lhwc(x) - u_lhwc(y))^2, where u_l are the features of
     layer l, of unit length over the channels (Zhang et al. 2018, equation 1). Version 0.1 of the
-    published weights, and the shift-tolerant trunks of Ghildyal and Liu (2022).
+    published weights, and the shift-tolerant backbones of Ghildyal and Liu (2022).
 
-    Its params are {"trunk", "heads": {"lin0", ...}}: w_l [C_l]. `init` draws the trunk and gives
-    every channel the same weight; trained ones come from ldm_jax.convert.lpips.
+    Its params are {"trunk": the backbone's, "heads": {"lin0", ...}}: w_l [C_l]. `init` draws the
+    backbone and gives every channel the same weight; for trained ones see
+    ldm_jax.weights.names.lpips.
 
     Raises:
         InputError: no network has this name; `distance` raises it for images that are too small.
@@ -68,7 +69,7 @@ def lpips(network: Network) -> Perceptual:
                 f"images of {x.shape[1]} x {x.shape[2]} are too small for LPIPS with {network}: "
                 f"expected at least {smallest} x {smallest}"
             )
-        # two passes rather than one of both: where y is constant, nothing is differentiated by it
+        # two calls, not one of both: where y is constant, it is not differentiated
         pairs = zip(features(params, x), features(params, y), strict=True)
         squares = (jnp.square(_unit(a) - _unit(b)) for a, b in pairs)
         return sum(
@@ -81,7 +82,7 @@ def lpips(network: Network) -> Perceptual:
 
 def _unit(f: Array) -> Array:
     """f [B, h, w, C] at unit length over its channels, or at zero where it is zero."""
-    # sqrt has no derivative at zero, so it sees a one there
+    # sqrt has no derivative at zero, so it is given a one there
     square = jnp.sum(jnp.square(f), axis=-1, keepdims=True)
     length = jnp.sqrt(jnp.where(square > 0, square, 1.0))
     return f / jnp.where(square > 0, length + EPSILON, 1.0)

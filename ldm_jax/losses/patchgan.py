@@ -1,4 +1,4 @@
-"""The patch discriminator: real or not, patch by patch (Isola et al. 2017, section 3.2.2)."""
+"""The patch discriminator: a logit for each patch (Isola et al. 2017, section 3.2.2)."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -17,7 +17,7 @@ def alone(x: Array) -> Array:
 class BatchNorm(nn.Module):
     """Normalises each channel by the mean and variance of the whole batch (Ioffe, Szegedy 2015).
 
-    There are no running averages: a discriminator is only ever asked while it learns.
+    There are no running averages: a discriminator is only used in training.
     """
 
     average: Callable[[Array], Array] = alone  # over the devices
@@ -35,9 +35,9 @@ class BatchNorm(nn.Module):
 
 
 class PatchGAN(nn.Module):
-    """Images to logits, above zero where a patch looks real.
+    """Images to logits, above zero where a patch is classified as real.
 
-    Each logit sees 70 x 70 pixels with three layers, 34 x 34 with two.
+    The receptive field of a logit is 70 x 70 pixels with three layers, 34 x 34 with two.
     """
 
     channels: int = 64
@@ -77,7 +77,7 @@ def patchgan(channels: int, layers: int, average: Callable = alone) -> Discrimin
     """The discriminator as functions.
 
     Args:
-        average: of a value over the devices, for the statistics of the batch.
+        average: mean over the devices, for the statistics of the batch.
     """
     network = PatchGAN(channels, layers, average)
     image = jnp.zeros((1, smallest(layers), smallest(layers), 3))
@@ -88,7 +88,7 @@ def patchgan(channels: int, layers: int, average: Callable = alone) -> Discrimin
 
 
 def smallest(layers: int) -> int:
-    """Pixels a side of the smallest image that leaves a logit."""
+    """Side in pixels of the smallest image that leaves a logit."""
     side = 1
     for stride in (1, 1, *[2] * layers):  # from the logit back to the image
         side = (side - 1) * stride + 4 - 2

@@ -1,4 +1,4 @@
-"""How far a reconstruction is from its image."""
+"""Distances between an image and its reconstruction."""
 
 from typing import Literal
 
@@ -24,14 +24,14 @@ def negative_log_likelihood(
     numbers: int,
     reduction: Literal["sum", "mean"],
 ) -> Array:
-    """(|x - y| + p) / exp(s) + s for each number of an image, [B] (the original's nll_loss).
+    """(|x - y| + p) / exp(s) + s summed over the values of an image, [B] (the original's nll_loss).
 
     Args:
-        error: [B], summed over each image's numbers.
-        perceptual: [B], a distance of images, counted once for each number; or 0.
+        error: [B], summed over each image's values.
+        perceptual: [B], a distance of images, counted once for each value; or 0.
         log_variance: s, a scalar.
         numbers: H W C.
-        reduction: over each image's numbers.
+        reduction: over each image's values.
     """
     total = (error + numbers * perceptual) * jnp.exp(-log_variance) + numbers * log_variance
     return total if reduction == "sum" else total / numbers

@@ -1,9 +1,9 @@
-"""Whether images show what their captions say, for captions of the `shapes` data set.
+"""Caption accuracy: whether images match their captions, for captions of the `shapes` data set.
 
-No network looks at the images: `read` finds the objects by comparing with drawings of every shape
-at every size. It forgives what training and decoding leave behind (soft edges, a little noise, a
-shift of a pixel or two), but what resembles no shape or no color is read as UNKNOWN, which agrees
-with no caption, and so does an object too many.
+No network is used: `read` finds the objects by comparison with drawings of every shape at every
+size. It tolerates soft edges, a little noise and a shift of a pixel or two. What resembles no shape
+or no color is read as UNKNOWN, which matches no caption. An additional object matches no caption
+either.
 """
 
 import itertools
@@ -21,10 +21,10 @@ from ldm_jax.errors import InputError
 UNKNOWN = "unknown"
 ATTRIBUTES = ("shape", "color", "size", "position")
 
-SMALLEST, WORKING = 24, 48  # pixels a side: refused below; larger images are reduced
+SMALLEST, WORKING = 24, 48  # pixels a side: smaller images are refused, larger ones are reduced
 CONTRAST = 48  # least distance from the background, in RGB, of a pixel that belongs to an object
 COLOR_ERROR = 60  # largest distance, in RGB, of an object from a color that has its name
-# Largest squared error of a named shape, relative to the square of what is seen. Drawings, between
+# Largest squared error of a named shape, relative to the square of the opacity. Drawings, between
 # the sizes and shifts that are tried, reach 0.06; half circles, bars and rings lie above 0.15.
 SHAPE_ERROR = 0.1
 MOST_NOISE = 0.005  # largest mean square of the background, in opacity, that counts as noise
@@ -39,7 +39,7 @@ SMALL_LARGE = float(np.sqrt(shapes.SIZES["small"] * shapes.SIZES["large"]))  # l
 def read(picture: np.ndarray) -> tuple[Object, ...]:
     """The objects in an image, in reading order; none where the image is empty.
 
-    An attribute that cannot be told is UNKNOWN.
+    An attribute that cannot be determined is UNKNOWN.
 
     Args:
         image: uint8 [H, H, 3], H >= 24.
@@ -66,16 +66,16 @@ def _prepare(picture: np.ndarray) -> np.ndarray:
 
 
 def _owners(mask: np.ndarray) -> np.ndarray:
-    """To which cell each pixel of an object belongs: [H, H], 1 + index in POSITIONS, 0 for none.
+    """The cell of each pixel of an object: [H, H], 1 + index in POSITIONS, 0 for none.
 
-    It is the cell in which the pixel lies. But where only the border of a connected piece reaches
-    into a cell, that belongs to the cell that has most of the piece, and specks belong to none.
+    It is the cell in which the pixel lies. Where only the border of a connected region reaches into
+    a cell, it is the cell with most of the region. Specks belong to no cell.
     """
     size = len(mask)
     cells = _cells(size)
-    pieces, count = ndimage.label(mask)
+    regions, count = ndimage.label(mask)
     shape = count + 1, len(shapes.POSITIONS) + 1
-    part = pieces * shape[1] + cells  # the part of a piece that lies in a cell
+    part = regions * shape[1] + cells  # the part of a region that lies in a cell
 
     def total(weights: np.ndarray | None = None) -> np.ndarray:  # over the pixels of each part
         weights = None if weights is None else weights.ravel()
@@ -92,7 +92,7 @@ def _owners(mask: np.ndarray) -> np.ndarray:
     owner = np.where(border, mass.argmax(1)[:, None], np.arange(shape[1]))
     owner[mass.sum(1) < speck] = 0
     owner[0] = 0
-    return owner[pieces, cells]
+    return owner[regions, cells]
 
 
 @cache
@@ -119,7 +119,7 @@ def _coverage(shape: str, radius: float, y: float, x: float, size: int) -> np.nd
 
 
 def _read_object(contrast: np.ndarray, owner: np.ndarray, cell: int) -> Object:
-    """What the pixels of one cell show; contrast: [H, H, 3], minus the background."""
+    """The object in one cell; contrast: [H, H, 3], minus the background."""
     own = owner == cell
     size = len(own)
     color, toward = _read_color(contrast[own])
@@ -186,7 +186,7 @@ def _read_shape(
     ignored = ~np.pad(counts, pad, constant_values=True)[window].ravel()
     target[ignored] = 0
     energy = target @ target
-    inner = np.einsum("kn,n->k", drawings, target)  # for BLAS, threads would cost more than they do
+    inner = np.einsum("kn,n->k", drawings, target)  # with BLAS, threads cost more than they save
     norm = norms - (drawings[:, ignored] ** 2).sum(1)
     gain = np.clip(inner / norm, FADED, 1.1)
     error = (energy - 2 * gain * inner + gain**2 * norm) / energy
@@ -204,7 +204,7 @@ def _reach(size: int) -> int:
 
 @cache
 def _drawings(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """All that objects are compared with, for images of `size` pixels a side.
+    """The drawings that objects are compared with, for images of `size` pixels a side.
 
     Returns:
         Drawings [k, w * w], the sums of their squares [k], and for each of the k its (index
@@ -238,29 +238,29 @@ def matches(scene: Scene, objects: Sequence[Object]) -> bool:
     return len(objects) == len(scene.objects) and set(objects) == set(scene.objects)
 
 
-def caption_scores(pictures: Iterable[np.ndarray], captions: Iterable[str]) -> dict[str, float]:
-    """How often images show what their captions say, each score in [0, 1].
+def caption_scores(images: Iterable[np.ndarray], captions: Iterable[str]) -> dict[str, float]:
+    """How often images match their captions, each score in [0, 1].
 
     Args:
         images: n images as for `read`, n >= 1.
         captions: n captions as for `ldm_jax.data.shapes.parse`.
 
     Returns:
-        "caption": part of the images with exactly the stated objects, every attribute right;
-        "count": part of the images with the stated number of objects;
-        "shape", "color", "size", "position": part of the stated objects with this attribute right,
-        when each is compared with the object in the image that serves it best.
+        "caption": share of the images with exactly the stated objects, every attribute right;
+        "count": share of the images with the stated number of objects;
+        "shape", "color", "size", "position": share of the stated objects with this attribute right,
+        each compared with the object in the image that is assigned to it.
 
     Raises:
         InputError: for bad images or captions, for none, or for unequal numbers of them.
     """
-    pictures, captions = list(pictures), list(captions)
-    if len(pictures) != len(captions) or not captions:
+    images, captions = list(images), list(captions)
+    if len(images) != len(captions) or not captions:
         raise InputError(
-            f"{len(pictures)} images and {len(captions)} captions; expected as many, at least one"
+            f"{len(images)} images and {len(captions)} captions; expected as many, at least one"
         )
     scenes = [shapes.parse(text) for text in captions]
-    found = [read(picture) for picture in pictures]
+    found = [read(picture) for picture in images]
     pairs = list(zip(scenes, found, strict=True))
     agreement = np.concatenate([_agreement(scene, objects) for scene, objects in pairs])
     return {
@@ -270,15 +270,15 @@ def caption_scores(pictures: Iterable[np.ndarray], captions: Iterable[str]) -> d
     }
 
 
-def caption_accuracy(pictures: Iterable[np.ndarray], captions: Iterable[str]) -> float:
-    """Part of the images that show exactly what their captions say; as in `caption_scores`."""
-    return caption_scores(pictures, captions)["caption"]
+def caption_accuracy(images: Iterable[np.ndarray], captions: Iterable[str]) -> float:
+    """Share of the images that match their captions exactly; see `caption_scores`."""
+    return caption_scores(images, captions)["caption"]
 
 
 def _agreement(scene: Scene, objects: Sequence[Object]) -> np.ndarray:
     """Which attributes of each stated object are right: bool [n, 4], in the order of ATTRIBUTES.
 
-    Stated and found objects are paired one to one so that most attributes agree.
+    Stated and detected objects are paired one to one so that most attributes agree.
     """
     stated, found = _table(scene.objects), _table(objects)
     equal = stated[:, None] == found[None]  # [n, m, 4]

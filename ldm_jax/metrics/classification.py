@@ -1,4 +1,4 @@
-"""How often the right class is found, and which is taken for which."""
+"""Accuracy and confusion of a classifier."""
 
 import numpy as np
 
@@ -19,7 +19,7 @@ def top(logits: np.ndarray, labels: np.ndarray, k: int) -> float:
 
 
 def confusion(found: np.ndarray, labels: np.ndarray, count: int) -> np.ndarray:
-    """Examples of class i that were taken for class j, [count, count]."""
+    """Examples of class i that were classified as class j, [count, count]."""
     table = np.zeros((count, count), np.int64)
     np.add.at(table, (labels, found), 1)
     return table

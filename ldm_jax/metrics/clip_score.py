@@ -1,4 +1,4 @@
-"""CLIP score: how well an image and its caption agree, as CLIP sees it (Hessel et al. 2021)."""
+"""CLIP score: the agreement of an image and its caption by CLIP (Hessel et al. 2021)."""
 
 import numpy as np
 
@@ -16,7 +16,7 @@ def clip_score(images: np.ndarray, texts: np.ndarray) -> np.ndarray:
     if np.shape(images) != np.shape(texts):
         raise InputError(
             f"image embeddings {np.shape(images)} and text embeddings {np.shape(texts)}: expected "
-            "one text an image, from the two towers of one model"
+            "one text an image, from the two encoders of one model"
         )
     x, y = (np.asarray(z, np.float64) for z in (images, texts))
     lengths = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)

@@ -10,8 +10,8 @@ from ldm_jax.metrics.neighbours import radii, squared_distances
 class DensityCoverage(NamedTuple):
     """Both are 1 for equal sets.
 
-    density:  in how many real balls a sample lies, divided by k; may exceed 1
-    coverage: the share of real examples whose ball holds a sample
+    density:  the number of real balls a sample lies in, divided by k; may exceed 1
+    coverage: the share of real examples whose ball contains a sample
     """
 
     density: float
@@ -21,8 +21,8 @@ class DensityCoverage(NamedTuple):
 def density_coverage(samples: np.ndarray, real: np.ndarray, k: int = 5) -> DensityCoverage:
     """Of features [N, d] and [M, d]; k = 5 of the paper's section 4.
 
-    Balls are those around real examples alone, to their k-th neighbours, without the border
-    (eq. 4 and 5), so that an outlier among the samples gains nothing.
+    Balls are around real examples only, to their k-th neighbours, without the border (eq. 4 and
+    5), so that an outlier among the samples does not count.
 
     Raises:
         InputError: not more than k examples, or features of different length.

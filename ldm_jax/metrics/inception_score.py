@@ -1,4 +1,4 @@
-"""The Inception Score: certain of each image, varied over all of them."""
+"""The Inception Score: high for confident predictions that vary over the images."""
 
 from itertools import pairwise
 
@@ -11,15 +11,15 @@ from ldm_jax.metrics.mmd import Estimate
 def inception_score(logits: np.ndarray, splits: int = 10, seed: int | None = 2020) -> Estimate:
     """exp E_x KL(p(y|x) || p(y)) (Salimans et al. 2016) over `splits` parts of logits [N, classes].
 
-    The networks of the literature give logits without the last layer's bias to it. torch-fidelity
-    shuffles the examples (with seed 2020) and so does this; with seed None they stay in order, as
-    guided diffusion's evaluator (ADM) has them in parts of 5000.
+    The networks of the literature give logits without the last layer's bias. torch-fidelity
+    shuffles the examples (with seed 2020), as is done here; with seed None they stay in order, as
+    in guided diffusion's evaluator (ADM), with parts of 5000.
 
     Raises:
         InputError: fewer examples than parts.
     """
     if not 1 <= splits <= len(logits):
-        raise InputError(f"splits is {splits}: expected 1 to {len(logits)}, the examples there are")
+        raise InputError(f"splits is {splits}: expected 1 to {len(logits)}, the number of examples")
     x = np.asarray(logits, np.float64)
     if seed is not None:
         x = x[np.random.RandomState(seed).permutation(len(x))]
@@ -30,7 +30,7 @@ def inception_score(logits: np.ndarray, splits: int = 10, seed: int | None = 202
     scores = []
     for start, end in pairwise(bounds):
         marginal = p[start:end].mean(axis=0)
-        # a class that nobody is in has p log p = 0 in every row
+        # a class without examples has p log p = 0 in every row
         log_marginal = np.log(np.where(marginal > 0, marginal, 1.0))
         divergence = (p[start:end] * (log_p[start:end] - log_marginal)).sum(axis=1)
         scores.append(np.exp(divergence.mean()))

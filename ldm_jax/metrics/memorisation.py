@@ -9,10 +9,10 @@ from ldm_jax.metrics.neighbours import nearest
 
 
 class Memorisation(NamedTuple):
-    """What each sample is nearest to.
+    """The nearest training examples of each sample.
 
     index:        int [N, k], training examples, nearest first
-    distance:     [N, k], how far away they are
+    distance:     [N, k], their distances
     ratio:        [N], the distance to the nearest, divided by that from it to its own nearest
                   training example
     authenticity: share of samples with a ratio above 1
@@ -25,11 +25,11 @@ class Memorisation(NamedTuple):
 
 
 def memorisation(samples: np.ndarray, training: np.ndarray, k: int = 3) -> Memorisation:
-    """Of features [N, d] of samples and [M, d] of all that was trained on.
+    """Of features [N, d] of samples and [M, d] of all training examples.
 
-    A sample that is nearer to a training example than any other training example is counts as not
-    authentic (Alaa et al. 2022, section 4.3). Of samples that are as good as new training examples
-    half are authentic, of copies none; the ratio orders them, and an image has to decide.
+    A sample is not authentic if it is nearer to a training example than any other training example
+    is (Alaa et al. 2022, section 4.3). Of samples as good as new training examples half are
+    authentic, of copies none. The ratio orders them; whether one is a copy has to be seen.
 
     Raises:
         InputError: fewer than k training examples or than two.

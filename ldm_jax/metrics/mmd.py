@@ -10,7 +10,7 @@ import numpy as np
 
 from ldm_jax.errors import InputError
 
-BLOCK = 4096  # rows of a kernel matrix that are held at once
+BLOCK = 4096  # rows of a kernel matrix in memory at once
 
 
 class Estimate(NamedTuple):
@@ -25,8 +25,8 @@ def kid(
 ) -> Estimate:
     """Kernel inception distance (Binkowski et al. 2018) of features [N, d] and [M, d].
 
-    The unbiased MMD^2 with k(x, y) = (x.y / d + 1)^3 of pairs of random subsets. It has no bias
-    whatever N is, may be slightly negative, and equals torch-fidelity's for the same seed.
+    The unbiased MMD^2 with k(x, y) = (x.y / d + 1)^3 of pairs of random subsets. It is unbiased for
+    any N, may be slightly negative, and equals torch-fidelity's for the same seed.
 
     Raises:
         InputError: sets smaller than a subset, or features of different length.
@@ -34,12 +34,12 @@ def kid(
     _check(a, b)
     if not 2 <= subset_size <= min(len(a), len(b)):
         raise InputError(
-            f"subset_size is {subset_size}: expected 2 to {min(len(a), len(b))}, the examples in "
-            "the smaller set"
+            f"subset_size is {subset_size}: expected 2 to {min(len(a), len(b))}, the number of "
+            "examples in the smaller set"
         )
     if subsets < 1:
         raise InputError(f"subsets is {subsets}: expected at least 1")
-    rng = np.random.RandomState(seed)  # whose draws torch-fidelity takes, too
+    rng = np.random.RandomState(seed)  # as torch-fidelity
     found = []
     for _ in range(subsets):
         x, y = (

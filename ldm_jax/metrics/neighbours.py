@@ -7,12 +7,12 @@ import numpy as np
 
 from ldm_jax.errors import InputError
 
-BLOCK = 2048  # rows whose distances are held at once
-ROUNDING = 1e-14  # of float32 features, relative to their squares: what is nearer is the same
+BLOCK = 2048  # rows whose distances are in memory at once
+ROUNDING = 1e-14  # of float32 features, relative to their squares: a smaller distance is 0
 
 
 class Neighbours(NamedTuple):
-    """The nearest of a set: which, int [N, k], and how far away, [N, k], nearest first."""
+    """The nearest of a set: their indices, int [N, k], and distances, [N, k], nearest first."""
 
     index: np.ndarray
     distance: np.ndarray
@@ -60,13 +60,13 @@ def nearest(x: np.ndarray, y: np.ndarray, k: int = 1, other: bool = False) -> Ne
     """The k nearest of y [M, d] for each of x [N, d].
 
     Args:
-        other: x is y, and no example counts as its own neighbour.
+        other: x is y, and no example is its own neighbour.
 
     Raises:
         InputError: fewer than k others.
     """
     if not 1 <= k <= len(y) - other:
-        raise InputError(f"k is {k}: expected 1 to {len(y) - other}, the examples to look among")
+        raise InputError(f"k is {k}: expected 1 to {len(y) - other}, the number of other examples")
     index = np.empty((len(x), k), np.int64)
     distance = np.empty((len(x), k))
     for rows, squares in squared_distances(x, y):

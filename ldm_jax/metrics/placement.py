@@ -1,4 +1,4 @@
-"""Whether things are where they were asked for, read from images of the `shapes` data set."""
+"""Whether objects are where the layout has them, read from images of the `shapes` data set."""
 
 from collections.abc import Sequence
 
@@ -8,25 +8,25 @@ from scipy import ndimage
 from ldm_jax.data import shapes
 from ldm_jax.metrics.caption_accuracy import CONTRAST, read
 
-FOUND = 0.5  # least intersection over union of a box that counts as found
+FOUND = 0.5  # least intersection over union of a box that is counted as found
 
 
-def foreground(picture: np.ndarray) -> np.ndarray:
-    """Which pixels are not background: uint8 [H, W, 3] -> bool [H, W]."""
-    difference = picture.astype(np.float32) - np.asarray(shapes.BACKGROUND, np.float32)
+def foreground(image: np.ndarray) -> np.ndarray:
+    """The mask of pixels that are not background: uint8 [H, W, 3] -> bool [H, W]."""
+    difference = image.astype(np.float32) - np.asarray(shapes.BACKGROUND, np.float32)
     return np.linalg.norm(difference, axis=-1) > CONTRAST
 
 
-def boxes_in(picture: np.ndarray) -> np.ndarray:
-    """Boxes around what is seen in each cell of the scene, [n, 4]: x, y, width, height in [0, 1].
+def boxes_in(image: np.ndarray) -> np.ndarray:
+    """Bounding boxes of the foreground in each cell, [n, 4]: x, y, width, height in [0, 1].
 
-    Neighbours, which may touch in a small image, lie in different cells.
+    Neighbours that touch in a small image lie in different cells.
     """
-    seen = foreground(picture)
-    H, W = seen.shape
+    mask = foreground(image)
+    H, W = mask.shape
     row = np.minimum(np.arange(H) * len(shapes.ROWS) // H, len(shapes.ROWS) - 1)
     column = np.minimum(np.arange(W) * len(shapes.COLUMNS) // W, len(shapes.COLUMNS) - 1)
-    cells = np.where(seen, 1 + len(shapes.COLUMNS) * row[:, None] + column[None, :], 0)
+    cells = np.where(mask, 1 + len(shapes.COLUMNS) * row[:, None] + column[None, :], 0)
     rows = [
         (x.start / W, y.start / H, (x.stop - x.start) / W, (y.stop - y.start) / H)
         for y, x in filter(None, ndimage.find_objects(cells))
@@ -44,29 +44,29 @@ def overlaps(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def layout_scores(
-    pictures: Sequence[np.ndarray], layouts: Sequence[np.ndarray], names: Sequence[str]
+    images: Sequence[np.ndarray], layouts: Sequence[np.ndarray], names: Sequence[str]
 ) -> dict[str, float]:
-    """How far images follow their layouts, each score in [0, 1].
+    """Scores in [0, 1] of how well images match their layouts.
 
     Args:
         layouts: [n, 5] each, as in `data.objects`; negative classes do not count.
         names: of the classes, shapes.
 
     Returns:
-        "found": part of the boxes that what is seen in a cell fills, by an intersection over union
-        of FOUND; "class": part of the boxes in whose cell of the scene there is the shape asked
-        for; "count": part of the images with as many objects as boxes.
+        "found": share of the boxes that match the foreground of a cell, by an intersection over
+        union of FOUND; "class": share of the boxes in whose cell there is an object of their class;
+        "count": share of the images with as many objects as boxes.
     """
     found, right, count = [], [], []
-    for picture, layout in zip(pictures, layouts, strict=True):
+    for image, layout in zip(images, layouts, strict=True):
         layout = layout[layout[:, 4] >= 0]
-        pieces, objects = boxes_in(picture), read(picture)
+        boxes, objects = boxes_in(image), read(image)
         count.append(len(objects) == len(layout))
-        best = overlaps(layout[:, :4], pieces).max(axis=1, initial=0.0)
+        best = overlaps(layout[:, :4], boxes).max(axis=1, initial=0.0)
         found += (best >= FOUND).tolist()
-        there = {thing.position: thing.shape for thing in objects}
+        shape_at = {thing.position: thing.shape for thing in objects}
         for x, y, width, height, kind in layout:
-            right.append(there.get(_cell(x + width / 2, y + height / 2)) == names[int(kind)])
+            right.append(shape_at.get(_cell(x + width / 2, y + height / 2)) == names[int(kind)])
     return {name: float(np.mean(x)) for name, x in zip(SCORES, (found, right, count), strict=True)}
 
 
@@ -74,38 +74,38 @@ SCORES = ("found", "class", "count")
 
 
 def _cell(x: float, y: float) -> str:
-    """The position of `shapes` that is nearest to a place."""
+    """The position of `shapes` that is nearest to a point."""
     away = {
         name: abs(y - row) + abs(x - column) for name, (row, column) in shapes.POSITIONS.items()
     }
     return min(away, key=away.get)
 
 
-def map_scores(pictures: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> dict[str, float]:
-    """How far images agree with their class maps, each score in [0, 1].
+def map_scores(images: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> dict[str, float]:
+    """Scores in [0, 1] of how well images match their class maps.
 
     Args:
         maps: [H, W] each, 0 for background and 1 + index in SHAPES for shapes.
 
     Returns:
-        "pixels": part of the pixels that are background or not as the map says; "iou":
-        intersection over union of what is not; "class": part of the map's objects whose shape is
-        read from the image where they are.
+        "pixels": share of the pixels that are background, or not, as in the map; "iou":
+        intersection over union of the foreground; "class": share of the map's objects whose shape
+        is read from the image in their cell.
     """
     names = list(shapes.SHAPES)
     same, shared, either, right = 0, 0, 0, []
-    for picture, classes in zip(pictures, maps, strict=True):
-        seen, asked = foreground(picture), classes > 0
-        same += np.mean(seen == asked)
-        shared, either = shared + np.sum(seen & asked), either + np.sum(seen | asked)
-        there = {thing.position: thing.shape for thing in read(picture)}
-        pieces, n = ndimage.label(asked)
+    for image, classes in zip(images, maps, strict=True):
+        mask, expected = foreground(image), classes > 0
+        same += np.mean(mask == expected)
+        shared, either = shared + np.sum(mask & expected), either + np.sum(mask | expected)
+        shape_at = {thing.position: thing.shape for thing in read(image)}
+        regions, n = ndimage.label(expected)
         for i in range(1, n + 1):
-            rows, columns = np.nonzero(pieces == i)
+            rows, columns = np.nonzero(regions == i)
             kind = names[int(classes[rows[0], columns[0]]) - 1]
             H, W = classes.shape
             right.append(
-                there.get(_cell((columns.mean() + 0.5) / W, (rows.mean() + 0.5) / H)) == kind
+                shape_at.get(_cell((columns.mean() + 0.5) / W, (rows.mean() + 0.5) / H)) == kind
             )
     return {
         "pixels": float(same / len(maps)),

@@ -1,4 +1,4 @@
-"""Improved precision and recall (Kynkaanniemi et al. 2019): realism and variety, apart."""
+"""Improved precision and recall (Kynkaanniemi et al. 2019): fidelity and diversity, separately."""
 
 from typing import NamedTuple
 
@@ -22,7 +22,7 @@ def precision_recall(samples: np.ndarray, real: np.ndarray, k: int = 3) -> Preci
     """Of features [N, d] and [M, d]; k = 3 of the paper's section 2, as in ADM's evaluator.
 
     A set's manifold is the union of balls around its examples that reach to their k-th neighbours
-    (eq. 1); the border counts. Depends on both N and M: compare at equal numbers only.
+    (eq. 1), border included. Depends on both N and M: compare only for equal sizes.
 
     Raises:
         InputError: not more than k examples, or features of different length.
@@ -31,7 +31,7 @@ def precision_recall(samples: np.ndarray, real: np.ndarray, k: int = 3) -> Preci
 
 
 def _share_inside(points: np.ndarray, balls: np.ndarray, k: int) -> float:
-    """The share of points that lie in some ball around the others."""
+    """The share of points that lie in a ball around any of the others."""
     reach = radii(balls, k)
     inside = 0
     for _, squares in squared_distances(points, balls):

@@ -1,6 +1,6 @@
-"""How well reconstructions show their images: PSNR and SSIM, a number an image.
+"""Reconstruction metrics of images: PSNR and SSIM, one value an image.
 
-Images are [B, H, W, C] in [-1, 1]; values outside are clipped, as they are where images are
+Images are [B, H, W, C] in [-1, 1]; values outside are clipped, as they are when an image is
 written.
 """
 
@@ -14,7 +14,7 @@ from ldm_jax.types import Array
 
 RADIUS, SIGMA = 5, 1.5  # of SSIM's window, 11 pixels a side
 K1, K2 = 0.01, 0.03
-SMALLEST = 2 * RADIUS + 1  # pixels a side that SSIM needs
+SMALLEST = 2 * RADIUS + 1  # least side in pixels for SSIM
 
 _bell = np.exp(-0.5 * np.square(np.arange(-RADIUS, RADIUS + 1) / SIGMA))
 WINDOW = tuple(float(w) for w in _bell / _bell.sum())  # along one axis
@@ -32,8 +32,8 @@ def psnr(image: Array, reconstruction: Array) -> Array:
 def ssim(image: Array, reconstruction: Array) -> Array:
     """Structural similarity (Wang et al. 2004, eq. 13 and 17), [B, H, W, C] twice -> [B].
 
-    The mean over the channels and over every place where the Gaussian window lies inside the image,
-    of values between 0 and 1, to which the constants C1 and C2 refer.
+    The mean over the channels and over all positions where the Gaussian window lies inside the
+    image. Values are scaled to 0 ... 1, to which the constants C1 and C2 refer.
 
     Raises:
         ValueError: images of fewer than 11 pixels a side.
@@ -61,14 +61,14 @@ def _windowed(x: Array) -> Array:
 
 
 class Means:
-    """Means of numbers that come batch by batch, kept in float64."""
+    """Means of values that are added batch by batch, in float64."""
 
     def __init__(self):
         self.count = 0
         self._sums: dict[str, np.ndarray] = {}
 
     def add(self, rows: Mapping[str, Array]) -> None:
-        """Takes in a batch of the same names each time, each [B, ...]."""
+        """Adds a batch with the same names each time, each [B, ...]."""
         rows = {name: np.asarray(row, np.float64) for name, row in rows.items()}
         (count,) = {len(row) for row in rows.values()}
         for name, row in rows.items():
@@ -76,5 +76,5 @@ class Means:
         self.count += count
 
     def result(self) -> dict[str, np.ndarray]:
-        """Each mean over all that was added, [...]."""
+        """Each mean over all batches, [...]."""
         return {name: total / self.count for name, total in self._sums.items()}

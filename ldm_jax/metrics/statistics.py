@@ -1,8 +1,8 @@
 """Mean and covariance of features, batch by batch, in float64.
 
-What is kept are the count N, the sum s = sum_i x_i and the sum of outer products S = sum_i x_i
-x_i^T. They add: statistics of batches, of devices or of shards are merged into those of the whole
-without any loss but the rounding of a float64 sum.
+The count N, the sum s = sum_i x_i and the sum of outer products S = sum_i x_i x_i^T are kept. They
+add: statistics of batches, devices or shards are merged into those of the whole without any loss
+but the rounding of a float64 sum.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ class Moments(NamedTuple):
 
 
 class Sums(NamedTuple):
-    """What has been seen of features: N, the sum [d] and the sum of outer products [d, d]."""
+    """The sums over features: N, the sum [d] and the sum of outer products [d, d]."""
 
     count: int
     total: np.ndarray
@@ -29,7 +29,7 @@ class Sums(NamedTuple):
 
 
 def sums(features: np.ndarray) -> Sums:
-    """Of features [N, d]; a product of two float32 numbers is exact in float64."""
+    """Of features [N, d]; a product of two float32 values is exact in float64."""
     x = np.asarray(features, np.float64)
     if x.ndim != 2:
         raise InputError(f"features of shape {x.shape}: expected [N, d]")
@@ -37,13 +37,13 @@ def sums(features: np.ndarray) -> Sums:
         bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
         raise InputError(
             f"features of {len(bad)} of {len(x)} examples are not finite, the first is number "
-            f"{bad[0]}: expected numbers; the extractor's weights or the images are damaged"
+            f"{bad[0]}: expected finite values; the extractor's weights or the images are damaged"
         )
     return Sums(len(x), x.sum(axis=0), x.T @ x)
 
 
 def merge(parts: Iterable[Sums]) -> Sums:
-    """The sums of several sets as one, in whatever order.
+    """The sums of several sets as one, independent of their order.
 
     Raises:
         InputError: of features of different length.
@@ -60,8 +60,8 @@ def merge(parts: Iterable[Sums]) -> Sums:
 
 
 class Running:
-    """Sums of features that come batch by batch; a few thousand are held and added at once, so that
-    the sum of outer products, which is large, is seldom touched."""
+    """Sums of features that are added batch by batch. A few thousand rows are collected and added
+    at once, because the sum of outer products is large."""
 
     def __init__(self, rows: int = 2048):
         self._rows = rows
@@ -69,7 +69,7 @@ class Running:
         self._total: Sums | None = None
 
     def add(self, features: np.ndarray) -> None:
-        """Takes in [n, d]."""
+        """Adds [n, d]."""
         self._held.append(features)
         if sum(map(len, self._held)) >= self._rows:
             self._add_held()
@@ -90,7 +90,7 @@ class Running:
         """Of all that was added.
 
         Raises:
-            InputError: nothing was.
+            InputError: nothing was added.
         """
         self._add_held()
         if self._total is None:

@@ -1,8 +1,8 @@
-"""Statistics of features in files, as other evaluators have them.
+"""Statistics of features in files, compatible with other evaluators.
 
-pytorch-fid and clean-fid keep `mu` [d] and `sigma` [d, d] in an .npz, guided diffusion (ADM) also
-`mu_s` and `sigma_s` of sFID's features. What is written here has, beside these, where it is from,
-which the others ignore.
+pytorch-fid and clean-fid save `mu` [d] and `sigma` [d, d] in an .npz, guided diffusion (ADM) also
+`mu_s` and `sigma_s` of sFID's features. Files written by this module also name their origin, which
+the other evaluators ignore.
 """
 
 from collections.abc import Mapping
@@ -15,18 +15,18 @@ from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
 
 KEYS = {"pool": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
-SAID = ("extractor", "sha256", "resize", "count", "reference")  # that others' files do not have
+METADATA = ("extractor", "sha256", "resize", "count", "reference")  # not in others' files
 
 
 class Saved(NamedTuple):
-    """Moments by the name of their features, and what the file says of its origin."""
+    """Moments by the name of their features, and the file's metadata."""
 
     moments: dict[str, Moments]
-    said: dict[str, Any]
+    metadata: dict[str, Any]
 
 
 def holds_statistics(path: Path) -> bool:
-    """Whether an .npz has statistics of features."""
+    """Whether an .npz contains statistics of features."""
     with np.load(path) as file:
         return "mu" in file.files
 
@@ -48,7 +48,7 @@ def read_statistics(path: str | Path) -> Saved:
             for name, keys in KEYS.items()
             if set(keys) <= set(file.files)
         }
-        said = {name: file[name].item() for name in SAID if name in file.files}
+        metadata = {name: file[name].item() for name in METADATA if name in file.files}
     for name, found in moments.items():
         d = found.mean.shape
         if len(d) != 1 or found.covariance.shape != d * 2:
@@ -56,13 +56,13 @@ def read_statistics(path: str | Path) -> Saved:
                 f"{path}: {KEYS[name][0]} has shape {d} and {KEYS[name][1]} "
                 f"{found.covariance.shape}: expected [d] and [d, d]"
             )
-    return Saved(moments, said)
+    return Saved(moments, metadata)
 
 
 def write_statistics(
-    path: str | Path, moments: Mapping[str, Moments], said: Mapping[str, Any]
+    path: str | Path, moments: Mapping[str, Moments], metadata: Mapping[str, Any]
 ) -> None:
-    """Writes an .npz that ADM's evaluator, pytorch-fid and clean-fid read, and where it is from."""
+    """Writes an .npz that ADM's evaluator, pytorch-fid and clean-fid read, with its metadata."""
     arrays = {
         key: array
         for name, keys in KEYS.items()
@@ -72,5 +72,5 @@ def write_statistics(
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez(partial, **arrays, **{name: said[name] for name in SAID if name in said})
+    np.savez(partial, **arrays, **{name: metadata[name] for name in METADATA if name in metadata})
     partial.replace(path)

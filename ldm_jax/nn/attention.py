@@ -15,18 +15,19 @@ from ldm_jax.nn.splash import splash
 from ldm_jax.runtime.sharding import each_device
 from ldm_jax.types import Array
 
-LONG = 4096  # queries and keys, from which a kernel is worth its fillings on a TPU
-FEW = 2**18  # scores of a head that a CPU has all at once
-BLOCK = 2**21  # scores that a CPU has at a time: fewer cost more calls, more leave its caches
+LONG = 4096  # queries and keys, from which a kernel outweighs its padding on a TPU
+FEW = 2**18  # scores of a head that a CPU computes all at once
+BLOCK = 2**21  # scores that a CPU computes at a time: fewer cost more calls, more leave its caches
 
 
 def attention(q: Array, k: Array, v: Array, mask: Array | None = None) -> Array:
     """softmax(q k^T / sqrt(d)) v (Vaswani et al. 2017, eq. 1), scores in float32.
 
-    On a GPU in 16 bits by cuDNN's kernel, where it can; on a TPU by Splash, where it helps (see
-    `helps_tpu`) and it is known which device holds what (see `sharding.each_device`); else by the
-    formula while all scores are few, and by blocks of queries (see `blockwise`) where they are
-    many. A CPU takes heads of few scores all at once (see `recomputed`), and blocks in turn.
+    Chosen by the device and the number of scores:
+    a GPU in 16 bits takes cuDNN's kernel, where it fits; a TPU takes Splash, where it helps (see
+    `helps_tpu`) and it is known which device holds which heads (see `sharding.each_device`);
+    otherwise few scores take the formula, and many are computed by blocks of queries (see
+    `blockwise`). A CPU takes heads of few scores at once (see `recomputed`), and blocks one by one.
 
     Args:
         q: [B, n, heads, d].
@@ -65,7 +66,7 @@ def helps_tpu(q: Array, k: Array) -> bool:
     """Whether `splash` is the better choice on a TPU for q [B, n, heads, d] and k [B, m, heads, d].
 
     Below `LONG` (a 64 x 64 latent; MaxDiffusion's choice, too) the scores of a head are small, and
-    of 77 tokens the kernel would fill up two thirds of what it reads: there the formula is used.
+    with 77 tokens two thirds of the kernel's input would be padding: there the formula is used.
     """
     return q.dtype in (jnp.float32, jnp.bfloat16) and min(q.shape[1], k.shape[1]) >= LONG
 
@@ -123,7 +124,7 @@ class MultiHeadAttention(nn.Module):
 
 
 class SpatialSelfAttention(nn.Module):
-    """Residual self-attention between the places of an image x [B, h, w, C].
+    """Residual self-attention between the positions of an image x [B, h, w, C].
 
     The UNet's AttentionBlock (head-major qkv, epsilon 1e-5, starts as the identity) and the
     autoencoder's AttnBlock (one head, epsilon 1e-6) are both this layer.

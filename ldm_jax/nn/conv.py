@@ -1,12 +1,12 @@
-"""Convolutions that keep or halve the size, in the form that is fastest where they are computed.
+"""Convolutions that keep or halve the size, in the form that is fastest on the device.
 
     y[i, j] = sum over taps (a, b) of x[s i + a - top, s j + b - left] K[a, b]
 
-An accelerator is given XLA's convolution. On a CPU in float32 that is right for few channels; for
-many, and for the gradient of a kernel over a large image, products of matrices are faster by up
-to five times, and Winograd's are the fewest. (Figures are in docs/benchmarks.md.) The form is
-chosen by the image's size and the channels, never by the batch, so that a batch changes no more
-of an image than its last bits.
+An accelerator uses XLA's convolution. On a CPU in float32 that is right for few channels. For many
+channels, and for the gradient of a kernel over a large image, products of matrices are up to five
+times faster, and Winograd's algorithm has the fewest products. (Figures are in
+docs/benchmarks.md.) The form is chosen by the image's size and the channels, never by the batch, so
+that the batch changes only the last bits of an image.
 """
 
 import functools
@@ -25,9 +25,9 @@ SOME_CHANNELS, SOME_WEIGHTS = 64, 2**12  # weights of a tap: 64 channels to 64
 SEVERAL_WEIGHTS, MANY_WEIGHTS = 2**15, 2**16  # 256 channels to 128 and to 256
 VERY_MANY_WEIGHTS = 2**18
 FEW_PLACES, VERY_FEW_PLACES, SOME_PLACES = 16 * 16, 8 * 8, 32 * 32
-MANY_PLACES, TOO_MANY_PLACES = 64 * 64, 128 * 128  # too many for what Winograd's keeps
-BLOCK = 1024  # places whose patches a cache can hold
-FEW_OF_A_ROW = 2**19  # places times weights, below which YNNPACK takes a single thread
+MANY_PLACES, TOO_MANY_PLACES = 64 * 64, 128 * 128  # above: too much memory for Winograd's algorithm
+BLOCK = 1024  # positions whose patches a cache can hold
+FEW_OF_A_ROW = 2**19  # positions times weights, below which YNNPACK takes a single thread
 
 
 def conv(x: Array, kernel: Array, padding: Padding = ((1, 1), (1, 1)), stride: int = 1) -> Array:
@@ -68,7 +68,7 @@ def _forward(x, kernel, padding):
 
 
 def _in_training(x, kernel, padding):
-    """The convolution beside a step's other products, where Eigen's is right for smaller ones."""
+    """The convolution in a training step, where Eigen's is right for smaller ones."""
     few = kernel[0, 0].size < MANY_WEIGHTS and _on_one_thread(x, kernel)
     return (by_eigen if few and not _helps_winograd(x, kernel) else _conv)(x, kernel, padding)
 
@@ -104,14 +104,14 @@ def _on_one_thread(x, kernel):
 
 
 def _helps_shifting(x, kernel):
-    """Whether all at once is faster than blocks of rows, which a cache holds, and than XLA's."""
+    """Whether one product for the whole image is faster than blocks of rows, and than XLA's."""
     places = x.shape[1] * x.shape[2]
     return SOME_PLACES <= places <= MANY_PLACES and min(kernel.shape[2:]) >= SOME_CHANNELS
 
 
 def _helps_winograd(x, kernel):
-    """Whether its products are the fastest, and enough so to be worth what they take to compile:
-    of a small image only where the kernel, which has to be transformed, is small as well."""
+    """Whether its products are the fastest, by enough to be worth their compilation: for a small
+    image only where the kernel, which has to be transformed, is small as well."""
     places, weights = x.shape[1] * x.shape[2], kernel[0, 0].size
     if weights < MANY_WEIGHTS:
         enough = FEW_PLACES <= places <= SOME_PLACES and weights >= SEVERAL_WEIGHTS
@@ -121,10 +121,11 @@ def _helps_winograd(x, kernel):
 
 
 def _when_reached(form, same, x, kernel, padding):
-    """form(x, kernel, padding), in the branch that a number takes, which equals itself.
+    """form(x, kernel, padding), computed in a branch of a condition that always holds.
 
-    XLA's CPU backend would else transform the kernels of all layers before it computes the first
-    (0.4 GiB more for Stable Diffusion 1); what is in a branch waits for it. `same` is the other.
+    XLA's CPU backend would otherwise transform the kernels of all layers before it computes the
+    first (0.4 GiB more for Stable Diffusion 1). A branch is computed when it is reached. `same` is
+    the other branch.
     """
     w = kernel[0, 0, 0, 0]
     of = (functools.partial(f, padding=padding) for f in (form, same))
@@ -132,15 +133,15 @@ def _when_reached(form, same, x, kernel, padding):
 
 
 def by_xla(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Array:
-    """As XLA has it."""
+    """XLA's convolution."""
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
 
 
 def by_eigen(x: Array, kernel: Array, padding: Padding) -> Array:
-    """With a column more than x has, which is then left out: such convolutions XLA's CPU backend
-    gives to Eigen and not to YNNPACK, which takes half as long again for many channels and few."""
+    """With a column more than x has, which is then cut off: XLA's CPU backend leaves such
+    convolutions to Eigen, not to YNNPACK, which takes 1.5 times as long for some channel counts."""
     rows, (left, right) = padding
     return by_xla(x, kernel, (rows, (left, right + 1)))[:, :, : x.shape[2]]
 
@@ -151,14 +152,14 @@ def by_patches(x: Array, kernel: Array, padding: Padding, stride: int = 1) -> Ar
 
 
 def turned(kernel: Array) -> Array:
-    """The kernel [m, n, D, C] with which the gradient by y becomes that by x."""
+    """The kernel [m, n, D, C] of the convolution from the gradient by y to the gradient by x."""
     return jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
 
 
 def spread_by_taps(g: Array, kernel: Array, padding: Padding) -> Array:
-    """The gradient by x: what each tap made of x is brought back to where it was taken.
+    """The gradient by x: each tap's product is added at the positions that the tap had read.
 
-    As many weights need not be turned for it.
+    It needs no transposed kernel.
     """
     (top, _), (left, _) = padding
     m, n, C, _ = kernel.shape
@@ -178,8 +179,8 @@ def kernel_by_patches(x: Array, g: Array, shape: tuple[int, ...], padding: Paddi
 
 
 def kernel_by_shifts(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
-    """The same over whole images: all shifts along columns of what is narrower, g or x, are one
-    factor, and of the other each row is where it was."""
+    """The same over whole images: one factor has all shifts along columns of the narrower of g and
+    x, the other factor is shifted along rows."""
     m, n, C, D = shape
     if C < D:
         swapped = kernel_by_shifts(g, x, (m, n, D, C), turned_padding(padding))
@@ -194,7 +195,7 @@ def kernel_by_shifts(x: Array, g: Array, shape: tuple[int, ...], padding: Paddin
 
 
 def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Padding) -> Array:
-    """The same over rows of the image, a block at a time, which stays in a cache.
+    """The same over rows of the image, in blocks that stay in a cache.
 
     K[a, b] = sum over i, j of x[i, j + b - left] g[i + top - a, j]: x is shifted along columns and
     g along rows, so that all taps are one product of m + n shifts instead of m n.
@@ -219,7 +220,7 @@ def kernel_by_blocks(x: Array, g: Array, shape: tuple[int, ...], padding: Paddin
 
 
 def _patches(x: Array, shape: tuple[int, ...], padding: Padding, stride: int = 1) -> Array:
-    """What the taps of each place see, [B, h / s, w / s, m n C]."""
+    """The patch of each output position, [B, h / s, w / s, m n C]."""
     m, n, _, _ = shape
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     h, w = x.shape[1] - m + 1, x.shape[2] - n + 1

@@ -1,7 +1,7 @@
-"""Dense layers over all places at once.
+"""Dense layers over all positions at once.
 
 XLA's CPU backend takes two to three times as long for the gradient of a kernel where the rows of x
-lie along several axes; as one matrix, x [..., C] costs what a product of matrices costs.
+are several axes; here x [..., C] becomes one matrix.
 """
 
 import flax.linen as nn
@@ -24,10 +24,10 @@ def rows_dot_general(x: Array, kernel: Array, dimension_numbers, **settings) -> 
 
 
 class DenseHalves(nn.Module):
-    """A dense layer that gives its outputs in two halves.
+    """A dense layer that returns its outputs in two halves.
 
-    Each is a product of its own, so that nothing joins or splits them; but where an example has
-    fewer rows than the kernel, to part the kernel costs more, and the outputs are parted.
+    Each half is a product of its own, so that nothing has to be joined or split. Where an example
+    has fewer rows than the kernel, splitting the outputs is cheaper, and is done instead.
     """
 
     features: int  # of both

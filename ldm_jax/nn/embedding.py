@@ -1,4 +1,4 @@
-"""Sinusoidal embeddings: of the diffusion step, and of places in an image."""
+"""Sinusoidal embeddings of timesteps and of positions in an image."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -24,10 +24,11 @@ def step_embedding(steps: Array, dim: int, longest: float = 10_000.0) -> Array:
 
 
 def place_embedding(height: int, width: int, dim: int) -> Array:
-    """Sinusoidal embedding of each place's row and column (Dosovitskiy et al. 2021, appendix D.4).
+    """Sinusoidal embedding of each position's row and column (Dosovitskiy et al. 2021, appendix
+    D.4).
 
     Args:
-        dim: divisible by 4; half of it tells the row, half the column.
+        dim: divisible by 4; half of it encodes the row, half the column.
 
     Returns:
         [height * width, dim] float32, row by row.
@@ -38,9 +39,9 @@ def place_embedding(height: int, width: int, dim: int) -> Array:
 
 
 def two_layers(x: Array, width: int, name: str) -> Array:
-    """[B, d] -> [B, width], Dense, SiLU, Dense: what makes an embedding of a step or a vector.
+    """[B, d] -> [B, width] by Dense, SiLU, Dense: the embedding of a timestep or a vector.
 
-    To be called where a module is compact; the layers are called name_1 and name_2.
+    Call it inside a compact module; the layers are called name_1 and name_2.
     """
     x = nn.Dense(width, name=f"{name}_1")(x)
     return nn.Dense(width, name=f"{name}_2")(nn.silu(x))

@@ -1,4 +1,4 @@
-"""Group normalisation as every network here uses it."""
+"""Group normalisation as all networks use it."""
 
 import flax.linen as nn
 import jax
@@ -8,8 +8,8 @@ import jax.numpy as jnp
 class GroupNorm(nn.Module):
     """Group normalisation (Wu and He 2018): a scale and a shift for each channel of each example.
 
-    The variance is E[x^2] - E[x]^2, from sums over places that groups of channels share, so that x
-    is read once for them and once for what becomes of it.
+    The variance is E[x^2] - E[x]^2, so that x is read once for both sums, and once to be
+    normalised.
     """
 
     groups: int
@@ -40,6 +40,6 @@ class GroupNorm(nn.Module):
 def group_norm(x, groups: int, epsilon: float, name: str):
     """Normalises x [B, ..., C] in float32, by a layer `name` of its own.
 
-    A group of one channel forgets the channel's level: keep `groups` at C / 2 or less.
+    With one channel a group, the channel's mean is lost: keep `groups` at C / 2 or less.
     """
     return GroupNorm(groups, epsilon, name=name)(x)

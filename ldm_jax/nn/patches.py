@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 
 class Patches(nn.Module):
-    """A projection of each patch, after a learned token that stands for the whole image."""
+    """A projection of each patch, after a learned class token."""
 
     channels: int
     patch: int  # pixels a side

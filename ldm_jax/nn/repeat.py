@@ -1,4 +1,4 @@
-"""One example where several are asked for."""
+"""Examples repeated to a larger batch."""
 
 import jax.numpy as jnp
 
@@ -6,5 +6,5 @@ from ldm_jax.types import Array
 
 
 def repeated(x: Array, count: int) -> Array:
-    """[B, ...] -> [count, ...], each example count / B times, one after the other."""
+    """[B, ...] -> [count, ...], each example count / B times in a row."""
     return x if len(x) == count else jnp.repeat(x, count // len(x), axis=0)

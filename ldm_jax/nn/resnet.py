@@ -13,15 +13,15 @@ from ldm_jax.types import Array
 
 
 def halved(x: Array) -> Array:
-    """Means of squares of four places: [B, 2 h, 2 w, C] -> [B, h, w, C]."""
+    """Means of 2 x 2 positions: [B, 2 h, 2 w, C] -> [B, h, w, C]."""
     return nn.avg_pool(x, (2, 2), (2, 2))
 
 
 class ResBlock(nn.Module):
-    """norm, SiLU, convolution, twice; the step's embedding, where given, comes in between.
+    """norm, SiLU, convolution, twice; the timestep's embedding, where given, comes in between.
 
-    It is added, or scales and shifts what the second norm gives (Dhariwal and Nichol 2021, eq. 3).
-    `resample` is what becomes of both branches before the first convolution.
+    It is added, or scales and shifts the second norm's output (Dhariwal and Nichol 2021, eq. 3).
+    `resample` is applied to both branches before the first convolution.
     """
 
     channels: int
@@ -30,7 +30,7 @@ class ResBlock(nn.Module):
     zero_init: bool = False  # starts as the identity
     dtype: str = "float32"  # of all but the norms
     scale_shift: bool = False
-    resample: Callable[[Array], Array] | None = None  # `halved`, `doubled`; None: as it is
+    resample: Callable[[Array], Array] | None = None  # `halved`, `doubled`; None: not at all
 
     @nn.compact
     def __call__(self, x, embedding=None):

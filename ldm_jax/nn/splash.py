@@ -1,7 +1,7 @@
-"""Attention on a TPU by Splash, the kernel of FlashAttention's kind that JAX itself keeps.
+"""Attention on a TPU by Splash, JAX's own kernel of FlashAttention's kind.
 
-The kernel never writes scores to memory, forward or back. It wants heads that fill lanes and
-lengths that are whole blocks; what is missing is filled up here, and changes no number.
+The kernel never writes scores to memory, in the forward or backward pass. It needs widths that fill
+lanes and lengths of whole blocks; inputs are padded to these, which does not change the result.
 """
 
 import math
@@ -16,15 +16,15 @@ from jax.experimental.pallas.ops.tpu.splash_attention.splash_attention_mask impo
 
 from ldm_jax.types import Array
 
-LANES = 128  # numbers in a row of a TPU's registers
+LANES = 128  # values in a row of a TPU's registers
 BLOCK = 512  # queries, and keys, at a time: 1 MiB of scores in float32
 
 
 def splash(q: Array, k: Array, v: Array, interpret: bool = False) -> Array:
     """softmax(q k^T / sqrt(d)) v, scores in float32.
 
-    A program of its own, which no compiler divides over devices: see `sharding.each_device`. It was
-    compiled for TPUs and run in Pallas's interpreter, never on one.
+    A program that the compiler does not divide over devices: see `sharding.each_device`. It was
+    compiled for TPUs and run in Pallas's interpreter, but never on a TPU.
 
     Args:
         q: [B, n, heads, d] float32 or bfloat16.
@@ -35,7 +35,7 @@ def splash(q: Array, k: Array, v: Array, interpret: bool = False) -> Array:
         [B, n, heads, d].
     """
     (_, n, heads, d), m = q.shape, k.shape[1]
-    q = (q.astype(jnp.float32) * d**-0.5).astype(q.dtype)  # by the width before it is filled up
+    q = (q.astype(jnp.float32) * d**-0.5).astype(q.dtype)  # by the width before padding
     rows, columns = (min(BLOCK, _up(length, LANES)) for length in (n, m))
     q = _filled(q, rows)
     k, v = (_filled(x, columns) for x in (k, v))
@@ -53,7 +53,7 @@ def splash(q: Array, k: Array, v: Array, interpret: bool = False) -> Array:
         interpret=interpret,
     )
     segments = None
-    if m_up > m:  # queries attend to keys of their own segment: not to those filled up
+    if m_up > m:  # queries attend to keys of their own segment, not to padding
         there = (jnp.arange(m_up) < m).astype(jnp.int32)
         segments = kernel.SegmentIds(jnp.ones(n_up, jnp.int32), there)
     o = jax.vmap(attend, (0, 0, 0, None))(q, k, v, segments)  # [B, heads, n_up, d_up]

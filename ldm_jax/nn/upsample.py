@@ -1,14 +1,14 @@
 """Twice the resolution, by nearest neighbours and a convolution, without the larger image.
 
-A place of the doubled image is one of its neighbour's copies, so of the three taps of a row two
-fall on the same place of the small image, and can be added before:
+The doubled image has each position four times, so of the three taps of a row two fall on the same
+position of the small image, and can be added beforehand:
 
     even rows 2 i:      k0 x[i - 1] + (k1 + k2) x[i]
     odd rows  2 i + 1:  (k0 + k1) x[i] + k2 x[i + 1]
 
-and columns likewise. The four kinds of places are four convolutions of 2 x 2 taps of the small
-image: 16 products instead of 36, and the doubled image is neither made nor kept for the way
-back. (Figures are in docs/benchmarks.md.)
+and columns likewise. The four kinds of positions are four convolutions of 2 x 2 taps of the small
+image: 16 products instead of 36, and the doubled image is neither made nor kept for the backward
+pass. (Figures are in docs/benchmarks.md.)
 """
 
 import flax.linen as nn
@@ -19,20 +19,20 @@ from ldm_jax.types import Array
 
 
 def interleaved(even: Array, odd: Array, axis: int) -> Array:
-    """Two arrays of one shape become the even and the odd places along an axis."""
+    """Two arrays of one shape as the even and the odd positions along an axis."""
     shape = list(even.shape)
     shape[axis] *= 2
     return jnp.stack([even, odd], axis + 1).reshape(shape)
 
 
 def doubled(x: Array) -> Array:
-    """Every place four times: [B, h, w, C] -> [B, 2 h, 2 w, C]."""
+    """Every position four times: [B, h, w, C] -> [B, 2 h, 2 w, C]."""
     rows = interleaved(x, x, 1)
     return interleaved(rows, rows, 2)
 
 
 def folded(kernel: Array, axis: int) -> tuple[Array, Array]:
-    """The two taps of even places and those of odd ones, of the three taps along an axis."""
+    """The two taps of even positions and those of odd ones, from the three taps along an axis."""
     k0, k1, k2 = (kernel.take(i, axis) for i in range(3))
     return jnp.stack([k0, k1 + k2], axis), jnp.stack([k0 + k1, k2], axis)
 
@@ -40,7 +40,7 @@ def folded(kernel: Array, axis: int) -> tuple[Array, Array]:
 def convolved(x: Array, kernel: Array) -> Array:
     """`doubled`, and then a convolution that keeps the size.
 
-    Of few places and very many weights, to add the taps takes longer than what it saves.
+    With few positions and very many weights, adding the taps takes longer than it saves.
 
     Args:
         x:      [B, h, w, C].
@@ -51,9 +51,9 @@ def convolved(x: Array, kernel: Array) -> Array:
     """
     if x.shape[1] * x.shape[2] <= VERY_FEW_PLACES and kernel[0, 0].size >= VERY_MANY_WEIGHTS:
         return conv(doubled(x), kernel.astype(x.dtype))
-    taps = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))  # which are to be added
+    taps = kernel.astype(jnp.promote_types(kernel.dtype, jnp.float32))  # added in float32
 
-    def at(a: int, b: int) -> Array:  # the places [a::2, b::2]
+    def at(a: int, b: int) -> Array:  # the positions [a::2, b::2]
         kernel = folded(folded(taps, 0)[a], 1)[b].astype(x.dtype)
         return conv(x, kernel, ((1 - a, a), (1 - b, b)))
 

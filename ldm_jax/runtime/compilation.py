@@ -1,7 +1,7 @@
-"""Compiling ahead of time, and keeping what was compiled for the next launch; where steps compute.
+"""Ahead-of-time compilation, the cache of compiled programs, and where CPU steps compute.
 
 Compiled programs are kept in a folder, the persistent compilation cache of JAX: $LDM_JAX_CACHE or
-~/.cache/ldm_jax, and within it `compiled`. What JAX is told of a cache otherwise counts first
+~/.cache/ldm_jax, and within it `compiled`. JAX's own settings of its cache take precedence
 (JAX_COMPILATION_CACHE_DIR, JAX_ENABLE_COMPILATION_CACHE=false).
 """
 
@@ -26,10 +26,10 @@ def cache_folder() -> Path:
 
 
 def use_cache() -> None:
-    """Keeps compiled programs for later launches, unless JAX is told otherwise already.
+    """Keeps compiled programs for later launches, unless JAX's own settings say otherwise.
 
-    Programs for processors lie apart by what the processor can do, since a home may be shared by
-    machines of which one has instructions that another lacks.
+    Programs for processors are kept apart by the processor's instruction set, since machines that
+    share a home may have different ones.
     """
     if jax.config.jax_compilation_cache_dir is None:
         folder = cache_folder() / "compiled" / _processor()
@@ -37,11 +37,11 @@ def use_cache() -> None:
 
 
 def use_first_thread() -> None:
-    """Has a single CPU compute in the thread that calls, whose memory is kept for the next step.
+    """Has a single CPU compute in the calling thread, whose memory is kept for the next step.
 
-    In a thread of XLA's the pages of its activations would be mapped and cleared at each step, a
-    sixth of its time. For programs that repeat steps, before JAX has looked for its devices: later,
-    JAX no longer asks where to compute.
+    In a thread of XLA's the pages of the activations would be mapped and cleared at each step,
+    which takes a sixth of its time. For programs that repeat steps; has to be called before JAX
+    looks for its devices.
     """
     jax.config.update("jax_cpu_enable_async_dispatch", False)
     if jax.default_backend() == "cpu" and jax.local_device_count() == 1:
@@ -49,7 +49,7 @@ def use_first_thread() -> None:
 
 
 def _processor() -> str:
-    """The processor's architecture and a digest of what it can do."""
+    """The processor's architecture and a digest of its instruction set."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text(errors="replace").splitlines() if info.exists() else [platform.version()]
     able = next((line for line in lines if line.startswith(("flags", "Features"))), "".join(lines))
@@ -57,11 +57,11 @@ def _processor() -> str:
 
 
 class Compiled(NamedTuple):
-    """A program, and what it took and takes.
+    """A compiled program and its costs.
 
-    call:    what it computes; takes arguments placed as those that it was compiled for
-    seconds: that tracing and compiling took
-    cached:  whether the compiled program was found in the cache
+    call:    the program; takes arguments placed as those that it was compiled for
+    seconds: of tracing and compilation
+    cached:  whether the compiled program was in the cache
     trace:   its jaxpr; None where it cannot be had (pmap)
     """
 
@@ -72,10 +72,10 @@ class Compiled(NamedTuple):
 
 
 def compile_ahead(function: Callable, *arguments: Any) -> Compiled:
-    """Compiles a function made by `jit` or `pmap` for arguments of these shapes and places.
+    """Compiles a function made by `jit` or `pmap` for arguments of these shapes and shardings.
 
     Args:
-        arguments: arrays, or jax.ShapeDtypeStruct in their place: nothing is computed.
+        arguments: arrays, or jax.ShapeDtypeStruct instead: nothing is computed.
     """
     began, hits = time.monotonic(), len(_hits)
     traced = function.trace(*arguments) if hasattr(function, "trace") else None
@@ -83,7 +83,7 @@ def compile_ahead(function: Callable, *arguments: Any) -> Compiled:
     call = lowered.compile()
     seconds = time.monotonic() - began
     planned = getattr(call.memory_analysis(), "temp_size_in_bytes", 0)
-    memory.enlarge_pages(2 * planned)  # two, where one is freed after the next has begun
+    memory.enlarge_pages(2 * planned)  # two, where one is freed after the next is allocated
     return Compiled(call, seconds, len(_hits) > hits, traced and traced.jaxpr)
 
 

@@ -1,4 +1,4 @@
-"""Several hosts that are one run: the same program is started on each, and here they meet."""
+"""Several hosts as one run: the same program is started on each, and they connect here."""
 
 import contextlib
 import os
@@ -20,19 +20,19 @@ def connect(
     count: str | int | None = None,
     index: str | int | None = None,
 ) -> None:
-    """Waits for the other processes, if there are to be any; must come before any computation.
+    """Waits for the other processes, if there are any; has to precede any computation.
 
-    What is not given is what JAX detects: SLURM, Open MPI, Kubernetes, a TPU pod. The first process
-    alone writes what is written once and speaks on standard output.
+    Arguments that are not given are detected by JAX: SLURM, Open MPI, Kubernetes, a TPU pod. Only
+    the first process writes shared files and prints to standard output.
 
     Args:
-        detect: whether there are others though nothing else is given.
-        coordinator: HOST:PORT of the process with index 0, at which all meet.
-        count: of processes.
-        index: of this one, 0 ... count - 1.
+        detect: whether to look for others though nothing else is given.
+        coordinator: HOST:PORT of the process with index 0, to which all connect.
+        count: number of processes.
+        index: of this process, 0 ... count - 1.
 
     Raises:
-        InputError: something is missing, or no number, or the others do not come.
+        InputError: an argument is missing or no number, or the others do not connect.
     """
     given = dict(zip(BY_HAND, (coordinator, count, index), strict=True))
     if not detect and not any(x is not None for x in given.values()):
@@ -44,16 +44,16 @@ def connect(
         raise InputError(f"--process-id is {index}: expected 0 to {count - 1}, one a process")
     try:
         jax.distributed.initialize(coordinator, count, index)
-    except ValueError as error:  # says which of the three is missing
+    except ValueError as error:  # names the missing one of the three
         raise InputError(
             "the processes of this run cannot be known: found neither SLURM, Open MPI, Kubernetes "
             f"nor a TPU pod; give {', '.join(BY_HAND)} to each (docs/scale.md)"
         ) from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
-        raise InputError(f"the other processes were not met ({reason}); start all of them") from (
-            error
-        )
+        raise InputError(
+            f"the other processes did not connect ({reason}); start all of them"
+        ) from (error)
     if jax.process_index():
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
@@ -66,9 +66,9 @@ def _number(name: str, value: str | int | None) -> int | None:
 
 @contextlib.contextmanager
 def first_before_others() -> Iterator[None]:
-    """What is done in here, the first process has done before the others begin.
+    """A context that the first process completes before the others begin.
 
-    For what prepares files that all of them share. Whatever stops the first stops no other.
+    For preparing files that all of them share. An error in the first does not stop the others.
     """
     if jax.process_count() > 1 and not is_first():
         multihost_utils.sync_global_devices("the first is done")
@@ -79,25 +79,25 @@ def first_before_others() -> Iterator[None]:
             multihost_utils.sync_global_devices("the first is done")
 
 
-def all_agree(said: bool) -> bool:
-    """Whether each process says so; all of them must ask."""
+def all_agree(value: bool) -> bool:
+    """Whether `value` holds in all processes; all of them must call this."""
     if jax.process_count() == 1:
-        return said
-    return bool(np.all(multihost_utils.process_allgather(np.array(said))))
+        return value
+    return bool(np.all(multihost_utils.process_allgather(np.array(value))))
 
 
 def as_the_first(numbers: dict[str, float]) -> dict[str, float]:
-    """The numbers that the first process found, bit for bit; all of them must ask.
+    """The first process's numbers, bit for bit; all of them must call this.
 
-    For what each computes alike and then decides by: another kind of processor may round otherwise.
+    For decisions by values that all compute: processors may differ in their rounding.
     """
     if jax.process_count() == 1:
         return numbers
     bits = np.array(list(numbers.values()), np.float64).view(np.uint32)  # JAX has no float64 here
-    told = np.asarray(multihost_utils.broadcast_one_to_all(bits)).view(np.float64)
-    return dict(zip(numbers, told.tolist(), strict=True))
+    first = np.asarray(multihost_utils.broadcast_one_to_all(bits)).view(np.float64)
+    return dict(zip(numbers, first.tolist(), strict=True))
 
 
 def is_first() -> bool:
-    """Whether this is the one process that writes what is written once."""
+    """Whether this is the process that writes shared files."""
     return jax.process_index() == 0

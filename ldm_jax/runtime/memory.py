@@ -1,9 +1,10 @@
-"""Memory that was freed goes back to the system, or stays for what asks for as much again.
+"""Memory: freed pages are returned to the system, or kept for the next allocation.
 
-Reading a checkpoint and compiling leave holes between what is kept, which the C library holds back
-for the process: of Stable Diffusion 1 in float32 about a tenth of the weights' bytes. And of each
-arena, which it keeps for a few threads, it never gives back the end. What is large it gives back at
-once, though a training step asks for its activations again and again.
+Reading a checkpoint and compiling leave holes between allocations, which the C library keeps for
+the
+process: for Stable Diffusion 1 in float32 about a tenth of the weights' bytes. It has an arena for
+each of a few threads and never returns an arena's end. Large allocations it returns at once, though
+a training step allocates its activations again and again.
 """
 
 import ctypes
@@ -22,21 +23,21 @@ _keeping: list[bool] = []  # one entry, once the first thread's memory is kept
 
 @functools.cache
 def _glibc(name: str):
-    """A function of glibc; None where there is another C library."""
+    """A function of glibc; None with another C library."""
     library = ctypes.CDLL(None)
     return getattr(library, name) if hasattr(library, "malloc_trim") else None
 
 
 def share_arenas(model: Iterable[Path]) -> None:
-    """Threads that begin from now on share arenas, where $MALLOC_ARENA_MAX says nothing else.
+    """New threads share arenas, unless $MALLOC_ARENA_MAX is set.
 
-    By default there may be eight for each processor, hundreds of megabytes, which count beside few
-    large computations. In an arena of its own a thread finds what it gave back where its core has
-    it in a cache: to share them costs small models a tenth of sampling's time, and of training's a
-    fifth. So it is for `LARGE` ones.
+    By default there may be eight arenas a processor: hundreds of megabytes, which matter with few
+    large computations. In an arena of its own a thread is given memory that is still in its core's
+    cache: sharing costs small models a tenth of the time of sampling and a fifth of training's. So
+    it is done for `LARGE` models only.
 
     Args:
-        model: files of the model that is to be loaded; what is no file does not count.
+        model: files of the model that is to be loaded; those that do not exist are ignored.
     """
     if sum(file.stat().st_size for file in model if file.is_file()) < LARGE:
         return
@@ -45,30 +46,30 @@ def share_arenas(model: Iterable[Path]) -> None:
 
 
 def give_back() -> None:
-    """Hands pages that hold nothing to the system, where the C library can."""
+    """Returns unused pages to the system, where the C library can."""
     if trim := _glibc("malloc_trim"):
         trim(0)
 
 
 def keep() -> None:
-    """What the first thread frees stays for what it asks for next, also where that is large.
+    """What the first thread frees is kept for its next allocation, even if it is large.
 
-    It takes all from its own heap, which does not shrink. Other threads' heaps hold 64 MiB at most,
-    and what is larger they map as before. For programs that repeat large steps;
-    $MALLOC_MMAP_MAX_ and $MALLOC_TRIM_THRESHOLD_ count first.
+    Everything is allocated from its own heap, which does not shrink. Other threads' heaps have at
+    most 64 MiB, and larger allocations are mapped as before. For programs that repeat large steps;
+    $MALLOC_MMAP_MAX_ and $MALLOC_TRIM_THRESHOLD_ take precedence.
     """
-    told = {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ)
-    if (mallopt := _glibc("mallopt")) and not told:
+    is_set = {"MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_"} & set(os.environ)
+    if (mallopt := _glibc("mallopt")) and not is_set:
         mallopt(_M_MMAP_MAX, NONE)
         mallopt(_M_TRIM_THRESHOLD, NEVER)
         _keeping.append(True)
 
 
 def enlarge_pages(size: int) -> None:
-    """The next bytes that the first thread asks for, so many, come as pages of 2 MiB.
+    """The next `size` bytes that the first thread allocates are pages of 2 MiB.
 
-    Where they are kept and the system gives such pages to who asks. None is taken before it is
-    used. What is kept already stays as it is, and `give_back` ends it.
+    Needs `keep`, and a system that gives such pages on request. None is taken before it is used.
+    Memory that is kept already is unchanged; `give_back` ends it.
     """
     if not _keeping or not hasattr(mmap, "MADV_HUGEPAGE"):
         return

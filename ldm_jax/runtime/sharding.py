@@ -1,7 +1,7 @@
-"""Where arrays live, and how one pure step is spread over the devices.
+"""Sharding: how arrays and one pure step are divided over the devices.
 
-The only file that places arrays. Every way computes the same numbers: examples are split over the
-devices, gradients are averaged, and what training changes is whole on every device or in pieces.
+The only file that places arrays. Every way computes the same values: examples are split over the
+devices, gradients are averaged, and the training state is replicated or split.
 """
 
 import math
@@ -21,9 +21,9 @@ from ldm_jax.errors import InputError
 AXES = ("data", "fsdp", "tensor")
 EXAMPLES = P(("data", "fsdp"))  # how the first axis of a batch is split
 
-# What stands along the axis "tensor", by the whole name of an array; the first that fits counts.
-# Layers come in pairs (Shoeybi et al. 2019, section 3): the first is split by what it answers,
-# heads or inner widths, the second by what it reads, and their product is summed over the devices.
+# What is split along the axis "tensor", by the full name of an array; the first match counts.
+# Layers come in pairs (Shoeybi et al. 2019, section 3): the first is split by its outputs, heads or
+# inner widths, the second by its inputs, and their product is summed over the devices.
 # An optimizer's state and averages end in the names of the params that they belong to.
 TENSOR = (
     (r".*/(q|k|v|qkv|ff/in|ff_in_\d+|embedding)/kernel", P(None, "tensor")),
@@ -33,7 +33,7 @@ TENSOR = (
     (r".*/conv1/kernel", P(None, None, None, "tensor")),
     (r".*/conv2/kernel", P(None, None, "tensor", None)),
 )
-SMALL = 2**9  # an array of fewer numbers is not split over fsdp: to gather it costs more
+SMALL = 2**9  # an array of fewer values is not split over fsdp: gathering it costs more
 
 
 class Devices(NamedTuple):
@@ -41,19 +41,19 @@ class Devices(NamedTuple):
 
     count:     number of devices, over all hosts
     replicate: tree of arrays -> the same tree, whole on every device
-    place:     tree of arrays -> the same tree, as training keeps it
-    target:    tree of shapes -> the same with the sharding that `place` gives (for restoring)
-    make:      (function, *arguments) -> what the function answers, as `place` gives it; no device
+    place:     tree of arrays -> the same tree, sharded as in training
+    target:    tree of shapes -> the same with the sharding of `place` (for restoring)
+    make:      (function, *arguments) -> the function's output, sharded as by `place`; no device
                holds more than its part
-    split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, spread
-    share:     a batch that every host has whole (tree of numpy [b, ...]) -> the batch, spread
-    collect:   a batch that is spread -> the same tree of numpy, whole on every host
-    like:      this host's part of a batch -> the shapes of what `split` gives, and where
-    in_force:  () -> context in which what is traced knows which device holds what (`each_device`);
-               a parallelized step knows it anyway
+    split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, sharded
+    share:     a batch that every host has whole (tree of numpy [b, ...]) -> the batch, sharded
+    collect:   a sharded batch -> the same tree of numpy, whole on every host
+    like:      this host's part of a batch -> the shapes and shardings of `split`'s output
+    in_force:  () -> context in which traced code knows the mesh (`each_device`); a parallelized
+               step does anyway
     parallelize:    (step(state, batch, key, average, gather), state or its shapes) -> compiled
-               step(state, batch, key); eats its state
-    summary:   tree of arrays or shapes -> one line that says how it is placed
+               step(state, batch, key); donates its state
+    summary:   tree of arrays or shapes -> one line that describes its sharding
     """
 
     count: int
@@ -70,37 +70,41 @@ class Devices(NamedTuple):
     summary: Callable[[Any], str]
 
 
-def mesh_shape(asked: config.Mesh, name: str = "train.mesh") -> dict[str, int]:
+def mesh_shape(wanted: config.Mesh, name: str = "train.mesh") -> dict[str, int]:
     """Devices along each axis, {"data", "fsdp", "tensor"}.
 
     Raises:
-        InputError: they are not as many as there are devices.
+        InputError: their product is not the number of devices.
     """
     count = jax.device_count()
-    rest = asked.fsdp * asked.tensor
-    if asked.data is None and count % rest:
+    rest = wanted.fsdp * wanted.tensor
+    if wanted.data is None and count % rest:
         raise InputError(
-            f"{name} has fsdp {asked.fsdp} and tensor {asked.tensor}: expected their product, "
+            f"{name} has fsdp {wanted.fsdp} and tensor {wanted.tensor}: expected their product, "
             f"{rest}, to divide {count}, the number of devices"
         )
-    shape = {"data": asked.data or count // rest, "fsdp": asked.fsdp, "tensor": asked.tensor}
+    shape = {
+        "data": wanted.data or count // rest,
+        "fsdp": wanted.fsdp,
+        "tensor": wanted.tensor,
+    }
     if math.prod(shape.values()) != count:
         product = " x ".join(f"{axis} {size}" for axis, size in shape.items())
         raise InputError(
             f"{name} is {product} = {math.prod(shape.values())}: expected {count}, the number of "
-            f"devices; leave {name}.data at None for what the others leave"
+            f"devices; leave {name}.data at None to have it computed from the others"
         )
     return shape
 
 
 def _rule(name: str, ndim: int) -> P:
-    """Which dimension stands along the axis tensor, by the first rule for such a name."""
+    """The dimension split along the axis tensor, by the first rule for such a name."""
     rules = (spec for pattern, spec in TENSOR if re.fullmatch(pattern, name))
     return next((spec for spec in rules if len(spec) == ndim), P(*[None] * ndim))
 
 
 def spec_of(name: str, shape: tuple[int, ...], mesh: dict[str, int]) -> P:
-    """How an array of this name and shape is split: over tensor by rule, over fsdp where it can be.
+    """How an array of this name and shape is split: over tensor by rule, over fsdp where possible.
 
     A dimension that an axis does not divide stays whole; fsdp takes the longest that is free.
     """
@@ -118,19 +122,19 @@ def spec_of(name: str, shape: tuple[int, ...], mesh: dict[str, int]) -> P:
 
 
 def _names(tree: Any) -> Any:
-    """The tree with each leaf's name in its place, such as params/denoiser/conv_in/kernel."""
+    """The tree with each leaf's name instead, such as params/denoiser/conv_in/kernel."""
     return jax.tree_util.tree_map_with_path(
         lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree
     )
 
 
-def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: B008
+def devices(kind: str, wanted: config.Mesh = config.Mesh()) -> Devices:  # noqa: B008
     """`jit` over a mesh of the axes data, fsdp and tensor, or data parallelism by `pmap`.
 
     Raises:
-        InputError: a mesh that the devices cannot form, or that `pmap` has no use for.
+        InputError: the devices cannot form the mesh, or `pmap` cannot use it.
     """
-    sizes = mesh_shape(asked)
+    sizes = mesh_shape(wanted)
     check_pmap(kind, sizes)
     mesh = jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
     whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, EXAMPLES)
@@ -156,10 +160,10 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
         )
 
     def make(function, *arguments):
-        answer = jax.eval_shape(function, *arguments)
-        # called once: half as long to compile for a processor, and the same bits
+        shapes = jax.eval_shape(function, *arguments)
+        # called once: compiles in half the time for a processor, with the same bits
         quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-        made = jax.jit(function, out_shardings=shardings(answer), compiler_options=quick)
+        made = jax.jit(function, out_shardings=shardings(shapes), compiler_options=quick)
         return made(*arguments)
 
     def split(batch):
@@ -172,7 +176,7 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
         return jax.tree.map(rows_of, batch)
 
     def collect(batch):
-        if jax.process_count() > 1:  # what another host holds has to come over
+        if jax.process_count() > 1:  # other hosts' parts have to be sent
             batch = jax.jit(lambda tree: tree, out_shardings=whole)(batch)
         return jax.device_get(batch)
 
@@ -187,7 +191,7 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
         return jax.set_mesh(mesh)
 
     def parallelize_jit(step, state):
-        def gather(params):  # or else the compiler may split layers along fsdp, not the batch
+        def gather(params):  # otherwise the compiler may split layers along fsdp, not the batch
             return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
 
         def alone(state, batch, key):  # the compiler averages: it sees the whole batch
@@ -217,23 +221,23 @@ def devices(kind: str, asked: config.Mesh = config.Mesh()) -> Devices:  # noqa: 
     def summary(tree):
         return _summary(kind, sizes, tree)
 
-    spread = {
+    by_kind = {
         "jit": (split, share, collect, like, in_force, parallelize_jit),
         "pmap": (split_pmap, share, collect, like_pmap, in_force, parallelize_pmap),
     }
-    return Devices(mesh.size, replicate, place, target, make, *spread[kind], summary)
+    return Devices(mesh.size, replicate, place, target, make, *by_kind[kind], summary)
 
 
 def each_device(function: Callable, examples: int, heads: int) -> Callable | None:
     """A function of arrays [examples, n, heads, d] to one of these, each device on its own part.
 
-    For programs that the compiler cannot divide, such as a kernel. Where a mesh is in force (in a
+    For programs that the compiler cannot divide, such as a kernel. With a mesh in force (in a
     parallelized step, or within `Devices.in_force`), examples are divided over data and fsdp, heads
     over tensor. Within `pmap` a device has its part already.
 
     Returns:
-        The function so divided; None where several devices hold what no mesh in force says, or
-        they do not divide examples or heads.
+        The function so divided; None with several devices and no mesh in force, or where the mesh
+        does not divide examples or heads.
     """
     mesh = jax.sharding.get_abstract_mesh()
     if mesh.empty:
@@ -258,7 +262,7 @@ def held(tree: Any, sizes: dict[str, int]) -> int:
 
 
 def _undivided(tree: Any, sizes: dict[str, int]) -> list[str]:
-    """Names and shapes of the arrays that an axis should split and does not divide."""
+    """Names and shapes of the arrays that an axis should split but does not divide."""
     found = []
     for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True):
         wanted = {"tensor"} & set(_rule(name, len(x.shape)))
@@ -270,16 +274,16 @@ def _undivided(tree: Any, sizes: dict[str, int]) -> list[str]:
 
 def _summary(kind: str, sizes: dict[str, int], tree: Any) -> str:
     shape = " x ".join(f"{axis} {size}" for axis, size in sizes.items() if size > 1) or "one device"
-    said = f"{kind} over {shape}: a device holds {held(tree, sizes) / 2**20:.1f} MiB of state"
+    line = f"{kind} over {shape}: a device holds {held(tree, sizes) / 2**20:.1f} MiB of state"
     if sizes["fsdp"] * sizes["tensor"] == 1:
-        return said
-    said += f" of {held(tree, dict.fromkeys(AXES, 1)) / 2**20:.1f} MiB"
+        return line
+    line += f" of {held(tree, dict.fromkeys(AXES, 1)) / 2**20:.1f} MiB"
     left = _undivided(tree, sizes)
-    return said + (f"; not divided: {len(left)} arrays, such as {left[0]}" if left else "")
+    return line + (f"; not divided: {len(left)} arrays, such as {left[0]}" if left else "")
 
 
 def check_pmap(kind: str, sizes: dict[str, int], name: str = "train") -> None:
-    """Raises InputError where `pmap` is asked for what only `jit` over a mesh does."""
+    """Raises InputError where `pmap` is used with what only `jit` over a mesh can do."""
     for axis in ("fsdp", "tensor"):
         if kind == "pmap" and sizes[axis] > 1:
             raise InputError(
@@ -294,12 +298,13 @@ def check_pmap(kind: str, sizes: dict[str, int], name: str = "train") -> None:
 
 
 def check_devices(train: config.Train, name: str) -> None:
-    """Raises InputError where the devices cannot be used as the section `name` of a config asks."""
+    """Raises InputError unless the devices can be used as the config's section `name` sets."""
     check_pmap(train.devices, mesh_shape(train.mesh, f"{name}.mesh"), name)
 
 
 def check_batch(batch_size: int, name: str, train: config.Train = config.Train()) -> None:  # noqa: B008
-    """Raises InputError unless a batch splits evenly over the devices, and each of its parts."""
+    """Raises InputError unless a batch splits evenly over the devices, and each of its parts
+    does."""
     sizes = mesh_shape(train.mesh, name.replace("data.batch_size", "train.mesh"))
     count, parts = sizes["data"] * sizes["fsdp"], train.accumulate
     if batch_size < 1 or batch_size % (count * parts):

@@ -10,7 +10,7 @@ LATER = ((192, 5), (384, 3), (256, 3), (256, 3))  # channels and window of conv2
 class AlexNet(nn.Module):
     """Five convolutions.
 
-    shift_tolerant: no convolution skips values, and every second one is dropped only after a blur
+    shift_tolerant: convolutions have no strides, and every second value is dropped after a blur
         (Ghildyal and Liu 2022). Features have twice the resolution.
     """
 
@@ -18,7 +18,7 @@ class AlexNet(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        """x [B, H, W, 3] -> what follows each convolution, [B, h, w, channels]."""
+        """x [B, H, W, 3] -> the output of each convolution, [B, h, w, channels]."""
         stride = 1 if self.shift_tolerant else 4
         x = nn.Conv(64, (11, 11), stride, padding=2, name="conv1")(x)
         features = [nn.relu(blur_pool(x) if self.shift_tolerant else x)]

@@ -1,4 +1,4 @@
-"""Ways of halving the resolution in the networks that images are compared by."""
+"""Ways of halving the resolution in the networks of perceptual losses."""
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ def max_pool(x: Array, window: int, stride: int, partial: bool = False) -> Array
     """The largest value in each window of x [B, h, w, C].
 
     Args:
-        partial: whether a last window that reaches over the edge counts.
+        partial: whether a last window that exceeds the border is kept.
     """
     over = [-(n - window) % stride if partial else 0 for n in x.shape[1:3]]
     return nn.max_pool(x, (window, window), (stride, stride), [(0, n) for n in over])

@@ -7,11 +7,11 @@ from ldm_jax.losses.networks.pooling import max_pool
 
 FIRES = ((16, 64), (16, 64), (32, 128), (32, 128), (48, 192), (48, 192), (64, 256), (64, 256))
 POOLED = (2, 4, 6)  # the modules before which the resolution is halved
-COMPARED = (3, 5, 6, 7, 8, 9)  # whose ends images are compared by, after conv1's
+COMPARED = (3, 5, 6, 7, 8, 9)  # whose outputs images are compared by, after conv1's
 
 
 class Fire(nn.Module):
-    """A narrow 1x1 convolution, then a 1x1 and a 3x3 one side by side."""
+    """A narrow 1x1 convolution, then a 1x1 and a 3x3 one in parallel."""
 
     narrow: int
     wide: int

@@ -18,7 +18,7 @@ class VGG16(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        """x [B, H, W, 3] -> the end of each stage, [B, H / 2^n, W / 2^n, channels]."""
+        """x [B, H, W, 3] -> the output of each stage, [B, H / 2^n, W / 2^n, channels]."""
         features = []
         for stage, (channels, depth) in enumerate(STAGES, start=1):
             if stage > 1:

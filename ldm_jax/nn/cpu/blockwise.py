@@ -1,8 +1,8 @@
-"""Attention by blocks of queries or keys, whose scores are computed again on the way back.
+"""Attention by blocks of queries or keys, whose scores are recomputed in the backward pass.
 
-As FlashAttention (Dao et al. 2022) has it: softmax(s) of scores s = q k^T / sqrt(d) is kept as its
-normaliser alone, L = log sum exp(s), one number a query, and p = exp(s - L) is found again where it
-is needed. So there are never more scores than those of one block.
+As in FlashAttention (Dao et al. 2022): of the softmax of scores s = q k^T / sqrt(d) only its
+normaliser L = log sum exp(s) is kept, one value a query; p = exp(s - L) is recomputed where it is
+needed. So there are never more scores in memory than those of one block.
 """
 
 import functools
@@ -24,9 +24,9 @@ def blockwise(
         q: [B, n, heads, d].
         k, v: [B, m, heads, d].
         mask: [B, m] bool, which of the m may be attended to; None: all.
-        block: most scores at a time; one row of queries is the least. Where a head has more, all
-            queries are shown some keys, forward.
-        serial: one head of one image after the other, or as many as a block takes, not all.
+        block: most scores at a time; at least one row of queries. Where a head has more, the
+            forward pass takes all queries and a block of keys.
+        serial: computes heads one after the other, or as many as fit into a block, not all at once.
 
     Returns:
         [B, n, heads, d]. Where nothing may be attended to, the mean of v.
@@ -42,7 +42,8 @@ def blockwise(
 
 
 def bias_of(mask: Array, heads: int) -> Array:
-    """What is added to scores, so that p is zero where the mask is, [B, m] -> [B, heads, m]."""
+    """The bias [B, heads, m] of the scores for a mask [B, m], so that p is zero where it is
+    False."""
     bias = jnp.where(mask, 0.0, -1e30)[:, None]
     return jnp.broadcast_to(bias, (len(mask), heads, mask.shape[1]))
 
@@ -53,7 +54,7 @@ def divisor(count: int, most: int) -> int:
 
 
 def each_head(function: Callable, inputs: Any, together: int | None) -> Any:
-    """Maps over the first two axes, so many at a time; None: all."""
+    """Maps over the first two axes, `together` entries at a time; None: all."""
     if together is None:
         return jax.vmap(jax.vmap(function))(inputs)
     B, heads = jax.tree.leaves(inputs)[0].shape[:2]
@@ -78,7 +79,7 @@ einsum = functools.partial(jnp.einsum, preferred_element_type=jnp.float32)
 def scores(q: Array, k: Array, bias: Array) -> Array:
     """[r, d], [m, d], [m] or None -> [r, m] float32."""
     scale = q.shape[-1] ** -0.5
-    if q.dtype == jnp.float32:  # nothing is rounded that counts, and q is smaller than the scores
+    if q.dtype == jnp.float32:  # scaling q loses no precision, and q is smaller than the scores
         s = einsum("rd,md->rm", q * scale, k)
     else:
         s = einsum("rd,md->rm", q, k) * scale
@@ -89,8 +90,8 @@ def scores(q: Array, k: Array, bias: Array) -> Array:
 def _attend(q, k, v, bias, rows, columns, together):
     """q, k, v [B, heads, ..., d], bias [B, heads, m] or None -> [B, heads, n, d].
 
-    Forward by blocks of `columns` keys, or of `rows` queries where that is None; on the way back by
-    those of queries.
+    The forward pass takes blocks of `columns` keys, or of `rows` queries where that is None; the
+    backward pass blocks of queries.
     """
     return _forward(q, k, v, bias, rows, columns, together)[0]
 
@@ -99,7 +100,7 @@ def _forward(q, k, v, bias, rows, columns, together):
     def sums(p, v):  # of p v and of p
         if together is None:
             return einsum("rm,md->rd", p.astype(v.dtype), v), jnp.sum(p, axis=-1, keepdims=True)
-        # one after the other: p need not be read again where its sum is one more column
+        # one after the other: p need not be read again if its sum is one more column
         o = einsum("rm,md->rd", p.astype(v.dtype), jnp.append(v, jnp.ones_like(v[:, :1]), axis=1))
         return o[:, :-1], o[:, -1:]
 
@@ -150,15 +151,15 @@ def _backward(rows, columns, together, kept, g):
             ds = p * (einsum("rd,md->rm", g, v) - D[:, None])
             p, ds = p.astype(v.dtype), ds.astype(q.dtype)
             dk, dv = sums
-            # transposed sums: a CPU takes ten times as long where the scores are what is turned
+            # transposed sums: a CPU takes ten times as long to transpose the scores
             sums = dk + einsum("rd,rm->dm", q, ds), dv + einsum("rd,rm->dm", g, p)
             return sums, einsum("rm,md->rd", ds, k)
 
         none = jnp.zeros(k.shape[::-1], jnp.float32)
         blocks = tuple(_blocks(x, rows) for x in (q, g, L, D))
         (dk, dv), dq = jax.lax.scan(block, (none, none), blocks)
-        dk, dv = jax.lax.optimization_barrier((dk, dv))  # of one block: not to be turned before
-        dq, dk = scale * _whole(dq), scale * dk  # that ds need not be scaled
+        dk, dv = jax.lax.optimization_barrier((dk, dv))  # not to be transposed before
+        dq, dk = scale * _whole(dq), scale * dk  # instead of scaling ds
         return dq.astype(q.dtype), dk.T.astype(k.dtype), dv.T.astype(v.dtype)
 
     return *each_head(head, (q, k, v, bias, L, D, g), together), None

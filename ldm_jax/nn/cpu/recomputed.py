@@ -1,13 +1,12 @@
-"""Attention of heads with few scores, which are computed again on the way back.
+"""Attention of heads with few scores, which are recomputed in the backward pass.
 
-Forward it is the plain formula, and nothing of it is kept but q, k, v and the result: asked for
-no more, XLA's CPU backend makes one loop of both products and of the softmax between them, over all
-heads, on all threads (its products alone take a single thread where a head has few scores). On the
-way back
+The forward pass is the plain formula and keeps only q, k, v and the result. XLA's CPU backend then
+makes one loop of both products and the softmax, over all heads, on all threads (a product alone
+takes a single thread where a head has few scores). In the backward pass
 
     P = exp(s - max s),  r = 1 / sum P,  D = g . o,  dL/ds = P (r g v^T - r D)
 
-so that no row of a matrix of scores is divided.
+so that no row of a score matrix is divided.
 """
 
 import functools
@@ -29,7 +28,7 @@ def recomputed(
         k, v: [B, m, heads, d].
         mask: [B, m] bool, which of the m may be attended to; None: all.
         block: most scores at a time, of one head at least.
-        serial: as many heads after the other as a block takes, not all.
+        serial: computes as many heads at a time as fit into a block, not all at once.
 
     Returns:
         [B, n, heads, d]. Where nothing may be attended to, the mean of v.
@@ -77,7 +76,7 @@ def _backward(together, kept, g):
         D = r * einsum("nd,nd->n", g, o)[:, None]
         g = (r * g).astype(g.dtype)
         ds = (p * (einsum("nd,md->nm", g, v) - D)).astype(q.dtype)
-        # transposed: a CPU takes ten times as long where the scores are what is turned
+        # transposed: a CPU takes ten times as long to transpose the scores
         dk, dv = einsum("nd,nm->dm", q, ds), einsum("nd,nm->dm", g, p.astype(v.dtype))
         dk, dv = jax.lax.optimization_barrier((dk, dv))
         dq, dk = scale * einsum("nm,md->nd", ds, k), scale * dk

@@ -2,10 +2,10 @@
 
     y = A^T [(G g G^T) * (B^T d B)] A   (Lavin and Gray 2016, eq. 8)
 
-A tile d of 4 x 4 places gives y of 2 x 2 with 16 products of numbers instead of 36; over channels
-each of the 16 is a product of matrices. What it costs is memory: a quarter of the places for each
-of the 16, of x and of y both. In float32 it differs from the direct sum by about 1e-6 of the
-largest, at all sizes that were tried.
+A tile d of 4 x 4 positions gives y of 2 x 2 with 16 multiplications instead of 36; over channels
+each of the 16 is a product of matrices. The price is memory: a quarter of the positions for each of
+the 16, for both x and y. In float32 it differs from the direct sum by about 1e-6 of the largest
+value, at all sizes that were tried.
 """
 
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def fits(x: Array, kernel: Array) -> bool:
 
 
 def turned_padding(padding: Padding) -> Padding:
-    """The padding with which the gradient by y becomes that by x."""
+    """The padding of the convolution from the gradient by y to the gradient by x."""
     (top, bottom), (left, right) = padding
     return (bottom, top), (right, left)
 
@@ -41,8 +41,8 @@ def convolved(x: Array, kernel: Array, padding: Padding) -> Array:
 def gradient_by_x(g: Array, kernel: Array, padding: Padding) -> Array:
     """The gradient by x, [B, h, w, C], from that by y, g [B, h, w, D].
 
-    It is the convolution with the kernel turned by half a turn, whose transform is that of the
-    kernel with the first and last of each four exchanged: nothing need be turned.
+    It is the convolution with the kernel rotated by half a turn. Its transform is the kernel's with
+    the first and last of each four exchanged, so the kernel itself is not rotated.
     """
     V, U = _input_tiles(g, turned_padding(padding)), _both(_of_kernel, _grid(kernel))
     turned = [[U[a][b] for b in (3, 1, 2, 0)] for a in (3, 1, 2, 0)]
@@ -73,7 +73,7 @@ def _products(formula: str, x: Grid, y: Grid) -> Grid:
 
 
 def _rows(x: Array) -> Array:
-    """[B, h, w, C] -> [B h w, C]: over one axis, products are two to three times as fast."""
+    """[B, h, w, C] -> [B h w, C]: with one axis, products are two to three times as fast."""
     return x.reshape(-1, x.shape[-1])
 
 
