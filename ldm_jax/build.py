@@ -12,7 +12,7 @@ from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.mlp import mlp_autoencoder
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
-from ldm_jax.backbones.classifier import Classifier
+from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import unet
 from ldm_jax.conditioning.bert import BERT, bert_text
 from ldm_jax.conditioning.clip_image import clip_image
@@ -379,7 +379,7 @@ def build_clip(experiment: c.CLIPExperiment) -> CLIP:
 def build_classifier(experiment: c.ClassifierExperiment) -> LatentClassifier:
     """The classifier of an experiment of which nothing is None."""
     first_stage = build_first_stage(experiment.first_stage.model)
-    classifier = Classifier(experiment.model, experiment.num_classes)
+    classifier = ClassifierModule(experiment.model, experiment.num_classes)
     side = experiment.data.image_size // first_stage.factor
 
     def network(params, z, steps):

@@ -125,7 +125,7 @@ def check_types(config: Any, where: str, prefix: str = "") -> None:
         value, name = getattr(config, field.name), prefix + field.name
         expected = str(getattr(hints[field.name], "__name__", hints[field.name]))
         if not hasattr(hints[field.name], "__name__") or hasattr(hints[field.name], "__args__"):
-            expected = str(hints[field.name]).replace("typing.", "").replace("ldm_jax.config.", "")
+            expected = re.sub(r"typing\.|ldm_jax\.[\w.]*\.", "", str(hints[field.name]))
         try:
             if isinstance(value, bool) and hints[field.name] in (int, float, int | None):
                 raise typeguard.TypeCheckError("bool")

@@ -46,6 +46,9 @@ Fraction = Annotated[float, Range("0 to 1", lambda x: 0 <= x <= 1)]
 Decay = Annotated[float, Range("0 or more, and less than 1", lambda x: 0 <= x < 1)]
 OpenFraction = Annotated[float, Range("more than 0, and less than 1", lambda x: 0 < x < 1)]
 Finite = Annotated[float, Range("a finite number", math.isfinite)]
+AtLeastOne = Annotated[float, Range("at least 1", lambda x: _finite(1, x))]
+CaptionLength = Annotated[int, Range("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3)]
+VocabSize = Annotated[int, Range("more than 4, the special tokens", lambda x: x > 4)]
 Seed = Annotated[int, Range("0 to 2^32 - 1", lambda x: 0 <= x < 2**32)]
 Levels = Annotated[
     tuple[int, ...],

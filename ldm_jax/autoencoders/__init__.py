@@ -1,0 +1,16 @@
+"""First stages: images to latents and back."""
+
+from ldm_jax.autoencoders.kl import KLAutoencoder
+from ldm_jax.autoencoders.mlp import MLPAutoencoder
+from ldm_jax.autoencoders.tiny import TinyAutoencoder
+from ldm_jax.autoencoders.vq import VQAutoencoder
+
+FirstStageModel = KLAutoencoder | VQAutoencoder | TinyAutoencoder | MLPAutoencoder
+
+__all__ = [
+    "FirstStageModel",
+    "KLAutoencoder",
+    "MLPAutoencoder",
+    "TinyAutoencoder",
+    "VQAutoencoder",
+]

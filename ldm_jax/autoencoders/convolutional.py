@@ -3,33 +3,54 @@
 Rombach et al. 2022, appendix G; the network is that of Esser et al. 2021 (VQGAN).
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.config import ConvolutionalAutoencoder as Config
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock
 from ldm_jax.nn.upsample import Upsample
+from ldm_jax.settings import AtLeast1, Factors, Levels
 from ldm_jax.types import Array, Params
+
+
+@dataclass(frozen=True)
+class ConvolutionalAutoencoder:
+    """What the KL and the VQ first stage have in common (Rombach et al. 2022, appendix G).
+
+    The downsampling factor is 2^(len(channel_mults) - 1).
+    """
+
+    channels: AtLeast1 = 128
+    channel_mults: Levels = (1, 2, 4, 4)
+    num_res_blocks: AtLeast1 = 2
+    attention_factors: Factors = ()  # downsampling factors with attention
+    mid_attention: bool = True
+    z_channels: AtLeast1 = 4
+    norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for norms and last convolutions
+
 
 EPSILON = 1e-6  # of every normalisation in the original autoencoder
 
 
-def _res(config: Config, channels: int, name: str) -> ResBlock:
+def _res(config: ConvolutionalAutoencoder, channels: int, name: str) -> ResBlock:
     return ResBlock(channels, config.norm_groups, EPSILON, dtype=config.compute, name=name)
 
 
-def _attention(config: Config, name: str) -> SpatialSelfAttention:
+def _attention(config: ConvolutionalAutoencoder, name: str) -> SpatialSelfAttention:
     return SpatialSelfAttention(
         1, config.norm_groups, EPSILON, zero_init=False, dtype=config.compute, name=name
     )
 
 
-def _middle(config: Config, x):
+def _middle(config: ConvolutionalAutoencoder, x):
     x = _res(config, x.shape[-1], "mid_res_0")(x)
     if config.mid_attention:
         x = _attention(config, "mid_attn")(x)
@@ -39,7 +60,7 @@ def _middle(config: Config, x):
 class Encoder(nn.Module):
     """Images to what the latents are drawn from, or rounded from."""
 
-    config: Config
+    config: ConvolutionalAutoencoder
     outputs: int  # channels
 
     @nn.compact
@@ -66,7 +87,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents to images; the last convolution, like every norm, is float32 whatever computes."""
 
-    config: Config
+    config: ConvolutionalAutoencoder
 
     @nn.compact
     def __call__(self, z):
@@ -91,12 +112,12 @@ class Decoder(nn.Module):
 LAST_LAYER = ("decoder", "conv_out", "kernel")
 
 
-def downsampling(config: Config) -> int:
+def downsampling(config: ConvolutionalAutoencoder) -> int:
     """Pixels per latent in each direction."""
     return 2 ** (len(config.channel_mults) - 1)
 
 
-def init(config: Config, outputs: int, key: Array) -> Params:
+def init(config: ConvolutionalAutoencoder, outputs: int, key: Array) -> Params:
     """{"encoder", "decoder"} for an encoder of `outputs` channels."""
     encoder_key, decoder_key = jax.random.split(key)
     image = jnp.zeros((1, downsampling(config), downsampling(config), 3))

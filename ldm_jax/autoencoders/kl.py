@@ -1,13 +1,19 @@
 """The KL autoencoder: latents near a standard normal (Rombach et al. 2022, section 3.1)."""
 
+from dataclasses import dataclass
+
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders import convolutional
-from ldm_jax.autoencoders.convolutional import Decoder, Encoder
+from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder, Encoder
 from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
-from ldm_jax.config import KLAutoencoder
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+
+@dataclass(frozen=True)
+class KLAutoencoder(ConvolutionalAutoencoder):
+    """Latents drawn from a Gaussian near the standard one; defaults are the original's kl-f8."""
 
 
 def kl_autoencoder(config: KLAutoencoder) -> FirstStage:

@@ -4,15 +4,32 @@ One hidden layer of tanh each way. It is a whole generative model, not only a fi
 on its own bound, it draws images from z ~ N(0, I).
 """
 
+from dataclasses import dataclass
+from typing import Literal
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
-from ldm_jax.config import MLPAutoencoder
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.likelihood import BERNOULLI, GAUSSIAN
+from ldm_jax.settings import AtLeast1
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+
+@dataclass(frozen=True)
+class MLPAutoencoder:
+    """The first variational autoencoder (Kingma and Welling 2014, appendix C); theirs for MNIST.
+
+    The loss that goes with it is AutoencoderLoss(reconstruction="likelihood", kl_weight=1.0).
+    """
+
+    image_size: AtLeast1 = 28  # pixels a side, as data.image_size
+    image_channels: Literal[1, 3] = 1  # 1: grey, the mean of red, green and blue
+    hidden: AtLeast1 = 500  # units of the one hidden layer, each way
+    z_channels: AtLeast1 = 20
+    likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"  # of binary pixels; of 8-bit values
 
 
 class MLP(nn.Module):

@@ -6,16 +6,33 @@ The published weights were distilled from the first stages of Stable Diffusion a
 whose scaled latents they read and write: their scale is 1.
 """
 
+from dataclasses import dataclass
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
-from ldm_jax.config import TinyAutoencoder
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.upsample import DoubledConv
+from ldm_jax.settings import AtLeast1, Levels
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+
+@dataclass(frozen=True)
+class TinyAutoencoder:
+    """The tiny autoencoder (TAESD); defaults are those of the published taesd and taesdxl.
+
+    taesd3 and taef1 have 16 z_channels, taef2 has 32 and mid_norm. The downsampling factor is
+    2^(len(blocks) - 1).
+    """
+
+    channels: AtLeast1 = 64
+    blocks: Levels = (1, 3, 3, 3)  # a level, from the images down, each way
+    z_channels: AtLeast1 = 4
+    mid_norm: bool = False  # blocks of the last level begin with a normalised branch
+
 
 MAGNITUDE = 3.0  # latents beyond this are bent back by the decoder
 

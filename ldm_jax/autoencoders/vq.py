@@ -4,15 +4,26 @@ The second stage sees latents before they are rounded; rounding is a part of dec
 al. 2022, section 3.1).
 """
 
+from dataclasses import dataclass
+
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders import convolutional
-from ldm_jax.autoencoders.convolutional import Decoder, Encoder
+from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder, Encoder
 from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
 from ldm_jax.autoencoders.quantizer import codes_of, init_codebook, straight_through
-from ldm_jax.config import VQAutoencoder
+from ldm_jax.settings import AtLeast1, Levels
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+
+@dataclass(frozen=True)
+class VQAutoencoder(ConvolutionalAutoencoder):
+    """Latents are rounded to a codebook; defaults are the original's vq-f4."""
+
+    channel_mults: Levels = (1, 2, 4)
+    z_channels: AtLeast1 = 3  # of a code
+    codebook_size: AtLeast1 = 8192
 
 
 def vq_autoencoder(config: VQAutoencoder) -> FirstStage:

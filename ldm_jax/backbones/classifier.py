@@ -1,22 +1,40 @@
 """A classifier of noised latents: half a UNet (Dhariwal and Nichol 2021, section 4.1, app. H)."""
 
+from dataclasses import dataclass
+
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ldm_jax.config import Classifier as Config
 from ldm_jax.nn.attention import SpatialSelfAttention, attention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
+from ldm_jax.settings import AtLeast1, Factors, Levels
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The UNet's way down, which tells classes; defaults are those of Dhariwal and Nichol (2021)
+    for 64 pixels."""
+
+    channels: AtLeast1 = 128
+    channel_mults: Levels = (1, 2, 3, 4)
+    num_res_blocks: AtLeast1 = 4
+    attention_factors: Factors = (2, 4, 8)  # downsampling factors with attention
+    head_channels: AtLeast1 = 64
+    scale_shift: bool = True  # time scales and shifts norms; False: it is added
+    resample_blocks: bool = True  # change the resolution within a block; False: by a convolution
+    norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
+
 
 EPSILON = 1e-5
 
 
-class Classifier(nn.Module):
+class ClassifierModule(nn.Module):
     """The way down of the UNet and its middle, then a pool that attends to all places."""
 
-    config: Config
+    config: Classifier
     num_classes: int
 
     @nn.compact

@@ -1,13 +1,13 @@
 """The UNet of latent diffusion, with cross-attention (Rombach et al. 2022, section 3.3)."""
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.config import UNet as Config
 from ldm_jax.errors import InputError
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
@@ -17,7 +17,36 @@ from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
+from ldm_jax.settings import AtLeast1, Factors, Levels
 from ldm_jax.types import Array, Backbone, Cond, Params, Site
+
+
+@dataclass(frozen=True)
+class UNet:
+    """The denoiser (Rombach et al. 2022, section 3.2); defaults are the original's txt2img-1p4B."""
+
+    channels: AtLeast1 = 320
+    channel_mults: Levels = (1, 2, 4, 4)
+    num_res_blocks: AtLeast1 = 2
+    attention_factors: Factors = (4, 2, 1)  # downsampling factors with attention
+    num_heads: AtLeast1 = 8
+    head_channels: AtLeast1 | None = None  # width of a head; decides the number of heads where set
+    transformer_depth: AtLeast1 = 1
+    cross_only_factors: Factors = ()  # of these, where tokens are attended to in place of z
+    linear_projections: bool = False  # in files: not 1x1 convolutions before and after transformers
+    scale_shift: bool = False  # the step scales and shifts inside residual blocks
+    resample_blocks: bool = False  # residual blocks change the resolution, not lone convolutions
+    # of a vector that two layers add to the step; None: as it is
+    vector_dim: AtLeast1 | None = None
+    # of a table that has a vector for a number; None: no numbers
+    vector_entries: AtLeast1 | None = None
+    positions: bool = False  # tell attention each place's position (the original: only by padding)
+    norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
+    remat: Literal["none", "dots", "full"] = "none"  # compute again in the backward pass: what
+    # residual blocks and transformers hold; all but their products of matrices; all
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for norms, softmax, the step's
+    # embedding and the last convolution; weights are float32
+
 
 EPSILON = 1e-5
 KEPT = {  # of what a block holds between the passes, by the config's `remat`
@@ -27,7 +56,7 @@ KEPT = {  # of what a block holds between the passes, by the config's `remat`
 UNCONDITIONAL = Cond()
 
 
-def unet(config: Config, in_channels: int, out_channels: int) -> Backbone:
+def unet(config: UNet, in_channels: int, out_channels: int) -> Backbone:
     """The UNet as functions.
 
     Args:
@@ -48,7 +77,7 @@ def unet(config: Config, in_channels: int, out_channels: int) -> Backbone:
     return Backbone(init, apply, precompute, multiple, shares=True, sites=places)
 
 
-def sites(config: Config) -> dict[str, Site]:
+def sites(config: UNet) -> dict[str, Site]:
     """Where adapters may add something.
 
     skip_0, skip_1, ...: each connection from the encoder to the decoder, the first after conv_in;
@@ -122,7 +151,7 @@ def precompute(params: Params, cond: Cond) -> Cond:
 class Layers(NamedTuple):
     """The layers of a network at one timestep and condition, made in the module that calls them."""
 
-    config: Config
+    config: UNet
     embedding: Array  # [B, E] of the timestep, or [k B, E] with the condition's vector
     cond: Cond
 
@@ -193,7 +222,7 @@ class Layers(NamedTuple):
         return repeated(x, count) + repeated(more.astype(x.dtype), count)
 
 
-def start(config: Config, z: Array, timestep: Array, cond: Cond) -> tuple[Layers, Array]:
+def start(config: UNet, z: Array, timestep: Array, cond: Cond) -> tuple[Layers, Array]:
     """What all layers share, and z with the further input channels.
 
     Where the condition counts from the start, both are of k B latents, else of B.
@@ -262,7 +291,7 @@ def decode(layers: Layers, skips: list[Array], x: Array) -> Array:
 class Encoder(nn.Module):
     """The UNet without its decoder, with the same names of params (ControlNet copies these)."""
 
-    config: Config
+    config: UNet
 
     @nn.compact
     def __call__(self, z, timestep, cond: Cond = UNCONDITIONAL, hint=None):
@@ -278,7 +307,7 @@ class UNetModule(nn.Module):
     where it has none, it is plain self-attention, as in the original's unconditional models.
     """
 
-    config: Config
+    config: UNet
     out_channels: int
 
     @nn.compact

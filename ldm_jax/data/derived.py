@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from ldm_jax import config
 from ldm_jax.conditioning.clip_image import prepared
 from ldm_jax.conditioning.depth import normalised, resized
+from ldm_jax.conditioning.settings import Retrieval
 from ldm_jax.data import degradation, masks, objects, transforms
 from ldm_jax.data import neighbours as search
 from ldm_jax.data.reader import Derive
@@ -121,7 +121,7 @@ def mask() -> Derive:
     return make
 
 
-def neighbours(condition: config.Retrieval) -> Derive:
+def neighbours(condition: Retrieval) -> Derive:
     """Embeddings of the nearest other images, [k, dim] float32.
 
     Raises:

@@ -23,9 +23,9 @@ from typing import Any
 
 import numpy as np
 
-from ldm_jax import config
 from ldm_jax.conditioning.cached import entry
 from ldm_jax.data import transforms
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 
 INDEX, EMPTY = "latents.json", "empty.npz"
@@ -183,9 +183,7 @@ class Reader:
     [h, w, c] where there is no variance. What is remembered of a caption is among `derived`.
     """
 
-    def __init__(
-        self, data: config.Data, source: Source, fields: list[str], slots: Sequence[str] = ()
-    ):
+    def __init__(self, data: Data, source: Source, fields: list[str], slots: Sequence[str] = ()):
         self._flip = data.flip
         self._source = source
         self._fields = fields
@@ -212,7 +210,7 @@ class Reader:
         }
 
 
-def check(data: config.Data, source: Source) -> None:
+def check(data: Data, source: Source) -> None:
     """Raises InputError where latents are asked for what was not encoded."""
     there = source.described
     if data.image_size not in (None, there.image_size):

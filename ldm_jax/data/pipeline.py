@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from ldm_jax import config
 from ldm_jax.conditioning.cached import entry
 from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.data.readable import check_sizes, spread
 from ldm_jax.data.reader import FIELDS, NOTHING, Derive, Reader
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 
 ENDLESS = 2**48  # positions of a stream
@@ -36,7 +36,7 @@ class DataInfo(NamedTuple):
     object_names: tuple[str, ...] = ()  # classes of what lies in boxes; () where there are none
 
 
-def open_source(data: config.Data) -> tuple[Any, DataInfo]:
+def open_source(data: Data) -> tuple[Any, DataInfo]:
     """Opens `data.path`, and checks that its images are large enough.
 
     The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
@@ -60,7 +60,7 @@ def open_source(data: config.Data) -> tuple[Any, DataInfo]:
     return source, info
 
 
-def _open(data: config.Data) -> Any:
+def _open(data: Data) -> Any:
     fields = {"split": data.split, "caption": data.caption, "label": data.label}
     if latents.is_latents(data.path):
         return latents.Source(data.path)
@@ -85,7 +85,7 @@ def captions(source: Any, limit: int = 100_000) -> list[str]:
 
 
 def batches(
-    data: config.Data,
+    data: Data,
     source: Any,
     *,
     seed: int,
@@ -135,7 +135,7 @@ def batches(
     return iter(stream.to_iter_dataset(options))
 
 
-def in_buckets(data: config.Data, source: Any) -> buckets.Buckets | None:
+def in_buckets(data: Data, source: Any) -> buckets.Buckets | None:
     """Which size each image has, where `data.buckets` asks for it."""
     if not data.buckets:
         return None
@@ -144,7 +144,7 @@ def in_buckets(data: config.Data, source: Any) -> buckets.Buckets | None:
 
 
 def _reader(
-    data: config.Data,
+    data: Data,
     source: Any,
     keys: tuple[str, ...],
     derive: Mapping[str, Derive],
@@ -158,7 +158,7 @@ def _reader(
 
 
 def in_order(
-    data: config.Data, source: Any, indices: range, keys: tuple[str, ...]
+    data: Data, source: Any, indices: range, keys: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
     """Examples as they are, in order: `image` uint8 [R, R, 3], `name`, and the fields of `keys`.
 
@@ -172,7 +172,7 @@ def in_order(
 
 
 def once(
-    data: config.Data,
+    data: Data,
     source: Any,
     count: int,
     keys: tuple[str, ...] = (),
@@ -193,9 +193,7 @@ def once(
     return iter(stream.to_iter_dataset(options))
 
 
-def check_batch(
-    data: config.Data, source: Any, keys: tuple[str, ...], process_count: int = 1
-) -> None:
+def check_batch(data: Data, source: Any, keys: tuple[str, ...], process_count: int = 1) -> None:
     """Raises InputError where `batches` could not be made of this source."""
     if data.batch_size < 1 or data.batch_size % process_count:
         raise InputError(

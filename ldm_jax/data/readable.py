@@ -8,15 +8,15 @@ from typing import Any
 
 from PIL import UnidentifiedImageError
 
-from ldm_jax import config
 from ldm_jax.data import buckets, latents, transforms
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 
 CHECKED_SIZES = 2000  # images whose size is looked up before training starts
 CHECKED_IMAGES = 200  # images that are decoded before training starts
 
 
-def check_readable(data: config.Data, source: Any) -> None:
+def check_readable(data: Data, source: Any) -> None:
     """Decodes some images, so that many damaged ones show before any time is spent on training.
 
     Raises InputError where more than `data.max_bad_images` of them cannot be read, or none can.

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax import config
 from ldm_jax.data import buckets, objects, transforms
 from ldm_jax.data.readable import reason_of, too_many, too_small
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 
 CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
@@ -46,7 +46,7 @@ class Reader:
 
     def __init__(
         self,
-        data: config.Data,
+        data: Data,
         source: Any,
         keys: tuple[str, ...],
         derive: Mapping[str, Derive] = NOTHING,

@@ -22,7 +22,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from PIL import Image
 
-from ldm_jax import config
+from ldm_jax.data.settings import Shapes as ShapesSettings
 from ldm_jax.errors import InputError
 
 COLORS = {  # far apart from each other and from the background, also when blurred
@@ -312,7 +312,7 @@ class ShapesConfig(tfds.core.BuilderConfig):
     num_test: int = 1_000
 
 
-def shapes_config(image_size: int, shapes: config.Shapes) -> ShapesConfig:
+def shapes_config(image_size: int, shapes: ShapesSettings) -> ShapesConfig:
     """The TFDS config for these settings.
 
     Raises:
@@ -341,7 +341,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     """Drawn scenes of colored shapes; `tfds:shapes` once this module is imported."""
 
     VERSION = tfds.core.Version("1.0.0")  # raise it whenever a scene would look different
-    BUILDER_CONFIGS = (shapes_config(32, config.Shapes()),)
+    BUILDER_CONFIGS = (shapes_config(32, ShapesSettings()),)
     code_path = epath.Path(__file__)  # TFDS's own way needs importlib_resources
 
     def __init__(self, *, file_format="array_record", **kwargs):
@@ -419,7 +419,7 @@ def _png(picture: np.ndarray) -> io.BytesIO:
 
 
 def builder(
-    image_size: int, shapes: config.Shapes | None = None, data_dir: str | Path | None = None
+    image_size: int, shapes: ShapesSettings | None = None, data_dir: str | Path | None = None
 ) -> Shapes:
     """The data set, drawn first where it is not there yet; read it through `as_data_source`.
 
@@ -431,7 +431,7 @@ def builder(
     Raises:
         InputError: for settings that no data set can have.
     """
-    settings = shapes_config(image_size, shapes or config.Shapes())
+    settings = shapes_config(image_size, shapes or ShapesSettings())
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")  # TFDS looks when imported, not now
 
     def build() -> Shapes:  # either in the list of configs of the class or unknown to it

@@ -2,16 +2,52 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from ldm_jax.config import Sampling
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Finite, Fraction, NotNegative
 from ldm_jax.types import Process
+
+SamplerName = Literal[
+    "ddpm",
+    "ddim",
+    "plms",
+    "euler",
+    "euler_ancestral",
+    "heun",
+    "lms",
+    "dpmpp_2m",
+    "dpmpp_2s",
+    "dpmpp_3m",
+    "dpmpp_2m_sde",
+    "unipc",
+    "lcm",
+]
+ScheduleName = Literal["constant", "linear", "cosine"]  # of guidance
+GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "exponential"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How images are drawn unless the command line says otherwise."""
+
+    sampler: SamplerName = "ddim"
+    steps: AtLeast1 = 50
+    grid: GridName = "uniform"
+    times: tuple[float, ...] = ()  # from noise to data, in place of steps and grid
+    guidance: Finite = 1.0  # 1 is no guidance
+    eta: Fraction | None = None  # of some samplers, as all below; None: the sampler's own
+    s_churn: NotNegative | None = None
+    s_tmin: NotNegative | None = None
+    s_tmax: NotNegative | None = None
+    s_noise: NotNegative | None = None
+
 
 OPTIONS = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")  # fields that only some samplers take
 

@@ -18,7 +18,8 @@ from ldm_jax.diffusion.process import log_snr
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.latent_likelihood import make_likelihood
-from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.experiments.train import check_batch
+from ldm_jax.runtime.sharding import devices
 
 TERMS = ("bits", "x0_error", "eps_error")  # of each time
 

@@ -20,9 +20,10 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples import count_of
 from ldm_jax.evaluate.sets import Images, open_set, pictures_in, spread
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
-from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.weights.names.clip_file import load_clip
 
 SAID = (

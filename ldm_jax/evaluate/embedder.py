@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.names import extractor
-from ldm_jax.runtime.sharding import check_batch
 from ldm_jax.weights.names.extractors import load_extractor
 
 

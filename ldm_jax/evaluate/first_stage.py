@@ -20,9 +20,10 @@ from ldm_jax.config import Data
 from ldm_jax.data import image_files, pipeline, readable
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.reconstruct import comparison, measurement
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import SMALLEST, Means
-from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling import tiled
 from ldm_jax.types import Array, FirstStage, Params
 from ldm_jax.weights.names.lpips import load_lpips

@@ -18,6 +18,7 @@ from ldm_jax.data import image_files, latents
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.samples import check_statistics, gather, look
 from ldm_jax.evaluate.sets import Images, Statistics, of_data, open_set
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.names import extractor
@@ -26,7 +27,7 @@ from ldm_jax.metrics.reconstruction import SMALLEST, Means, psnr, ssim
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
 from ldm_jax.runtime import hosts
-from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.generate import each_batch
 from ldm_jax.train_step.state import Measurement, averaged_params
 from ldm_jax.types import Array, Batch, FirstStage, Params, TrainState

@@ -17,6 +17,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples_report import flags, markdown
 from ldm_jax.evaluate.sets import Images, Statistics, open_set, spread
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.names import extractor
@@ -28,7 +29,6 @@ from ldm_jax.metrics.mmd import cmmd, kid
 from ldm_jax.metrics.precision_recall import precision_recall
 from ldm_jax.metrics.statistics import Moments, Running, moments
 from ldm_jax.metrics.statistics_file import write_statistics
-from ldm_jax.runtime.sharding import check_batch
 from ldm_jax.weights.names.extractors import Weights, is_published, load_extractor
 
 SUBSETS = 100  # that KID is a mean over

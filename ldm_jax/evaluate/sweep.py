@@ -22,10 +22,10 @@ from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.generate import Generation, wanted_samples
 from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
 from ldm_jax.evaluate.sets import open_set
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
-from ldm_jax.runtime.sharding import check_batch
 from ldm_jax.weights.names.extractors import load_extractor
 
 # Student's t for a two-sided interval of 95 %, by degrees of freedom; beyond them nearly normal

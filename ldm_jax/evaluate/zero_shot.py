@@ -23,8 +23,9 @@ from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.sets import spread
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.metrics.classification import confusion, ensemble, top
-from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.types import Params
 from ldm_jax.weights.names.clip_file import load_clip
 

@@ -1,13 +1,12 @@
 """The extractors by name."""
 
 from collections.abc import Callable
-from typing import get_args
+from typing import Literal, get_args
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.config import ExtractorName, ResizeName
 from ldm_jax.encoders.clip.vision import ARCHITECTURES, VisionTower, normalised
 from ldm_jax.errors import InputError
 from ldm_jax.extractors import dinov2, inception, mobilenet
@@ -19,6 +18,18 @@ from ldm_jax.extractors.resize import (
     tensorflow_bilinear,
 )
 from ldm_jax.types import Array
+
+ExtractorName = Literal[
+    "inception",
+    "mobilenet",
+    "dinov2",
+    "clip_vit_b32",
+    "clip_vit_b16",
+    "clip_vit_l14",
+    "clip_vit_l14_336",
+]
+ResizeName = Literal["tensorflow", "pytorch", "clean"]  # whose FID it is
+
 
 # ImageNet's statistics of values in 0 ... 1
 IMAGENET_MEAN = np.asarray([0.485, 0.456, 0.406], np.float32)

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import jax
@@ -15,8 +16,22 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from ldm_jax import config
 from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """How many devices stand along each axis, for `devices` jit; in all, as many as there are.
+
+    Examples are spread over data and fsdp; parameters, their averages and the optimizer's state
+    over fsdp, and heads and inner widths over tensor (see `sharding.py`).
+    """
+
+    data: AtLeast1 | None = None  # None: all that the others leave
+    fsdp: AtLeast1 = 1
+    tensor: AtLeast1 = 1
+
 
 AXES = ("data", "fsdp", "tensor")
 EXAMPLES = P(("data", "fsdp"))  # how the first axis of a batch is split
@@ -70,7 +85,7 @@ class Devices(NamedTuple):
     summary: Callable[[Any], str]
 
 
-def mesh_shape(wanted: config.Mesh, name: str = "train.mesh") -> dict[str, int]:
+def mesh_shape(wanted: Mesh, name: str = "train.mesh") -> dict[str, int]:
     """Devices along each axis, {"data", "fsdp", "tensor"}.
 
     Raises:
@@ -128,7 +143,7 @@ def _names(tree: Any) -> Any:
     )
 
 
-def devices(kind: str, wanted: config.Mesh = config.Mesh()) -> Devices:  # noqa: B008
+def devices(kind: str, wanted: Mesh = Mesh()) -> Devices:
     """`jit` over a mesh of the axes data, fsdp and tensor, or data parallelism by `pmap`.
 
     Raises:
@@ -294,24 +309,4 @@ def check_pmap(kind: str, sizes: dict[str, int], name: str = "train") -> None:
         raise InputError(
             f"{name}.devices is pmap with {jax.process_count()} processes: expected jit, "
             "which computes the same"
-        )
-
-
-def check_devices(train: config.Train, name: str) -> None:
-    """Raises InputError unless the devices can be used as the config's section `name` sets."""
-    check_pmap(train.devices, mesh_shape(train.mesh, f"{name}.mesh"), name)
-
-
-def check_batch(batch_size: int, name: str, train: config.Train = config.Train()) -> None:  # noqa: B008
-    """Raises InputError unless a batch splits evenly over the devices, and each of its parts
-    does."""
-    sizes = mesh_shape(train.mesh, name.replace("data.batch_size", "train.mesh"))
-    count, parts = sizes["data"] * sizes["fsdp"], train.accumulate
-    if batch_size < 1 or batch_size % (count * parts):
-        least = count * parts
-        times = f" times {parts}, the parts of train.accumulate" if parts > 1 else ""
-        what = "devices" if sizes["tensor"] == 1 else "devices that share no examples"
-        raise InputError(
-            f"{name} is {batch_size}: expected a positive multiple of {count}, "
-            f"the number of {what}{times}, such as {max(1, round(batch_size / least)) * least}"
         )

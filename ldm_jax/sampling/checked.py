@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from ldm_jax import runs
 from ldm_jax.config import Label
 from ldm_jax.errors import InputError
-from ldm_jax.runtime.sharding import check_batch
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.sampling import tiled
 from ldm_jax.sampling.captions import check_captions, read_prompts
 from ldm_jax.sampling.classifier import describe_classifier

@@ -29,7 +29,7 @@ from ldm_jax.config import Label, Sampling, Text, Unconditional
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
 from ldm_jax.errors import InputError
-from ldm_jax.runtime.sharding import check_batch
+from ldm_jax.experiments.train import check_batch
 from ldm_jax.sampling.captions import captions
 from ldm_jax.sampling.condition import inputs
 from ldm_jax.sampling.finishing import describe_finishing, finish

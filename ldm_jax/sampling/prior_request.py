@@ -10,7 +10,8 @@ from ldm_jax import runs, sampling
 from ldm_jax.config import MLPAutoencoder
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
-from ldm_jax.runtime.sharding import check_batch, devices
+from ldm_jax.experiments.train import check_batch
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling import prior
 from ldm_jax.sampling.generate import at_once, in_batches
 from ldm_jax.types import Array, Batch

@@ -1,15 +1,31 @@
 """The discriminator's part in a step of the first stage (Esser et al. 2021, section 3.1)."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.config import Adversary
 from ldm_jax.losses import adversarial
 from ldm_jax.losses.patchgan import patchgan
+from ldm_jax.settings import AtLeast1, NotNegative, NotNegativeInt
 from ldm_jax.train_step.state import Average
 from ldm_jax.types import Array, Metrics, Params
+
+
+@dataclass(frozen=True)
+class Adversary:
+    """A patch discriminator that learns to tell reconstructions from images (Isola et al. 2017)."""
+
+    weight: NotNegative = 0.0  # 0: none
+    start: NotNegativeInt = 50_001  # the step from which on it takes part
+    loss: Literal["hinge", "vanilla", "non_saturating"] = "hinge"
+    adaptive: bool = True  # times |gradient of the rest| / |its gradient| at the last layer
+    channels: AtLeast1 = 64
+    layers: AtLeast1 = 3
+    r1_weight: NotNegative = 0.0  # of the gradient penalty on images (Mescheder et al. 2018)
+    lecam_weight: NotNegative = 0.0  # of the regularisation by Tseng et al. 2021
+
 
 GAMES = {
     "hinge": adversarial.hinge,

@@ -5,16 +5,40 @@ from one reconstruction: the decoder runs once forward and once backward. How mu
 is heeded follows from gradients at the decoder's last layer.
 """
 
+from dataclasses import dataclass, field
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.config import AutoencoderLoss
 from ldm_jax.losses.adversarial import adaptive_weight
 from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
-from ldm_jax.train_step.adversary import init_adversary, play
-from ldm_jax.train_step.codebook import init_statistics, learn_codes
+from ldm_jax.settings import NotNegative
+from ldm_jax.train_step.adversary import Adversary, init_adversary, play
+from ldm_jax.train_step.codebook import Codebook, init_statistics, learn_codes
 from ldm_jax.train_step.state import Objective, Outcome, each_part, example_keys, unchanged
 from ldm_jax.types import Array, FirstStage, Params, Perceptual
+
+
+@dataclass(frozen=True)
+class AutoencoderLoss:
+    """Weights of the terms that train a first stage.
+
+    Distance to the image: (reconstruction + perceptual) / exp(s) + s for each number of the image,
+    with log-variance s, summed over the image or averaged.
+    """
+
+    reconstruction: Literal["l1", "l2", "likelihood"] = "l1"  # likelihood: an MLPAutoencoder's own
+    reduction: Literal["sum", "mean"] = "sum"  # the original's KL and VQ stages, in this order
+    perceptual_weight: NotNegative = 0.0  # of LPIPS; 0: none
+    perceptual: Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"] = (
+        "vgg"
+    )
+    perceptual_weights: str | None = None  # file or folder; None: found or fetched
+    learn_log_variance: bool = False  # the original keeps s = 0: it is in no optimizer there
+    kl_weight: NotNegative = 1e-6
+    codebook: Codebook = field(default_factory=Codebook)
+    adversary: Adversary = field(default_factory=Adversary)
 
 
 def init_helpers(

@@ -1,13 +1,27 @@
 """How codes learn from what is rounded to them, and how that is watched."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
 
 import jax.numpy as jnp
 
 from ldm_jax.autoencoders import quantizer
-from ldm_jax.config import Codebook
+from ldm_jax.settings import Decay, Fraction, NotNegative
 from ldm_jax.train_step.state import Average, unchanged
 from ldm_jax.types import Array, Metrics, Params
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """How the codes of a VQ first stage learn."""
+
+    update: Literal["gradient", "ema"] = "gradient"  # ema: moving means of what rounds to a code
+    decay: Decay = 0.99  # of the moving averages of means and of use
+    weight: NotNegative = 1.0  # of |code - sg[latent]|^2, with gradient
+    commitment: NotNegative = 0.25  # weight of |latent - sg[code]|^2
+    # share of equal use below which a code moves to a latent; 0: never
+    revive_below: Fraction = 0.0
 
 
 def init_statistics(config: Codebook, params: Params) -> Params:

@@ -5,16 +5,25 @@ on all, and every one of them finds the loss and the gradients of one device tha
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.config import ContrastiveLoss
 from ldm_jax.encoders.clip.model import CLIP, embed_captions, embed_images, init, unit
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.losses.contrastive import contrastive
+from ldm_jax.settings import AtLeastOne, Positive
 from ldm_jax.train_step.state import Objective, Outcome, all_gather, each_part
 from ldm_jax.types import Array, Params
+
+
+@dataclass(frozen=True)
+class ContrastiveLoss:
+    """The symmetric loss of pairs; logits are cosines times a scale that is learned."""
+
+    temperature: Positive = 0.07  # at the start, one over the scale (Wu et al. 2018)
+    max_scale: AtLeastOne = 100.0  # of logits
 
 
 def init_clip(model: CLIP, config: ContrastiveLoss, key: Array) -> Params:

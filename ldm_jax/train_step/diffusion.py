@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.conditioning.dropout import drop
-from ldm_jax.config import DiffusionLoss
 from ldm_jax.diffusion.denoiser import predict
 from ldm_jax.diffusion.losses import noise as variations
 from ldm_jax.diffusion.losses import resampling, training_times, uncertainty
+from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.losses.simple import huber, l1, l2, simple
 from ldm_jax.diffusion.losses.vlb import bound, frozen
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2

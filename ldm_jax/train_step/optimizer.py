@@ -2,14 +2,52 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
-from ldm_jax.config import Optim
+from ldm_jax.settings import Decay, Fraction, NotNegative, NotNegativeInt, Positive, Range
 from ldm_jax.types import Array
+
+Widths = Annotated[
+    tuple[float, ...],
+    Range(
+        "widths of more than 0 and less than 0.288, such as 0.05 0.1",
+        lambda x: all(0 < width < 0.288 for width in x),
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Optim:
+    """The optimizer, its learning rate, and a moving average of the weights.
+
+    The learning rate is used as it stands here, whatever the batch, the devices or `accumulate`.
+    """
+
+    kind: Literal["adamw", "lion", "adafactor", "muon"] = "adamw"
+    lr: Positive = 1e-4
+    # after the warm-up: as it is, to 0 at the last step by a half cosine or a line, or with the
+    # square root of warmup / step
+    schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = "constant"
+    warmup: NotNegativeInt = 0  # steps
+    b1: Decay = 0.9  # decay of the mean of gradients; adafactor keeps none where it is 0
+    b2: Decay = 0.999  # of their squares; lion's authors have 0.99, adafactor has a rule of its own
+    eps: Positive = 1e-8  # of adamw, added to the root of the mean of squares
+    weight_decay: NotNegative = 0.0
+    # what decays: all that trains, or what has at least two axes: neither gains, biases nor scalars
+    decays: Literal["all", "matrices"] = "all"
+    clip: Positive | None = 1.0  # largest global norm of the gradient
+    # a regular expression: of what trains, only arrays in whose name (denoiser/mid_attn/...) it is
+    # found do; None: all
+    train_only: str | None = None
+    ema_decay: Fraction = 0.9999
+    # further averages, of these relative widths, of which scripts/ema.py makes those of any width
+    power_ema: Widths = ()
 
 
 def learning_rate(config: Optim, steps: int) -> optax.Schedule:

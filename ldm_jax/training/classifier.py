@@ -9,8 +9,9 @@ from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.config import ClassifierExperiment
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
-from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step.classifier import classifier_objective
 from ldm_jax.training.checked import check_architecture, check_kept, check_train_only
 from ldm_jax.training.fitted import fit_classes, inherited

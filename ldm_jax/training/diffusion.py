@@ -15,9 +15,10 @@ from ldm_jax.data import image_files, latents, pipeline
 from ldm_jax.diffusion import sampling
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
+from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
 from ldm_jax.runtime import hosts
-from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.generate import make_generate
 from ldm_jax.train_step import diffusion
 from ldm_jax.train_step.latent_scale import measure_scale

@@ -13,9 +13,10 @@ from ldm_jax.config import AutoencoderLoss, FirstStageExperiment
 from ldm_jax.data import image_files, latents, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
+from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
 from ldm_jax.runtime import hosts
-from ldm_jax.runtime.sharding import check_batch, check_devices, devices
+from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step import autoencoder
 from ldm_jax.train_step.state import Measurement, Objective, averaged_params
 from ldm_jax.training.checked import check_architecture, check_kept, check_train_only

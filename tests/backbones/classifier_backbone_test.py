@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.backbones.classifier import AttentionPool, Classifier
+from ldm_jax.backbones.classifier import AttentionPool, ClassifierModule
 from ldm_jax.config import Classifier as Config
 from tests.support import tiny
 
@@ -19,7 +19,7 @@ CONFIG = Config(
     head_channels=4,
     norm_groups=4,
 )
-NETWORK = Classifier(CONFIG, num_classes=3)
+NETWORK = ClassifierModule(CONFIG, num_classes=3)
 Z = jax.random.normal(jax.random.key(0), (2, 4, 4, 2))
 STEPS = jnp.array([0, 7])
 

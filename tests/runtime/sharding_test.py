@@ -10,8 +10,9 @@ import pytest
 from ldm_jax import checks, training
 from ldm_jax.config import Mesh, Optim, Train
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runtime import sharding
-from ldm_jax.runtime.sharding import check_batch, check_devices, devices, spec_of
+from ldm_jax.runtime.sharding import devices, spec_of
 from ldm_jax.train_step.optimizer import optimizer
 from tests.support import tiny
 

@@ -1,13 +1,41 @@
 """Both towers of CLIP, which lead into one space (Radford et al. 2021, section 2.3)."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.encoders.clip.text import TextTower
 from ldm_jax.encoders.clip.vision import ARCHITECTURES, Architecture, VisionTower
+from ldm_jax.settings import AtLeast1, CaptionLength, VocabSize
 from ldm_jax.types import Array, Params
+
+CLIPName = Literal["vit_b32", "vit_b16", "vit_l14", "vit_l14_336", "openclip_vit_h14"]
+
+
+@dataclass(frozen=True)
+class CLIPModel:
+    """A tower of images and a tower of captions; defaults are ViT-B/32's (Radford et al. 2021,
+    tables 19 and 20).
+
+    Captions are cut into byte pairs, of which the last marks a caption's end.
+    """
+
+    dim: AtLeast1 = 512  # of the space that both lead into
+    patch: AtLeast1 = 32  # pixels a side
+    vision_channels: AtLeast1 = 768
+    vision_layers: AtLeast1 = 12
+    vision_heads: AtLeast1 = 12
+    text_channels: AtLeast1 = 512
+    text_layers: AtLeast1 = 12
+    text_heads: AtLeast1 = 8
+    length: CaptionLength = 77  # tokens
+    vocab_size: VocabSize = 49_408  # at most, where the pieces are learned; known once they are
+    # a tokenizer.json or merges.txt to use; None: the published one where vocab_size is its 49,408,
+    # and else learned from the captions; kept in the run
+    tokenizer: str | None = None
+    weights: Literal["openai", "openclip"] = "openai"  # whose: activation, padding
 
 
 class TextArchitecture(NamedTuple):

@@ -11,7 +11,7 @@ from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.quantizer import codes_of
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
-from ldm_jax.backbones.classifier import Classifier
+from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.encoders.clip.text import TextTower
@@ -108,7 +108,7 @@ def denoiser(config, out_channels: int) -> Network:
 
 def classifier(config, num_classes: int) -> Network:
     """x, t -> logits."""
-    network = Classifier(config, num_classes)
+    network = ClassifierModule(config, num_classes)
 
     def init(inputs):
         return network.init(jax.random.key(0), channels_last(inputs["x"]), inputs["t"])["params"]

@@ -1,0 +1,48 @@
+"""Which images to train on, and how they become a batch."""
+
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from ldm_jax.settings import AtLeast1, AtLeastOne, NotNegativeInt, Range
+
+Colour = Annotated[
+    tuple[int, int, int],
+    Range("red, green and blue, 0 to 255", lambda x: 0 <= min(x) <= max(x) <= 255),
+]
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The drawn data set: scenes of coloured shapes (only read where `data.path` is `shapes`)."""
+
+    min_objects: AtLeast1 = 1
+    max_objects: AtLeast1 = 3
+    num_train: AtLeast1 = 20_000
+    num_test: AtLeast1 = 1_000
+
+
+@dataclass(frozen=True)
+class Data:
+    """Where images come from and how they become a batch.
+
+    In the first stage of an `Experiment`, a field left at its default is as in the second stage.
+    """
+
+    path: str | None = None  # a folder, `tfds:NAME`, or `shapes`
+    image_size: AtLeast1 | None = None  # pixels a side
+    batch_size: AtLeast1 = 64  # global: over all devices and hosts
+    split: str = "train"
+    crop: Literal["center", "random"] = "center"
+    flip: bool = False  # mirror half of the images
+    upscale: bool = False  # enlarge images smaller than image_size instead of refusing them
+    background: Colour = (255, 255, 255)  # behind transparent images
+    caption: str = "text"  # field of metadata.jsonl or of a TFDS example that holds the caption
+    label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
+    object_label: str | None = None  # what of a TFDS box is its class; None: the first that can be
+    # sides are multiples of so many pixels, such as 64: each image of a diffusion model's training
+    # keeps about its own shape, in one of the sizes of at most image_size^2 pixels; 0: squares
+    buckets: NotNegativeInt = 0
+    bucket_aspect: AtLeastOne = 2.0  # longest side of such a size, in its shortest
+    max_bad_images: NotNegativeInt = 10  # unreadable images to skip before stopping
+    threads: NotNegativeInt = 2  # that read and decode
+    shapes: Shapes = field(default_factory=Shapes)

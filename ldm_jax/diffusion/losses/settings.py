@@ -1,0 +1,29 @@
+"""What a denoiser is trained for, as a config says it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ldm_jax.settings import AtLeast2, Finite, NotNegative, Positive
+
+
+@dataclass(frozen=True)
+class DiffusionLoss:
+    """What the denoiser is trained for, and at which times."""
+
+    # the simple loss, the variational bound, or the first with the second for the variance alone
+    kind: Literal["simple", "vlb", "hybrid"] = "simple"
+    distance: Literal["l2", "l1", "huber"] = "l2"  # of the simple loss, as the weights
+    huber_delta: Positive = 1.0
+    weight: Literal["none", "min_snr", "p2"] = "none"
+    min_snr_gamma: Positive = 5.0
+    p2_k: Positive = 1.0
+    p2_gamma: NotNegative = 1.0
+    vlb_weight: NotNegative = 0.001  # of the bound in the hybrid
+    # of a pixel, in the bound's first term; None: data are continuous
+    levels: AtLeast2 | None = None
+    times: Literal["uniform", "loss_aware", "log_normal", "logit_normal"] = "uniform"
+    times_mean: Finite = 0.0  # of the normal, as the next (EDM: log_normal, -1.2, 1.2)
+    times_std: Positive = 1.0
+    learned_weight: bool = False  # learn a log-variance of the loss at every time
+    offset_noise: NotNegative = 0.0  # standard deviation of further noise, one number a channel
+    input_perturbation: NotNegative = 0.0  # standard deviation of further noise, not in the target

@@ -1,0 +1,21 @@
+"""What a config file holds: one training, whole.
+
+first_stage.py  diffusion.py  classifier.py  clip.py   one kind of training each
+train.py        how long, over which devices
+evaluation.py   what is measured on the way
+"""
+
+from ldm_jax.experiments.classifier import ClassifierExperiment
+from ldm_jax.experiments.clip import CLIPExperiment
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
+
+AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPExperiment
+
+__all__ = [
+    "AnyExperiment",
+    "CLIPExperiment",
+    "ClassifierExperiment",
+    "Experiment",
+    "FirstStageExperiment",
+]
