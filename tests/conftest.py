@@ -26,10 +26,11 @@ from ldm_jax.config import Label
 from ldm_jax.data import pipeline
 from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import minimise, new_state
-from tests.support import tiny
+from tests.support import tiny, traced_once
 
 # the tests compile far more than they compute
 jax.config.update("jax_disable_most_optimizations", True)
+traced_once.use()
 
 
 @pytest.fixture(scope="session", autouse=True)

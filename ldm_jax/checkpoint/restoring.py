@@ -22,6 +22,7 @@ from ldm_jax.errors import InputError, reason
 from ldm_jax.types import Params, TrainState
 
 T = TypeVar("T")
+_read_metadata: dict[Path, tuple] = {}  # folder of a checkpoint -> its files, what they hold
 
 
 def averaged_parts(run: Path, which: int | None = None) -> set[str]:
@@ -176,8 +177,17 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 
 
 def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
-    """What a checkpoint says that it holds, item by item."""
-    found = checkpoints.item_metadata(step)
+    """What a checkpoint says that it holds, item by item; read once while its files stay the same,
+    since Orbax opens every array for it."""
+    folder = Path(checkpoints.directory) / str(step)
+    files = tuple(
+        (path, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    )
+    if folder not in _read_metadata or _read_metadata[folder][0] != files:
+        _read_metadata[folder] = files, checkpoints.item_metadata(step)
+    found = _read_metadata[folder][1]
     if not found.get("params"):
         raise ValueError("it has no params")
     return found

@@ -26,8 +26,8 @@ def kind_of(trained: runs.Trained) -> str:
         "Inpainting": "masked images",
         "Depth": "depth maps",
         "Retrieval": "neighbours",
-        "CLIPImage": "pictures",
-        "UnCLIP": "pictures",
+        "CLIPImage": "images",
+        "UnCLIP": "images",
     }
     return kinds[type(trained.experiment.condition).__name__]
 

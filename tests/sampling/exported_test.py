@@ -46,7 +46,7 @@ def test_the_pictures_are_those_of_the_run(draw, caption_run, folder, capsys):
     np.testing.assert_allclose(found, expected, atol=1)
     assert np.mean(found == expected) > 0.999
     png = str(folder / "samples-seed4" / "000001.png")
-    assert sampling.remembered.read(png)["run"] == str(caption_run)
+    assert sampling.png_metadata.read(png)["run"] == str(caption_run)
 
 
 def test_a_folder_says_what_it_is_and_has_each_weight_once(caption_run, folder):
