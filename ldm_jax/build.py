@@ -72,6 +72,8 @@ def build_first_stage(config: c.FirstStageModel) -> FirstStage:
             return tiny_autoencoder(config)
         case c.MLPAutoencoder():
             return mlp_autoencoder(config)
+        case c.Pixels():
+            return config.build()
 
 
 def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:

@@ -9,6 +9,7 @@ from ldm_jax.autoencoders import (
     FirstStageModel,
     KLAutoencoder,
     MLPAutoencoder,
+    Pixels,
     TinyAutoencoder,
     VQAutoencoder,
 )
@@ -39,10 +40,12 @@ from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.encoders.clip.model import CLIPModel, CLIPName
 from ldm_jax.experiments import (
     AnyExperiment,
+    Cascade,
     ClassifierExperiment,
     CLIPExperiment,
     Experiment,
     FirstStageExperiment,
+    Stage,
 )
 from ldm_jax.experiments.evaluation import Evaluation, FirstStageEvaluation
 from ldm_jax.experiments.train import Train
@@ -65,6 +68,7 @@ __all__ = [
     "CLIPModel",
     "CLIPName",
     "CLIPText",
+    "Cascade",
     "Classifier",
     "ClassifierExperiment",
     "Codebook",
@@ -90,6 +94,7 @@ __all__ = [
     "MLPAutoencoder",
     "Mesh",
     "Optim",
+    "Pixels",
     "ResizeName",
     "Retrieval",
     "SamplerName",
@@ -97,6 +102,7 @@ __all__ = [
     "ScheduleName",
     "SemanticMap",
     "Shapes",
+    "Stage",
     "Text",
     "TinyAutoencoder",
     "Train",

@@ -2,15 +2,17 @@
 
 from ldm_jax.autoencoders.kl import KLAutoencoder
 from ldm_jax.autoencoders.mlp import MLPAutoencoder
+from ldm_jax.autoencoders.pixels import Pixels
 from ldm_jax.autoencoders.tiny import TinyAutoencoder
 from ldm_jax.autoencoders.vq import VQAutoencoder
 
-FirstStageModel = KLAutoencoder | VQAutoencoder | TinyAutoencoder | MLPAutoencoder
+FirstStageModel = KLAutoencoder | VQAutoencoder | TinyAutoencoder | MLPAutoencoder | Pixels
 
 __all__ = [
     "FirstStageModel",
     "KLAutoencoder",
     "MLPAutoencoder",
+    "Pixels",
     "TinyAutoencoder",
     "VQAutoencoder",
 ]

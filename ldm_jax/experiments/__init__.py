@@ -1,10 +1,12 @@
 """What a config file holds: one training, whole.
 
 first_stage.py  diffusion.py  classifier.py  clip.py   one kind of training each
+cascade.py      runs in a row, which are sampled together
 train.py        how long, over which devices
 evaluation.py   what is measured on the way
 """
 
+from ldm_jax.experiments.cascade import Cascade, Stage
 from ldm_jax.experiments.classifier import ClassifierExperiment
 from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.experiments.diffusion import Experiment
@@ -15,7 +17,9 @@ AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPE
 __all__ = [
     "AnyExperiment",
     "CLIPExperiment",
+    "Cascade",
     "ClassifierExperiment",
     "Experiment",
     "FirstStageExperiment",
+    "Stage",
 ]

@@ -51,7 +51,9 @@ def train_diffusion(
             f"data.path '{experiment.data.path}' holds latents: expected --first-stage.run RUN, "
             "the first stage that encoded them"
         )
-    first_source = None if first.run else prepare_first_stage(first, first_run, "first_stage.")
+    first_source = None
+    if not first.run and build.build_first_stage(first.model).parts:  # or there is none to train
+        first_source = prepare_first_stage(first, first_run, "first_stage.")
     check_devices(experiment.train, "train")
     check_batch(experiment.data.batch_size, "data.batch_size", experiment.train)
     source = open_source(experiment.data)
@@ -119,7 +121,10 @@ def _run_diffusion(
     init_key, step_key, scale_key = jax.random.split(jax.random.key(experiment.seed), 3)
     spread = devices(experiment.train.devices, experiment.train.mesh)
     params = spread.make(lambda key: _trained_parts(experiment, model, key), init_key)
-    first_stage = runs.load_first_stage(first_run, model.first_stage)
+    if experiment.first_stage.run or model.first_stage.parts:
+        first_stage = runs.load_first_stage(first_run, model.first_stage)
+    else:
+        first_stage = model.first_stage.init(init_key)
     reading = of_latents(source, model, first_stage)
     if checkpoint.latest_step(run) is None:  # or else all of it is in the checkpoint
         if published is not None:
@@ -191,6 +196,8 @@ def _scale(
 ) -> Params:
     """The shift and the scale of the latents: known, or measured on images as in training."""
     kind = experiment.latent_scale
+    if isinstance(kind, str) and not first_stage.parts:
+        return {}  # pixels are of one scale
     if not isinstance(kind, str):
         return factor(first_stage.channels, kind)
     batches = batches_of(experiment.data, source, experiment.seed + 1, whole=True)

@@ -48,6 +48,11 @@ def prepare_first_stage(
     start: init_from.Start | None = None,
 ) -> Source:
     checks.check_first_stage(experiment, prefix)
+    if not build.build_first_stage(experiment.model).parts:
+        raise InputError(
+            f"{prefix}model is {experiment.model}: expected a first stage that can be trained; in "
+            "a diffusion model's config it needs no training"
+        )
     check_devices(experiment.train, f"{prefix}train")
     check_batch(experiment.data.batch_size, f"{prefix}data.batch_size", experiment.train)
     source = open_source(experiment.data)

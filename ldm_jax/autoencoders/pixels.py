@@ -1,0 +1,55 @@
+"""Pixel space: the first stage that leaves images as they are."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+
+from ldm_jax.autoencoders.latents import scaled, unit, unscaled
+from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+
+CHANNELS = 3
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """No first stage: the diffusion model's latents are the pixels, from -1 to 1."""
+
+    @property
+    def z_channels(self) -> int:
+        """Those of an image."""
+        return CHANNELS
+
+    def build(self) -> FirstStage:
+        """See `pixels`."""
+        return pixels()
+
+
+def pixels() -> FirstStage:
+    """Images [B, H, W, 3] are their own latents. Nothing of it can be trained.
+
+    Its params are the scale alone, which is 1 unless the config names a factor.
+    """
+
+    def posterior(params, images: Array) -> Gaussian:
+        del params
+        return Gaussian(images, jnp.full_like(images, -jnp.inf))
+
+    def encode(params, images: Array, keys: Array) -> Array:
+        del keys
+        return scaled(params, images)
+
+    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+        del params, keys
+        return Reconstruction(images, {}, images)
+
+    return FirstStage(
+        lambda key: unit(CHANNELS),
+        posterior,
+        encode,
+        unscaled,
+        reconstruct,
+        factor=1,
+        channels=CHANNELS,
+        parts=(),
+        last_layer=(),
+    )

@@ -1,0 +1,45 @@
+"""Several trained models in a row, each fed by the images of the one before.
+
+A cascade trains nothing: each stage is a run, trained alone (Ho et al. 2022, "Cascaded Diffusion
+Models for High Fidelity Image Generation").
+"""
+
+from dataclasses import dataclass
+
+from ldm_jax.diffusion.sampling import Sampling
+from ldm_jax.errors import InputError
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One model of a cascade."""
+
+    run: str  # that trained it
+    # the entry of the next stage's batch that its images are, such as low_resolution; None: its
+    # images are those of the cascade
+    feeds: str | None = None
+    sampling: Sampling | None = None  # None: as its own config has it
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """The stages, from the first that draws to the one whose images are asked for."""
+
+    stages: tuple[Stage, ...] = ()
+
+    def check(self, prefix: str = "") -> None:
+        """Raises InputError for stages that do not follow one another."""
+        if not self.stages:
+            raise InputError(f"{prefix}stages is (): expected at least one Stage(run=RUN)")
+        for i, stage in enumerate(self.stages[:-1]):
+            if stage.feeds is None:
+                raise InputError(
+                    f"{prefix}stages.{i}.feeds is None: expected the entry of the next stage's "
+                    "batch that its images are, such as low_resolution"
+                )
+        last = self.stages[-1]
+        if last.feeds is not None:
+            raise InputError(
+                f"{prefix}stages.{len(self.stages) - 1}.feeds is '{last.feeds}': leave it out, "
+                "since no stage follows"
+            )
