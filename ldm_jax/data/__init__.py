@@ -1,1 +1,1 @@
-"""Where training images come from, and how they become batches."""
+"""Sources of training images, and batches from them."""

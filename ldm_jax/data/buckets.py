@@ -1,8 +1,8 @@
-"""Aspect-ratio buckets: images keep about the shape they have (NovelAI 2022).
+"""Aspect-ratio buckets: images keep approximately their aspect ratio (NovelAI 2022).
 
-Each image goes to the size, of about one area, whose shape is nearest to its own, and each batch
-is of one size. A batch is a function of its number and the seed alone: the stream stands where one
-integer says, and all hosts have the same size at the same step.
+Buckets are sizes of about the same area. Each image is resized to the one with the nearest aspect
+ratio, and each batch has one size. A batch is a function of its number and the seed alone: one
+integer is the state of the stream, and all hosts have the same size at the same step.
 """
 
 from collections.abc import Sequence
@@ -19,11 +19,11 @@ Size = tuple[int, int]  # height, width
 
 
 class Buckets(NamedTuple):
-    """Which size each example has.
+    """The bucket of each example.
 
-    sizes:   those that examples have, the square's side first
-    members: of each size the examples, int [n]
-    of:      [N] each example's size, a place in `sizes`
+    sizes:   of the buckets that have examples, the square's side first
+    members: the examples of each bucket, int [n]
+    of:      [N] the bucket of each example, an index into `sizes`
     """
 
     sizes: tuple[Size, ...]
@@ -31,7 +31,7 @@ class Buckets(NamedTuple):
     of: np.ndarray
 
     def describe(self) -> str:
-        """One line that says which sizes there are."""
+        """One line that lists the buckets."""
         each = ", ".join(
             f"{width}x{height} ({len(rows)})"
             for (height, width), rows in zip(self.sizes, self.members, strict=True)
@@ -40,10 +40,10 @@ class Buckets(NamedTuple):
 
 
 def sizes(side: int, step: int, aspect: float) -> list[Size]:
-    """The sizes whose sides are multiples of `step`, for each shorter side the longest there is.
+    """Sizes whose sides are multiples of `step`: for each shorter side the longest other side.
 
-    Their areas are three quarters of side^2 or more, and no more than it; none is longer than
-    `aspect` times its other side.
+    Their areas are between three quarters of side^2 and side^2; the aspect ratio is at most
+    `aspect`.
     """
     found = set()
     for short in range(step, side + 1, step):
@@ -54,50 +54,50 @@ def sizes(side: int, step: int, aspect: float) -> list[Size]:
 
 
 def nearest(height: int, width: int, among: Sequence[Size]) -> int:
-    """The place of the size whose shape, as a logarithm, is nearest to height / width."""
+    """The index of the size whose log aspect ratio is nearest to that of height / width."""
     shapes = np.log([h / w for h, w in among])
     return int(np.argmin(np.abs(shapes - np.log(height / width))))
 
 
 def shape_of(image) -> Size:
-    """Height and width of an image as it is seen upright, of which the header was read."""
+    """Height and width of an image in its upright orientation, from its header."""
     width, height = image.size
     turned = image.getexif().get(0x0112, 1) >= 5  # of the EXIF orientations, those on their side
     return (width, height) if turned else (height, width)
 
 
-@lru_cache(4)  # a source is asked for more than one stream
+@lru_cache(4)  # the same source is used by several streams
 def sort(source: Any, among: tuple[Size, ...], upscale: bool = False) -> Buckets:
-    """Looks at the header of every image of a source; one that has none counts as a square.
+    """Reads the header of every image of a source; unreadable ones count as squares.
 
     Raises:
-        InputError: an image that its size would enlarge, unless `upscale`.
+        InputError: an image that is smaller than its bucket, unless `upscale`.
     """
 
-    def look(index: int) -> int:
+    def bucket_of(index: int) -> int:
         record = source[index]
         try:
             with transforms.open_image(record["image"]) as image:
                 height, width = shape_of(image)
         except Exception:  # counted when it is read
             return nearest(1, 1, among)
-        place = nearest(height, width, among)
-        if not upscale and (height < among[place][0] or width < among[place][1]):
-            raise too_small(record["name"], (width, height), among[place])
-        return place
+        bucket = nearest(height, width, among)
+        if not upscale and (height < among[bucket][0] or width < among[bucket][1]):
+            raise too_small(record["name"], (width, height), among[bucket])
+        return bucket
 
     with ThreadPoolExecutor(4) as pool:
-        places = np.fromiter(pool.map(look, range(len(source))), int, len(source))
-    used = np.unique(places)
+        indices = np.fromiter(pool.map(bucket_of, range(len(source))), int, len(source))
+    used = np.unique(indices)
     return Buckets(
         tuple(among[i] for i in used),
-        tuple(np.flatnonzero(places == i) for i in used),
-        np.searchsorted(used, places),
+        tuple(np.flatnonzero(indices == i) for i in used),
+        np.searchsorted(used, indices),
     )
 
 
 def too_small(name: str, image_size: tuple[int, int], size: Size) -> InputError:
-    """What is said of an image [width, height] smaller than its size."""
+    """The error for an image [width, height] smaller than its bucket."""
     width, height = image_size
     return InputError(
         f"{name} is {width}x{height} pixels, smaller than {size[1]}x{size[0]}, the size of "
@@ -106,7 +106,7 @@ def too_small(name: str, image_size: tuple[int, int], size: Size) -> InputError:
 
 
 def check(side: int, step: int, aspect: float, factor: int) -> None:
-    """Raises InputError for buckets that a model which downsamples by `factor` cannot have."""
+    """Raises InputError for buckets that do not fit a model which downsamples by `factor`."""
     if step % factor:
         raise InputError(
             f"data.buckets is {step}: expected a multiple of {factor}, the factor by which first "
@@ -121,12 +121,12 @@ def check(side: int, step: int, aspect: float, factor: int) -> None:
 
 
 class Order:
-    """Which example each position of the endless stream has: batches of one size each.
+    """The example at each position of the endless stream, with batches of one size each.
 
-    In epoch e, size i has floor((e + 1) n_i / B) - floor(e n_i / B) batches of B, and the batches
-    of all sizes are shuffled, so that all examples come equally often in the long run; those of a
-    size with fewer than a batch come once in several epochs. Within a size, each example comes once
-    before any comes again.
+    In epoch e, size i has floor((e + 1) n_i / B) - floor(e n_i / B) batches of B. The batches of
+    all sizes are shuffled, so that all examples are equally frequent in the long run; a size with
+    fewer examples than a batch has a batch only in some epochs. Within a size, each example is used
+    once before any is used again.
     """
 
     def __init__(self, buckets: Buckets, batch_size: int, seed: int):
@@ -139,15 +139,15 @@ class Order:
         """The example at a position of the stream."""
         number, row = divmod(int(position), self._B)
         i, k = self._batch(number)
-        turn, place = divmod(k * self._B + row, int(self._counts[i]))
-        return int(self._turn(i, turn)[place])
+        turn, row_of_turn = divmod(k * self._B + row, int(self._counts[i]))
+        return int(self._turn(i, turn)[row_of_turn])
 
     def _before(self, epoch: int) -> int:
         """Batches of all epochs before this one."""
         return int(np.sum(epoch * self._counts // self._B))
 
     def _batch(self, number: int) -> tuple[int, int]:
-        """The size of a batch, and which of that size's batches it is."""
+        """The size of a batch, and its number among the batches of that size."""
         low, high = 0, (number + 1) * self._B + 1  # every epoch but B has a batch
         while high - low > 1:  # before(low) <= number < before(high)
             middle = (low + high) // 2
@@ -158,7 +158,7 @@ class Order:
         first, last = (e * self._counts // self._B for e in (epoch, epoch + 1))
         kinds = np.repeat(np.arange(len(first)), last - first)
         kinds = np.random.default_rng([self._seed, epoch]).permutation(kinds)
-        coming = first.copy()  # of each size the batch that is next
+        coming = first.copy()  # the next batch of each size
         found = []
         for i in kinds:
             found.append((int(i), int(coming[i])))

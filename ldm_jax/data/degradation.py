@@ -1,8 +1,7 @@
-"""Small images of large ones: bicubic, and as bad as real ones (Zhang et al. 2021, BSRGAN).
+"""Downsampled images: bicubic, or degraded like real ones (Zhang et al. 2021, BSRGAN).
 
-The second is the light variant that the original trains super-resolution with: blur, resizing,
-noise and JPEG in an order drawn anew, with the numbers of that variant. Resizing is Pillow's, whose
-filters are antialiased.
+`bsr` is the light variant that the original trains super-resolution with: blur, resizing, noise and
+JPEG in random order, with that variant's parameters. Resizing is Pillow's, with antialiasing.
 """
 
 import io
@@ -12,8 +11,8 @@ from PIL import Image
 from scipy import ndimage
 
 FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.BOX)
-HALF_FIRST = 0.25  # how often an image is halved to begin with, where it is to shrink by 4
-RESIZED, COMPRESSED = 0.8, 0.9  # how often it is resized by chance, and JPEG is among the steps
+HALF_FIRST = 0.25  # probability of halving an image first, for a factor of 4
+RESIZED, COMPRESSED = 0.8, 0.9  # probabilities of a random resize, and of JPEG
 NOISE = (1, 2)  # standard deviation, in 255ths
 QUALITY = (80, 95)  # of JPEG
 
@@ -25,7 +24,7 @@ def bicubic(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def bsr(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
-    """uint8 [H, W, 3] -> uint8 [H / factor, W / factor, 3], worse than it need be."""
+    """uint8 [H, W, 3] -> uint8 [H / factor, W / factor, 3], degraded at random."""
     size = image.shape[0] // factor, image.shape[1] // factor
     image = image.astype(np.float32) / 255
     if factor == 4 and rng.random() < HALF_FIRST:
@@ -60,20 +59,21 @@ def _resize(image: np.ndarray, size: tuple[int, int], rng: np.random.Generator) 
 
 
 def _shrink(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
-    """By a factor drawn from 1 to twice `factor`, or to every `factor`-th pixel after a blur."""
+    """By a factor drawn from 1 to twice `factor`, or by taking every `factor`-th pixel after a
+    blur."""
     if rng.random() < RESIZED:
         by = rng.uniform(1, 2 * factor)
         return _resize(image, tuple(max(1, int(side / by)) for side in image.shape[:2]), rng)
-    middle = (factor - 1) / 2  # of the pixels that become one; the kernel is moved there
+    middle = (factor - 1) / 2  # of the pixels that become one; the kernel is centred there
     kernel = _gaussian(25, rng.uniform(0.1, 0.6 * factor), offset=middle)
     return np.clip(_filter(image, kernel)[::factor, ::factor], 0, 1)
 
 
 def _blur(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
-    """By a Gaussian, round or drawn out in any direction; of odd width, so that nothing moves."""
+    """By a Gaussian, isotropic or not; of odd width, so that nothing is shifted."""
     if rng.random() < 0.5:
-        spread = (4 + factor) / 4 * rng.uniform(size=2)  # variances along two axes
-        kernel = _ellipse(2 * rng.integers(2, 8) + 1, spread, rng.uniform(0, np.pi))
+        variances = (4 + factor) / 4 * rng.uniform(size=2)  # along two axes
+        kernel = _ellipse(2 * rng.integers(2, 8) + 1, variances, rng.uniform(0, np.pi))
     else:
         std = (2 + 0.2 * factor) / 4 * rng.uniform()
         kernel = _gaussian(2 * rng.integers(2, 4) + 1, std)
@@ -85,20 +85,20 @@ def _filter(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 
 
 def _gaussian(size: int, std: float, offset: float = 0.0) -> np.ndarray:
-    """[size, size], of sum 1; moved down and right by `offset` where it is correlated."""
+    """[size, size], of sum 1; centred `offset` down and right where it is correlated."""
     return _ellipse(size, (std**2, std**2), 0.0, offset)
 
 
 def _ellipse(
     size: int, variances: tuple[float, float], angle: float, offset: float = 0.0
 ) -> np.ndarray:
-    """A Gaussian whose axes, of these variances, are turned by `angle`: [size, size], of sum 1."""
+    """A Gaussian whose axes, of these variances, are rotated by `angle`: [size, size], of sum 1."""
     points = np.arange(size) - (size - 1) / 2
-    # a convolution turns the kernel round, so what is to lie ahead is placed behind
+    # a convolution flips the kernel, so offsets are negated
     y, x = np.meshgrid(points + offset, points + offset, indexing="ij")
     along = x * np.cos(angle) + y * np.sin(angle)
     across = y * np.cos(angle) - x * np.sin(angle)
-    # no axis is so thin that it would fall between the pixels
+    # no axis is thinner than a pixel
     first, second = (max(v, 0.01) for v in variances)
     kernel = np.exp(-0.5 * (along**2 / first + across**2 / second))
     total = kernel.sum()
@@ -108,13 +108,13 @@ def _ellipse(
 def _nearest(size: int, offset: float) -> np.ndarray:
     """All weight on one pixel."""
     kernel = np.zeros((size, size))
-    place = int(np.clip(round((size - 1) / 2 - offset), 0, size - 1))
-    kernel[place, place] = 1.0
+    middle = int(np.clip(round((size - 1) / 2 - offset), 0, size - 1))
+    kernel[middle, middle] = 1.0
     return kernel
 
 
 def _add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Gaussian: of each channel by itself, of all alike, or mixed at random; clipped."""
+    """Gaussian noise: independent by channel, equal in all, or correlated at random; clipped."""
     std = rng.integers(NOISE[0], NOISE[1] + 1) / 255
     kind = rng.random()
     if kind > 0.6:
@@ -132,7 +132,7 @@ def _add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _compress(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """To JPEG of a quality drawn at random, and back."""
+    """As a JPEG of a quality drawn at random."""
     file = io.BytesIO()
     quality = int(rng.integers(QUALITY[0], QUALITY[1] + 1))
     Image.fromarray(_to_uint8(image)).save(file, "JPEG", quality=quality)

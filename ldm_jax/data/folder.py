@@ -1,7 +1,7 @@
 """A plain folder of images, with labels or captions where it has them.
 
-Understood are: images alone; one sub-folder a class; a caption beside each image (`a.png`,
-`a.txt`); and `metadata.jsonl`, one JSON object a line with `file_name` and any other fields.
+Supported: images alone; one sub-folder a class; a caption file for each image (`a.png`, `a.txt`);
+and `metadata.jsonl`, one JSON object a line with `file_name` and any other fields.
 """
 
 import json
@@ -15,7 +15,7 @@ from ldm_jax.errors import InputError
 
 EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 METADATA = "metadata.jsonl"
-DESCRIBED = {  # what only metadata can say of an image -> how
+DESCRIBED = {  # fields that only metadata can have -> their format
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
     "segmentation": '"segmentation": "FILE.png", an image of class numbers,',
     "depth": '"depth": "FILE.png" (or .npy), greater where things are nearer,',
@@ -25,15 +25,15 @@ SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev"}
 
 
 class Example(NamedTuple):
-    """One image and what is said about it."""
+    """One image and its annotations."""
 
     path: str
     label: int | None = None
     text: str | list[str] | None = None
-    text_file: str | None = None  # read when the example is, not before
+    text_file: str | None = None  # read with the example, not before
     boxes: np.ndarray | None = None  # see `objects`
-    segmentation: str | None = None  # path of an image of classes
-    depth: str | None = None  # path of a map of how near things are
+    segmentation: str | None = None  # path of a class map
+    depth: str | None = None  # path of a map, greater where things are nearer
 
 
 class Folder:
@@ -55,7 +55,7 @@ class Folder:
         self.name = name
         self.class_names = class_names
         self.object_names = object_names
-        self.absent = absent or {}  # what the records lack ("label", "text") -> why, and a remedy
+        self.absent = absent or {}  # missing fields ("label", "text") -> why, and a remedy
         self._examples = examples
 
     def __len__(self) -> int:
@@ -79,9 +79,9 @@ class Folder:
 
 
 def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
-    """Finds the images under `path`, in sorted order, and what is said about them.
+    """Finds the images under `path`, in sorted order, and their annotations.
 
-    Raises InputError where there is no such folder, no image, or metadata that cannot be used.
+    Raises InputError without such a folder, without images, or for metadata that cannot be used.
     """
     root = Path(path).expanduser()
     if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
@@ -102,7 +102,7 @@ def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
 
 
 def _enter(root: Path, split: str) -> Path:
-    """The folder that is meant: past wrappers that archives make, and into the split."""
+    """The data set's folder: past wrappers that archives make, and into the split."""
     while not (root / METADATA).is_file():
         folders, files = _children(root)
         if any(_is_image(file) for file in files) or not folders:
@@ -122,7 +122,7 @@ def _enter(root: Path, split: str) -> Path:
 
 
 def _is_wrapper(folder: Path) -> bool:
-    """Whether this only sub-folder holds the data set rather than the images of one class."""
+    """Whether this only sub-folder contains the data set rather than the images of one class."""
     folders, files = _children(folder)
     return METADATA in files or (bool(folders) and not any(map(_is_image, files)))
 
@@ -147,16 +147,16 @@ def _is_image(name: str) -> bool:
 
 def _walk(root: Path) -> list[Path]:
     """Every visible file below `root`, relative to it, in sorted order."""
-    found, seen = [], set()
-    for place, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back
+    found, visited = [], set()
+    for path, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(path)
+        if real in visited:  # a link to a parent
             folders.clear()
             continue
-        seen.add(real)
+        visited.add(real)
         folders[:] = sorted(folder for folder in folders if not _is_junk(folder))
-        here = Path(place).relative_to(root)
-        found += [here / file for file in files if not _is_junk(file)]
+        relative = Path(path).relative_to(root)
+        found += [relative / file for file in files if not _is_junk(file)]
     return sorted(found)
 
 
@@ -165,7 +165,7 @@ def _without_metadata(root: Path, caption: str) -> Folder:
     images = [file for file in files if _is_image(file.name)]
     if not images:
         raise InputError(
-            f"{root} holds no images (.{', .'.join(EXTENSIONS)}): "
+            f"{root} has no images (.{', .'.join(EXTENSIONS)}): "
             "point --data.path at a folder that does"
         )
     absent = {}
@@ -183,7 +183,7 @@ def _without_metadata(root: Path, caption: str) -> Folder:
     bare = next((image for image in images if image.with_suffix(".txt") not in texts), None)
     if bare is not None:
         absent["text"] = (
-            f"{root / bare} has no caption: write one beside it as {bare.stem}.txt, "
+            f"{root / bare} has no caption: write one next to it as {bare.stem}.txt, "
             f'or a {METADATA} with a line {{"file_name": ..., "{caption}": ...}} for each image'
         )
     for name, what in DESCRIBED.items():
@@ -263,7 +263,7 @@ def _read_boxes(
 
 
 def is_box(box: Any) -> bool:
-    """Whether this is [x, y, width, height, class], in parts of an image."""
+    """Whether this is [x, y, width, height, class], as fractions of an image."""
     if not isinstance(box, list) or len(box) != 5 or type(box[4]) not in (int, str):
         return False
     return all(type(x) in (int, float) and 0 <= x <= 1 for x in box[:4]) and min(box[2:4]) > 0

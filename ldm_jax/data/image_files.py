@@ -1,4 +1,4 @@
-"""Images as files: float32 in [-1, 1] here, uint8 PNG there."""
+"""Image files: float32 in [-1, 1] to and from uint8 PNG."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -27,7 +27,7 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 
 def save(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
-    """Writes uint8 [H, W, 3] as PNG, making its folder; `text` are ASCII notes by keyword."""
+    """Writes uint8 [H, W, 3] as PNG, making its folder; `text` are ASCII metadata by keyword."""
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     notes = PngImagePlugin.PngInfo()
     for keyword, words in (text or {}).items():
@@ -36,7 +36,7 @@ def save(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = N
 
 
 def animate(path: str | Path, images: np.ndarray, rate: float) -> None:
-    """Writes uint8 [N, H, W, 3] as a GIF that begins again at its end, `rate` images a second.
+    """Writes uint8 [N, H, W, 3] as a GIF that repeats, `rate` images a second.
 
     A GIF counts in hundredths of a second, and has 256 colours an image.
     """
@@ -46,13 +46,13 @@ def animate(path: str | Path, images: np.ndarray, rate: float) -> None:
 
 
 def read_text(path: str | Path) -> dict[str, str]:
-    """The notes in a PNG, by keyword."""
+    """The text metadata of a PNG, by keyword."""
     with Image.open(path) as image:
         return dict(image.text)
 
 
 def pairs(images: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """Places each image beside its other: uint8 [N, H, W, 3] twice -> one image."""
+    """Tiles each image next to its other: uint8 [N, H, W, 3] twice -> one image."""
     return grid(np.concatenate([images, others], axis=2))
 
 

@@ -1,16 +1,16 @@
-"""Latents that were encoded once, as a source of training: Gaussians in array_record shards.
+"""Cached latents as a training source: posteriors in array_record shards.
 
-FOLDER/latents.json                      what they are of, see `Described`
+FOLDER/latents.json                      their metadata, see `Described`
 FOLDER/latents-00003-of-00008.array_record
-FOLDER/empty.npz                         where captions were read, what the empty one was read as
+FOLDER/empty.npz                         the cached encoding of the empty caption, with captions
 
-What is kept of an image is its posterior, mean and log-variance before scaling, so that training
-draws from it anew each time, as it does when it encodes; and that of the mirrored image, since
-mirroring latents is not encoding the mirror image.
+The posterior of an image, mean and log-variance before scaling, is kept, so that training draws new
+latents each time, as it does when it encodes images. The mirrored image's posterior is kept, too,
+since mirrored latents are not the latents of the mirrored image.
 
-A record is a header (its length as 4 bytes, then JSON: name, label, text) and the numbers, C order
-[mirrored, moment, h, w, c]: the image and its mirror image, mean and log-variance. Where a frozen
-conditioner read the captions, its answer to each of them follows, slot by slot.
+A record is a header (its length as 4 bytes, then JSON: name, label, text) and the values, C order
+[mirrored, moment, h, w, c]: the image and its mirror image, mean and log-variance. If a frozen
+conditioner encoded the captions, its output for each of them follows, field by field.
 """
 
 import dataclasses
@@ -33,15 +33,15 @@ INDEX, EMPTY = "latents.json", "empty.npz"
 
 @dataclasses.dataclass(frozen=True)
 class Described:
-    """What the latents of a folder are.
+    """The metadata of a folder of latents.
 
-    source:      the images that were encoded, as `data.path` and split name them
-    first_stage: a digest of the weights that encoded them
+    source:      the encoded images, as `data.path` and split name them
+    first_stage: a digest of the encoder's weights
     shape:       h, w, c of a latent
     flips:       whether mirror images were encoded, too
     drawn:       whether there is a variance; without one latents are the mean
-    conditioner: a digest of the frozen conditioner that read the captions; "" where none did
-    tokens, vector, mask: shapes of what it answers in these slots of a Cond; () where it fills none
+    conditioner: a digest of the frozen conditioner that encoded the captions; "" without one
+    tokens, vector, mask: shapes of its outputs in these fields of a Cond; () where unused
     """
 
     source: str
@@ -62,23 +62,23 @@ class Described:
 
     @property
     def stored(self) -> tuple[int, ...]:
-        """The shape of a record's numbers."""
+        """The shape of a record's values."""
         return (1 + self.flips, 1 + self.drawn, *self.shape)
 
     @property
     def answered(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of the answer to a caption, by slot."""
+        """The shapes of the conditioner's output for a caption, by field."""
         shapes = {"tokens": self.tokens, "vector": self.vector, "mask": self.mask}
         return {slot: shape for slot, shape in shapes.items() if shape}
 
 
 def is_latents(path: str) -> bool:
-    """Whether a folder holds latents."""
+    """Whether a folder contains latents."""
     return (Path(path) / INDEX).is_file()
 
 
 def describe(folder: Path) -> Described:
-    """What a folder of latents says of itself."""
+    """The metadata of a folder of latents."""
     try:
         said = json.loads((folder / INDEX).read_text())
         said = {key: tuple(x) if isinstance(x, list) else x for key, x in said.items()}
@@ -96,7 +96,7 @@ def shard(folder: Path, number: int, count: int) -> Path:
 
 
 def pack(moments: np.ndarray, header: dict[str, Any], answers: np.ndarray | None = None) -> bytes:
-    """One record; `answers` are [captions, numbers of all slots]."""
+    """One record; `answers` are the conditioner's outputs, [captions, values of all fields]."""
     said = json.dumps(header).encode()
     numbers = b"".join(
         np.ascontiguousarray(x).tobytes() for x in (moments, answers) if x is not None
@@ -107,7 +107,7 @@ def pack(moments: np.ndarray, header: dict[str, Any], answers: np.ndarray | None
 def unpack(record: bytes, described: Described) -> tuple[np.ndarray, dict[str, Any]]:
     """The moments [mirrored, moment, h, w, c] and the header of a record.
 
-    The answers to its captions are in the header, too, as `answers`: by slot, [captions, ...].
+    The conditioner's outputs are in the header, too, as `answers`: by field, [captions, ...].
     """
     (length,) = struct.unpack_from("<I", record)
     header = json.loads(record[4 : 4 + length])
@@ -126,8 +126,8 @@ def unpack(record: bytes, described: Described) -> tuple[np.ndarray, dict[str, A
 class Source:
     """The latents of a folder, as a random-access source of records.
 
-    A record is a dict: `moments`, see the module; `name`; and where they were there, `label`,
-    `text`, and `answers` to it.
+    A record is a dict: `moments`, see the module; `name`; and where the images had them, `label`,
+    `text`, and `answers`, its encodings.
     """
 
     def __init__(self, path: str):
@@ -142,12 +142,12 @@ class Source:
         if missing:
             raise InputError(
                 f"{folder} lacks {len(missing)} of its {count} shards, such as {missing[0]}: run "
-                "scripts/cache_latents.py again, which goes on where it stopped"
+                "scripts/cache_latents.py again, which continues where it stopped"
             )
         self._records = ArrayRecordDataSource([str(file) for file in files])
         self.class_names = self.described.class_names
         self.object_names: tuple[str, ...] = ()
-        nothing = "{} holds latents without {}: use the images themselves, or other latents"
+        nothing = "{} has latents without {}: use the images themselves, or other latents"
         self.absent = {
             field: nothing.format(folder, what)
             for field, what, there in (
@@ -161,7 +161,7 @@ class Source:
         }
 
     def empty(self) -> dict[str, np.ndarray]:
-        """By slot, the answer to the empty caption."""
+        """The conditioner's output for the empty caption, by field."""
         with np.load(Path(self.name) / EMPTY) as found:
             return {slot: found[slot] for slot in self.described.answered}
 
@@ -179,8 +179,8 @@ class Source:
 class Reader:
     """Reads one example: (index, rng) -> dict, mirrored or not as images would be.
 
-    `image` is what takes its place: [h, w, 2 c], mean and log-variance one after the other, or
-    [h, w, c] where there is no variance. What is remembered of a caption is among `derived`.
+    `image` is [h, w, 2 c], mean and log-variance one after the other, or [h, w, c] where there is
+    no variance. Cached encodings of a caption are among `derived`.
     """
 
     def __init__(self, data: Data, source: Source, fields: list[str], slots: Sequence[str] = ()):
@@ -225,7 +225,7 @@ def check(data: Data, source: Source) -> None:
         )
     if data.buckets:
         raise InputError(
-            f"data.buckets is {data.buckets}: expected 0, since {source.name} holds latents of "
+            f"data.buckets is {data.buckets}: expected 0, since {source.name} has latents of "
             "squares; train on the images themselves"
         )
     if data.crop != "center":

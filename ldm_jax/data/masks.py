@@ -1,23 +1,23 @@
-"""Masks for learning to inpaint: free-form strokes and boxes (Suvorov et al. 2022, LaMa).
+"""Random masks for training inpainting: free-form strokes and boxes (Suvorov et al. 2022, LaMa).
 
-The numbers are those of LaMa's thick masks, which are for images of 256 pixels a side; for other
-sizes, widths and lengths change in proportion.
+The parameters are those of LaMa's thick masks, for images of 256 pixels a side; for other sizes,
+widths and lengths change in proportion.
 """
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-REFERENCE = 256  # pixels a side that the numbers below are for
-STROKES, TURNS = (1, 5), (1, 5)  # fewest and most: strokes of a mask, segments of a stroke
+REFERENCE = 256  # pixels a side for the parameters below
+STROKES, TURNS = (1, 5), (1, 5)  # least and most: strokes of a mask, segments of a stroke
 WIDTH, LENGTH = (5, 105), (10, 210)  # of a segment
 ANGLES = 0.01 + np.arange(4)  # of a segment, in radians; every other one is taken backwards
 BOXES, SIDE, MARGIN = (1, 4), (30, 150), 10  # boxes of a mask, and how far from the border
 
 
 def free_form(size: int, rng: np.random.Generator) -> np.ndarray:
-    """A mask [size, size] bool, True where something is hidden: strokes or boxes, as often.
+    """A mask [size, size] bool, True in the inpainted region: strokes or boxes, equally often.
 
-    It hides something, and not everything.
+    Neither nothing nor everything is masked.
     """
     while True:
         mask = strokes(size, rng) if rng.random() < 0.5 else boxes(size, rng)
@@ -26,26 +26,26 @@ def free_form(size: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def strokes(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Strokes of a thick brush that turn a few times, [size, size] bool."""
+    """Strokes of a thick brush with a few turns, [size, size] bool."""
     scale = size / REFERENCE
     canvas = Image.new("1", (size, size))
     pencil = ImageDraw.Draw(canvas)
     for _ in range(_between(STROKES, rng)):
-        place = rng.uniform(0, size, 2)
+        start = rng.uniform(0, size, 2)
         for turn in range(_between(TURNS, rng)):
             angle = rng.choice(ANGLES) * (-1 if turn % 2 == 0 else 1)
             length, width = (rng.uniform(*span) * scale for span in (LENGTH, WIDTH))
-            end = np.clip(place + length * np.array([np.sin(angle), np.cos(angle)]), 0, size)
-            pencil.line([*place, *end], fill=1, width=max(1, round(width)))
-            for x, y in (place, end):  # round ends
+            end = np.clip(start + length * np.array([np.sin(angle), np.cos(angle)]), 0, size)
+            pencil.line([*start, *end], fill=1, width=max(1, round(width)))
+            for x, y in (start, end):  # round ends
                 r = width / 2
                 pencil.ellipse([x - r, y - r, x + r, y + r], fill=1)
-            place = end
+            start = end
     return np.array(canvas)
 
 
 def boxes(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Boxes off the border, [size, size] bool."""
+    """Boxes away from the border, [size, size] bool."""
     scale = size / REFERENCE
     mask = np.zeros((size, size), bool)
     margin = round(MARGIN * scale)

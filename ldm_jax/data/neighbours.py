@@ -13,7 +13,7 @@ def load(path: str, dim: int, what: str) -> np.ndarray:
     """The embeddings in a .npy, or in those of a folder by name: float32 [N, dim].
 
     Args:
-        what: the setting that gave the path.
+        what: the name of the path's setting.
 
     Raises:
         InputError: no such file, or not such an array.
@@ -22,7 +22,7 @@ def load(path: str, dim: int, what: str) -> np.ndarray:
         return _load(path, dim, what)
     files = sorted(Path(path).glob("*.npy"))
     if not files:
-        raise InputError(f"{what} '{path}' holds no .npy: expected some, each [N, {dim}]")
+        raise InputError(f"{what} '{path}' has no .npy: expected some, each [N, {dim}]")
     return np.concatenate([_load(str(file), dim, what) for file in files])
 
 
@@ -42,7 +42,7 @@ def _load(path: str, dim: int, what: str) -> np.ndarray:
 
 
 def nearest(rows: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
-    """Numbers of the k rows of the greatest cosine similarity: int [Q, k], the nearest first.
+    """Indices of the k rows of the greatest cosine similarity: int [Q, k], the nearest first.
 
     Args:
         rows: [N, d], k <= N.
@@ -59,10 +59,10 @@ def nearest(rows: np.ndarray, queries: np.ndarray, k: int) -> np.ndarray:
 
 
 def nearest_others(rows: np.ndarray, k: int) -> np.ndarray:
-    """For each row, the numbers of the k nearest others: int [N, k], k < N."""
+    """For each row, the indices of the k nearest others: int [N, k], k < N."""
     near = nearest(rows, rows, k + 1)
     others = near != np.arange(len(rows))[:, None]
-    others[others.all(axis=1), -1] = False  # where so many are equal that it did not find itself
+    others[others.all(axis=1), -1] = False  # where more than k are equal to the row itself
     return near[others].reshape(len(rows), k)
 
 

@@ -1,4 +1,4 @@
-"""What lies where in an image: boxes with classes, moved along with crops and flips.
+"""Bounding boxes with classes, transformed along with crops and flips of the image.
 
 Boxes are float32 [n, 5]: x and y of the upper left corner, width and height, in [0, 1] of the
 image, and the class.
@@ -8,9 +8,9 @@ import numpy as np
 
 
 def crop(boxes: np.ndarray, window: tuple[float, float, float, float]) -> np.ndarray:
-    """Boxes within a window (top, left, height, width), each in [0, 1], as parts of the window.
+    """Boxes within a window (top, left, height, width), each in [0, 1], as fractions of the window.
 
-    What lies outside is cut off; boxes of which nothing is left are left out.
+    Boxes are clipped to the window; empty ones are dropped.
     """
     top, left, height, width = window
     start = (boxes[:, :2] - (left, top)) / (width, height)
@@ -21,17 +21,17 @@ def crop(boxes: np.ndarray, window: tuple[float, float, float, float]) -> np.nda
 
 
 def flip(boxes: np.ndarray) -> np.ndarray:
-    """Boxes of the image mirrored left and right."""
+    """Boxes of the image mirrored left to right."""
     flipped = boxes.copy()
     flipped[:, 0] = 1 - boxes[:, 0] - boxes[:, 2]
     return flipped
 
 
 def padded(boxes: np.ndarray, count: int, rng: np.random.Generator | None = None) -> np.ndarray:
-    """[n, 5] -> [count, 5]: the boxes in any order, then rows of -1; those beyond are left out.
+    """[n, 5] -> [count, 5]: the boxes in any order, then rows of -1; further boxes are dropped.
 
     Args:
-        rng: draws the order, so that it says nothing; None: the order stays.
+        rng: draws the order, so that it carries no information; None: the order is kept.
     """
     if rng is not None:
         boxes = boxes[rng.permutation(len(boxes))]

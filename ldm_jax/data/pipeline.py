@@ -1,9 +1,9 @@
-"""Sources of images, and the endless stream of batches drawn from one.
+"""Sources of images, and the endless stream of batches from one.
 
 The stream is one sequence of positions: epoch after epoch, each a new permutation of the examples.
-Host `p` of `n` takes positions p, p + n, p + 2n, ...; what is random about an example depends on
-the seed and its position alone. So the batches do not depend on the number of hosts or threads, and
-where the stream stands is one integer.
+Host `p` of `n` takes positions p, p + n, p + 2n, ...; the augmentation of an example depends on the
+seed and its position alone. So the batches do not depend on the number of hosts or threads, and the
+state of the stream is one integer.
 """
 
 import threading
@@ -28,12 +28,12 @@ ENDLESS = 2**48  # positions of a stream
 
 
 class DataInfo(NamedTuple):
-    """What is known about a data set without decoding it."""
+    """Facts of a data set that need no decoding."""
 
     num_examples: int
-    class_names: tuple[str, ...]  # () where there are no labels
+    class_names: tuple[str, ...]  # () without labels
     has_captions: bool
-    object_names: tuple[str, ...] = ()  # classes of what lies in boxes; () where there are none
+    object_names: tuple[str, ...] = ()  # classes of bounding boxes; () without boxes
 
 
 def open_source(data: Data) -> tuple[Any, DataInfo]:
@@ -42,7 +42,7 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
     The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
     `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
     alternatives), `boxes` (see `objects`), `segmentation` (a path or encoded bytes) and `depth` (a
-    path). Of a folder of latents, see `latents`.
+    path). For a folder of latents, see `latents`.
 
     Raises InputError where the data cannot be used.
     """
@@ -53,7 +53,7 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
     source = _open(data)
     if isinstance(source, latents.Source):
         latents.check(data, source)
-    elif not data.upscale and not data.buckets:  # or else `buckets.sort` does
+    elif not data.upscale and not data.buckets:  # with buckets, `buckets.sort` does
         check_sizes(source, data.image_size)
     has_captions = "text" not in source.absent
     info = DataInfo(len(source), source.class_names, has_captions, source.object_names)
@@ -75,7 +75,7 @@ def _open(data: Data) -> Any:
 
 
 def captions(source: Any, limit: int = 100_000) -> list[str]:
-    """Captions of at most `limit` examples spread over the source; no image is decoded."""
+    """Captions of at most `limit` examples evenly spaced over the source; no image is decoded."""
     _require(source, "text")
     texts = []
     for index in spread(len(source), limit):
@@ -99,13 +99,12 @@ def batches(
 
     Yields dicts of arrays: `image` float32 [b, R, R, 3] in [-1, 1], or with `data.buckets` [b, H,
     W, 3] with one of their sizes for all of a batch; with "label" in `keys`, `label` int32 [b];
-    with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and of `derive` those
-    that `keys` names, each of which makes an array of an example as the reader gives
-    it (`image` uint8 [R, R, 3], `index`, and with "boxes", "segmentation" or "depth" in `keys`
-    these, moved along with crop and flip) and of the example's random numbers. Of latents, `image`
-    is their posterior, see `latents.Reader`. Every example comes once an epoch, on one host.
-    `get_state` and `set_state` (and so Grain's checkpoints) continue with exactly the batch that
-    was next.
+    with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and those of `derive`
+    that `keys` names. Each of these is a function of an example as the reader gives it (`image`
+    uint8 [R, R, 3], `index`, and with "boxes", "segmentation" or "depth" in `keys` these, cropped
+    and flipped with the image) and of the example's random generator. For latents, `image` is their
+    posterior, see `latents.Reader`. Every example is used once an epoch, on one host. `get_state`
+    and `set_state` (and so Grain's checkpoints) continue with exactly the next batch.
 
     Raises InputError at once where the settings do not suit the data, and from `next` where more
     than `data.max_bad_images` images cannot be read.
@@ -113,7 +112,7 @@ def batches(
     check_batch(data, source, keys, process_count)
     sorted_by = in_buckets(data, source)
     if "tokens" in keys and tokenize is None:
-        raise ValueError("tokens are asked for without a tokenizer")
+        raise ValueError("tokens are among the keys, but there is no tokenizer")
     if "tokens" in keys:
         tokenize = _remembered(tokenize)
     seed %= 2**32
@@ -150,7 +149,7 @@ def _reader(
     derive: Mapping[str, Derive],
     sorted_by: buckets.Buckets | None = None,
 ) -> Callable[[int, np.random.Generator], dict[str, Any]]:
-    """What reads one example: (index, rng) -> dict."""
+    """The reader of one example: (index, rng) -> dict."""
     if isinstance(source, latents.Source):
         slots = [slot for slot in source.described.answered if entry(slot) in keys]
         return latents.Reader(data, source, [FIELDS[key] for key in keys if key in FIELDS], slots)
@@ -160,9 +159,9 @@ def _reader(
 def in_order(
     data: Data, source: Any, indices: range, keys: tuple[str, ...]
 ) -> Iterator[dict[str, Any]]:
-    """Examples as they are, in order: `image` uint8 [R, R, 3], `name`, and the fields of `keys`.
+    """Examples without augmentation, in order: `image` uint8 [R, R, 3], `name`, and `keys`' fields.
 
-    Cropped in the middle and not mirrored; those that cannot be read are left out, with a warning.
+    Center-cropped and not mirrored; unreadable ones are left out, with a warning.
     """
     read = Reader(replace(data, crop="center", flip=False), source, keys)
     with ThreadPoolExecutor(max(1, data.threads)) as pool:
@@ -178,10 +177,10 @@ def once(
     keys: tuple[str, ...] = (),
     derive: Mapping[str, Derive] = NOTHING,
 ) -> grain.DatasetIterator:
-    """Batches of `count` examples spread evenly over the source, each once and in its order.
+    """Batches of `count` examples evenly spaced over the source, each once and in its order.
 
-    Yields what `batches` does, but for captions; the last may be smaller. Images are cropped in the
-    middle and not mirrored. An image that cannot be read is replaced by the next one that can.
+    Yields what `batches` does, but for captions; the last may be smaller. Images are center-cropped
+    and not mirrored. An unreadable image is replaced by the next readable one.
     """
     read = Reader(replace(data, crop="center", flip=False), source, keys, derive)
     stream = (
@@ -211,7 +210,7 @@ def check_batch(data: Data, source: Any, keys: tuple[str, ...], process_count: i
 
 
 def _remembered(tokenize: Callable[[str], np.ndarray]) -> Callable[[str], np.ndarray]:
-    """Tokenizes a caption once, and one at a time: not every tokenizer is safe to share."""
+    """Tokenizes a caption once, and one at a time: not every tokenizer is thread-safe."""
     lock = threading.Lock()
 
     @lru_cache(2**16)
@@ -230,10 +229,10 @@ def _require(source: Any, field: str) -> None:
 def _collate(
     rows: list[dict[str, Any]], tokenize: Callable[[str], np.ndarray] | None
 ) -> dict[str, np.ndarray]:
-    """Examples to a batch; as one operation over all of them, this is where floats appear."""
+    """Examples to a batch; uint8 becomes float here, in one operation for all of them."""
     batch = {name: np.stack([row["derived"][name] for row in rows]) for name in rows[0]["derived"]}
     image = np.stack([row["image"] for row in rows])
-    pixels = image.dtype == np.uint8  # or else latents
+    pixels = image.dtype == np.uint8  # otherwise latents
     batch["image"] = transforms.normalize(image) if pixels else image.astype(np.float32)
     if "label" in rows[0]:
         batch["label"] = np.array([row["label"] for row in rows], np.int32)

@@ -1,6 +1,6 @@
-"""Which images can be used: looked at before training starts, and said where they cannot.
+"""Checks that images can be used, before training starts.
 
-A few are decoded, and of more the size is looked up.
+A few are decoded; of more, the size is read.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -12,19 +12,19 @@ from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 
-CHECKED_SIZES = 2000  # images whose size is looked up before training starts
+CHECKED_SIZES = 2000  # images whose size is read before training starts
 CHECKED_IMAGES = 200  # images that are decoded before training starts
 
 
 def check_readable(data: Data, source: Any) -> None:
     """Decodes some images, so that many damaged ones show before any time is spent on training.
 
-    Raises InputError where more than `data.max_bad_images` of them cannot be read, or none can.
+    Raises InputError where more than `data.max_bad_images` of them cannot be read, or all.
     """
     if isinstance(source, latents.Source):
         return
 
-    def look(index: int) -> tuple[str, str] | None:
+    def failure_of(index: int) -> tuple[str, str] | None:
         record = source[index]
         try:
             transforms.decode(record["image"], data.background, data.image_size)
@@ -33,15 +33,15 @@ def check_readable(data: Data, source: Any) -> None:
 
     chosen = spread(len(source), CHECKED_IMAGES)
     with ThreadPoolExecutor(4) as pool:
-        bad = [found for found in pool.map(look, chosen) if found]
+        bad = [found for found in pool.map(failure_of, chosen) if found]
     if len(bad) > data.max_bad_images or len(bad) == len(chosen):
         raise too_many(len(bad), data.max_bad_images, *bad[-1])
 
 
 def check_sizes(source: Any, size: int) -> None:
-    """Looks for images that are too small before any time is spent on training."""
+    """Checks that images are not too small, before training starts."""
 
-    def look(index: int) -> tuple[str, tuple[int, int]] | None:
+    def size_of(index: int) -> tuple[str, tuple[int, int]] | None:
         record = source[index]
         try:
             with transforms.open_image(record["image"]) as image:
@@ -50,8 +50,8 @@ def check_sizes(source: Any, size: int) -> None:
             return None
 
     with ThreadPoolExecutor(4) as pool:
-        looked = pool.map(look, spread(len(source), CHECKED_SIZES))
-        small = [found for found in looked if found and min(found[1]) < size]
+        sizes = pool.map(size_of, spread(len(source), CHECKED_SIZES))
+        small = [found for found in sizes if found and min(found[1]) < size]
     if small:
         raise too_small(*min(small, key=lambda found: min(found[1])), size)
 

@@ -1,4 +1,4 @@
-"""One example: read, resized, cropped, mirrored; what of it can be, remembered."""
+"""Reads one example: decoded, resized, cropped, mirrored, with a cache of resized images."""
 
 import sys
 import threading
@@ -24,7 +24,7 @@ FIELDS = {"label": "label", "tokens": "text"} | {
 
 
 class _Map(NamedTuple):
-    """How what is an image beside the image is read, and made as large as the image."""
+    """How a map that belongs to an image is read, and resized to the image."""
 
     decode: Callable[[Any], np.ndarray]
     resize: Callable[[np.ndarray, int, int], np.ndarray]
@@ -39,9 +39,8 @@ _MAPS = {
 class Reader:
     """Reads and augments one example: (index, rng) -> dict.
 
-    The next example with a usable image stands in for one that has none. Called from several
-    threads; what it remembers (resized images, unusable ones) changes how fast an answer comes,
-    never the answer.
+    An unusable image is replaced by the next usable one. Called from several threads; the caches
+    (resized images, unusable ones) change the speed, never the result.
     """
 
     def __init__(
@@ -70,7 +69,7 @@ class Reader:
         example = dict(example)
         if self._data.crop == "random":
             shape, size = example["image"].shape, self._size(index)
-            example |= _cropped(example, transforms.random_place(shape, size, rng), size)
+            example |= _cropped(example, transforms.random_corner(shape, size, rng), size)
         if self._data.flip and transforms.flips(rng):
             example |= _flipped(example)
         if isinstance(example.get("text"), list):
@@ -79,13 +78,13 @@ class Reader:
         return example
 
     def _size(self, index: int) -> transforms.Size:
-        """Of an example's image as it is given."""
+        """The bucket of an example's image."""
         if not self._buckets:
             return self._data.image_size
         return self._buckets.sizes[self._buckets.of[index]]
 
     def _next(self, index: int) -> int:
-        """The example after this one, of the same size."""
+        """The next example of the same size."""
         if not self._buckets:
             return (index + 1) % len(self._source)
         alike = self._buckets.members[self._buckets.of[index]]
@@ -99,12 +98,12 @@ class Reader:
         return following
 
     def example(self, index: int) -> dict[str, Any] | None:
-        """The example without what is random about it; None where its image cannot be read."""
+        """The example without augmentation; None where its image cannot be read."""
         return self._cache.get(index) or self._read(index)
 
     def _read(self, index: int) -> dict[str, Any] | None:
         """The example with its image as uint8, [R, R, 3] or larger where the crop is random."""
-        if self._failure:  # so that no thread goes on looking
+        if self._failure:  # so that no thread continues
             raise self._failure
         if index in self._bad:
             return None
@@ -112,7 +111,7 @@ class Reader:
         size = self._size(index)
         try:
             image = transforms.decode(record["image"], self._data.background, size)
-            pictures = self._pictures(record)
+            pictures = self._maps(record)
         except Exception as error:  # Pillow's decoders raise anything for a damaged file
             self._skip(index, record["name"], error)
             return None
@@ -126,7 +125,7 @@ class Reader:
         for name, picture in pictures.items():
             example[name] = _MAPS[name].resize(picture, *pixels.shape[:2])
         if self._data.crop == "center":
-            example |= _cropped(example, transforms.center_place(pixels.shape, size), size)
+            example |= _cropped(example, transforms.center_corner(pixels.shape, size), size)
         nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
         with self._lock:
             if nbytes <= self._free and index not in self._cache:
@@ -134,12 +133,12 @@ class Reader:
                 self._cache[index] = example
         return example
 
-    def _pictures(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
-        """What else is an image of an example."""
+    def _maps(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
+        """The maps of an example."""
         return {name: _MAPS[name].decode(record[name]) for name in _MAPS if name in self._fields}
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
-        """Notes an unusable image, and stops where there are too many."""
+        """Counts an unusable image, and stops where there are too many."""
         reason, limit = reason_of(error), self._data.max_bad_images
         with self._lock:
             if index in self._bad or self._failure:
@@ -153,23 +152,24 @@ class Reader:
 
 
 def _cropped(
-    example: dict[str, Any], place: tuple[int, int], size: transforms.Size
+    example: dict[str, Any], corner: tuple[int, int], size: transforms.Size
 ) -> dict[str, Any]:
-    """What changes of an example where its image is cropped to `size` from `place` on."""
+    """The fields of an example that change where its image is cropped to `size` from `corner`
+    on."""
     (height, width), (h, w) = example["image"].shape[:2], transforms.sides(size)
     changed = {
-        name: np.ascontiguousarray(transforms.crop(example[name], place, size))
+        name: np.ascontiguousarray(transforms.crop(example[name], corner, size))
         for name in ("image", *_MAPS)
         if name in example
     }
     if "boxes" in example:
-        window = (place[0] / height, place[1] / width, h / height, w / width)
+        window = (corner[0] / height, corner[1] / width, h / height, w / width)
         changed["boxes"] = objects.crop(example["boxes"], window)
     return changed
 
 
 def _flipped(example: dict[str, Any]) -> dict[str, Any]:
-    """What changes of an example where its image is mirrored left and right."""
+    """The fields of an example that change where its image is mirrored left to right."""
     changed = {name: example[name][:, ::-1] for name in ("image", *_MAPS) if name in example}
     if "boxes" in example:
         changed["boxes"] = objects.flip(example["boxes"])

@@ -1,9 +1,9 @@
 """The `shapes` data set: drawn scenes of one to nine colored shapes, with captions.
 
-Nothing is downloaded. A scene lies on the unit square; each object stands in its own cell of a
-3 x 3 grid, small enough never to touch its neighbors, so that every caption has exactly one
-reading. About one in ten combinations of shape, color and position is held out: training scenes
-contain none of them and test scenes contain nothing else, which tells composing from remembering.
+Nothing is downloaded. A scene lies on the unit square; each object is in its own cell of a 3 x 3
+grid, small enough never to touch its neighbors, so that every caption has exactly one reading.
+About one in ten combinations of shape, color and position is held out: training scenes contain none
+of them and test scenes contain nothing else, which distinguishes composition from memorisation.
 """
 
 import contextlib
@@ -93,7 +93,7 @@ SHAPES = {
 
 @dataclass(frozen=True)
 class Object:
-    """One drawn thing; every field is a key of the table of the same name in this file."""
+    """One drawn object; every field is a key of the table of the same name in this file."""
 
     shape: str
     color: str
@@ -103,7 +103,7 @@ class Object:
 
 @dataclass(frozen=True)
 class Scene:
-    """Objects in the order in which the caption names them, each at another position."""
+    """Objects in the order of the caption, each at another position."""
 
     objects: tuple[Object, ...]
 
@@ -118,13 +118,13 @@ def _is_held_out(shape: str, color: str, position: str) -> bool:
 
 
 def held_out(thing: Object) -> bool:
-    """Whether training never shows this combination of shape, color and position (of any size)."""
+    """Whether training never has this combination of shape, color and position (of any size)."""
     return _is_held_out(thing.shape, thing.color, thing.position)
 
 
 @cache
 def _choices(held_out: bool) -> dict[str, list[tuple[str, str]]]:
-    """For each position that has any: the (shape, color) that may stand there."""
+    """For each position that has any: the (shape, color) that may be there."""
     pairs = list(itertools.product(SHAPES, COLORS))
     allowed = {p: [sc for sc in pairs if _is_held_out(*sc, p) == held_out] for p in POSITIONS}
     return {position: pairs for position, pairs in allowed.items() if pairs}
@@ -161,7 +161,7 @@ def check_counts(min_objects: int, max_objects: int) -> None:
 
 
 def label(scene: Scene) -> int:
-    """The class of a scene: the index, in SHAPES, of the shape that its caption names first."""
+    """The class of a scene: the index, in SHAPES, of the first shape in its caption."""
     return list(SHAPES).index(scene.objects[0].shape)
 
 
@@ -179,7 +179,7 @@ def parse(text: str) -> Scene:
     """The scene whose caption this is (capitals and a final period do not matter).
 
     Raises:
-        InputError: naming the word that does not belong there and what was expected.
+        InputError: naming the unexpected word and what was expected.
     """
     phrases = text.strip().removesuffix(".").lower().replace(" and ", ", ").split(",")
     objects = tuple(_parse_object(phrase.split(), text) for phrase in phrases)
@@ -208,28 +208,28 @@ def _parse_object(words: list[str], text: str) -> Object:
 def _unexpected(word: str, options: Iterable[str], text: str) -> InputError:
     *head, last = options
     expected = f"{', '.join(head)} or {last}" if head else last
-    return InputError(f"caption {text!r}: it says {word!r} where {expected} is expected")
+    return InputError(f"caption {text!r}: found {word!r} where {expected} is expected")
 
 
 # Images
 
 
 def random_offsets(rng: np.random.Generator, scene: Scene) -> np.ndarray:
-    """By how much each object stands off the center of its cell: [n, 2] (y, x), uniform."""
+    """The offset of each object from the center of its cell: [n, 2] (y, x), uniform."""
     return rng.uniform(-JITTER, JITTER, (len(scene.objects), 2))
 
 
 def coverage(
     shape: str, radius: float, center: tuple[float, float], size: int, samples: int = 4
 ) -> tuple[tuple[slice, slice], np.ndarray]:
-    """How much of each pixel a shape covers, within the smallest window of pixels that holds it.
+    """The share of each pixel that a shape covers, in the smallest window around the shape.
 
     Args:
         shape: key of SHAPES.
         radius: half its width, in widths of the image.
         center: (y, x) in [0, 1].
         size: pixels a side of the image.
-        samples: points a pixel, in each direction, at which to ask.
+        samples: sample points a pixel, in each direction.
 
     Returns:
         The window, as slices (y, x), and float [h, w] in [0, 1].
@@ -270,15 +270,15 @@ def draw(scene: Scene, size: int, offsets: np.ndarray | None = None) -> np.ndarr
 
 
 def _paint(layers: list[Layer], size: int) -> np.ndarray:
-    picture = np.empty((size, size, 3), np.float32)
-    picture[:] = BACKGROUND
+    image = np.empty((size, size, 3), np.float32)
+    image[:] = BACKGROUND
     for thing, window, alpha in layers:
-        picture[window] += alpha[..., None] * (COLORS[thing.color] - picture[window])
-    return np.round(picture).astype(np.uint8)
+        image[window] += alpha[..., None] * (COLORS[thing.color] - image[window])
+    return np.round(image).astype(np.uint8)
 
 
 def segment(scene: Scene, size: int, offsets: np.ndarray | None = None) -> np.ndarray:
-    """What each pixel shows: uint8 [size, size], 0 background, else 1 + index in SHAPES."""
+    """The class of each pixel: uint8 [size, size], 0 background, else 1 + index in SHAPES."""
     return _classify(_layers(scene, size, offsets), size)
 
 
@@ -303,7 +303,7 @@ def boxes(scene: Scene, offsets: np.ndarray | None = None) -> np.ndarray:
 
 @dataclass(eq=False, kw_only=True)  # TFDS allows neither frozen nor compared ones
 class ShapesConfig(tfds.core.BuilderConfig):
-    """Every number that decides what is prepared; the name holds them all."""
+    """Every number that determines the data set; its name contains them all."""
 
     resolution: int = 32
     min_objects: int = 1
@@ -384,7 +384,7 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
 
 
 def example(settings: ShapesConfig, split: str, index: int) -> dict:
-    """Scene number `index` of "train" or "test", as the features of `Shapes` want it.
+    """Scene number `index` of "train" or "test", with the features of `Shapes`.
 
     Neither the resolution nor the number of scenes changes which scene it is.
     """
@@ -411,9 +411,9 @@ def example(settings: ShapesConfig, split: str, index: int) -> dict:
     }
 
 
-def _png(picture: np.ndarray) -> io.BytesIO:
+def _png(image: np.ndarray) -> io.BytesIO:
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "PNG", compress_level=1)
+    Image.fromarray(image).save(file, "PNG", compress_level=1)
     file.seek(0)
     return file
 
@@ -421,12 +421,12 @@ def _png(picture: np.ndarray) -> io.BytesIO:
 def builder(
     image_size: int, shapes: ShapesSettings | None = None, data_dir: str | Path | None = None
 ) -> Shapes:
-    """The data set, drawn first where it is not there yet; read it through `as_data_source`.
+    """The data set, which is drawn if it does not exist; read it through `as_data_source`.
 
     Args:
         image_size: pixels a side.
-        shapes: what the scenes hold and how many there are; None: the defaults.
-        data_dir: where data sets lie; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
+        shapes: settings of the scenes and their number; None: the defaults.
+        data_dir: of all data sets; None: $TFDS_DATA_DIR, else ~/tensorflow_datasets.
 
     Raises:
         InputError: for settings that no data set can have.

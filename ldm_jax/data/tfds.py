@@ -36,9 +36,9 @@ class Source:
         features = builder.info.features
         data_set = f"tfds:{builder.info.full_name}"
         self.name = f"{data_set} {split}"
-        self.absent: dict[str, str] = {}  # what the records lack -> why, and a remedy
+        self.absent: dict[str, str] = {}  # missing fields -> why, and a remedy
         self._image = _image_feature(features, data_set)
-        self._keys: dict[str, tuple[str, ...]] = {}  # "label", "text" -> where it is in an example
+        self._keys: dict[str, tuple[str, ...]] = {}  # "label", "text" -> its path in an example
         for field, path, kind, flag in (
             ("label", label, tfds.features.ClassLabel, "label"),
             ("text", caption, tfds.features.Text, "caption"),
@@ -64,7 +64,9 @@ class Source:
             self.absent["segmentation"] = (
                 f"{data_set} has no image feature 'segmentation': use another data set, or a folder"
             )
-        self.absent["depth"] = f"{data_set} is not read for depth: use a folder with metadata.jsonl"
+        self.absent["depth"] = (
+            f"{data_set} has no depth that is read: use a folder with metadata.jsonl"
+        )
         self._examples = _examples(builder, split, data_set)
 
     def __len__(self) -> int:
@@ -90,9 +92,9 @@ class Source:
 
 
 def builder(name: str) -> Any:
-    """The builder of `NAME` or `NAME/CONFIG`, which is downloaded and prepared where it is not yet.
+    """The builder of `NAME` or `NAME/CONFIG`, downloaded and prepared if it does not exist.
 
-    `:VERSION` may follow. Data sets lie in $TFDS_DATA_DIR, else in ~/tensorflow_datasets.
+    `:VERSION` may follow. Data sets are in $TFDS_DATA_DIR, else in ~/tensorflow_datasets.
 
     Raises InputError where there is no such data set, or it cannot be prepared here.
     """
@@ -103,14 +105,14 @@ def builder(name: str) -> Any:
         raise InputError(f"tfds:{name} is not of the form tfds:NAME or tfds:NAME/CONFIG")
     with _quiet(), _without_tensorflow():
         try:
-            # TFDS itself looks at the environment when it is imported, which may be too early.
+            # TFDS itself reads the environment when it is imported, which may be too early.
             found = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
         except Exception as error:
             raise InputError(_unknown(name, error)) from error
         if found.is_prepared():
             return found
         downloader.MAX_RETRIES = (
-            3  # seconds; with the ten of TFDS, no network takes minutes to tell
+            3  # seconds; with the ten of TFDS, no network takes minutes to report
         )
         try:
             found.download_and_prepare(
@@ -126,7 +128,7 @@ def builder(name: str) -> Any:
 
 
 def _unknown(name: str, error: Exception) -> str:
-    """What to say where TFDS finds no builder of that name."""
+    """The message where TFDS finds no builder of that name."""
     import tensorflow_datasets as tfds
 
     data_set, _, settings = re.sub(r":[\d.]+$", "", name).partition("/")
@@ -191,7 +193,7 @@ def _image_feature(features: Any, data_set: str) -> str:
 
 
 def _leaves(features: Any, kind: type, within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Where the features of a kind are. Of sequences only text counts: an image has one label."""
+    """The paths of the features of a kind. Of sequences only text is used."""
     import tensorflow_datasets as tfds
 
     for key, feature in features.items():
@@ -204,9 +206,9 @@ def _leaves(features: Any, kind: type, within: tuple[str, ...] = ()) -> Iterator
 
 
 def _find_boxes(features: Any, label: str | None, data_set: str) -> tuple[str, str, str] | None:
-    """The feature that lists objects, and what of it is their boxes and classes.
+    """The feature that lists objects, and its features with their boxes and classes.
 
-    Raises InputError where nothing of an object has the name `label`.
+    Raises InputError where the objects have no feature called `label`.
     """
     import tensorflow_datasets as tfds
 
@@ -271,9 +273,9 @@ def _quiet() -> Iterator[None]:
 def _without_tensorflow() -> Iterator[None]:
     """Lets TFDS prepare data sets where TensorFlow is not installed.
 
-    TFDS and its data sets reach TensorFlow through one module object that is imported at first use.
-    What preparing images uses of it is access to files and two encoders, so for a while that object
-    stands for these.
+    TFDS and its data sets use TensorFlow through one module object that is imported at first use.
+    Preparing images uses only file access and two encoders of it, so for a while that object is
+    replaced by these.
     """
     from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy
 
@@ -288,7 +290,7 @@ def _without_tensorflow() -> Iterator[None]:
 
 
 def _encoder(file_format: str) -> Callable[..., SimpleNamespace]:
-    def encode(pixels: np.ndarray) -> SimpleNamespace:  # [H, W, C] -> what holds the bytes
+    def encode(pixels: np.ndarray) -> SimpleNamespace:  # [H, W, C] -> an object with the bytes
         file = io.BytesIO()
         image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
         image.save(file, file_format, quality=95)
@@ -302,7 +304,7 @@ _TYPES += ("float16", "float32", "float64")
 
 
 class _NeverRaised(Exception):
-    """Stands for TensorFlow's own errors."""
+    """A placeholder of TensorFlow's own errors."""
 
 
 _TENSORFLOW = SimpleNamespace(

@@ -1,6 +1,6 @@
 """From an encoded image to a square of uint8, and from uint8 to float.
 
-Images are Pillow images until they are fitted, then arrays [H, W, 3]. Resizing is Pillow's
+Images are Pillow images until they are cropped, then arrays [H, W, 3]. Resizing is Pillow's
 Lanczos filter, whose support grows with the reduction, so it is antialiased.
 """
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-Encoded = str | Path | bytes  # a file, or what a file holds
+Encoded = str | Path | bytes  # a file, or its contents
 Size = int | tuple[int, int]  # of a square, or height and width
 
 
@@ -23,14 +23,14 @@ def decode(encoded: Encoded, background: tuple[int, int, int], size: Size = 0) -
     """Decodes an image to 8-bit RGB, upright, with its transparent parts on `background`.
 
     An image whose shorter side is to become `size` (or that is to cover a height and a width) may
-    be decoded smaller than it is, but never below twice that. Whatever Pillow raises for a damaged
-    file is passed on.
+    be decoded at a reduced size, but never below twice that. Pillow's errors for damaged files are
+    passed on.
     """
     with open_image(encoded) as image:
         if size:
             # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work; a factor of at
-            # least two is left to Lanczos, so that the result can hardly be told from the slow one.
-            most = size if isinstance(size, int) else max(size)  # it may lie on its side
+            # least two is left to Lanczos, so that the result hardly differs from the slow one.
+            most = size if isinstance(size, int) else max(size)  # before EXIF rotation
             image.draft(None, (2 * most, 2 * most))
         image.load()
         ImageOps.exif_transpose(image, in_place=True)
@@ -49,7 +49,7 @@ def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
 
 
 def _to_8_bits(image: Image.Image) -> Image.Image:
-    """16-bit, 32-bit or float grey to 8 bits, by the smallest usual white that holds the values.
+    """16-bit, 32-bit or float grey to 8 bits, by the smallest usual white level above the values.
 
     Raises:
         ValueError: a pixel is not a finite number.
@@ -66,7 +66,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
-    """Scales so that the shorter side is `size` pixels; an image that fits already is untouched."""
+    """Scales so that the shorter side is `size` pixels; an image of that size is unchanged."""
     shorter = min(image.size)
     if shorter == size:
         return image
@@ -75,9 +75,9 @@ def resize(image: Image.Image, size: int) -> Image.Image:
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Scales so that `size` (height, width) is just covered: one side fits, the other may go over.
+    """Scales to the smallest image that covers `size` (height, width): one side is equal.
 
-    Of a square, this is `resize`.
+    For a square, this is `resize`.
     """
     height, width = size
     scale = max(height / image.height, width / image.width)
@@ -105,8 +105,8 @@ def decode_map(encoded: Encoded) -> np.ndarray:
 
 
 def decode_depth(path: str | Path) -> np.ndarray:
-    """How near things are, float32 [H, W]: of a `.npy`, or of an image of one channel of 8 or 16
-    bits, or the brightness of one of colours.
+    """A map that is greater where things are nearer, float32 [H, W]: from a `.npy`, an image of
+    one channel of 8 or 16 bits, or the brightness of an image of colours.
 
     Raises:
         ValueError: not a map of finite numbers.
@@ -125,7 +125,7 @@ def decode_depth(path: str | Path) -> np.ndarray:
 
 
 def resize_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[H, W] -> [height, width], between places by lines, antialiased."""
+    """[H, W] -> [height, width], linear between pixels, antialiased."""
     if depth.shape == (height, width):
         return depth
     resized = Image.fromarray(depth).resize((width, height), Image.Resampling.BILINEAR)
@@ -133,7 +133,7 @@ def resize_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def resize_map(classes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[H, W] -> [height, width], each pixel the class of the nearest."""
+    """[H, W] -> [height, width], by nearest neighbour."""
     if classes.shape == (height, width):
         return classes
     return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
@@ -141,28 +141,28 @@ def resize_map(classes: np.ndarray, height: int, width: int) -> np.ndarray:
 
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
     """[H, W, 3] -> the middle [size, size, 3]."""
-    return crop(image, center_place(image.shape, size), size)
+    return crop(image, center_corner(image.shape, size), size)
 
 
 def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """[H, W, 3] -> [size, size, 3] from a place drawn uniformly."""
-    return crop(image, random_place(image.shape, size, rng), size)
+    """[H, W, 3] -> [size, size, 3] at a position drawn uniformly."""
+    return crop(image, random_corner(image.shape, size, rng), size)
 
 
-def crop(image: np.ndarray, place: tuple[int, int], size: Size) -> np.ndarray:
-    """[H, W, ...] -> [h, w, ...] from `place` (top, left) on."""
-    (top, left), (height, width) = place, sides(size)
+def crop(image: np.ndarray, corner: tuple[int, int], size: Size) -> np.ndarray:
+    """[H, W, ...] -> [h, w, ...] from `corner` (top, left) on."""
+    (top, left), (height, width) = corner, sides(size)
     return image[top : top + height, left : left + width]
 
 
-def center_place(shape: tuple[int, ...], size: Size) -> tuple[int, int]:
-    """Where the middle of an image [H, W, ...] begins."""
+def center_corner(shape: tuple[int, ...], size: Size) -> tuple[int, int]:
+    """The corner (top, left) of a center crop of an image [H, W, ...]."""
     height, width = sides(size)
     return (shape[0] - height) // 2, (shape[1] - width) // 2
 
 
-def random_place(shape: tuple[int, ...], size: Size, rng: np.random.Generator) -> tuple[int, int]:
-    """Where a part of an image [H, W, ...] may begin, drawn uniformly."""
+def random_corner(shape: tuple[int, ...], size: Size, rng: np.random.Generator) -> tuple[int, int]:
+    """The corner (top, left) of a crop of an image [H, W, ...], drawn uniformly."""
     height, width = sides(size)
     return int(rng.integers(shape[0] - height + 1)), int(rng.integers(shape[1] - width + 1))
 
@@ -173,7 +173,7 @@ def sides(size: Size) -> tuple[int, int]:
 
 
 def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrors left and right with probability 1/2."""
+    """Mirrors left to right with probability 1/2."""
     return image[:, ::-1] if flips(rng) else image
 
 

@@ -1,6 +1,6 @@
 """First stages in the checkpoint files of CompVis/latent-diffusion and of Stable Diffusion.
 
-A file holds a first stage alone, with the loss that trained it (`loss.*`) and maybe the moving
+A file contains a first stage alone, with its training loss (`loss.*`) and possibly the moving
 average of its weights (`model_ema.*`), or a whole model with its first stage under a prefix.
 """
 
@@ -14,11 +14,11 @@ EMA = "model_ema."
 
 
 class FirstStageFile(NamedTuple):
-    """What a file says of a first stage."""
+    """A first stage as a file has it."""
 
-    state: State  # under the keys that it has alone
-    scale: float  # of its latents, 1 where the file does not say
-    notes: tuple[str, ...]  # what to tell whoever converts it
+    state: State  # under the keys of a first stage alone
+    scale: float  # of its latents, 1 where the file does not have it
+    notes: tuple[str, ...]  # for whoever converts it
 
 
 def first_stage(weights: State) -> FirstStageFile:
@@ -32,8 +32,8 @@ def first_stage(weights: State) -> FirstStageFile:
             scale = float(weights["scale_factor"])
         else:
             notes.append(
-                "the file does not say the scale of its latents (scale_factor): left at 1, "
-                "which training a second stage replaces by what it measures"
+                "the file does not have the scale of its latents (scale_factor): left at 1, "
+                "which training a second stage replaces by the measured one"
             )
     loss = [key for key in keys if key.startswith(LOSS)]
     if loss:

@@ -1,8 +1,8 @@
-"""What a model is, read from the keys and shapes of its original state dict: a first stage whole,
-and of Stable Diffusion which config it is of.
+"""Recognises a model from the keys and shapes of its original state dict: a first stage in full,
+and the config of a Stable Diffusion model.
 
-Each number is what most of the weights that show it say, so that one that is missing or misshapen
-is named as such afterwards, and does not make another network of the rest.
+Each setting is decided by the majority of the weights that show it, so that a missing or misshapen
+weight is reported as such, and does not change the setting.
 """
 
 import re
@@ -14,14 +14,14 @@ from ldm_jax.errors import InputError
 from ldm_jax.weights.names.autoencoder import Autoencoder
 from ldm_jax.weights.table import Shape
 
-GROUPS = 32  # of every normalisation in the original; no shape shows them
+GROUPS = 32  # of every normalisation in the original; not visible in shapes
 
 
 def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     """The KL or VQ autoencoder whose state dict has these shapes.
 
     Raises:
-        InputError: they are of neither, or of one that a config cannot describe.
+        InputError: they belong to neither, or to one that a config cannot describe.
     """
     levels = _numbers(r"encoder\.down\.(\d+)\.", shapes)
     channels = _size(shapes, (r"encoder\.(conv_in|down\.0\.block\.0\.norm1)\.(weight|bias)", 0))
@@ -46,7 +46,7 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     if any(width % GROUPS for width in widths):
         raise InputError(
             f"the levels of the encoder have {listed} channels, which the original's {GROUPS} "
-            "groups do not divide: expected --config CONFIG.py, whose model says norm_groups"
+            "groups do not divide: expected --config CONFIG.py, whose model sets norm_groups"
         )
     settings = {
         "channels": channels,
@@ -64,11 +64,14 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
 
 
 UNET = "model.diffusion_model."
-# channels of z and beside it, width of what is attended to, of an embedding with its level
+# input channels with and without z, width of the cross-attention, of an embedded noise level
 STABLE_DIFFUSION = {
     (4, 768, None): ("v1",),
     (9, 768, None): ("v1-inpainting",),
-    (4, 1024, None): ("v2", "v2-base"),  # which no shape tells: of v at 768 pixels, of eps at 512
+    (4, 1024, None): (
+        "v2",
+        "v2-base",
+    ),  # differ only in the prediction: v at 768 pixels, eps at 512
     (9, 1024, None): ("v2-inpainting",),
     (5, 1024, None): ("v2-depth",),
     (7, 1024, None): ("x4-upscaler",),
@@ -126,7 +129,7 @@ def _numbers(pattern: str, shapes: Mapping[str, Shape]) -> list[int]:
 
 
 def _size(shapes: Mapping[str, Shape], *places: tuple[str, int]) -> int | None:
-    """What most weights have, by patterns of keys and an axis each; None where none is there."""
+    """The size of most weights, by patterns of keys and an axis each; None where no key matches."""
     sizes = Counter(
         shape[axis]
         for pattern, axis in places
@@ -137,7 +140,7 @@ def _size(shapes: Mapping[str, Shape], *places: tuple[str, int]) -> int | None:
 
 
 def _some(shapes: Mapping[str, Shape], count: int = 5) -> str:
-    """A few of the keys, to show what was found instead."""
+    """A few of the keys, for messages."""
     keys = list(shapes)
     rest = f" and {len(keys) - count} more" if len(keys) > count else ""
     return f"{', '.join(keys[:count]) or 'no weights'}{rest}"

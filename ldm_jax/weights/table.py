@@ -1,9 +1,9 @@
-"""Tables of names: what each parameter here is called in another implementation.
+"""Tables of names: each parameter's name in another implementation.
 
-A network is a table with a row for each parameter here: its path, the key there (three for q, k
-and v where they are fused here), their shape there, and how one layout becomes the other. The
-tables are written from the config alone, so every key of a state dict is accounted for both ways
-before a single weight is moved: `mismatches` names those missing, unexpected or misshapen.
+A network is a table with a row for each of its parameters: its path, its key in the original (three
+for q, k and v where they are fused here), the shape in the original, and the change of layout. The
+tables follow from the config alone, so every key of a state dict is accounted for in both
+directions before a weight is moved: `mismatches` names those missing, unexpected or misshapen.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -14,30 +14,30 @@ import numpy as np
 from ldm_jax.errors import InputError
 
 Shape = tuple[int, ...]
-State = Mapping[str, np.ndarray]  # key there -> weight; may read its weights when asked
+State = Mapping[str, np.ndarray]  # original key -> weight; may be read lazily
 
 
 class Layout(NamedTuple):
-    """How one weight is laid out on either side."""
+    """The layout of a weight in both implementations."""
 
     to_here: Callable[[np.ndarray], np.ndarray]
-    to_original: Callable[[np.ndarray, Shape], np.ndarray]  # (weight here, shape there)
+    to_original: Callable[[np.ndarray, Shape], np.ndarray]  # (our weight, original shape)
 
 
 SAME = Layout(lambda w: w, lambda w, shape: w)
 CONV = Layout(  # OIHW and HWIO
     lambda w: np.transpose(w, (2, 3, 1, 0)), lambda w, shape: np.transpose(w, (3, 2, 0, 1))
 )
-DENSE = Layout(  # [O, I], or [O, I, 1 ...] where the original wrote a 1x1 convolution; [I, O] here
+DENSE = Layout(  # [O, I], or [O, I, 1 ...] where the original has a 1x1 convolution; ours: [I, O]
     lambda w: np.reshape(w, w.shape[:2]).T, lambda w, shape: np.reshape(w.T, shape)
 )
 
 
 class Renamed(Mapping[str, np.ndarray]):
-    """Some of the weights of a state dict under other names, read when asked for."""
+    """Some of the weights of a state dict under other names, read lazily."""
 
     def __init__(self, state: State, names: Mapping[str, str]):
-        """names: a weight's name here -> its key in `state`."""
+        """names: our name of a weight -> its key in `state`."""
         self._state, self._names = state, names
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -51,11 +51,11 @@ class Renamed(Mapping[str, np.ndarray]):
 
 
 class Row(NamedTuple):
-    """One parameter here; several keys there are laid side by side along its last axis."""
+    """One of our parameters; several original keys are joined along its last axis."""
 
     path: str  # slashes between the levels of the tree
     keys: tuple[str, ...]
-    shape: Shape  # of the weight behind each key, there
+    shape: Shape  # of each original weight
     layout: Layout
 
 
@@ -63,7 +63,7 @@ Table = list[Row]
 
 
 def under(table: Table, here: str = "", there: str = "") -> Table:
-    """The table with prefixes on either side."""
+    """The table with prefixes on our and the original names."""
     return [
         row._replace(path=here + row.path, keys=tuple(there + k for k in row.keys)) for row in table
     ]
@@ -93,15 +93,15 @@ def flattened(tree: Mapping, prefix: str = "") -> dict[str, np.ndarray]:
 
 
 def shapes(table: Table) -> dict[str, Shape]:
-    """Key there -> shape."""
+    """Original key -> shape."""
     return {key: row.shape for row in table for key in row.keys}
 
 
 def mismatches(table: Table, found: Mapping[str, Shape], unused: tuple[str, ...] = ()) -> list[str]:
-    """What keeps a state dict with these shapes from being this network, a line a key.
+    """What prevents a state dict with these shapes from fitting the network, a line a key.
 
     Args:
-        unused: keys that the original holds and this network has no use for.
+        unused: original keys that this network does not use.
     """
     wanted = shapes(table)
 
@@ -118,7 +118,7 @@ def mismatches(table: Table, found: Mapping[str, Shape], unused: tuple[str, ...]
 
 
 def to_here(table: Table, state: State, unused: tuple[str, ...] = ()) -> dict:
-    """The parameters that a state dict of the original stands for, as a nested dict.
+    """Our parameters from an original state dict, as a nested dict.
 
     Raises:
         InputError: a key is missing, unexpected or misshapen; the message names all of them.
@@ -130,9 +130,9 @@ def to_here(table: Table, state: State, unused: tuple[str, ...] = ()) -> dict:
 
 
 def rearranged(table: Table, state: State) -> dict:
-    """The same of a state dict that is known to fit; it may hold more.
+    """The same for a state dict that is known to fit; it may contain more.
 
-    Weights that need no joining are views of those in `state`.
+    Weights that are not joined are views of those in `state`.
     """
     flat = {}
     for row in table:
@@ -142,7 +142,7 @@ def rearranged(table: Table, state: State) -> dict:
 
 
 def to_original(table: Table, params: Mapping) -> dict[str, np.ndarray]:
-    """The state dict of the original that these parameters stand for: the way back."""
+    """The original state dict of our parameters: the inverse of `to_here`."""
     state, flat = {}, flattened(params)
     for row in table:
         parts = np.split(np.asarray(flat[row.path]), len(row.keys), axis=-1)

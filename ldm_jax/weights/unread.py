@@ -1,4 +1,4 @@
-"""Files of weights that are known by their keys, and are not read here: said by name."""
+"""Kinds of weight files that are recognised by their keys but not supported, to name them."""
 
 import re
 from collections.abc import Collection
@@ -8,7 +8,7 @@ from ldm_jax.errors import InputError
 
 
 class Kind(NamedTuple):
-    """What a key, any of a file's, gives away."""
+    """A kind of file, recognised by one of its keys."""
 
     key: str  # a pattern
     name: str
@@ -19,33 +19,33 @@ WHOLE = "expected the file of a whole model of Stable Diffusion 1 or 2"
 KINDS = (
     Kind(
         r"lora_(unet|te\d?|prior)_.*|.*[._]lora[._].*|.*\.lora_(A|B|up|down)\..*",
-        "a LoRA, changes of low rank to the weights of a model",
-        "they are not read yet, expected the model itself",
+        "a LoRA, a low-rank change of a model's weights",
+        "it is not supported yet, expected the model itself",
     ),
     Kind(
         r".*\.hada_w[12]_[ab]|.*\.lokr_w[12](_[ab])?",
-        "a LyCORIS, changes to the weights of a model",
-        "they are not read yet, expected the model itself",
+        "a LyCORIS, a change of a model's weights",
+        "it is not supported yet, expected the model itself",
     ),
     Kind(
         r"conditioner\.embedders\..*|add_embedding\.linear_1\.weight",
         "Stable Diffusion XL",
-        f"it is not read yet, {WHOLE}, or an autoencoder by itself",
+        f"it is not supported yet, {WHOLE}, or an autoencoder by itself",
     ),
     Kind(
         r"(model\.diffusion_model\.)?(joint_blocks|double_blocks)\..*",
         "a diffusion transformer, as Stable Diffusion 3 and Flux have it",
-        f"it is not read yet, {WHOLE}",
+        f"it is not supported yet, {WHOLE}",
     ),
     Kind(
         r"control_model\..*|controlnet_cond_embedding\..*",
         "a ControlNet",
-        f"it is not read yet, {WHOLE}",
+        f"it is not supported yet, {WHOLE}",
     ),
     Kind(
         r"emb_params|string_to_param(\..*)?",
-        "words of textual inversion",
-        f"they are not read yet, {WHOLE}",
+        "an embedding of textual inversion",
+        f"it is not supported yet, {WHOLE}",
     ),
 )
 

@@ -282,7 +282,7 @@ def test_a_folder_that_is_missing_or_empty_is_refused(refusal, config, tmp_path)
     path = tmp_path / "images"
     says(refusal(config(), "--data.path", path), [f"{path} does not exist", "--data.path"])
     path.mkdir()
-    says(refusal(config(), "--data.path", path), [f"{path} holds no images", "--data.path"])
+    says(refusal(config(), "--data.path", path), [f"{path} has no images", "--data.path"])
 
 
 def test_an_image_smaller_than_the_crop_is_refused(refusal, config, images):

@@ -204,7 +204,7 @@ def test_the_command_line(tmp_path, capsys):
 def test_groups_are_not_in_the_file(tmp_path, capsys):
     config, experiment = narrow_config(tmp_path / "narrow.py")
     source = write(tmp_path / "a.safetensors", original(experiment.model))
-    with pytest.raises(InputError, match=r"expected --config CONFIG\.py, whose model says norm"):
+    with pytest.raises(InputError, match=r"expected --config CONFIG\.py, whose model sets norm"):
         convert.convert(source, tmp_path / "run")
     convert.convert(source, tmp_path / "run", config)
     convert.convert(tmp_path / "run", tmp_path / "b.safetensors")

@@ -67,7 +67,7 @@ def test_byte_pairs_are_learned_the_most_frequent_first():
 
 def test_what_is_no_tokenizer_of_clip_is_refused(tmp_path):
     odd = write(tmp_path / "odd.txt", "a b\nc\n")
-    with pytest.raises(InputError, match="expected two pieces a line"):
+    with pytest.raises(InputError, match="expected two tokens a line"):
         clip.load(odd, 5, "openai")
     bert = tokens.learn(["a cat"], 40, 5)
     other = write(tmp_path / "tokenizer.json", bert.to_str())

@@ -57,7 +57,7 @@ def test_a_first_stage_inside_a_larger_checkpoint():
     assert found.scale == 1.0
     larger, scale, loss = found.notes
     assert larger == "a first stage inside a larger checkpoint: 8 other weights are left out"
-    assert scale.startswith("the file does not say the scale of its latents (scale_factor)")
+    assert scale.startswith("the file does not have the scale of its latents (scale_factor)")
     assert loss == "2 weights of the loss that trained it (loss.*) are left out"
 
     found = original.first_stage(rest | inside | {"scale_factor": np.asarray(0.25)})

@@ -1,22 +1,22 @@
-"""Whether an image is near concepts that are not wanted, as CLIP sees it.
+"""A classifier of unwanted images by concepts in CLIP's embedding space.
 
-The safety checker that Stable Diffusion was published with: the cosine of an image with each of
-its concepts, compared with a threshold of each (Rando et al. 2022 describe it).
+The safety checker that Stable Diffusion was published with: the cosine of an image's embedding with
+each concept, compared with a threshold of the concept (Rando et al. 2022 describe it).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-DIGITS = 3  # to which what is above a threshold is rounded
-STRICTER = 0.01  # how much lower thresholds are once a concept of special care was seen
+DIGITS = 3  # to which the difference to a threshold is rounded
+STRICTER = 0.01  # by how much thresholds are lowered once a special concept was detected
 
 
 class Concepts(NamedTuple):
-    """Vectors in CLIP's space, and how near to each an image may be.
+    """Embeddings of concepts in CLIP's space, and the thresholds of the cosine with an image.
 
-    special, special_limits: [m, dim] and [m], of concepts that make the others' limits stricter
-    vectors, limits:         [n, dim] and [n], of those that are not wanted
+    special, special_limits: [m, dim] and [m], of concepts that lower the others' thresholds
+    vectors, limits:         [n, dim] and [n], of unwanted concepts
     """
 
     special: np.ndarray
@@ -26,7 +26,7 @@ class Concepts(NamedTuple):
 
 
 def scores(concepts: Concepts, embeddings: np.ndarray) -> np.ndarray:
-    """How far above its limit each concept is, [B, n], for embeddings [B, dim] of images."""
+    """The difference of each cosine to its threshold, [B, n], for embeddings [B, dim] of images."""
     special = _cosines(embeddings, concepts.special)
     above = _cosines(embeddings, concepts.vectors) - concepts.limits
     for row, cosines in enumerate(special):
@@ -39,7 +39,7 @@ def scores(concepts: Concepts, embeddings: np.ndarray) -> np.ndarray:
 
 
 def unwanted(concepts: Concepts, embeddings: np.ndarray) -> np.ndarray:
-    """Whether any concept is above its limit, bool [B]."""
+    """Whether any concept exceeds its threshold, bool [B]."""
     return np.any(scores(concepts, embeddings) > 0, axis=1)
 
 

@@ -1,4 +1,4 @@
-"""Both towers of CLIP, which lead into one space (Radford et al. 2021, section 2.3)."""
+"""CLIP's text and image encoder, which share an embedding space (Radford et al. 2021, sec. 2.3)."""
 
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -39,7 +39,7 @@ class CLIPModel:
 
 
 class TextArchitecture(NamedTuple):
-    """A tower of captions."""
+    """The size of a text encoder."""
 
     dim: int
     layers: int
@@ -51,7 +51,7 @@ class TextArchitecture(NamedTuple):
 class CLIP(NamedTuple):
     """A model.
 
-    weights: "openai" or "openclip", whose activation its towers have
+    weights: "openai" or "openclip", which decides the activation
     """
 
     vision: Architecture
@@ -79,7 +79,8 @@ def embed_images(of: CLIP, params: Params, images: Array) -> Array:
 def embed_captions(of: CLIP, params: Params, tokens: Array) -> Array:
     """[B, n] int32 -> [B, dim], not of unit length.
 
-    Of a caption counts its end, whose number is the highest of all, and sees all that is before it.
+    The embedding is that of the end token, whose number is the highest and which attends to all
+    others.
     """
     answers = _text_tower(of).apply({"params": params["text"]}, tokens)
     end = jnp.argmax(tokens, axis=1)
@@ -91,12 +92,13 @@ def _text_tower(of: CLIP) -> TextTower:
 
 
 def init(of: CLIP, key: Array) -> Params:
-    """Params of both towers, drawn as the authors' code draws those of the tower of captions.
+    """Params of both encoders, drawn as the authors' code draws the text encoder's.
 
-    Normal: tokens with 0.02 and positions with 0.01; what makes queries, keys and values, and what
-    leads into the common space, with C^-1/2, C the width; what is added to the stream with
-    (2 C layers)^-1/2; the first half of a feed-forward layer with (2 C)^-1/2; patches and what
-    belongs to them with C^-1/2. Biases are zero, gains one.
+    Normal: token embeddings with 0.02 and position embeddings with 0.01; kernels of queries, keys
+        and
+    values, and the projections into the shared space, with C^-1/2, C the width; kernels of outputs
+    of residual branches with (2 C layers)^-1/2; the first half of a feed-forward layer with
+    (2 C)^-1/2; patch embeddings with C^-1/2. Biases are zero, gains one.
     """
     side, (C, D) = of.vision.size, (of.text.dim, of.vision.dim)
     tower = VisionTower(of.vision, of.weights)

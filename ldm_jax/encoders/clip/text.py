@@ -1,4 +1,4 @@
-"""CLIP's tower of captions (Radford et al. 2021, section 2.4), as Stable Diffusion reads it."""
+"""CLIP's text encoder (Radford et al. 2021, section 2.4), as Stable Diffusion uses it."""
 
 import flax.linen as nn
 
@@ -6,18 +6,18 @@ from ldm_jax.encoders.clip.transformer import Block
 
 
 class TextTower(nn.Module):
-    """Token numbers to one vector a token.
+    """Token numbers to one embedding a token.
 
-    Stable Diffusion 1 is told all vectors of OpenAI's ViT-L/14 after the last norm; Stable
-    Diffusion 2 those of OpenCLIP's ViT-H/14 without its last layer, after the same norm.
+    Stable Diffusion 1 is conditioned on all embeddings of OpenAI's ViT-L/14 after the last norm;
+    Stable Diffusion 2 on those of OpenCLIP's ViT-H/14 without its last layer, after the same norm.
     """
 
     vocab_size: int
     dim: int
-    layers: int  # that are used
+    layers: int  # number used
     heads: int
     length: int
-    weights: str  # "openai" or "openclip": whose activation
+    weights: str  # "openai" or "openclip": decides the activation
 
     @nn.compact
     def __call__(self, tokens):

@@ -1,4 +1,4 @@
-"""The transformer of both towers: a norm before attention and before the feed-forward layer."""
+"""The transformer of both encoders: a norm before attention and before the feed-forward layer."""
 
 import flax.linen as nn
 import jax
@@ -11,10 +11,10 @@ ACTIVATIONS = {"openai": quick_gelu, "openclip": gelu}
 
 
 class Block(nn.Module):
-    """Attention among tokens and a feed-forward layer four times as wide, both residual."""
+    """Self-attention and a feed-forward layer four times as wide, both residual."""
 
     heads: int
-    causal: bool  # a token sees those before it and itself alone
+    causal: bool  # a token attends to itself and those before it
     activation: str  # key of ACTIVATIONS
 
     @nn.compact

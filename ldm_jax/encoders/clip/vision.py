@@ -1,4 +1,4 @@
-"""CLIP's tower of images, a vision transformer (Radford et al. 2021, section 2.4)."""
+"""CLIP's image encoder, a vision transformer (Radford et al. 2021, section 2.4)."""
 
 from typing import NamedTuple
 
@@ -9,18 +9,18 @@ from ldm_jax.encoders.clip.transformer import Block
 from ldm_jax.nn.patches import Patches
 from ldm_jax.types import Array
 
-# of the images that the published models have learned from, whose values are 0 ... 1
+# mean and deviation of the published models' training images, with values 0 ... 1
 MEAN = np.asarray([0.48145466, 0.4578275, 0.40821073], np.float32)
 STD = np.asarray([0.26862954, 0.26130258, 0.27577711], np.float32)
 
 
 def normalised(x: Array) -> Array:
-    """[..., 3] of 0 ... 1 -> what the tower sees."""
+    """[..., 3] of 0 ... 1 -> the encoder's input."""
     return (x - MEAN) / STD
 
 
 class Architecture(NamedTuple):
-    """A tower of images.
+    """The size of an image encoder.
 
     dim:   of the space that images and captions share
     patch: pixels a side
@@ -44,7 +44,7 @@ ARCHITECTURES = {  # table 20 of the paper
 
 
 class VisionTower(nn.Module):
-    """Images to vectors."""
+    """Images to embeddings."""
 
     of: Architecture
     activation: str = "openai"  # or "openclip"

@@ -13,17 +13,17 @@ from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
-MERGES = 48_894  # of the published table, whose file holds more than CLIP uses
+MERGES = 48_894  # of the published table, whose file has more than CLIP uses
 PIECES = 2 * 256 + MERGES + 2
-PACKAGE = "instant_clip_tokenizer"  # which carries that table
+PACKAGE = "instant_clip_tokenizer"  # contains that table
 TITLE = b"#version: 0.2\n"
 
 
 def clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
     """The tokenizer of a table of merges, the most frequent first.
 
-    Numbers are of the 256 bytes, of the same where a word ends, of the merges, and of the two marks
-    between which every caption stands.
+    Token numbers: the 256 bytes, the same at the end of a word, the merges, and the start and end
+    tokens that surround every caption.
     """
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch
     from transformers import CLIPTokenizer  # which takes a second to import
@@ -37,14 +37,14 @@ def clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
 
 
 def load(path: str | Path | None, length: int, weights: str) -> Tokenizer:
-    """A tokenizer that makes `length` numbers of every caption.
+    """A tokenizer of `length` tokens a caption.
 
     Args:
         path: a `tokenizer.json` or a `merges.txt`; None: the published one.
-        weights: "openai" fills captions up with the mark of their end, "openclip" with 0.
+        weights: "openai" pads captions with the end token, "openclip" with 0.
 
     Raises:
-        InputError: no such file, or none of these.
+        InputError: no such file, or no tokenizer of CLIP.
     """
     if path is None:
         tokenizer = packaged()
@@ -63,7 +63,7 @@ def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -
     algorithm 1); of equally frequent ones the first in order, so that it is the same each time.
 
     Args:
-        vocab_size: at most so many pieces, of which 514 are bytes and marks.
+        vocab_size: the most tokens, of which 514 are bytes and marks.
         length, weights: see `load`.
     """
     bare = clip_tokenizer([])
@@ -88,7 +88,7 @@ def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -
 
 
 def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    """The pieces of a word with those of each such pair as one."""
+    """The tokens of a word with each occurrence of the pair merged."""
     pieces: list[str] = []
     for piece in word:
         if pieces and (pieces[-1], piece) == pair:
@@ -99,7 +99,8 @@ def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
 
 
 def _bytes() -> list[str]:
-    """The characters that stand for bytes: themselves where they can be seen, others elsewhere."""
+    """The characters that represent bytes: themselves where they are printable, others
+    elsewhere."""
     seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
     seen += range(ord("®"), ord("ÿ") + 1)
     hidden = 256 - len(seen)
@@ -110,27 +111,27 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
     """The table in a `merges.txt`.
 
     Raises:
-        InputError: it is no such file.
+        InputError: it is no such table.
     """
     try:
         return _parse(path.read_bytes())
     except ValueError as error:
         raise InputError(
-            f"tokenizer '{path}' is no table of merges: expected two pieces a line, as in the "
+            f"tokenizer '{path}' is no table of merges: expected two tokens a line, as in the "
             f"merges.txt of CLIP ({error})"
         ) from error
 
 
 def has_packaged() -> bool:
-    """Whether the package is there that carries the published table."""
+    """Whether the package with the published table is installed."""
     return importlib.util.find_spec(PACKAGE) is not None
 
 
 def packaged() -> Tokenizer:
-    """The published tokenizer, from the table that a package carries.
+    """The published tokenizer, from the table in a package.
 
     Raises:
-        InputError: the package is not there.
+        InputError: the package is not installed.
     """
     found = importlib.util.find_spec(PACKAGE)
     for place in found.submodule_search_locations if found else ():

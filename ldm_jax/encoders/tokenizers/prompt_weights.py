@@ -1,7 +1,7 @@
-"""Weights of words in prompts, and prompts of any length, for towers that read so many tokens.
+"""Weights of words in prompts, and prompts longer than the text encoder's token limit.
 
-The notation of AUTOMATIC1111's web interface: (word) weighs 1.1, ((word)) 1.21, (word:1.3) 1.3 and
-[word] 1 / 1.1; what is nested is multiplied; \\( \\) \\[ \\] and \\\\ stand for themselves.
+The notation of AUTOMATIC1111's web interface: (word) has weight 1.1, ((word)) 1.21, (word:1.3) 1.3
+and [word] 1 / 1.1; nested weights are multiplied; \\( \\) \\[ \\] and \\\\ are literal.
 """
 
 import re
@@ -15,7 +15,7 @@ from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.types import Conditioner
 
-MORE = 1.1  # what a pair of brackets weighs
+MORE = 1.1  # the weight of a pair of brackets
 _PIECE = re.compile(
     r"\\[\\()\[\]]|[()\[\]]|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[^\\()\[\]:]+|.", re.DOTALL
 )
@@ -26,7 +26,7 @@ def parse(prompt: str) -> list[tuple[str, float]]:
     """Parts of a prompt and their weights.
 
     Raises:
-        InputError: brackets that do not close, or were not opened.
+        InputError: brackets that are not closed, or not opened.
     """
     parts: list[tuple[str, float]] = []
     opened: list[tuple[str, int]] = []  # brackets, and the part after each
@@ -58,7 +58,7 @@ def parse(prompt: str) -> list[tuple[str, float]]:
             f"'\\{bracket}' for itself"
         )
     joined: list[tuple[str, float]] = []
-    for text, weight in parts:  # what weighs the same is read as one
+    for text, weight in parts:  # parts of equal weight become one
         if joined and joined[-1][1] == weight:
             joined[-1] = (joined[-1][0] + text, weight)
         else:
@@ -67,11 +67,11 @@ def parse(prompt: str) -> list[tuple[str, float]]:
 
 
 def pieces(tokenizer: Tokenizer, prompt: str, weighted: bool) -> tuple[list[int], list[float]]:
-    """Numbers of the tokens of a prompt between start and end, and their weights, however many.
+    """Tokens of a prompt without start and end, and their weights, of any number.
 
     Args:
         tokenizer: of CLIP, see `clip_tokenizer`.
-        weighted: whether brackets weigh; else they are characters as any.
+        weighted: whether brackets set weights; otherwise they are ordinary characters.
     """
     whole, numbers, weights = _uncut(tokenizer), [], []
     for text, weight in parse(prompt) if weighted else [(prompt, 1.0)]:
@@ -83,7 +83,7 @@ def pieces(tokenizer: Tokenizer, prompt: str, weighted: bool) -> tuple[list[int]
 
 @lru_cache(4)
 def _uncut(tokenizer: Tokenizer) -> Tokenizer:
-    """The same tokenizer, which neither cuts nor fills up."""
+    """The same tokenizer without truncation or padding."""
     whole = Tokenizer.from_str(tokenizer.to_str())
     whole.no_truncation()
     whole.no_padding()
@@ -93,11 +93,11 @@ def _uncut(tokenizer: Tokenizer) -> Tokenizer:
 def chunks(
     tokenizer: Tokenizer, prompt: str, weighted: bool, count: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Tokens and weights of a prompt in so many chunks, each between start and end, [count, n].
+    """Tokens and weights of a prompt in `count` chunks, each between start and end, [count, n].
 
-    What is longer is cut; what is shorter is filled up with empty chunks.
+    Longer prompts are cut; shorter ones are padded with empty chunks.
     """
-    empty = tokens.encode(tokenizer, "")  # start, end, and what fills up
+    empty = tokens.encode(tokenizer, "")  # start, end, and padding
     n = len(empty) - 2
     numbers, weights = pieces(tokenizer, prompt, weighted)
     rows, scales = np.tile(empty, (count, 1)), np.ones((count, len(empty)), np.float32)
@@ -109,26 +109,26 @@ def chunks(
 
 
 def count_chunks(tokenizer: Tokenizer, prompt: str, weighted: bool) -> int:
-    """How many chunks hold a prompt, at least one."""
+    """The number of chunks that a prompt needs, at least one."""
     n = len(tokens.encode(tokenizer, "")) - 2
     return max(1, -(-len(pieces(tokenizer, prompt, weighted)[0]) // n))
 
 
 def chunked(conditioner: Conditioner, count: int) -> Conditioner:
-    """The conditioner of captions that reads `tokens` and `token_weights` [B, count, n].
+    """A text conditioner of `tokens` and `token_weights` [B, count, n].
 
-    Each chunk goes through the tower by itself, and what comes of them stands side by side, [B,
-    count n, d]. The vector of a token is multiplied by its weight, and then all of a chunk by one
-    factor that brings their mean back to what it was.
+    Each chunk is encoded separately, and the embeddings are joined along the sequence, [B, count n,
+    d]. The embedding of a token is multiplied by its weight, and then all of a chunk by one factor
+    that restores their mean.
     """
 
     def encode(params, inputs):
         return {**conditioner.encode(params, inputs), "token_weights": inputs["token_weights"]}
 
     def apply(params, inputs):
-        told, weights = inputs["tokens"], inputs["token_weights"]
-        B, k, n = told.shape
-        cond = conditioner.apply(params, {**inputs, "tokens": told.reshape(B * k, n)})
+        ids, weights = inputs["tokens"], inputs["token_weights"]
+        B, k, n = ids.shape
+        cond = conditioner.apply(params, {**inputs, "tokens": ids.reshape(B * k, n)})
         x = cond.tokens.reshape(B, k, n, -1)
         weighted = x * weights[..., None]
         mean, now = (jnp.mean(y, axis=(2, 3), keepdims=True) for y in (x, weighted))
@@ -139,14 +139,14 @@ def chunked(conditioner: Conditioner, count: int) -> Conditioner:
 
     def null(n, h=1, w=1):
         plain = conditioner.null(n, h, w)
-        told = jnp.repeat(plain["tokens"][:, None], count, axis=1)
-        return {**plain, "tokens": told, "token_weights": jnp.ones(told.shape)}
+        ids = jnp.repeat(plain["tokens"][:, None], count, axis=1)
+        return {**plain, "tokens": ids, "token_weights": jnp.ones(ids.shape)}
 
-    hidden = (*conditioner.droppable, "token_weights")
+    droppable = (*conditioner.droppable, "token_weights")
     return conditioner._replace(
         apply=apply,
         null=null,
         keys=(*conditioner.keys, "token_weights"),
         encode=encode if conditioner.encode else None,
-        hidden=hidden,
+        hidden=droppable,
     )

@@ -1,4 +1,4 @@
-"""Captions to token numbers."""
+"""Tokenizers: captions to token numbers."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,17 +12,17 @@ SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
 
 def learn(captions: Iterable[str], vocab_size: int, length: int) -> Tokenizer:
-    """A lower-case word-piece tokenizer for `captions`, in the manner of BERT's.
+    """A lower-case WordPiece tokenizer for `captions`, similar to BERT's.
 
     Args:
-        vocab_size: at most so many pieces (more only where there are more characters).
+        vocab_size: the most tokens (exceeded only where there are more characters).
         length: tokens a caption is padded or cut to, [CLS] and [SEP] included.
     """
     captions = list(captions)
     tokenizer = _word_pieces({})
     words = {word for caption in set(captions) for word in _words(tokenizer, caption)}
-    # The trainer numbers the characters inside words as its hash table lists the words, anew each
-    # time, and ties follow the numbers; named in advance, they have an order.
+    # The trainer numbers the characters inside words in the order of its hash table, which differs
+    # between calls, and ties follow the numbers. Named in advance, they have an order.
     inside = [f"##{c}" for c in sorted({c for word in words for c in word[1:]})]
     trainer = trainers.WordPieceTrainer(
         vocab_size=vocab_size, special_tokens=SPECIAL + inside, show_progress=False
@@ -32,7 +32,7 @@ def learn(captions: Iterable[str], vocab_size: int, length: int) -> Tokenizer:
 
 
 def _with_ends(tokenizer: Tokenizer) -> Tokenizer:
-    """The same with the special tokens, between two of which it places every caption."""
+    """The same with special tokens, two of which surround every caption."""
     tokenizer.add_special_tokens(SPECIAL)
     ends = [(word, tokenizer.token_to_id(word)) for word in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing("[CLS] $A [SEP]", None, ends)
@@ -52,7 +52,7 @@ def _words(tokenizer: Tokenizer, caption: str) -> list[str]:
 
 
 def load(path: str | Path, length: int) -> Tokenizer:
-    """The tokenizer in a `tokenizer.json`, or of the word pieces in BERT's `vocab.txt`.
+    """The tokenizer in a `tokenizer.json`, or of the tokens in BERT's `vocab.txt`.
 
     Raises:
         InputError: no such file, or not a tokenizer.
@@ -70,7 +70,7 @@ def load(path: str | Path, length: int) -> Tokenizer:
 
 
 def _read_vocabulary(path: str | Path) -> dict[str, int]:
-    """The pieces of a file that has one a line, numbered from 0."""
+    """The tokens of a file with one a line, numbered from 0."""
     try:
         lines = Path(path).read_text("utf-8").split("\n")
     except UnicodeDecodeError as error:
@@ -81,7 +81,7 @@ def _read_vocabulary(path: str | Path) -> dict[str, int]:
     absent = [word for word in SPECIAL if word not in pieces]
     if absent:
         raise InputError(
-            f"tokenizer '{path}' has no {absent[0]}: expected one word piece a line, as in the "
+            f"tokenizer '{path}' has no {absent[0]}: expected one token a line, as in the "
             "vocab.txt of bert-base-uncased"
         )
     return {piece: number for number, piece in enumerate(pieces)}
@@ -91,7 +91,7 @@ def fit(tokenizer: Tokenizer, length: int, pad: int | None = None) -> Tokenizer:
     """The same tokenizer, padding and cutting every caption to `length` tokens.
 
     Args:
-        pad: the number to pad with; None: the one that it has, or that of [PAD], or 0.
+        pad: the number to pad with; None: the tokenizer's own, or that of [PAD], or 0.
     """
     if pad is None:
         own = tokenizer.padding
@@ -102,7 +102,7 @@ def fit(tokenizer: Tokenizer, length: int, pad: int | None = None) -> Tokenizer:
 
 
 def padding(tokenizer: Tokenizer) -> int:
-    """The number with which a tokenizer that was fitted fills captions up."""
+    """The number with which a fitted tokenizer pads captions."""
     return tokenizer.padding["pad_id"]
 
 
