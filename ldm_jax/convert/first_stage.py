@@ -180,7 +180,7 @@ def to_original(description: Description, params: Params) -> dict[str, np.ndarra
     """The state dict of the original."""
     state = table.to_original(build.build_original_names(description.model), params)
     layers = autoencoder.identities(state)
-    return autoencoder.with_null(state, layers) if layers == autoencoder.QUANT_CONVS else state
+    return autoencoder.without(state, layers) if layers == autoencoder.QUANT_CONVS else state
 
 
 def _scaling(description: Description) -> list[str]:
@@ -218,4 +218,4 @@ def to_diffusers(
     state = table.to_original(build.build_diffusers_names(description.model), params)
     layers = autoencoder.identities(state)
     settings = build.build_diffusers_config(description._replace(left_out=layers))
-    return settings, autoencoder.with_null(state, layers)
+    return settings, autoencoder.without(state, layers)
