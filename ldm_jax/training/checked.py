@@ -1,43 +1,51 @@
 """What is refused before anything is computed."""
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 import jax
 
 from ldm_jax import checkpoint, runs
+from ldm_jax.config import Data
+from ldm_jax.data import latents
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.optimizer import is_trained
-from ldm_jax.train_step.state import Objective
 from ldm_jax.training.loop import check_best, with_positions
+from ldm_jax.training.source import Source
 from ldm_jax.training.steps import make_step
-from ldm_jax.types import DiffusionModel, Params
+from ldm_jax.training.task import Task
+from ldm_jax.types import Batch, DiffusionModel, Params
 
 
-def check_kept(
-    experiment: runs.AnyExperiment,
-    objective: Objective,
-    params: Params,
-    batch: dict,
-    measured: Sequence[str] = (),
-    prefix: str = "",
-) -> None:
-    """Raises InputError where train.best is nothing that will be written; nothing is computed.
+def check_experiment(experiment: runs.AnyExperiment, prefix: str = "") -> None:
+    """Raises InputError where the devices cannot train it, or not on its batches.
 
     Args:
-        params: their shapes.
-        measured: names beside those of the metrics of a step.
+        prefix: of the names of its settings.
     """
-    step, begin = make_step(experiment, objective)
+    check_devices(experiment.train, f"{prefix}train")
+    check_batch(experiment.data.batch_size, f"{prefix}data.batch_size", experiment.train)
+
+
+def check_images(source: Source, data: Data, prefix: str = "", remedy: str = "images") -> None:
+    """Raises InputError where data hold latents in place of images."""
+    if isinstance(source.records, latents.Source):
+        raise InputError(f"{prefix}data.path '{data.path}' holds latents: expected {remedy}")
+
+
+def check_best_is_written(task: Task, batch: Batch) -> None:
+    """Raises InputError where train.best is nothing that will be written; nothing is computed."""
+    step, begin = make_step(task.experiment, task.objective)
 
     def alone(state, batch, key):
         return step(state, batch, key, lambda x: x, lambda x: x)
 
-    state, key = jax.eval_shape(begin, params), jax.eval_shape(lambda: jax.random.key(0))
+    state, key = jax.eval_shape(begin, task.shapes), jax.eval_shape(lambda: jax.random.key(0))
     _, metrics = jax.eval_shape(alone, state, with_positions(batch), key)
-    check_best(experiment.train.best, [*metrics, *measured], prefix)
+    measured = task.measurement.names if task.measurement else ()
+    check_best(task.experiment.train.best, [*metrics, *measured], task.prefix)
 
 
 def check_train_only(
@@ -90,18 +98,13 @@ def check_frozen(
     )
 
 
-def check_architecture(
-    run: Path,
-    params: Params,
-    experiment: runs.AnyExperiment,
-    objective: Objective,
-) -> None:
+def check_architecture(folder: Path, task: Task) -> None:
     """Raises InputError unless training could go on from the newest checkpoint."""
-    if checkpoint.latest_step(run) == 0:
+    if checkpoint.latest_step(folder) == 0:
         raise InputError(
-            f"run '{run}' holds weights from elsewhere and no state of training: expected another "
-            f"--workdir, where --init-from {run} goes on from its weights, or --first-stage.run "
-            f"{run} trains a diffusion model on its latents"
+            f"run '{folder}' holds weights from elsewhere and no state of training: expected "
+            f"another --workdir, where --init-from {folder} goes on from its weights, or "
+            f"--first-stage.run {folder} trains a diffusion model on its latents"
         )
-    state = jax.eval_shape(make_step(experiment, objective)[1], params)
-    checkpoint.check_architecture(run, checkpoint.parts(state))
+    state = jax.eval_shape(make_step(task.experiment, task.objective)[1], task.shapes)
+    checkpoint.check_architecture(folder, checkpoint.parts(state))

@@ -5,10 +5,11 @@ from pathlib import Path
 from ldm_jax import checks, cli, runs
 from ldm_jax.config import ClassifierExperiment, CLIPExperiment, FirstStageExperiment
 from ldm_jax.runs import init_from as starting
-from ldm_jax.training.classifier import train_classifier
-from ldm_jax.training.clip import train_clip
-from ldm_jax.training.diffusion import train_diffusion
-from ldm_jax.training.first_stage import train_first_stage
+from ldm_jax.training.classifier import classifier_task
+from ldm_jax.training.clip import clip_task
+from ldm_jax.training.diffusion import diffusion_task
+from ldm_jax.training.first_stage import first_stage_task
+from ldm_jax.training.run import run as run_task
 
 
 def train(
@@ -32,11 +33,11 @@ def train(
     cli.check_folder(run, "--workdir")
     checks.check_ranges(experiment)
     start = starting.start_from(init_from, experiment, partial) if init_from else None
+    make = diffusion_task
     if isinstance(experiment, FirstStageExperiment):
-        train_first_stage(experiment, run, dry_run, start)
+        make = first_stage_task
     elif isinstance(experiment, CLIPExperiment):
-        train_clip(experiment, run, dry_run, start)
+        make = clip_task
     elif isinstance(experiment, ClassifierExperiment):
-        train_classifier(experiment, run, dry_run, start)
-    else:
-        train_diffusion(experiment, run, dry_run, start)
+        make = classifier_task
+    run_task(make(experiment, run, dry_run, start), run, dry_run, start)

@@ -47,7 +47,7 @@ def fit(
 
     Args:
         step: the pure step (state, batch, key, average) -> (state, metrics).
-        state: the state before the first update.
+        state: the state before the first update; where there is a checkpoint, its shapes.
         data: iterator over dicts of numpy arrays [b, ...], with a state that Grain can save.
         key: the root of all randomness of the steps.
         image: a uint8 image [H, W, 3] that shows what has been learned.
@@ -60,8 +60,9 @@ def fit(
         StoppedError: a checkpoint could not be saved; or SIGTERM came, and the state is saved.
     """
     began = time.monotonic()
-    state = devices.place(state)
-    if checkpoint.latest_step(run) is not None:
+    if checkpoint.latest_step(run) is None:
+        state = devices.place(state)
+    else:
         state = checkpoint.restore(run, devices.target(state), data)
         if hosts.is_first():
             checkpoint.set_aside(run, after=int(state.step))

@@ -23,39 +23,42 @@ def check_latents(source: Source, experiment: Experiment, model: DiffusionModel)
         )
 
 
-def of_latents(source: Source, model: DiffusionModel, params: Params) -> DiffusionModel:
-    """The model for training on latents, where the source has them in place of images.
-
-    Raises:
-        InputError: another first stage encoded them.
-    """
-    if isinstance(source.records, latents.Source):
-        there, own = source.records.described, digest(params, model.first_stage)
-        if there.first_stage != own:
-            raise InputError(
-                f"the latents in {source.records.name} are of a first stage with digest "
-                f"{there.first_stage}: expected {own}, that of first_stage.run; cache them with it"
-            )
-    return reading_latents(source, model)
-
-
 def reading_latents(source: Source, model: DiffusionModel) -> DiffusionModel:
     """The model with a first stage and a conditioner that read what the source has."""
     if not isinstance(source.records, latents.Source):
         return model
-    described = source.records.described
-    model = model._replace(first_stage=remembered(model.first_stage, described.drawn))
-    if described.answered and can_be_remembered(model.conditioner):
+    drawn = source.records.described.drawn
+    model = model._replace(first_stage=remembered(model.first_stage, drawn))
+    if _has_captions(source, model):
         conditioner = remembered_captions(model.conditioner, source.records.empty())
         model = with_conditioner(model, conditioner)
     return model
 
 
-def check_captions(source: Source, params: Params, tokenizer: Tokenizer) -> None:
-    """Raises InputError where another conditioner than that of `params` read the captions."""
-    there, own = source.records.described.conditioner, caption_digest(params, tokenizer)
-    if there != own:
+def _has_captions(source: Source, model: DiffusionModel) -> bool:
+    """Whether captions were encoded beside the latents, and the model can read them so."""
+    return bool(source.records.described.answered) and can_be_remembered(model.conditioner)
+
+
+def check_encoded(
+    source: Source, model: DiffusionModel, params: Params, tokenizer: Tokenizer | None
+) -> None:
+    """Raises InputError where another model than this one encoded what the source has."""
+    if not isinstance(source.records, latents.Source):
+        return
+    name, described = source.records.name, source.records.described
+    own = digest(params["first_stage"], model.first_stage)
+    if described.first_stage != own:
         raise InputError(
-            f"the captions in {source.records.name} were read by a conditioner with digest "
-            f"{there}: expected {own}, that of the model; cache them with --embed-text and its run"
+            f"the latents in {name} are of a first stage with digest {described.first_stage}: "
+            f"expected {own}, that of first_stage.run; cache them with it"
+        )
+    if not _has_captions(source, model):
+        return
+    own = caption_digest(params["conditioner"], tokenizer)
+    if described.conditioner != own:
+        raise InputError(
+            f"the captions in {name} were read by a conditioner with digest "
+            f"{described.conditioner}: expected {own}, that of the model; cache them with "
+            "--embed-text and its run"
         )

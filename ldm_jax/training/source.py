@@ -10,22 +10,17 @@ from ldm_jax.data import pipeline, readable
 from ldm_jax.data.reader import NOTHING, Derive
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.runtime import hosts
-from ldm_jax.types import Params
 
 
 class Source(NamedTuple):
     """Opened data: records, and what is known of them.
 
-    perceptual: the weights of LPIPS for a first stage that is to begin with them
-    derive:     what conditions are made of, see `pipeline.batches`
-    held_out:   what a first stage is measured on while it trains, if it is
+    derive: what conditions are made of, see `pipeline.batches`
     """
 
     records: object
     info: pipeline.DataInfo
-    perceptual: Params | None = None
     derive: Mapping[str, Derive] = NOTHING
-    held_out: object = None
 
 
 def open_source(data: Data) -> Source:

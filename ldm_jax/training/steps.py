@@ -12,7 +12,8 @@ from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import Objective, make_train_step, new_state
 from ldm_jax.training import plan
 from ldm_jax.training.loop import with_positions
-from ldm_jax.types import Params, TrainState
+from ldm_jax.training.task import Task
+from ldm_jax.types import Batch, Params, TrainState
 
 
 def make_step(
@@ -29,24 +30,22 @@ def make_step(
     return power_ema.keeping(step, config.power_ema), begin
 
 
-def print_plan(
-    name: str, experiment: runs.AnyExperiment, objective: Objective, params: Params, batch: dict
-) -> None:
+def print_plan(task: Task, batch: Batch) -> None:
     """Says what a step would cost; compiles it, and computes nothing.
 
     Args:
-        params: their shapes.
         batch: of this host.
     """
+    experiment = task.experiment
     spread = devices(experiment.train.devices, experiment.train.mesh)
-    step, begin = make_step(experiment, objective)
-    state = spread.target(jax.eval_shape(begin, params))
+    step, begin = make_step(experiment, task.objective)
+    state = spread.target(jax.eval_shape(begin, task.shapes))
     key = jax.eval_shape(lambda: jax.random.key(0))
     batch = spread.like(with_positions(batch))
     for line in plan.describe(
         spread.parallelize(step, state), state, batch, key, experiment.data.batch_size
     ):
-        print(f"{name}: {line}")
+        print(f"{task.name}: {line}")
 
 
 def announce(name: str, experiment: runs.AnyExperiment, placed: str, tokens: int = 0) -> None:

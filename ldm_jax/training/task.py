@@ -1,0 +1,76 @@
+"""What one training is: made by first_stage.py, diffusion.py, classifier.py and clip.py, done by
+run.py."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax import runs
+from ldm_jax.train_step.state import Measurement, Objective
+from ldm_jax.training.source import Source
+from ldm_jax.types import Array, Params, TrainState
+
+
+def _nothing(*_: Any) -> Params:
+    return {}
+
+
+class Frozen(NamedTuple):
+    """The parts of params that files and other runs hold, and training does not change.
+
+    names: of the parts
+    read:  (drawn parts, key) -> these parts; of none of them are the drawn ones used alone
+    check: (all parts) -> None; raises InputError where the data were encoded with other weights
+    """
+
+    names: tuple[str, ...] = ()
+    read: Callable[[Params, Array], Params] = _nothing
+    check: Callable[[Params], Any] = _nothing
+
+
+class Task(NamedTuple):
+    """One training.
+
+    name:        that its messages begin with
+    experiment:  with all filled in that its data and other runs determine
+    source:      its opened data
+    tokenizers:  of captions, by the entry of a batch that they fill
+    keys:        entries of a batch that a step reads, beside the image
+    init:        key -> the parts of params that are drawn
+    shapes:      of all parts of params
+    objective:   what a step makes smaller
+    frozen:      the parts that are read
+    before:      trainings that must be done first, and their folders
+    sample:      state -> a uint8 image [H, W, 3] that shows what has been learned
+    measurement: what is measured beside the loss
+    tokens:      of a condition, for each image
+    prefix:      of the names of its settings in messages
+    """
+
+    name: str
+    experiment: runs.AnyExperiment
+    source: Source
+    tokenizers: Mapping[str, Tokenizer]
+    keys: tuple[str, ...]
+    init: Callable[[Array], Params]
+    shapes: Params
+    objective: Objective
+    frozen: Frozen = Frozen()
+    before: tuple[tuple["Task", Path], ...] = ()
+    sample: Callable[[TrainState], np.ndarray] | None = None
+    measurement: Measurement | None = None
+    tokens: int = 0
+    prefix: str = ""
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """That of the captions; None where none are read."""
+        return next(iter(self.tokenizers.values()), None)
+
+
+def without(params: Params, names: tuple[str, ...]) -> Params:
+    """The parts of params that have other names."""
+    return {name: part for name, part in params.items() if name not in names}
