@@ -10,7 +10,7 @@ from ldm_jax.autoencoders.latents import factor
 from ldm_jax.autoencoders.pixels import Pixels
 from ldm_jax.config import FirstStageExperiment
 from ldm_jax.errors import InputError
-from ldm_jax.training.first_stage import prepare_first_stage
+from ldm_jax.training.first_stage import first_stage_task
 from tests.support import tiny
 
 IMAGES = jax.random.uniform(jax.random.key(0), (2, 4, 6, 3), minval=-1.0, maxval=1.0)
@@ -38,4 +38,4 @@ def test_a_training_of_them_alone_is_refused(tmp_path, image_folder):
     data = tiny.experiment(image_folder).data
     experiment = FirstStageExperiment(model=Pixels(), data=data)
     with pytest.raises(InputError, match=r"model is Pixels\(\): expected a first stage that can"):
-        prepare_first_stage(experiment, tmp_path / "run")
+        first_stage_task(experiment, tmp_path / "run")
