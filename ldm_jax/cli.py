@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import errno
 import io
 import logging
@@ -13,14 +12,15 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar, get_type_hints
+from typing import Any, NoReturn, TypeVar
 
-import typeguard
 import tyro
 
 from ldm_jax import config as configs
 from ldm_jax.errors import InputError, StoppedError
+from ldm_jax.runs import reader
 from ldm_jax.runtime.compilation import use_cache
+from ldm_jax.settings import did_you_mean
 
 T = TypeVar("T")
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk that takes no more
@@ -74,7 +74,7 @@ def _told_already(hook: Callable) -> Callable:
 
 
 def load_config(path: str | Path) -> Any:
-    """The checked `config` of a config file.
+    """The checked `config` of a config file: Python, or data where it is that of a run.
 
     Raises:
         InputError: no such file, not a config, an unknown field, or a field of the wrong type.
@@ -82,25 +82,15 @@ def load_config(path: str | Path) -> Any:
     if not Path(path).is_file():
         what = "is a folder" if Path(path).is_dir() else "does not exist"
         raise InputError(f"config '{path}' {what}: expected a file such as configs/demo.py")
+    if reader.is_in_run(Path(path)):
+        return reader.read(Path(path))
     try:
         config = runpy.run_path(str(path)).get("config")
     except TypeError as error:
         raise InputError(f"config '{path}': {_explain(error)}") from error
     except Exception as error:
         raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
-    kinds = (
-        configs.Experiment,
-        configs.FirstStageExperiment,
-        configs.ClassifierExperiment,
-        configs.CLIPExperiment,
-    )
-    if not isinstance(config, kinds):
-        raise InputError(
-            f"config '{path}' has no experiment: expected `config = Experiment(...)`, or one of "
-            f"{', '.join(f'{kind.__name__}(...)' for kind in kinds[1:])}"
-        )
-    check_types(config, str(path))
-    return config
+    return reader.check_experiment(config, path)
 
 
 def _explain(error: TypeError) -> str:
@@ -108,35 +98,7 @@ def _explain(error: TypeError) -> str:
     found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
     if not found or not hasattr(configs, found[1]):
         return str(error)
-    names = [field.name for field in dataclasses.fields(getattr(configs, found[1]))]
-    return f"{found[1]} has no field '{found[2]}'{did_you_mean(found[2], names)}"
-
-
-def did_you_mean(word: str, words: Sequence[str]) -> str:
-    """Which of `words` may have been meant."""
-    near = difflib.get_close_matches(word, words, 1, 0.5)
-    return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"
-
-
-def check_types(config: Any, where: str, prefix: str = "") -> None:
-    """Raises InputError for the first field whose value is not of the declared type."""
-    hints = get_type_hints(type(config))
-    for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), prefix + field.name
-        expected = str(getattr(hints[field.name], "__name__", hints[field.name]))
-        if not hasattr(hints[field.name], "__name__") or hasattr(hints[field.name], "__args__"):
-            expected = re.sub(r"typing\.|ldm_jax\.[\w.]*\.", "", str(hints[field.name]))
-        try:
-            if isinstance(value, bool) and hints[field.name] in (int, float, int | None):
-                raise typeguard.TypeCheckError("bool")
-            typeguard.check_type(value, hints[field.name])
-        except typeguard.TypeCheckError:
-            raise InputError(
-                f"config '{where}': {name} is {value!r} ({type(value).__name__}): "
-                f"expected {expected}"
-            ) from None
-        if dataclasses.is_dataclass(value):
-            check_types(value, where, f"{name}.")
+    return reader.unknown_field(getattr(configs, found[1]), found[2])
 
 
 def override(

@@ -14,10 +14,14 @@ the whole.
 """
 
 import dataclasses
+import difflib
 import math
+import re
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
+
+import typeguard
 
 from ldm_jax.errors import InputError
 
@@ -104,3 +108,49 @@ def check(config: Any, prefix: str = "") -> None:
     for where, part in parts(config, prefix):
         if hasattr(part, "check"):
             part.check(where)
+
+
+def check_types(config: Any, where: str, prefix: str = "") -> None:
+    """Raises InputError for the first value in a config that is not of its field's type.
+
+    Args:
+        where: the config's file, for the error.
+        prefix: of the fields' names in the error.
+    """
+    hints = get_type_hints(type(config))
+    for field in dataclasses.fields(config):
+        value, name, hint = getattr(config, field.name), prefix + field.name, hints[field.name]
+        if not _is_of(value, hint):
+            raise InputError(
+                f"config '{where}': {name} is {value!r} ({type(value).__name__}): "
+                f"expected {_type_name(hint)}"
+            )
+        if dataclasses.is_dataclass(value):
+            check_types(value, where, f"{name}.")
+        elif isinstance(value, tuple):
+            for i, one in enumerate(value):
+                if dataclasses.is_dataclass(one):
+                    check_types(one, where, f"{name}.{i}.")
+
+
+def _is_of(value: Any, hint: Any) -> bool:
+    """Whether a value is of a type; True and False are no numbers."""
+    if isinstance(value, bool) and hint in (int, float, int | None):
+        return False
+    try:
+        typeguard.check_type(value, hint)
+    except typeguard.TypeCheckError:
+        return False
+    return True
+
+
+def _type_name(hint: Any) -> str:
+    if hasattr(hint, "__name__") and not hasattr(hint, "__args__"):
+        return hint.__name__
+    return re.sub(r"(typing|ldm_jax(\.\w+)+)\.", "", str(hint))
+
+
+def did_you_mean(word: str, words: Sequence[str]) -> str:
+    """Which of `words` may have been meant."""
+    near = difflib.get_close_matches(word, words, 1, 0.5)
+    return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"

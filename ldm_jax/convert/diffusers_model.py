@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, checkpoint, cli, runs
+from ldm_jax import build, checkpoint, runs
 from ldm_jax.config import (
     Beside,
     CLIPImage,
@@ -363,7 +363,7 @@ def export_pipeline(run: Path, destination: Path) -> None:
     Raises:
         InputError: diffusers has no such model.
     """
-    experiment = cli.load_config(run / "config.py")
+    experiment = runs.load_config(run)
     told = isinstance(experiment.condition, CLIPText) or type(experiment.condition) is CLIPImage
     if not told or experiment.latent_scale == "channels":
         raise InputError(

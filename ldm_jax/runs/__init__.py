@@ -1,6 +1,6 @@
 """Runs: folders that hold a config, its checkpoints and what training wrote.
 
-RUN/config.py            the resolved config, runnable Python
+RUN/config.py            the resolved config: read as data, see reader.py
 RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
 RUN/objects.txt          names of the classes of what lies in boxes, where there are any
@@ -15,11 +15,13 @@ RUN/first_stage/         the first stage's run, where it was trained on the way
 
 What is here reads and writes them:
 
-place.py      which run a path means, which checkpoint of it, and its config
+paths.py      which run a path means, which checkpoint of it, and its config
+reader.py     its config.py as data: parsed, never executed
+migrate.py    settings of older runs under the names that they have today
 names.py      its tokenizer, names of classes and of objects
-written.py    what it says of itself, written
+writing.py    what it says of itself, written
 weights.py    the weights of a checkpoint
-described.py  a model of whatever kind: what it is first, then its weights; by the next four:
+loading.py    a model of whatever kind: what it is first, then its weights; by the next four:
 first_stage.py  diffusion.py  classifier.py  clip.py
 """
 

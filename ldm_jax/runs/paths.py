@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ldm_jax import checkpoint, cli
+from ldm_jax import checkpoint
 from ldm_jax.config import ClassifierExperiment, CLIPExperiment, Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
+from ldm_jax.runs import reader
 
 AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPExperiment
 KINDS = {
@@ -124,4 +125,4 @@ def read_config(run: Path) -> AnyExperiment:
             f"'{run}' is not a run: it has no config.py; train one with train.py, or make one of a "
             "model from elsewhere with scripts/convert.py"
         )
-    return cli.load_config(run / "config.py")
+    return reader.read(run / "config.py")

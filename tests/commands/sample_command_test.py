@@ -172,7 +172,7 @@ def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, traine
     shutil.copy(class_run / "config.py", here)
     says(refusal(here), [f"run '{here}' has no checkpoint", "train.py"])
     (here / "config.py").write_text("config = Experiment(")
-    says(refusal(here), [f"'{here / 'config.py'}'", "SyntaxError"])
+    says(refusal(here), [f"'{here / 'config.py'}'", "cannot be parsed"])
 
 
 def test_a_tokenizer_that_is_damaged_or_gone_is_named(refusal, trained_run, here):
