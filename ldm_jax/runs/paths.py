@@ -9,11 +9,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ldm_jax import checkpoint
-from ldm_jax.config import ClassifierExperiment, CLIPExperiment, Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
+from ldm_jax.experiments import (
+    AnyExperiment,
+    ClassifierExperiment,
+    CLIPExperiment,
+    Experiment,
+    FirstStageExperiment,
+)
 from ldm_jax.runs import reader
 
-AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPExperiment
 KINDS = {
     Experiment: "a diffusion model",
     FirstStageExperiment: "a first stage",
