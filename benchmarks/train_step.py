@@ -82,7 +82,6 @@ def ours(network: UNet | Autoencoder):
     import optax
     from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-    from ldm_jax import build
     from ldm_jax.backbones import unet
     from ldm_jax.runtime.compilation import compile_ahead, use_first_thread
     from ldm_jax.types import Cond
@@ -108,7 +107,7 @@ def ours(network: UNet | Autoencoder):
             return jnp.mean(jnp.square(model.apply({"params": params}, z, steps, told) - noise))
 
     else:
-        stage = build.build_first_stage(settings(network))
+        stage = settings(network).build()
         images = jax.random.normal(next(keys), (network.batch, network.side, network.side, 3))
         params = drawn(jax.eval_shape(stage.init, next(keys)))
         params = {name: params[name] for name in stage.parts}

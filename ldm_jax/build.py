@@ -1,17 +1,12 @@
 """From a config to functions: the only place that asks which kind a config is."""
 
 from collections.abc import Callable
-from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import config as c
-from ldm_jax.autoencoders.kl import kl_autoencoder
-from ldm_jax.autoencoders.mlp import mlp_autoencoder
-from ldm_jax.autoencoders.tiny import tiny_autoencoder
-from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import unet
 from ldm_jax.conditioning.bert import BERT, bert_text
@@ -53,27 +48,17 @@ from ldm_jax.types import (
     Process,
     Sampler,
 )
-from ldm_jax.weights.names import autoencoder, condition, diffusers, tiny
 from ldm_jax.weights.names import bert as bert_names
 from ldm_jax.weights.names import clip as clip_names
+from ldm_jax.weights.names import condition
 from ldm_jax.weights.names import model as model_names
 from ldm_jax.weights.names import text as text_names
-from ldm_jax.weights.table import Table, under
+from ldm_jax.weights.table import under
 
 
 def build_first_stage(config: c.FirstStageModel) -> FirstStage:
     """The first stage of a config."""
-    match config:
-        case c.KLAutoencoder():
-            return kl_autoencoder(config)
-        case c.VQAutoencoder():
-            return vq_autoencoder(config)
-        case c.TinyAutoencoder():
-            return tiny_autoencoder(config)
-        case c.MLPAutoencoder():
-            return mlp_autoencoder(config)
-        case c.Pixels():
-            return config.build()
+    return config.build()
 
 
 def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:
@@ -87,37 +72,6 @@ def build_autoencoder_objective(
     """What trains a first stage, on batches in so many parts."""
     perceptual = build_perceptual(config) if config.perceptual_weight else None
     return autoencoder_objective(first_stage, config, perceptual, parts)
-
-
-def build_original_names(config: c.FirstStageModel) -> Table:
-    """What the original code calls the weights of a first stage."""
-    match config:
-        case c.TinyAutoencoder():
-            return tiny.tiny_autoencoder(config)
-        case c.KLAutoencoder():
-            return autoencoder.kl_autoencoder(config)
-        case c.VQAutoencoder():
-            return autoencoder.vq_autoencoder(config)
-    raise InputError(f"a {type(config).__name__} is published nowhere: there are no other names")
-
-
-def build_diffusers_names(config: c.FirstStageModel) -> Table:
-    """What diffusers calls them."""
-    match config:
-        case c.TinyAutoencoder():
-            return tiny.tiny_autoencoder(config, "diffusers")
-    return diffusers.names(build_original_names(config), len(config.channel_mults))
-
-
-def build_diffusers_config(description: diffusers.Description) -> dict[str, Any]:
-    """The config.json by which diffusers describes a first stage."""
-    match description.model:
-        case c.KLAutoencoder():
-            return diffusers.kl_config(description)
-        case c.VQAutoencoder():
-            return diffusers.vq_config(description)
-        case c.TinyAutoencoder():
-            return tiny.diffusers_config(description)
 
 
 def build_betas(config: c.Diffusion) -> np.ndarray | None:
@@ -338,8 +292,8 @@ def build_condition_names(
 
 def build_model_names(experiment: c.Experiment) -> model_names.Names:
     """What the original calls the weights of a whole model."""
-    first_stage = build_original_names(experiment.first_stage.model)
-    channels = build_first_stage(experiment.first_stage.model).channels
+    first_stage = experiment.first_stage.model.original_names()
+    channels = experiment.first_stage.model.build().channels
     answers = 2 if experiment.diffusion.learned_variance else 1
     told = build_condition_names(experiment.condition, channels, experiment.beside)
     return model_names.names(experiment.model, channels, answers * channels, first_stage, told)
@@ -347,7 +301,7 @@ def build_model_names(experiment: c.Experiment) -> model_names.Names:
 
 def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> DiffusionModel:
     """The whole model of an experiment."""
-    first_stage = build_first_stage(experiment.first_stage.model)
+    first_stage = experiment.first_stage.model.build()
     conditioner = build_conditioner(experiment.condition, tokenizer, first_stage)
     if experiment.beside:
         beside = build_conditioner(experiment.beside, None, first_stage)
@@ -380,7 +334,7 @@ def build_clip(experiment: c.CLIPExperiment) -> CLIP:
 
 def build_classifier(experiment: c.ClassifierExperiment) -> LatentClassifier:
     """The classifier of an experiment of which nothing is None."""
-    first_stage = build_first_stage(experiment.first_stage.model)
+    first_stage = experiment.first_stage.model.build()
     classifier = ClassifierModule(experiment.model, experiment.num_classes)
     side = experiment.data.image_size // first_stage.factor
 

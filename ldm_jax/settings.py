@@ -9,8 +9,8 @@ A range is a type, `AtLeast1 = Annotated[int, Range(...)]`, and stands in the fi
 
         def check(self, prefix: str) -> None: ...   # what goes with what inside it
 
-`check` walks a config: first the ranges of all fields, then the `check` of each class, parts before
-the whole.
+`check` walks a config: first the ranges of all fields, then the `check` of each class, the
+whole before its parts.
 """
 
 import dataclasses
@@ -101,11 +101,13 @@ def check_ranges(config: Any, prefix: str = "") -> None:
 def check(config: Any, prefix: str = "") -> None:
     """Raises InputError for the first field out of its range, or that does not go with another.
 
+    The `check` of a whole comes before those of its parts.
+
     Args:
         prefix: of the fields' names in errors, such as "first_stage.".
     """
     check_ranges(config, prefix)
-    for where, part in parts(config, prefix):
+    for where, part in reversed(list(parts(config, prefix))):
         if hasattr(part, "check"):
             part.check(where)
 
@@ -154,3 +156,17 @@ def did_you_mean(word: str, words: Sequence[str]) -> str:
     """Which of `words` may have been meant."""
     near = difflib.get_close_matches(word, words, 1, 0.5)
     return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"
+
+
+def check_divides(network: Any, name: str, prefix: str) -> None:
+    """Raises InputError unless the field `name` divides the channels of every level.
+
+    Args:
+        network: with channels and channel_mults.
+    """
+    for channels in (mult * network.channels for mult in network.channel_mults):
+        if channels % getattr(network, name):
+            raise InputError(
+                f"{prefix}{name} is {getattr(network, name)}: expected a divisor of {channels}, "
+                f"the channels of a level ({prefix}channels times one of {prefix}channel_mults)"
+            )

@@ -10,18 +10,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.autoencoders.autoencoder import Autoencoder
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.resnet import Downsample, ResBlock
 from ldm_jax.nn.upsample import Upsample
-from ldm_jax.settings import AtLeast1, Factors, Levels
+from ldm_jax.settings import AtLeast1, Factors, Levels, check_divides
 from ldm_jax.types import Array, Params
+from ldm_jax.weights.names import diffusers
+from ldm_jax.weights.table import Table
 
 
 @dataclass(frozen=True)
-class ConvolutionalAutoencoder:
+class ConvolutionalAutoencoder(Autoencoder):
     """What the KL and the VQ first stage have in common (Rombach et al. 2022, appendix G).
 
     The downsampling factor is 2^(len(channel_mults) - 1).
@@ -35,6 +38,30 @@ class ConvolutionalAutoencoder:
     z_channels: AtLeast1 = 4
     norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
     compute: Literal["float32", "bfloat16"] = "float32"  # but for norms and last convolutions
+
+    @property
+    def factor(self) -> int:
+        return 2 ** (len(self.channel_mults) - 1)
+
+    def check(self, prefix: str) -> None:
+        check_divides(self, "norm_groups", prefix)
+
+    def diffusers_names(self) -> Table:
+        return diffusers.names(self.original_names(), len(self.channel_mults))
+
+    def describe(self) -> str:
+        mults, factors = self.channel_mults, self.attention_factors
+        places = [f"factor {factor}" for factor in factors] + ["the middle"] * self.mid_attention
+        return ", ".join(
+            [
+                f"downsampling factor {self.factor}",
+                f"{self.channels} channels times {' '.join(map(str, mults))}",
+                f"{self.num_res_blocks} residual blocks a level",
+                f"attention at {' and '.join(places)}" if places else "no attention",
+                f"{self.z_channels} latent channels",
+                f"{self.norm_groups} groups",
+            ]
+        )
 
 
 EPSILON = 1e-6  # of every normalisation in the original autoencoder
@@ -112,15 +139,10 @@ class Decoder(nn.Module):
 LAST_LAYER = ("decoder", "conv_out", "kernel")
 
 
-def downsampling(config: ConvolutionalAutoencoder) -> int:
-    """Pixels per latent in each direction."""
-    return 2 ** (len(config.channel_mults) - 1)
-
-
 def init(config: ConvolutionalAutoencoder, outputs: int, key: Array) -> Params:
     """{"encoder", "decoder"} for an encoder of `outputs` channels."""
     encoder_key, decoder_key = jax.random.split(key)
-    image = jnp.zeros((1, downsampling(config), downsampling(config), 3))
+    image = jnp.zeros((1, config.factor, config.factor, 3))
     latent = jnp.zeros((1, 1, 1, config.z_channels))
     return {
         "encoder": Encoder(config, outputs).init(encoder_key, image)["params"],

@@ -1,6 +1,8 @@
 """The KL autoencoder: latents near a standard normal (Rombach et al. 2022, section 3.1)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -9,11 +11,32 @@ from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder
 from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+from ldm_jax.weights.names import autoencoder, diffusers
+from ldm_jax.weights.table import Table
 
 
 @dataclass(frozen=True)
 class KLAutoencoder(ConvolutionalAutoencoder):
     """Latents drawn from a Gaussian near the standard one; defaults are the original's kl-f8."""
+
+    has_posterior: ClassVar[bool] = True
+    diffusers_class: ClassVar[str] = "AutoencoderKL"
+
+    def build(self) -> FirstStage:
+        return kl_autoencoder(self)
+
+    def describe(self) -> str:
+        return f"KL autoencoder, {super().describe()}"
+
+    def original_names(self) -> Table:
+        return autoencoder.kl_autoencoder(self)
+
+    @classmethod
+    def read_diffusers(cls, settings: Mapping[str, Any]) -> autoencoder.Description:
+        return diffusers.read_config(settings, cls)
+
+    def diffusers_config(self, description: autoencoder.Description) -> dict[str, Any]:
+        return diffusers.kl_config(description)
 
 
 def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
@@ -50,7 +73,7 @@ def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
         encode,
         decode,
         reconstruct,
-        convolutional.downsampling(config),
+        config.factor,
         config.z_channels,
         parts=("encoder", "decoder"),
         last_layer=convolutional.LAST_LAYER,

@@ -5,13 +5,15 @@ on its own bound, it draws images from z ~ N(0, I).
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.autoencoders.autoencoder import Autoencoder
 from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
+from ldm_jax.errors import InputError
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.likelihood import BERNOULLI, GAUSSIAN
 from ldm_jax.settings import AtLeast1
@@ -19,7 +21,7 @@ from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
 
 
 @dataclass(frozen=True)
-class MLPAutoencoder:
+class MLPAutoencoder(Autoencoder):
     """The first variational autoencoder (Kingma and Welling 2014, appendix C); theirs for MNIST.
 
     The loss that goes with it is AutoencoderLoss(reconstruction="likelihood", kl_weight=1.0).
@@ -30,6 +32,23 @@ class MLPAutoencoder:
     hidden: AtLeast1 = 500  # units of the one hidden layer, each way
     z_channels: AtLeast1 = 20
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"  # of binary pixels; of 8-bit values
+
+    has_posterior: ClassVar[bool] = True
+    has_likelihood: ClassVar[bool] = True
+
+    @property
+    def factor(self) -> int:
+        return self.image_size
+
+    def check_images(self, size: int, prefix: str) -> None:
+        if size != self.image_size:
+            raise InputError(
+                f"{prefix}data.image_size is {size} and {prefix}model.image_size "
+                f"{self.image_size}: expected the same, since an MLP sees images of one size"
+            )
+
+    def build(self) -> FirstStage:
+        return mlp_autoencoder(self)
 
 
 class MLP(nn.Module):
@@ -106,7 +125,7 @@ def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
         encode,
         decode,
         reconstruct,
-        config.image_size,
+        config.factor,
         z_channels,
         parts=("encoder", "decoder"),
         last_layer=("decoder", "out", "kernel"),

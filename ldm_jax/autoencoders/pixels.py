@@ -4,24 +4,31 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from ldm_jax.autoencoders.autoencoder import Autoencoder
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+from ldm_jax.weights.table import Table
 
 CHANNELS = 3
 
 
 @dataclass(frozen=True)
-class Pixels:
+class Pixels(Autoencoder):
     """No first stage: the diffusion model's latents are the pixels, from -1 to 1."""
 
     @property
     def z_channels(self) -> int:
-        """Those of an image."""
         return CHANNELS
 
+    @property
+    def factor(self) -> int:
+        return 1
+
     def build(self) -> FirstStage:
-        """See `pixels`."""
         return pixels()
+
+    def original_names(self) -> Table:
+        return []  # there are no weights
 
 
 def pixels() -> FirstStage:

@@ -6,22 +6,28 @@ The published weights were distilled from the first stages of Stable Diffusion a
 whose scaled latents they read and write: their scale is 1.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.autoencoders.autoencoder import Autoencoder
 from ldm_jax.autoencoders.latents import scaled, unit, unscaled
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.upsample import DoubledConv
 from ldm_jax.settings import AtLeast1, Levels
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+from ldm_jax.weights.names import tiny
+from ldm_jax.weights.names.autoencoder import Description
+from ldm_jax.weights.table import Table
 
 
 @dataclass(frozen=True)
-class TinyAutoencoder:
+class TinyAutoencoder(Autoencoder):
     """The tiny autoencoder (TAESD); defaults are those of the published taesd and taesdxl.
 
     taesd3 and taef1 have 16 z_channels, taef2 has 32 and mid_norm. The downsampling factor is
@@ -32,6 +38,39 @@ class TinyAutoencoder:
     blocks: Levels = (1, 3, 3, 3)  # a level, from the images down, each way
     z_channels: AtLeast1 = 4
     mid_norm: bool = False  # blocks of the last level begin with a normalised branch
+
+    diffusers_class: ClassVar[str] = "AutoencoderTiny"
+
+    @property
+    def factor(self) -> int:
+        return 2 ** (len(self.blocks) - 1)
+
+    def build(self) -> FirstStage:
+        return tiny_autoencoder(self)
+
+    def describe(self) -> str:
+        return ", ".join(
+            [
+                f"tiny autoencoder, downsampling factor {self.factor}",
+                f"{self.channels} channels",
+                f"{' '.join(map(str, self.blocks))} residual blocks by level",
+                *["norms in the last level"] * self.mid_norm,
+                f"{self.z_channels} latent channels",
+            ]
+        )
+
+    def original_names(self) -> Table:
+        return tiny.tiny_autoencoder(self)
+
+    def diffusers_names(self) -> Table:
+        return tiny.tiny_autoencoder(self, "diffusers")
+
+    @classmethod
+    def read_diffusers(cls, settings: Mapping[str, Any]) -> Description:
+        return tiny.read_config(settings, cls)
+
+    def diffusers_config(self, description: Description) -> dict[str, Any]:
+        return tiny.diffusers_config(description)
 
 
 MAGNITUDE = 3.0  # latents beyond this are bent back by the decoder
@@ -99,7 +138,7 @@ class Decoder(nn.Module):
 def tiny_autoencoder(config: TinyAutoencoder) -> FirstStage:
     """The first stage that `config` describes; its latents are not drawn but computed."""
     encoder, decoder = Encoder(config), Decoder(config)
-    factor = 2 ** (len(config.blocks) - 1)
+    factor = config.factor
 
     def init(key: Array):
         encoder_key, decoder_key = jax.random.split(key)

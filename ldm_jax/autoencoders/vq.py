@@ -4,7 +4,9 @@ The second stage sees latents before they are rounded; rounding is a part of dec
 al. 2022, section 3.1).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +17,8 @@ from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
 from ldm_jax.autoencoders.quantizer import codes_of, init_codebook, straight_through
 from ldm_jax.settings import AtLeast1, Levels
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
+from ldm_jax.weights.names import autoencoder, diffusers
+from ldm_jax.weights.table import Table
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,25 @@ class VQAutoencoder(ConvolutionalAutoencoder):
     channel_mults: Levels = (1, 2, 4)
     z_channels: AtLeast1 = 3  # of a code
     codebook_size: AtLeast1 = 8192
+
+    has_codebook: ClassVar[bool] = True
+    diffusers_class: ClassVar[str] = "VQModel"
+
+    def build(self) -> FirstStage:
+        return vq_autoencoder(self)
+
+    def describe(self) -> str:
+        return f"VQ autoencoder with {self.codebook_size} codes, {super().describe()}"
+
+    def original_names(self) -> Table:
+        return autoencoder.vq_autoencoder(self)
+
+    @classmethod
+    def read_diffusers(cls, settings: Mapping[str, Any]) -> autoencoder.Description:
+        return diffusers.read_config(settings, cls)
+
+    def diffusers_config(self, description: autoencoder.Description) -> dict[str, Any]:
+        return diffusers.vq_config(description)
 
 
 def vq_autoencoder(config: VQAutoencoder) -> FirstStage:
@@ -69,7 +92,7 @@ def vq_autoencoder(config: VQAutoencoder) -> FirstStage:
         encode,
         decode,
         reconstruct,
-        convolutional.downsampling(config),
+        config.factor,
         config.z_channels,
         parts=("encoder", "decoder", "quantizer"),
         last_layer=convolutional.LAST_LAYER,

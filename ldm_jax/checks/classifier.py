@@ -1,7 +1,6 @@
 """Whether a classifier can see the latents that it is to tell apart."""
 
 from ldm_jax import config as c
-from ldm_jax.build import build_first_stage
 from ldm_jax.checks.shared import check_averages, check_divides, check_squares
 from ldm_jax.errors import InputError
 
@@ -10,7 +9,7 @@ def check_classifier(experiment: c.ClassifierExperiment) -> None:
     """Raises InputError where the classifier cannot see the latents that it is to tell apart."""
     check_averages(experiment)
     model, size = experiment.model, experiment.data.image_size
-    factor = build_first_stage(experiment.first_stage.model).factor
+    factor = experiment.first_stage.model.factor
     check_squares(experiment.data, "data.", "a classifier")
     side, least = size // factor, 2 ** (len(model.channel_mults) - 1)
     if side % least:

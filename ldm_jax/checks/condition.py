@@ -3,7 +3,6 @@
 import math
 
 from ldm_jax import config as c
-from ldm_jax.build import build_first_stage
 from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
 from ldm_jax.conditioning.low_resolution import LEVELS
 from ldm_jax.errors import InputError
@@ -12,7 +11,7 @@ from ldm_jax.errors import InputError
 def check_condition(experiment: c.Experiment) -> None:
     """Raises InputError where a condition cannot be told so, or does not fit the latents."""
     condition, beside = experiment.condition, experiment.beside
-    factor = build_first_stage(experiment.first_stage.model).factor
+    factor = experiment.first_stage.model.factor
     if beside and not isinstance(condition, c.Text):
         raise InputError(
             f"beside is {type(beside).__name__} and condition {type(condition).__name__}: expected "

@@ -4,7 +4,6 @@ import dataclasses
 import math
 
 from ldm_jax import config as c
-from ldm_jax.build import build_first_stage
 from ldm_jax.checks.condition import check_condition, check_slots
 from ldm_jax.checks.first_stage import check_first_stage
 from ldm_jax.checks.process import check_loss, check_process
@@ -17,7 +16,7 @@ from ldm_jax.errors import InputError
 def check_diffusion(experiment: c.Experiment) -> None:
     """Raises InputError where the parts of the config cannot go together."""
     unet, size = experiment.model, experiment.data.image_size
-    factor = build_first_stage(experiment.first_stage.model).factor
+    factor = experiment.first_stage.model.factor
     factor *= 2 ** (len(unet.channel_mults) - 1)
     check_averages(experiment)
     if size is None:

@@ -1,10 +1,7 @@
 """Whether a first stage, its images and its loss go together."""
 
-import math
-
 from ldm_jax import config as c
-from ldm_jax.build import build_first_stage
-from ldm_jax.checks.shared import check_averages, check_divides, check_squares
+from ldm_jax.checks.shared import check_averages, check_squares
 from ldm_jax.errors import InputError
 from ldm_jax.losses.lpips import NETWORKS
 from ldm_jax.losses.patchgan import smallest
@@ -13,40 +10,28 @@ from ldm_jax.losses.patchgan import smallest
 def check_first_stage(experiment: c.FirstStageExperiment, prefix: str = "") -> None:
     """Raises InputError where the parts of the config cannot go together."""
     model, size = experiment.model, experiment.data.image_size
-    factor = build_first_stage(model).factor
     check_averages(experiment, prefix)
     if size is None:
         raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
     check_squares(experiment.data, f"{prefix}data.", "a first stage")
-    if isinstance(model, c.MLPAutoencoder) and size != model.image_size:
-        raise InputError(
-            f"{prefix}data.image_size is {size} and {prefix}model.image_size {model.image_size}: "
-            "expected the same, since an MLP sees images of one size"
-        )
-    if size % factor:
-        raise InputError(
-            f"{prefix}data.image_size is {size}: expected a multiple of {factor}, the factor by "
-            f"which the first stage downsamples, such as {math.ceil(size / factor) * factor}"
-        )
-    if isinstance(model, c.ConvolutionalAutoencoder):
-        check_divides(model, "norm_groups", f"{prefix}model.")
+    model.check_images(size, prefix)
+    model.check(f"{prefix}model.")
     _check_loss(experiment, prefix)
 
 
 def _check_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
     """Raises InputError for a setting that this kind of first stage has no use for."""
     loss, size = experiment.loss, experiment.data.image_size
-    kind = type(experiment.model).__name__
-    if kind != "VQAutoencoder" and loss.codebook != c.Codebook():
+    model, kind = experiment.model, type(experiment.model).__name__
+    if not model.has_codebook and loss.codebook != c.Codebook():
         raise InputError(
             f"{prefix}loss.codebook is {loss.codebook}: expected its default, since a {kind} has "
             "no codebook; use model=VQAutoencoder()"
         )
-    drawn = ("KLAutoencoder", "MLPAutoencoder")  # their latents
-    if kind not in drawn and loss.kl_weight != c.AutoencoderLoss().kl_weight:
+    if not model.has_posterior and loss.kl_weight != c.AutoencoderLoss().kl_weight:
         raise InputError(
             f"{prefix}loss.kl_weight is {loss.kl_weight}: expected its default, since a "
-            f"{kind} has no posterior" + "; see loss.codebook" * (kind == "VQAutoencoder")
+            f"{kind} has no posterior" + "; see loss.codebook" * (model.has_codebook)
         )
     if loss.perceptual_weight and size < NETWORKS[loss.perceptual].smallest:
         raise InputError(
@@ -60,7 +45,7 @@ def _check_loss(experiment: c.FirstStageExperiment, prefix: str) -> None:
             f"{smallest(loss.adversary.layers)}, one patch of a discriminator of "
             f"{loss.adversary.layers} layers; lower {prefix}loss.adversary.layers"
         )
-    if kind != "MLPAutoencoder" and loss.reconstruction == "likelihood":
+    if not model.has_likelihood and loss.reconstruction == "likelihood":
         raise InputError(
             f"{prefix}loss.reconstruction is likelihood: expected l1 or l2, since a {kind} has no "
             "likelihood of its own; use model=MLPAutoencoder()"

@@ -27,6 +27,7 @@ from ldm_jax.config import (
     Sampling,
     UnCLIP,
 )
+from ldm_jax.convert import recognise
 from ldm_jax.convert.first_stage import describe
 from ldm_jax.convert.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
 from ldm_jax.convert.paths import as_json, prefix_errors, whole
@@ -35,7 +36,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names import clip, diffusers, diffusers_model
+from ldm_jax.weights.names import clip, diffusers_model
 from ldm_jax.weights.table import Renamed
 
 INDEX = "model_index.json"
@@ -119,7 +120,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         each = {f"{name}/": part.state for name, part in found.items()}
         states = [Renamed(s, {f"{name}{key}": key for key in s}) for name, s in each.items()]
         params = {"conditioner": {}} | float32(rows, ChainMap(*states))
-    channels = build.build_first_stage(experiment.first_stage.model).channels
+    channels = experiment.first_stage.model.build().channels
     shift = np.zeros(channels, np.float32)
     scale = np.full_like(shift, experiment.latent_scale)
     params["first_stage"] |= {"shift": shift, "scale": scale}
@@ -207,14 +208,14 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         )
     diffusion = diffusers_model.read_scheduler(diffusers_folder.read_json(path))
     unet, seen, side = diffusers_model.read_unet(settings["unet"])
-    vae = diffusers.read_config(settings["vae"])
+    vae = recognise.of_diffusers(settings["vae"])
     condition, pictured = _told(source, settings)
     if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
         raise InputError(
             "vae shifts or scales channels each in its own way, or has no quant_conv: expected one "
             "scaling_factor and both convolutions, as in Stable Diffusion 1 and 2"
         )
-    z, factor = vae.model.z_channels, 2 ** (len(vae.model.channel_mults) - 1)
+    z, factor = vae.model.z_channels, vae.model.factor
     width = settings["unet"].get("cross_attention_dim", 1280)
     if width != condition.dim:
         field = "hidden_size" if isinstance(condition, CLIPText) else "projection_dim"
@@ -296,7 +297,7 @@ def names(experiment: Experiment) -> dict[str, table.Table]:
     ]
     own = {
         "unet": diffusers_model.unet_names(denoiser, len(experiment.model.channel_mults)),
-        "vae": build.build_diffusers_names(experiment.first_stage.model),
+        "vae": experiment.first_stage.model.diffusers_names(),
     }
     parts = _parts(experiment)
     if "text_encoder" in parts:
@@ -430,7 +431,7 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
             index["requires_safety_checker"] = False
         return texts | {INDEX: as_json(index)}
     stage = experiment.first_stage
-    factor = build.build_first_stage(stage.model).factor
+    factor = stage.model.build().factor
     side, channels = experiment.data.image_size // factor, stage.model.z_channels
     told = build.build_condition_names(experiment.condition, channels, experiment.beside)
     scale = (np.float32(_scale(run, experiment)),) * channels
@@ -454,7 +455,7 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     index |= {name: list(LIBRARIES[name]) for name in (*parts, *small)}
     texts = {
         "unet/config.json": as_json(unet),
-        "vae/config.json": as_json(build.build_diffusers_config(vae)),
+        "vae/config.json": as_json(vae.model.diffusers_config(vae)),
         "scheduler/scheduler_config.json": as_json(
             diffusers_model.scheduler_config(experiment.diffusion)
         ),

@@ -9,15 +9,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, runs
+from ldm_jax import runs
 from ldm_jax.config import FirstStageExperiment
+from ldm_jax.convert import recognise
 from ldm_jax.convert.paths import FILES, prefix_errors, whole
 from ldm_jax.errors import InputError
 from ldm_jax.types import Params
-from ldm_jax.weights import original, recognise, table
+from ldm_jax.weights import original, table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names import autoencoder, diffusers, tiny
+from ldm_jax.weights.names import autoencoder, tiny
 from ldm_jax.weights.names.autoencoder import Description
 
 IMAGE_SIZE = 256  # pixels a side, on which the original's first stages were trained
@@ -42,7 +43,7 @@ def import_first_stage(source: Path, run: Path, experiment: FirstStageExperiment
         params = read_params(found)
     kinds = {str(w.dtype) for w in jax.tree.leaves(params)} - {"float32"}
     params = jax.tree.map(lambda w: np.asarray(w, np.float32), params)
-    print(f"{source}: {recognise.described(found.description.model)}")
+    print(f"{source}: {found.description.model.describe()}")
     for note in (*found.notes, *_scaling(found.description)):
         print(note)
     if kinds:
@@ -92,21 +93,19 @@ def _open_tiny(
         weights = tiny.joined(*map(read_weights, files))
         notes = (f"encoder from {files[0].name}, decoder from {files[1].name}",)
     shapes = {key: np.shape(weights[key]) for key in weights}
-    model = experiment.model if experiment else tiny.config_of(shapes)
+    model = experiment.model if experiment else recognise.tiny_autoencoder(shapes)
     z = model.z_channels
     description = Description(model, IMAGE_SIZE, shift=(0.0,) * z, scale=(1.0,) * z)
-    build_names = {
-        "original": build.build_original_names,
-        "diffusers": build.build_diffusers_names,
-    }[tiny.form_of(shapes)]
-    return FirstStage(description, build_names(model), weights, notes)
+    original_form = tiny.form_of(shapes) == "original"
+    names = model.original_names() if original_form else model.diffusers_names()
+    return FirstStage(description, names, weights, notes)
 
 
 def _open_original(weights: table.State, experiment: FirstStageExperiment | None) -> FirstStage:
     found = original.first_stage(weights)
     shapes = {key: np.shape(found.state[key]) for key in found.state}
     model = experiment.model if experiment else recognise.autoencoder(shapes)
-    names = build.build_original_names(model)
+    names = model.original_names()
     description = Description(
         model,
         IMAGE_SIZE,
@@ -119,15 +118,14 @@ def _open_original(weights: table.State, experiment: FirstStageExperiment | None
 
 def _open_diffusers(source: Path, experiment: FirstStageExperiment | None) -> FirstStage:
     folder = diffusers_folder.read(source)
-    is_tiny = folder.settings.get("_class_name") == tiny.CLASS
-    description = (tiny if is_tiny else diffusers).read_config(folder.settings)
+    description = recognise.of_diffusers(folder.settings)
     told = description._replace(model=experiment.model) if experiment else description
-    if build.build_diffusers_config(told) != build.build_diffusers_config(description):
+    if diffusers_config(told) != diffusers_config(description):
         raise InputError(f"config.json has {description.model} and --config {told.model}")
     file = folder.files[0].relative_to(source)
     more = f" and {len(folder.files) - 1} more" if len(folder.files) > 1 else ""
     notes = (f"weights of diffusers from {file}{more}",)
-    return FirstStage(told, build.build_diffusers_names(told.model), folder.state, notes)
+    return FirstStage(told, told.model.diffusers_names(), folder.state, notes)
 
 
 def read_params(found: FirstStage) -> Params:
@@ -153,10 +151,10 @@ def read_params(found: FirstStage) -> Params:
 def export_first_stage(run: Path, destination: Path) -> None:
     """Exports the run of a first stage as a file in the original layout, or for diffusers."""
     experiment = runs.load_first_stage_config(run)
-    build.build_original_names(experiment.model)  # or there is nothing to write
-    params = runs.load_first_stage(run, build.build_first_stage(experiment.model))
+    experiment.model.original_names()  # or there is nothing to write
+    params = runs.load_first_stage(run, experiment.model.build())
     description = describe(experiment, params)
-    print(f"{run}: {recognise.described(description.model)}")
+    print(f"{run}: {description.model.describe()}")
     if destination.suffix in FILES:
         state = to_original(description, params)
         write_weights(destination, state)
@@ -170,6 +168,11 @@ def export_first_stage(run: Path, destination: Path) -> None:
         print(f"{destination}: {len(state)} weights in the layout of diffusers")
 
 
+def diffusers_config(description: Description) -> dict[str, Any]:
+    """The config.json by which diffusers describes a first stage."""
+    return description.model.diffusers_config(description)
+
+
 def describe(experiment: FirstStageExperiment, params: Params) -> Description:
     """What there is to know of a first stage of this project."""
     shift, scale = (tuple(np.asarray(params[name]).tolist()) for name in ("shift", "scale"))
@@ -178,7 +181,7 @@ def describe(experiment: FirstStageExperiment, params: Params) -> Description:
 
 def to_original(description: Description, params: Params) -> dict[str, np.ndarray]:
     """The state dict of the original."""
-    state = table.to_original(build.build_original_names(description.model), params)
+    state = table.to_original(description.model.original_names(), params)
     layers = autoencoder.identities(state)
     return autoencoder.without(state, layers) if layers == autoencoder.QUANT_CONVS else state
 
@@ -215,7 +218,7 @@ def to_diffusers(
     Raises:
         InputError: diffusers has no such autoencoder.
     """
-    state = table.to_original(build.build_diffusers_names(description.model), params)
+    state = table.to_original(description.model.diffusers_names(), params)
     layers = autoencoder.identities(state)
-    settings = build.build_diffusers_config(description._replace(left_out=layers))
+    settings = diffusers_config(description._replace(left_out=layers))
     return settings, autoencoder.without(state, layers)

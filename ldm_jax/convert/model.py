@@ -15,12 +15,13 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, runs, training
 from ldm_jax.config import CLIPText, Experiment, Text, UnCLIP
+from ldm_jax.convert import recognise
 from ldm_jax.convert.paths import prefix_errors, whole
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.types import Params
-from ldm_jax.weights import recognise, table
+from ldm_jax.weights import table
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names import model
 from ldm_jax.weights.names.condition import STATISTICS
@@ -72,7 +73,7 @@ def import_model(
         if held.averages and averages:
             rows = [row for row in names.table if row.keys[0] in held.averages]
             ema = float32(rows, held.averages)
-    channels = build.build_first_stage(experiment.first_stage.model).channels
+    channels = experiment.first_stage.model.build().channels
     scale = np.float32(experiment.latent_scale if held.scale is None else held.scale)
     for part in ("denoiser", "conditioner"):
         params.setdefault(part, {})

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import ldm_jax
-from ldm_jax import build, cli, runs
+from ldm_jax import cli, runs
 from ldm_jax.autoencoders.quantizer import perplexity
 from ldm_jax.config import Data
 from ldm_jax.data import image_files, pipeline, readable
@@ -176,7 +176,7 @@ def _variant(trained: runs.TrainedFirstStage, options: Options) -> FirstStage:
                 "than its own, leave it out"
             )
         model = replace(model, compute=options.compute)
-    stage = build.build_first_stage(model)
+    stage = model.build()
     return tiled.padded(
         tiled.tiled(stage, options.tile, options.overlap) if options.tile else stage
     )

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-from ldm_jax import build, checkpoint
+from ldm_jax import checkpoint
 from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of
@@ -24,7 +24,7 @@ def load_first_stage_config(place: Path) -> FirstStageExperiment:
     there = load_config(run)
     inside = isinstance(there, Experiment)
     config = there.first_stage if inside else _first_stage_of(run)
-    shapes = first_stage_shapes(build.build_first_stage(config.model))
+    shapes = first_stage_shapes(config.model.build())
     checkpoint.check_weights(run, {"first_stage": shapes} if inside else shapes, which)
     newest = checkpoint.latest_step(run)
     if not inside and 0 < newest < config.train.steps:  # 0: trained elsewhere
@@ -75,7 +75,7 @@ def describe_first_stage(place: Path) -> TrainedFirstStage:
     """
     run, which = locate(place)
     experiment = _first_stage_of(run)
-    model, names = build.build_first_stage(experiment.model), class_names_of(run)
+    model, names = experiment.model.build(), class_names_of(run)
     return TrainedFirstStage(run, experiment, model, {}, names, step_of(run, which), which)
 
 
@@ -95,5 +95,5 @@ def find_first_stage(place: Path) -> TrainedFirstStage:
     if isinstance(config, FirstStageExperiment):
         return describe_first_stage(place)
     experiment = config.first_stage
-    model, names = build.build_first_stage(experiment.model), class_names_of(run)
+    model, names = experiment.model.build(), class_names_of(run)
     return TrainedFirstStage(run, experiment, model, {}, names, step_of(run, which), which, True)

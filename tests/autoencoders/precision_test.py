@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.autoencoders.latents import draw, scaled
 from ldm_jax.metrics.reconstruction import psnr
 from tests.support import tiny
@@ -25,7 +24,7 @@ def stages(request):
     """The same first stage twice, in float32 and bfloat16, compiled; and drawn params."""
 
     def compiled(compute):
-        stage = build.build_first_stage(replace(MODELS[request.param], compute=compute))
+        stage = replace(MODELS[request.param], compute=compute).build()
 
         @jax.jit
         def reconstruct(params, images):

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.conditioning.inpainting import hide, inpainting
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.layout import layout, tokens_of
@@ -22,7 +21,7 @@ BOXES = TextTransformer(vocab_size=27, dim=8, layers=1, heads=2, head_dim=4, len
 PLACED = jnp.array([[[0, 0, 0.5, 1, 3], [-1] * 5], [[0.25, 0.5, 0.5, 0.25, 0], [0, 0, 1, 1, 1]]])
 CLASSES = jnp.arange(2 * 8 * 8, dtype=jnp.int32).reshape(2, 8, 8) % 5
 NOISE = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
-STAGE = build.build_first_stage(tiny.experiment().first_stage.model)
+STAGE = tiny.experiment().first_stage.model.build()
 CONDITIONERS = {
     "label": (label(3, dim=8), {"label": jnp.array([0, 2], jnp.int32)}),
     "text": (text(TRANSFORMER, EMPTY), {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])}),

@@ -7,8 +7,8 @@ import convert as tool
 import numpy as np
 import pytest
 
-from ldm_jax import build, convert, runs, training
 from ldm_jax import config as c
+from ldm_jax import convert, runs, training
 from ldm_jax.errors import InputError
 from ldm_jax.runs import writing
 from ldm_jax.weights import table
@@ -37,7 +37,7 @@ def drawn(names, seed=0):
 
 
 def original(model):
-    return drawn(build.build_original_names(model))
+    return drawn(model.original_names())
 
 
 def under(prefix, state):
@@ -60,9 +60,9 @@ def write_diffusers(folder, model, **settings):
     description = convert.Description(
         model, 64, (0.0,) * model.z_channels, (0.25,) * model.z_channels
     )
-    state = drawn(diffusers.names(build.build_original_names(model), len(model.channel_mults)))
+    state = drawn(diffusers.names(model.original_names(), len(model.channel_mults)))
     folder.mkdir()
-    config = build.build_diffusers_config(description) | settings
+    config = model.diffusers_config(description) | settings
     diffusers_folder.write(folder, config, state)
     return state
 
@@ -120,7 +120,7 @@ def test_inside_a_larger_checkpoint_with_its_scale(tmp_path, capsys):
     rest = {"scale_factor": np.asarray(0.18215, "f"), "model.diffusion_model.a": np.zeros(2, "f")}
     convert.convert(write(tmp_path / "sd.safetensors", state | rest), tmp_path / "run")
     experiment = runs.load_first_stage_config(tmp_path / "run")
-    params = runs.load_first_stage(tmp_path / "run", build.build_first_stage(experiment.model))
+    params = runs.load_first_stage(tmp_path / "run", experiment.model.build())
     np.testing.assert_array_equal(params["scale"], np.full(4, np.float32(0.18215)))
     convert.convert(tmp_path / "run", tmp_path / "folder")
     config = json.loads((tmp_path / "folder" / "config.json").read_text())

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from ldm_jax import build, convert, runs
 from ldm_jax import config as c
+from ldm_jax import convert, runs
+from ldm_jax.convert import recognise
 from ldm_jax.errors import InputError
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
@@ -39,7 +40,7 @@ def assert_equal(found, expected):
 @pytest.mark.parametrize("model", [TINY, NORMED], ids=["plain", "normed"])
 @pytest.mark.parametrize("given", ["encoder", "decoder"])
 def test_from_the_two_published_files_and_back(model, given, tmp_path, capsys):
-    state = drawn(build.build_original_names(model))
+    state = drawn(model.original_names())
     for part, half in halves(state).items():
         TORCH(tmp_path / f"tae_{part}.pth", half)
     convert.convert(tmp_path / f"tae_{given}.pth", tmp_path / "run")
@@ -55,13 +56,13 @@ def test_from_the_two_published_files_and_back(model, given, tmp_path, capsys):
 
 def test_from_diffusers_and_back(tmp_path):
     description = convert.Description(TINY, 256, (0.0,) * 3, (0.5,) * 3)
-    state = drawn(build.build_diffusers_names(TINY))
+    state = drawn(TINY.diffusers_names())
     (tmp_path / "a").mkdir()
-    diffusers_folder.write(tmp_path / "a", build.build_diffusers_config(description), state)
+    diffusers_folder.write(tmp_path / "a", TINY.diffusers_config(description), state)
     convert.convert(tmp_path / "a", tmp_path / "run")
     experiment = runs.load_first_stage_config(tmp_path / "run")
     assert experiment.model == TINY
-    params = runs.load_first_stage(tmp_path / "run", build.build_first_stage(TINY))
+    params = runs.load_first_stage(tmp_path / "run", TINY.build())
     np.testing.assert_array_equal(params["scale"], np.full(3, 0.5))
     convert.convert(tmp_path / "run", tmp_path / "b")
     assert_equal(diffusers_folder.read(tmp_path / "b").state, state)
@@ -80,7 +81,7 @@ def assert_refused(message, tmp_path, source, destination="run"):
 
 
 def test_one_half_alone_is_refused(tmp_path):
-    half = halves(drawn(build.build_original_names(TINY)))["decoder"]
+    half = halves(drawn(TINY.original_names()))["decoder"]
     TORCH(tmp_path / "tae_decoder.pth", half)
     assert_refused("expected tae_encoder.pth beside", tmp_path, "tae_decoder.pth")
     TORCH(tmp_path / "half.pth", half)
@@ -88,14 +89,14 @@ def test_one_half_alone_is_refused(tmp_path):
 
 
 def test_what_is_missing_is_named(tmp_path):
-    state = drawn(build.build_original_names(TINY))
+    state = drawn(TINY.original_names())
     del state["decoder.1.bias"]
     write_weights(tmp_path / "a.safetensors", state)
     assert_refused(r"decoder\.1\.bias is missing: expected shape", tmp_path, "a.safetensors")
 
 
 def test_what_diffusers_has_not_is_not_written_for_it(tmp_path):
-    write_weights(tmp_path / "a.safetensors", drawn(build.build_original_names(NORMED)))
+    write_weights(tmp_path / "a.safetensors", drawn(NORMED.original_names()))
     convert.convert(tmp_path / "a.safetensors", tmp_path / "run")
     assert_refused("model.mid_norm is True: expected False", tmp_path, "run", "folder")
 
@@ -110,17 +111,17 @@ def test_what_diffusers_has_not_is_not_written_for_it(tmp_path):
 )
 def test_another_config_of_diffusers_is_refused_by_its_field(changes, message):
     config = tiny.diffusers_config(convert.Description(TINY, 256, (0.0,) * 3, (1.0,) * 3))
-    assert tiny.read_config(config).model == TINY
+    assert recognise.of_diffusers(config).model == TINY
     with pytest.raises(InputError, match=message):
-        tiny.read_config(config | changes)
+        recognise.of_diffusers(config | changes)
 
 
 def test_the_defaults_of_diffusers_are_the_published_taesd():
-    description = tiny.read_config({"_class_name": "AutoencoderTiny"})
+    description = recognise.of_diffusers({"_class_name": "AutoencoderTiny"})
     assert description.model == c.TinyAutoencoder()
     assert (description.shift, description.scale) == ((0.0,) * 4, (1.0,) * 4)
 
 
 def test_an_mlp_has_no_names_elsewhere():
     with pytest.raises(InputError, match="MLPAutoencoder is published nowhere"):
-        build.build_original_names(c.MLPAutoencoder())
+        c.MLPAutoencoder().original_names()

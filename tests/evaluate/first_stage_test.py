@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, checkpoint, cli, runs
+from ldm_jax import checkpoint, cli, runs
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import first_stage as evaluation
@@ -165,7 +165,7 @@ def test_numbers_are_those_of_the_stage_s_own_reconstruction(own, trained_run):
 def test_the_use_of_codes_is_counted(image_folder, here):
     experiment = tiny.vq_experiment(image_folder)
     experiment = replace(experiment, data=replace(experiment.data, image_size=8))
-    stage = build.build_first_stage(experiment.model)
+    stage = experiment.model.build()
     run = write_run(here / "run", experiment, tiny.drawn(stage.init))
     report, said = evaluate(run, image_folder, here / "out")
     codes = report["codebook"]

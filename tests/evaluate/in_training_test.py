@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build, checkpoint, runs, sampling, training
+from ldm_jax import checkpoint, runs, sampling, training
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import Evaluation, FirstStageEvaluation, Unconditional
 from ldm_jax.data import pipeline
@@ -47,7 +47,7 @@ def experiment(image_folder, tmp_path_factory):
     base = tiny.experiment(image_folder, condition=Unconditional())
     stage = training.inherit(base.first_stage, base.data)
     there = tmp_path_factory.mktemp("in_training") / "first_stage"
-    runs.write_imported(there, stage, tiny.drawn(build.build_first_stage(stage.model).init))
+    runs.write_imported(there, stage, tiny.drawn(stage.model.build().init))
     return replace(
         base,
         first_stage=replace(base.first_stage, run=str(there)),
@@ -173,7 +173,7 @@ def test_a_first_stage_is_measured_on_what_comes_back(image_folder):
         training.inherit(base.first_stage, base.data),
         evaluation=FirstStageEvaluation(every=1, num=6, batch_size=4),
     )
-    model = build.build_first_stage(stage.model)
+    model = stage.model.build()
     params = tiny.drawn(model.init)
     source, _ = pipeline.open_source(stage.data)
     images = next(pipeline.once(stage.data, source, 6))["image"]

@@ -100,7 +100,7 @@ def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
     experiment = resolved(path)
     checks.check_ranges(experiment)
     checks.check_first_stage(experiment)
-    stage, size = build.build_first_stage(experiment.model), experiment.data.image_size
+    stage, size = experiment.model.build(), experiment.data.image_size
 
     def there_and_back(key):
         params = stage.init(key)
@@ -116,7 +116,7 @@ def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
 def test_a_first_stage_of_the_original_can_be_trained(name):
     """One step of a narrow one, by shapes alone."""
     experiment = resolved(CONFIGS[name])
-    first_stage = build.build_first_stage(narrow(experiment.model))
+    first_stage = narrow(experiment.model).build()
     objective = build.build_autoencoder_objective(first_stage, experiment.loss)
     batch = {"image": jnp.zeros((2, 64, 64, 3)), "position": jnp.arange(2)}
 

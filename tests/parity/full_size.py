@@ -34,8 +34,8 @@ from ldm_jax import build, cli
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.quantizer import codes_of
+from ldm_jax.convert import recognise
 from ldm_jax.errors import InputError
-from ldm_jax.weights import recognise
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import model as model_names
 from ldm_jax.weights.names import tiny as tiny_names
@@ -70,7 +70,7 @@ class Whole(NamedTuple):
 
 def first_stage(settings) -> Part:
     """Latents of an image, and their decoding; images are from 0 or from -1, as in the arrays."""
-    stage = build.build_first_stage(settings)
+    stage = settings.build()
 
     def call(params, arrays):
         from_zero = np.min(arrays["image"]) >= 0
@@ -92,10 +92,10 @@ def first_stage(settings) -> Part:
 def whole(experiment: c.Experiment | c.FirstStageExperiment) -> Whole:
     """The networks of an experiment under their original names."""
     if isinstance(experiment, c.FirstStageExperiment):
-        rows = tables.under(build.build_original_names(experiment.model), "first_stage/")
+        rows = tables.under(experiment.model.original_names(), "first_stage/")
         return Whole(rows, (first_stage(experiment.model),))
     stage = first_stage(experiment.first_stage.model)
-    channels = build.build_first_stage(experiment.first_stage.model).channels
+    channels = experiment.first_stage.model.build().channels
     outputs = 2 * channels if experiment.diffusion.learned_variance else channels
     unet = networks.denoiser(experiment.model, outputs)
     parts = [Part("denoiser", ("x", "t"), unet.call), stage]
@@ -146,7 +146,7 @@ def recognised(shapes: Shapes) -> c.Experiment | c.FirstStageExperiment:
     """
     if not any(key.startswith(PREFIXES) for key in shapes):
         tiny = tiny_names.is_whole(shapes)
-        settings = (tiny_names.config_of if tiny else recognise.autoencoder)(shapes)
+        settings = (recognise.tiny_autoencoder if tiny else recognise.autoencoder)(shapes)
         return c.FirstStageExperiment(model=settings)
     found = {name: e for name, (e, wanted) in models().items() if has(wanted, shapes)}
     if not found:

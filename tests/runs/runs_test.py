@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import sample
-from ldm_jax import build, checkpoint, runs
+from ldm_jax import checkpoint, runs
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.runs import init_from
@@ -87,7 +87,7 @@ def test_training_starts_from_the_one_that_is_chosen(run, class_run, capsys):
     assert f"starting from '{run}', step 4:" in capsys.readouterr().out
     first = runs.load_first_stage_config(start.run)
     assert Path(first.run) == run / "checkpoints" / "4"
-    model = build.build_first_stage(first.model)
+    model = first.model.build()
     tiny.assert_same(runs.load_first_stage(Path(first.run), model), plain["first_stage"])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, runs, sampling
+from ldm_jax import runs, sampling
 from ldm_jax.config import FirstStageExperiment, TinyAutoencoder
 from ldm_jax.errors import InputError
 from tests.support import tiny
@@ -17,7 +17,7 @@ ASKED = {"num": 2, "batch_size": 2, "prompt": ["a red block at the top"]}
 
 
 def write_stage(run, config):
-    params = tiny.drawn(build.build_first_stage(config).init)
+    params = tiny.drawn(config.build().init)
     runs.write_imported(run, FirstStageExperiment(model=config), params)
     return str(run)
 

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.autoencoders.latents import draw, unit
 from ldm_jax.sampling import tiled
 from ldm_jax.types import Gaussian
@@ -135,7 +134,7 @@ def test_weights_are_straight_lines_over_the_overlap():
 
 @pytest.fixture(scope="module")
 def network():
-    stage = build.build_first_stage(tiny.experiment().first_stage.model)
+    stage = tiny.experiment().first_stage.model.build()
     return stage, tiny.drawn(stage.init)
 
 

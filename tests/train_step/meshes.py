@@ -65,7 +65,7 @@ def autoencoder():
     experiment = tiny.vq_experiment("")
     loss = experiment.loss
     loss = replace(loss, adversary=replace(loss.adversary, channels=16))
-    stage = build.build_first_stage(replace(experiment.model, channels=16))
+    stage = replace(experiment.model, channels=16).build()
     params = tiny.drawn(stage.init)
     params |= autoencoder_step.init_helpers(stage, loss, jax.random.key(1), params)
 

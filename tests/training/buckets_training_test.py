@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, checks, config, runs, training
+from ldm_jax import checks, config, runs, training
 from ldm_jax.config import FirstStageExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.training.log import Log
@@ -23,7 +23,7 @@ def _experiment(tmp_path_factory):
         pixels = np.random.default_rng(i).integers(0, 256, ((12, 12), (8, 16))[i % 2] + (3,))
         Image.fromarray(pixels.astype(np.uint8)).save(place / "images" / f"{i:02}.png")
     made = tiny.experiment(place / "images", condition=config.Unconditional())
-    params = tiny.drawn(build.build_first_stage(made.first_stage.model).init)
+    params = tiny.drawn(made.first_stage.model.build().init)
     own = FirstStageExperiment(model=made.first_stage.model, data=config.Data(image_size=12))
     runs.write_imported(place / "stage", own, params)
     data = replace(made.data, image_size=12, batch_size=4, buckets=4)

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax import config as c
+from ldm_jax.convert import recognise
 from ldm_jax.errors import InputError
 from ldm_jax.weights import table
 from ldm_jax.weights.names import autoencoder, diffusers
@@ -22,12 +22,16 @@ every_network = pytest.mark.parametrize("name", NETWORKS)
 
 def names_of(description):
     model = description.model
-    return diffusers.names(build.build_original_names(model), len(model.channel_mults))
+    return diffusers.names(model.original_names(), len(model.channel_mults))
+
+
+def written_config(description):
+    return description.model.diffusers_config(description)
 
 
 @every_network
 def test_every_key_and_shape_is_that_of_diffusers(name):
-    description = diffusers.read_config(NETWORKS[name]["config"])
+    description = recognise.of_diffusers(NETWORKS[name]["config"])
     expected = {key: tuple(shape) for key, shape in NETWORKS[name]["shapes"].items()}
     found = table.shapes(names_of(description))
     left_out = {f"{n}.{part}" for n in description.left_out for part in ("weight", "bias")}
@@ -38,7 +42,7 @@ def test_every_key_and_shape_is_that_of_diffusers(name):
 @every_network
 def test_the_config_goes_there_and_back(name):
     config = NETWORKS[name]["config"]
-    written = build.build_diffusers_config(diffusers.read_config(config))
+    written = written_config(recognise.of_diffusers(config))
     assert {k: v for k, v in config.items() if k in written} == written
     assert json.loads(json.dumps(written)) == written
     absent = config.keys() - written.keys()  # nothing, or diffusers' default
@@ -49,7 +53,7 @@ def test_the_config_goes_there_and_back(name):
 
 
 def test_what_a_config_says():
-    description = diffusers.read_config(NETWORKS["kl"]["config"])
+    description = recognise.of_diffusers(NETWORKS["kl"]["config"])
     assert description.model == c.KLAutoencoder(
         channels=8,
         channel_mults=(1, 2, 2),
@@ -60,7 +64,7 @@ def test_what_a_config_says():
     )
     assert description.image_size == 32
     assert (description.shift, description.scale) == ((0.0,) * 3, (0.18215,) * 3)
-    description = diffusers.read_config(NETWORKS["vq without attention"]["config"])
+    description = recognise.of_diffusers(NETWORKS["vq without attention"]["config"])
     assert description.model == c.VQAutoencoder(
         channels=8,
         channel_mults=(1, 1),
@@ -72,21 +76,21 @@ def test_what_a_config_says():
 
 
 def test_what_a_config_does_not_say_is_as_in_diffusers():
-    description = diffusers.read_config({"_class_name": "AutoencoderKL"})
+    description = recognise.of_diffusers({"_class_name": "AutoencoderKL"})
     assert description.model == c.KLAutoencoder(64, (1,), 1)
     assert description.scale == (0.18215,) * 4
-    model = diffusers.read_config({"_class_name": "VQModel"}).model
+    model = recognise.of_diffusers({"_class_name": "VQModel"}).model
     assert model == c.VQAutoencoder(64, (1,), 1, codebook_size=256)
 
 
 def test_means_and_deviations_are_shift_and_scale():
     config = {"_class_name": "AutoencoderKL", "latent_channels": 2, "scaling_factor": 0.5}
-    description = diffusers.read_config(
+    description = recognise.of_diffusers(
         {**config, "latents_mean": [1.0, -2.0], "latents_std": [0.25, 2.0]}
     )
     assert description.shift == (1.0, -2.0)
     assert description.scale == (2.0, 0.25)
-    written = build.build_diffusers_config(description)
+    written = written_config(description)
     assert (written["latents_mean"], written["latents_std"]) == ([1.0, -2.0], [0.5, 4.0])
     assert written["scaling_factor"] == 1.0
 
@@ -108,7 +112,7 @@ def test_means_and_deviations_are_shift_and_scale():
 )
 def test_what_is_not_here_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        diffusers.read_config(NETWORKS["kl"]["config"] | changes)
+        recognise.of_diffusers(NETWORKS["kl"]["config"] | changes)
 
 
 @pytest.mark.parametrize(
@@ -121,7 +125,7 @@ def test_what_is_not_here_is_refused(changes, message):
 )
 def test_what_is_not_here_of_a_codebook_is_refused(changes, message):
     with pytest.raises(InputError, match=message):
-        diffusers.read_config(NETWORKS["vq"]["config"] | changes)
+        recognise.of_diffusers(NETWORKS["vq"]["config"] | changes)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +138,7 @@ def test_what_is_not_here_of_a_codebook_is_refused(changes, message):
 def test_what_is_not_there_is_refused(model, shift, message):
     z = model.z_channels
     with pytest.raises(InputError, match=message):
-        build.build_diffusers_config(Description(model, 64, (shift,) * z, (1.0,) * z))
+        written_config(Description(model, 64, (shift,) * z, (1.0,) * z))
 
 
 def test_old_names_of_attention():
@@ -151,7 +155,7 @@ def test_old_names_of_attention():
 
 
 def test_a_left_out_convolution_is_the_identity():
-    description = diffusers.read_config(NETWORKS["kl without quant_conv"]["config"])
+    description = recognise.of_diffusers(NETWORKS["kl without quant_conv"]["config"])
     names = names_of(description)
     rng = np.random.default_rng(0)
     state = {

@@ -83,7 +83,7 @@ def test_every_key_has_its_place_and_every_place_its_key(name):
 def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
     unet, context, i = STABLE_DIFFUSION[name]
     told = names.ConditionNames(tokens=context, concat=i - 4)
-    first_stage = build.build_original_names(c.KLAutoencoder())
+    first_stage = c.KLAutoencoder().original_names()
     assert table.shapes(names.names(unet, 4, 4, first_stage, told).table) == published(name)
 
 

@@ -61,7 +61,10 @@ def test_two_files_are_joined_and_either_form_is_told():
     ],
 )
 def test_the_config_is_read_from_keys_and_shapes(config, form):
-    assert tiny.config_of(table.shapes(tiny.tiny_autoencoder(config, form))) == config
+    assert (
+        TinyAutoencoder(**tiny.fields_of(table.shapes(tiny.tiny_autoencoder(config, form))))
+        == config
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,4 +79,4 @@ def test_the_config_is_read_from_keys_and_shapes(config, form):
 )
 def test_other_weights_are_refused(shapes):
     with pytest.raises(InputError, match="no tiny autoencoder"):
-        tiny.config_of(shapes)
+        tiny.fields_of(shapes)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from ldm_jax import build, cli
-from ldm_jax.weights import recognise, table
+from ldm_jax import cli
+from ldm_jax.convert import recognise
+from ldm_jax.weights import table
 
 CONFIGS = Path(__file__).parents[2] / "configs" / "autoencoder"
 COUNTS = {  # parameters, keys
@@ -29,6 +30,6 @@ def test_every_one_is_counted():
 @pytest.mark.parametrize("name", COUNTS)
 def test_keys_and_parameters(name):
     model = cli.load_config(CONFIGS / f"{name}.py").model
-    shapes = table.shapes(build.build_original_names(model))
+    shapes = table.shapes(model.original_names())
     assert (sum(map(math.prod, shapes.values())), len(shapes)) == COUNTS[name]
     assert recognise.autoencoder(shapes) == model

@@ -2,15 +2,14 @@
 
 from collections import ChainMap
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax.config import KLAutoencoder, TinyAutoencoder, VQAutoencoder
 from ldm_jax.weights.names.layers import conv, dense, embedding, norm
 from ldm_jax.weights.table import State, Table, shapes, under
 
-Autoencoder = KLAutoencoder | VQAutoencoder
+Autoencoder = Any  # settings of autoencoders/, read by the names of their fields
 
 
 def _res(here: str, there: str, i: int, o: int) -> Table:
@@ -94,12 +93,12 @@ def _autoencoder(config: Autoencoder, moments: int) -> Table:
     ]
 
 
-def kl_autoencoder(config: KLAutoencoder) -> Table:
+def kl_autoencoder(config: Autoencoder) -> Table:
     """Rows of the first stage that `config` describes (its "scale" belongs to no weight there)."""
     return _autoencoder(config, 2 * config.z_channels)
 
 
-def vq_autoencoder(config: VQAutoencoder) -> Table:
+def vq_autoencoder(config: Autoencoder) -> Table:
     """Rows of the first stage that `config` describes, its codebook among them."""
     z = config.z_channels
     codebook = embedding("quantizer/embedding", "quantize.embedding", config.codebook_size, z)
@@ -109,7 +108,7 @@ def vq_autoencoder(config: VQAutoencoder) -> Table:
 class Description(NamedTuple):
     """What is known of an autoencoder elsewhere, besides its weights."""
 
-    model: Autoencoder | TinyAutoencoder
+    model: Autoencoder
     image_size: int
     shift: tuple[float, ...]  # of its latents, (z - shift) * scale: a number a channel
     scale: tuple[float, ...]

@@ -1,14 +1,13 @@
 """What diffusers calls the weights of its AutoencoderKL and VQModel, and its config.json."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from ldm_jax.config import KLAutoencoder, VQAutoencoder
 from ldm_jax.errors import InputError
-from ldm_jax.weights.names.autoencoder import Description
+from ldm_jax.weights.names.autoencoder import Autoencoder, Description
 from ldm_jax.weights.table import Row, Table
 
 # Names: the original's, rewritten in this order
@@ -110,17 +109,16 @@ _ONLY = {  # fields of which one value alone is here
 }
 
 
-def read_config(settings: Mapping[str, Any]) -> Description:
+def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -> Description:
     """The autoencoder that a config.json describes; absent fields are diffusers' defaults.
 
+    Args:
+        make: its settings, from their fields.
+
     Raises:
-        InputError: it is of another class, or of a network that no config here can be.
+        InputError: it is of a network that no config here can be.
     """
-    kind = settings.get("_class_name")
-    if kind not in _DEFAULTS:
-        raise InputError(
-            f"_class_name is {kind!r}: expected {', '.join(_DEFAULTS)} or AutoencoderTiny"
-        )
+    kind = settings["_class_name"]
     given = {name: value for name, value in settings.items() if not name.startswith("_")}
     unknown = sorted(given.keys() - _DEFAULTS[kind].keys())
     if unknown:
@@ -154,12 +152,10 @@ def read_config(settings: Mapping[str, Any]) -> Description:
         "norm_groups": s["norm_num_groups"],
     }
     if kind == "VQModel":
-        model = VQAutoencoder(**common, codebook_size=s["num_vq_embeddings"])
-    else:
-        model = KLAutoencoder(**common)
+        common["codebook_size"] = s["num_vq_embeddings"]
     flags = {"quant_conv": "use_quant_conv", "post_quant_conv": "use_post_quant_conv"}
     return Description(
-        model,
+        make(**common),
         size if isinstance(size, int) else size[0],
         *_shift_and_scale(s, z),
         left_out=tuple(name for name, flag in flags.items() if not s.get(flag, True)),

@@ -7,20 +7,19 @@ layer's number, the decoder's clamp being its layer 0. diffusers (`AutoencoderTi
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from ldm_jax.config import TinyAutoencoder
 from ldm_jax.errors import InputError
-from ldm_jax.weights.names.autoencoder import Description
+from ldm_jax.weights.names.autoencoder import Autoencoder, Description
 from ldm_jax.weights.names.layers import conv, dense, norm
 from ldm_jax.weights.table import Shape, State, Table, under
 
 Form = Literal["original", "diffusers"]
 
 
-def _block(config: TinyAutoencoder, level: int, here: str, there: str) -> Table:
+def _block(config: Autoencoder, level: int, here: str, there: str) -> Table:
     table, channels = [], config.channels
     if config.mid_norm and level == len(config.blocks) - 1:
         pool = f"{there}.pool"
@@ -37,7 +36,7 @@ def _resampling(here: str, there: str, channels: int) -> Table:
     return [kernel]  # these have no bias
 
 
-def _encoder(config: TinyAutoencoder) -> Table:
+def _encoder(config: Autoencoder) -> Table:
     numbers = _numbers()
     table = conv("conv_in", next(numbers), 3, config.channels)
     for level, count in enumerate(config.blocks):
@@ -48,7 +47,7 @@ def _encoder(config: TinyAutoencoder) -> Table:
     return table + conv("conv_out", next(numbers), config.channels, config.z_channels)
 
 
-def _decoder(config: TinyAutoencoder, first: int) -> Table:
+def _decoder(config: Autoencoder, first: int) -> Table:
     numbers = _numbers(first)
     table = conv("conv_in", next(numbers), config.z_channels, config.channels)
     next(numbers)  # a ReLU
@@ -65,7 +64,7 @@ def _numbers(first: int = 0) -> Iterator[str]:
     return map(str, itertools.count(first))
 
 
-def tiny_autoencoder(config: TinyAutoencoder, form: Form = "original") -> Table:
+def tiny_autoencoder(config: Autoencoder, form: Form = "original") -> Table:
     """Rows of the first stage that `config` describes, whose latents have scale 1.
 
     Keys begin with `encoder.` and `decoder.`; the original's two files are joined by `joined`.
@@ -78,8 +77,8 @@ def tiny_autoencoder(config: TinyAutoencoder, form: Form = "original") -> Table:
     ]
 
 
-def config_of(shapes: Mapping[str, Shape]) -> TinyAutoencoder:
-    """The tiny autoencoder whose state dict, in either form, has these shapes.
+def fields_of(shapes: Mapping[str, Shape]) -> dict[str, Any]:
+    """The settings of the tiny autoencoder whose state dict, in either form, has these shapes.
 
     Raises:
         InputError: they are of none; or of one with another design, such as taesana.
@@ -95,12 +94,12 @@ def config_of(shapes: Mapping[str, Shape]) -> TinyAutoencoder:
             "these weights are of no tiny autoencoder: expected encoder.0.weight (or "
             "encoder.layers.0.weight), blocks encoder.N.conv.0.weight and a convolution after them"
         )
-    return TinyAutoencoder(
-        channels=chain[0][0],
-        blocks=tuple(map(len, levels)),
-        z_channels=chain[-1][0],
-        mid_norm=any(".pool." in key for key in shapes),
-    )
+    return {
+        "channels": chain[0][0],
+        "blocks": tuple(map(len, levels)),
+        "z_channels": chain[-1][0],
+        "mid_norm": any(".pool." in key for key in shapes),
+    }
 
 
 # Files
@@ -173,8 +172,11 @@ _DEFAULTS = {
 _ONLY = ("in_channels", "out_channels", "act_fn", "upsample_fn", "upsampling_scaling_factor")
 
 
-def read_config(settings: Mapping[str, Any]) -> Description:
+def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -> Description:
     """The tiny autoencoder that a config.json describes.
+
+    Args:
+        make: its settings, from their fields.
 
     Raises:
         InputError: a network that no config here can be.
@@ -195,7 +197,7 @@ def read_config(settings: Mapping[str, Any]) -> Description:
     if len(set(widths)) != 1:
         raise InputError(f"block_out_channels are {widths}: expected one number at all levels")
     z = s["latent_channels"]
-    model = TinyAutoencoder(widths[0], tuple(blocks), z)
+    model = make(channels=widths[0], blocks=tuple(blocks), z_channels=z)
     shift, scale = s["shift_factor"] or 0.0, s["scaling_factor"]
     return Description(model, IMAGE_SIZE, (shift,) * z, (scale,) * z)
 

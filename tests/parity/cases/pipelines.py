@@ -13,12 +13,13 @@ from ldm_jax import build
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning.depth import normalised, resized
+from ldm_jax.convert import recognise
 from ldm_jax.convert.diffusers_model import names
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.spacing import later
 from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.weights import table
-from ldm_jax.weights.names import diffusers, diffusers_model
+from ldm_jax.weights.names import diffusers_model
 from tests.parity import compare
 from tests.parity.cases import pipeline_cases as cases
 from tests.parity.cases.networks import channels_first, channels_last
@@ -42,7 +43,7 @@ def experiment(task: str) -> c.Experiment:
     if task == "variation":
         condition = c.CLIPImage(**diffusers_model.read_vision(cases.VISION))
     return c.Experiment(
-        first_stage=c.FirstStageExperiment(model=diffusers.read_config(cases.VAE).model),
+        first_stage=c.FirstStageExperiment(model=recognise.of_diffusers(cases.VAE).model),
         model=unet,
         condition=condition,
         beside=beside.get(task),

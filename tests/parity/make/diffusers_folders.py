@@ -94,8 +94,8 @@ def convert(folder: Path) -> None:
     """There and back, and the outputs here."""
     import jax
 
-    from ldm_jax import build, runs
     from ldm_jax import convert as conversion
+    from ldm_jax import runs
     from ldm_jax.weights.formats import diffusers_folder
     from tests.parity.cases import networks
 
@@ -104,7 +104,7 @@ def convert(folder: Path) -> None:
         conversion.convert(folder / "made" / name, run)
         conversion.convert(run, back)
         model = runs.load_first_stage_config(run).model
-        params = runs.load_first_stage(run, build.build_first_stage(model))
+        params = runs.load_first_stage(run, model.build())
         network, latents, recon = {
             "AutoencoderKL": (networks.autoencoder, "moments", "recon"),
             "VQModel": (networks.quantised, "h", "recon"),

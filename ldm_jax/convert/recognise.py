@@ -1,5 +1,5 @@
-"""Recognises a model from the keys and shapes of its original state dict: a first stage in full,
-and the config of a Stable Diffusion model.
+"""Recognises a model from what others say of it: a first stage from the keys and shapes of its
+state dict or from the config.json of diffusers, and the config of a Stable Diffusion model.
 
 Each setting is decided by the majority of the weights that show it, so that a missing or misshapen
 weight is reported as such, and does not change the setting.
@@ -8,10 +8,18 @@ weight is reported as such, and does not change the setting.
 import re
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any, get_args
 
-from ldm_jax.config import KLAutoencoder, TinyAutoencoder, VQAutoencoder
+from ldm_jax.autoencoders import (
+    Autoencoder,
+    FirstStageModel,
+    KLAutoencoder,
+    TinyAutoencoder,
+    VQAutoencoder,
+)
 from ldm_jax.errors import InputError
-from ldm_jax.weights.names.autoencoder import Autoencoder
+from ldm_jax.weights.names import tiny
+from ldm_jax.weights.names.autoencoder import Description
 from ldm_jax.weights.table import Shape
 
 GROUPS = 32  # of every normalisation in the original; not visible in shapes
@@ -63,6 +71,27 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     return VQAutoencoder(**settings, codebook_size=entries)
 
 
+def tiny_autoencoder(shapes: Mapping[str, Shape]) -> TinyAutoencoder:
+    """The tiny autoencoder whose state dict, in either form, has these shapes."""
+    return TinyAutoencoder(**tiny.fields_of(shapes))
+
+
+def of_diffusers(settings: Mapping[str, Any]) -> Description:
+    """The first stage that a config.json of diffusers describes.
+
+    Raises:
+        InputError: it is of another class, or of a network that no config here can be.
+    """
+    kinds = {kind.diffusers_class: kind for kind in get_args(FirstStageModel)}
+    kinds.pop(None)
+    kind = kinds.get(settings.get("_class_name"))
+    if kind is None:
+        raise InputError(
+            f"_class_name is {settings.get('_class_name')!r}: expected one of {', '.join(kinds)}"
+        )
+    return kind.read_diffusers(settings)
+
+
 UNET = "model.diffusion_model."
 # input channels with and without z, width of the cross-attention, of an embedded noise level
 STABLE_DIFFUSION = {
@@ -89,38 +118,6 @@ def stable_diffusion(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
     if found == ("v1",) and any(key.startswith("cond_stage_model.model.visual.") for key in shapes):
         found = ("v1-variations",)
     return tuple(f"configs/sd/{name}.py" for name in found)
-
-
-def described(config: Autoencoder | TinyAutoencoder) -> str:
-    """A config in words."""
-    if isinstance(config, TinyAutoencoder):
-        return _described_tiny(config)
-    mults, factors = config.channel_mults, config.attention_factors
-    entries = getattr(config, "codebook_size", None)
-    places = [f"factor {factor}" for factor in factors] + ["the middle"] * config.mid_attention
-    return ", ".join(
-        [
-            "KL autoencoder" if entries is None else f"VQ autoencoder with {entries} codes",
-            f"downsampling factor {2 ** (len(mults) - 1)}",
-            f"{config.channels} channels times {' '.join(map(str, mults))}",
-            f"{config.num_res_blocks} residual blocks a level",
-            f"attention at {' and '.join(places)}" if places else "no attention",
-            f"{config.z_channels} latent channels",
-            f"{config.norm_groups} groups",
-        ]
-    )
-
-
-def _described_tiny(config: TinyAutoencoder) -> str:
-    return ", ".join(
-        [
-            f"tiny autoencoder, downsampling factor {2 ** (len(config.blocks) - 1)}",
-            f"{config.channels} channels",
-            f"{' '.join(map(str, config.blocks))} residual blocks by level",
-            *["norms in the last level"] * config.mid_norm,
-            f"{config.z_channels} latent channels",
-        ]
-    )
 
 
 def _numbers(pattern: str, shapes: Mapping[str, Shape]) -> list[int]:

@@ -7,8 +7,9 @@ import pytest
 
 from ldm_jax import build, cli
 from ldm_jax import config as c
+from ldm_jax.convert import recognise
 from ldm_jax.errors import InputError
-from ldm_jax.weights import recognise, table
+from ldm_jax.weights import table
 
 ROOT = Path(__file__).parents[2]
 NETWORKS = [
@@ -18,11 +19,11 @@ NETWORKS = [
     c.VQAutoencoder(channels=32, channel_mults=(1, 3), codebook_size=17, attention_factors=(2,)),
     c.VQAutoencoder(channels=32, channel_mults=(1, 2, 4), mid_attention=False, codebook_size=8),
 ]
-every_network = pytest.mark.parametrize("config", NETWORKS, ids=recognise.described)
+every_network = pytest.mark.parametrize("config", NETWORKS, ids=lambda config: config.describe())
 
 
 def shapes_of(config):
-    return table.shapes(build.build_original_names(config))
+    return table.shapes(config.original_names())
 
 
 @every_network
