@@ -95,7 +95,7 @@ def _told(settings: Mapping[str, Any]) -> CLIPExperiment:
             f"config.json is of {settings.get('model_type')}: expected clip, or --config CONFIG.py"
         )
     inside = {"model_type": "clip_text_model"} | (settings.get("text_config") or {})
-    text = read_text(inside)
+    text = CLIPText(**read_text(inside))
     inside = {"model_type": "clip_vision_model"} | (settings.get("vision_config") or {})
     dim = settings.get("projection_dim", 512)
     vision = CLIPImage(**read_vision(inside | {"projection_dim": dim}))

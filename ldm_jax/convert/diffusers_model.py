@@ -13,6 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import build, checkpoint, runs
+from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
+from ldm_jax.conditioning.low_resolution import BETAS, LEVELS
 from ldm_jax.config import (
     Beside,
     CLIPImage,
@@ -20,12 +22,14 @@ from ldm_jax.config import (
     Condition,
     Data,
     Depth,
+    Diffusion,
     Experiment,
     FirstStageExperiment,
     Inpainting,
     LowResolution,
     Sampling,
     UnCLIP,
+    UNet,
 )
 from ldm_jax.convert import recognise
 from ldm_jax.convert.first_stage import describe
@@ -65,6 +69,7 @@ LIBRARIES = {
     "image_normalizer": ("stable_diffusion", diffusers_model.NORMALIZER),
     "image_noising_scheduler": ("diffusers", "DDPMScheduler"),
 }
+NOISING = diffusers_model.noising_scheduler(EMBEDDING_LEVELS)
 TEXT = "text_model."  # before the names of the text encoder's weights
 MAX_NOISE = 350  # of the published upscaler, below which levels of noise are drawn
 SMALL = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")  # without weights
@@ -206,8 +211,9 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         raise InputError(
             "there is no scheduler/scheduler_config.json: expected it, since it says the process"
         )
-    diffusion = diffusers_model.read_scheduler(diffusers_folder.read_json(path))
-    unet, seen, side = diffusers_model.read_unet(settings["unet"])
+    diffusion = Diffusion(**diffusers_model.read_scheduler(diffusers_folder.read_json(path)))
+    fields, seen, side = diffusers_model.read_unet(settings["unet"])
+    unet = UNet(**fields)
     vae = recognise.of_diffusers(settings["vae"])
     condition, pictured = _told(source, settings)
     if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
@@ -258,7 +264,7 @@ def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP
     """What is attended to, and what of images is told beside captions."""
     if "text_encoder" not in settings:
         return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None
-    text = diffusers_model.read_text(settings["text_encoder"])
+    text = CLIPText(**diffusers_model.read_text(settings["text_encoder"]))
     if "image_encoder" not in settings:
         return text, None
     path = source / "image_noising_scheduler" / "scheduler_config.json"
@@ -269,10 +275,10 @@ def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP
         )
     noising = diffusers_folder.read_json(path)
     for name in ("beta_schedule", "num_train_timesteps"):
-        if noising.get(name) != diffusers_model.NOISING[name]:
+        if noising.get(name) != NOISING[name]:
             raise InputError(
                 f"image_noising_scheduler has {name} {noising.get(name)}: expected "
-                f"{diffusers_model.NOISING[name]}, as is here"
+                f"{NOISING[name]}, as is here"
             )
     return text, UnCLIP(**diffusers_model.read_vision(settings["image_encoder"]))
 
@@ -473,11 +479,13 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     if "image_normalizer" in parts:
         settings = {"_class_name": diffusers_model.NORMALIZER, "embedding_dim": tower.dim}
         texts["image_normalizer/config.json"] = as_json(settings)
-        texts["image_noising_scheduler/scheduler_config.json"] = as_json(diffusers_model.NOISING)
+        texts["image_noising_scheduler/scheduler_config.json"] = as_json(NOISING)
     elif isinstance(experiment.beside, LowResolution):
         index["low_res_scheduler"] = ["diffusers", "DDPMScheduler"]
         index["max_noise_level"] = experiment.beside.max_noise
-        texts["low_res_scheduler/scheduler_config.json"] = as_json(diffusers_model.LOW_RES)
+        texts["low_res_scheduler/scheduler_config.json"] = as_json(
+            diffusers_model.low_res_scheduler(LEVELS, BETAS)
+        )
     else:
         index |= {"feature_extractor": [None, None]} if "image_encoder" not in parts else {}
         index["safety_checker"] = [None, None]

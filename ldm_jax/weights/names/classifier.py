@@ -1,32 +1,19 @@
 """The original names of a classifier's weights (EncoderUNetModel of guided diffusion, with the
 pool by attention; CompVis/latent-diffusion has it, too)."""
 
-from ldm_jax.config import Classifier, UNet
+from typing import Any
+
 from ldm_jax.weights.names.layers import dense, norm
-from ldm_jax.weights.names.unet import unet
+from ldm_jax.weights.names.unet import half
 from ldm_jax.weights.table import DENSE, Row, Table
 
 
-def classifier(config: Classifier, in_channels: int, num_classes: int, side: int) -> Table:
+def classifier(config: Any, in_channels: int, num_classes: int, side: int) -> Table:
     """Rows of the classifier that `config` describes, for latents of so many places a side."""
-    whole = UNet(
-        channels=config.channels,
-        channel_mults=config.channel_mults,
-        num_res_blocks=config.num_res_blocks,
-        attention_factors=config.attention_factors,
-        head_channels=config.head_channels,
-        scale_shift=config.scale_shift,
-        resample_blocks=config.resample_blocks,
-    )
-    half = [
-        row
-        for row in unet(whole, in_channels, 1, None)
-        if not row.path.startswith(("up_", "norm_out", "conv_out"))
-    ]
     channels = config.channels * config.channel_mults[-1]
     places = (side // 2 ** (len(config.channel_mults) - 1)) ** 2
     return [
-        *half,
+        *half(config, in_channels),
         *norm("norm_out", "out.0", channels),
         Row("pool/positions", ("out.2.positional_embedding",), (channels, places + 1), DENSE),
         *dense("pool/qkv", "out.2.qkv_proj", channels, 3 * channels, ones=1),

@@ -7,12 +7,8 @@ pipelines, versions 1 and 2.
 
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from ldm_jax import config as c
-from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
-from ldm_jax.conditioning.low_resolution import BETAS, LEVELS
 from ldm_jax.encoders.clip.vision import MEAN, STD
 from ldm_jax.errors import InputError
 from ldm_jax.weights.names.condition import ROW
@@ -95,8 +91,8 @@ _ONLY = {  # fields of which some values alone are here
 }
 
 
-def read_unet(s: Mapping[str, Any]) -> tuple[c.UNet, int, int]:
-    """The denoiser of a config.json, the channels that it sees, and pixels of latents a side.
+def read_unet(s: Mapping[str, Any]) -> tuple[dict[str, Any], int, int]:
+    """Settings of the denoiser of a config.json, its input channels, and pixels of latents a side.
 
     Raises:
         InputError: of another class, or a network that no config here can be.
@@ -121,7 +117,8 @@ def read_unet(s: Mapping[str, Any]) -> tuple[c.UNet, int, int]:
         )
     only = s.get("only_cross_attention", False)
     only = [only] * len(widths) if isinstance(only, bool) else list(only)
-    unet = c.UNet(
+    projected = s.get("class_embed_type") == "projection"
+    unet = dict(
         channels=widths[0],
         channel_mults=tuple(width // widths[0] for width in widths),
         num_res_blocks=s.get("layers_per_block", 2),
@@ -130,11 +127,10 @@ def read_unet(s: Mapping[str, Any]) -> tuple[c.UNet, int, int]:
         cross_only_factors=tuple(2**n for n, o in enumerate(only) if o and attends[n]),
         linear_projections=s.get("use_linear_projection", False),
         vector_entries=s.get("num_class_embeds"),
+        vector_dim=s.get("projection_class_embeddings_input_dim") if projected else None,
         norm_groups=s.get("norm_num_groups", 32),
         **_heads(s.get("attention_head_dim", 8), widths),
     )
-    if s.get("class_embed_type") == "projection":
-        unet = replace(unet, vector_dim=s.get("projection_class_embeddings_input_dim"))
     size = s.get("sample_size") or 64
     return unet, s.get("in_channels", 4), size if isinstance(size, int) else size[0]
 
@@ -158,7 +154,7 @@ def _blocks(attends: list[bool]) -> tuple[list[str], list[str]]:
     return down, up
 
 
-def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[str, Any]:
+def unet_config(unet: Any, i: int, o: int, tokens: int, size: int) -> dict[str, Any]:
     """The config.json of a denoiser that sees i channels [size, size] and tokens of a width.
 
     Raises:
@@ -216,8 +212,8 @@ def unet_config(unet: c.UNet, i: int, o: int, tokens: int, size: int) -> dict[st
 ACTIVATIONS = {"quick_gelu": "openai", "gelu": "openclip"}
 
 
-def read_text(s: Mapping[str, Any]) -> c.CLIPText:
-    """The tower of captions of a config.json.
+def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the text encoder of a config.json.
 
     Raises:
         InputError: another tower.
@@ -234,18 +230,18 @@ def read_text(s: Mapping[str, Any]) -> c.CLIPText:
             f"text_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
             "four times hidden_size"
         )
-    return c.CLIPText(
-        dim=dim,
-        layers=s.get("num_hidden_layers", 12),
-        num_heads=heads,
-        head_dim=dim // heads,
-        length=s.get("max_position_embeddings", 77),
-        vocab_size=s.get("vocab_size", 49_408),
-        weights=ACTIVATIONS[act],
-    )
+    return {
+        "dim": dim,
+        "layers": s.get("num_hidden_layers", 12),
+        "num_heads": heads,
+        "head_dim": dim // heads,
+        "length": s.get("max_position_embeddings", 77),
+        "vocab_size": s.get("vocab_size", 49_408),
+        "weights": ACTIVATIONS[act],
+    }
 
 
-def text_config(text: c.CLIPText) -> dict[str, Any]:
+def text_config(text: Any) -> dict[str, Any]:
     """The config.json of a tower of captions."""
     (act,) = (name for name, weights in ACTIVATIONS.items() if weights == text.weights)
     return {
@@ -298,7 +294,7 @@ def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def vision_config(tower: c.CLIPImage) -> dict[str, Any]:
+def vision_config(tower: Any) -> dict[str, Any]:
     """The config.json of a tower of images."""
     (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
     return {
@@ -344,24 +340,33 @@ def normalizer_names(dim: int) -> Table:
 
 # scheduler_config.json
 
-LOW_RES = {  # of the noise on the upscaler's small images
-    "_class_name": "DDPMScheduler",
-    "num_train_timesteps": LEVELS,
-    "beta_schedule": "scaled_linear",
-    "beta_start": BETAS[0],
-    "beta_end": BETAS[1],
-}
-NOISING = {  # of the noise on embeddings of images
-    "_class_name": "DDPMScheduler",
-    "num_train_timesteps": EMBEDDING_LEVELS,
-    "beta_schedule": "squaredcos_cap_v2",
-}
+
+def low_res_scheduler(levels: int, betas: tuple[float, float]) -> dict[str, Any]:
+    """Of the noise on the upscaler's small images."""
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": levels,
+        "beta_schedule": "scaled_linear",
+        "beta_start": betas[0],
+        "beta_end": betas[1],
+    }
+
+
+def noising_scheduler(levels: int) -> dict[str, Any]:
+    """Of the noise on embeddings of images."""
+    return {
+        "_class_name": "DDPMScheduler",
+        "num_train_timesteps": levels,
+        "beta_schedule": "squaredcos_cap_v2",
+    }
+
+
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 SCHEDULES = {"scaled_linear": "scaled_linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}
 
 
-def read_scheduler(s: Mapping[str, Any]) -> c.Diffusion:
-    """The noising process of a scheduler.
+def read_scheduler(s: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings of the noising process of a scheduler.
 
     Raises:
         InputError: another process.
@@ -373,17 +378,17 @@ def read_scheduler(s: Mapping[str, Any]) -> c.Diffusion:
             f"one of {', '.join(SCHEDULES)} and one of {', '.join(PREDICTIONS)}, without "
             "trained_betas"
         )
-    return c.Diffusion(
-        schedule=SCHEDULES[schedule],
-        steps=s.get("num_train_timesteps", 1000),
-        beta_start=s.get("beta_start", 1e-4),
-        beta_end=s.get("beta_end", 0.02),
-        zero_terminal_snr=s.get("rescale_betas_zero_snr", False),
-        prediction=PREDICTIONS[prediction],
-    )
+    return {
+        "schedule": SCHEDULES[schedule],
+        "steps": s.get("num_train_timesteps", 1000),
+        "beta_start": s.get("beta_start", 1e-4),
+        "beta_end": s.get("beta_end", 0.02),
+        "zero_terminal_snr": s.get("rescale_betas_zero_snr", False),
+        "prediction": PREDICTIONS[prediction],
+    }
 
 
-def scheduler_config(d: c.Diffusion) -> dict[str, Any]:
+def scheduler_config(d: Any) -> dict[str, Any]:
     """The scheduler_config.json of DDIM.
 
     Raises:

@@ -14,12 +14,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ldm_jax.config import UNet
 from ldm_jax.weights.names.clip import UNUSED as CLIP_UNUSED
 from ldm_jax.weights.names.condition import CONDITIONER, ConditionNames
 from ldm_jax.weights.names.schedule import schedule
 from ldm_jax.weights.names.text import TEXT_UNUSED
-from ldm_jax.weights.names.unet import unet
+from ldm_jax.weights.names.unet import UNet, unet
 from ldm_jax.weights.table import Renamed, Shape, State, Table, mismatches, shapes, under
 
 DENOISER = "model.diffusion_model."

@@ -1,8 +1,12 @@
 """The original names of the UNet's weights (CompVis/latent-diffusion)."""
 
-from ldm_jax.config import UNet
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
 from ldm_jax.weights.names.layers import conv, dense, embedding, norm
 from ldm_jax.weights.table import Table
+
+UNet = Any  # settings of a denoiser, or of half of one, read by the names of their fields
 
 
 def _res(here: str, there: str, i: int, o: int, time: int, told: int) -> Table:
@@ -62,16 +66,17 @@ def _spatial_transformer(
     return table + dense(f"{here}/out", f"{there}.proj_out", channels, channels, ones)
 
 
-def unet(config: UNet, in_channels: int, out_channels: int, context: int | None) -> Table:
-    """Rows of the denoiser that `config` describes.
+class _Blocks(NamedTuple):
+    """Rows of what levels are made of, by their names here and there."""
 
-    Args:
-        in_channels: of z and of what is beside it.
-        context: width of the tokens it attends to; None: plain self-attention.
-    """
-    time = 4 * config.channels
+    res: Callable[[str, str, int, int], Table]  # channels in and out
+    attend: Callable[..., Table]  # channels, downsampling factor
+    resample: Callable[[str, str, str, int], Table]  # name of the convolution there, channels
 
+
+def _blocks(config: UNet, context: int | None) -> _Blocks:
     def res(here, there, i, o):
+        time = 4 * config.channels
         return _res(here, there, i, o, time, 2 * o if config.scale_shift else o)
 
     def attend(here, there, channels, factor=None):
@@ -85,15 +90,45 @@ def unet(config: UNet, in_channels: int, out_channels: int, context: int | None)
             return res(here, there, channels, channels)
         return conv(f"{here}/conv", f"{there}.{conv_name}", channels, channels)
 
-    table = dense("time_1", "time_embed.0", config.channels, time)
-    table += dense("time_2", "time_embed.2", time, time)
+    return _Blocks(res, attend, resample)
+
+
+def unet(config: UNet, in_channels: int, out_channels: int, context: int | None) -> Table:
+    """Rows of the denoiser that `config` describes.
+
+    Args:
+        in_channels: of z and of what is concatenated to it.
+        context: width of the tokens it attends to; None: plain self-attention.
+    """
+    time, blocks = 4 * config.channels, _blocks(config, context)
+    table = _time(config)
     if config.vector_dim:
         table += dense("vector_1", "label_emb.0.0", config.vector_dim, time)
         table += dense("vector_2", "label_emb.0.2", time, time)
     if config.vector_entries:
         table += embedding("vector/embedding", "label_emb", config.vector_entries, time)
-    table += conv("conv_in", "input_blocks.0.0", in_channels, config.channels)
+    down, skips = _down(config, in_channels, blocks)
+    table += [*down, *_middle(config, blocks), *_up(config, skips, blocks)]
+    channels = config.channels * config.channel_mults[0]
+    table += norm("norm_out", "out.0", channels)
+    return table + conv("conv_out", "out.2", channels, out_channels)
 
+
+def half(config: UNet, in_channels: int) -> Table:
+    """Rows of a denoiser's way down and middle, without tokens."""
+    blocks = _blocks(config, None)
+    return [*_time(config), *_down(config, in_channels, blocks)[0], *_middle(config, blocks)]
+
+
+def _time(config: UNet) -> Table:
+    time = 4 * config.channels
+    table = dense("time_1", "time_embed.0", config.channels, time)
+    return table + dense("time_2", "time_embed.2", time, time)
+
+
+def _down(config: UNet, in_channels: int, blocks: _Blocks) -> tuple[Table, list[int]]:
+    """Rows of the encoder, and the channels of its outputs in order."""
+    table = conv("conv_in", "input_blocks.0.0", in_channels, config.channels)
     # the original numbers blocks through all the levels; a downsampling has a number of its own
     channels, skips = config.channels, [config.channels]
     last = len(config.channel_mults) - 1
@@ -101,35 +136,39 @@ def unet(config: UNet, in_channels: int, out_channels: int, context: int | None)
         o = mult * config.channels
         for n in range(config.num_res_blocks):
             here, there = f"down_{level}", f"input_blocks.{len(skips)}"
-            table += res(f"{here}_res_{n}", f"{there}.0", channels, o)
+            table += blocks.res(f"{here}_res_{n}", f"{there}.0", channels, o)
             if 2**level in config.attention_factors:
-                table += attend(f"{here}_attn_{n}", f"{there}.1", o, 2**level)
+                table += blocks.attend(f"{here}_attn_{n}", f"{there}.1", o, 2**level)
             channels = o
             skips.append(channels)
         if level < last:
             there = f"input_blocks.{len(skips)}.0"
-            table += resample(f"down_{level}_downsample", there, "op", channels)
+            table += blocks.resample(f"down_{level}_downsample", there, "op", channels)
             skips.append(channels)
+    return table, skips
 
-    table += res("mid_res_0", "middle_block.0", channels, channels)
-    table += attend("mid_attn", "middle_block.1", channels)
-    table += res("mid_res_1", "middle_block.2", channels, channels)
 
-    # an upsampling is the last member of the block before it
-    number = 0
+def _middle(config: UNet, blocks: _Blocks) -> Table:
+    channels = config.channels * config.channel_mults[-1]
+    table = blocks.res("mid_res_0", "middle_block.0", channels, channels)
+    table += blocks.attend("mid_attn", "middle_block.1", channels)
+    return table + blocks.res("mid_res_1", "middle_block.2", channels, channels)
+
+
+def _up(config: UNet, skips: list[int], blocks: _Blocks) -> Table:
+    """Rows of the decoder; an upsampling is the last member of the block before it."""
+    table, number, channels, skips = [], 0, skips[-1], list(skips)
     for level, mult in reversed(list(enumerate(config.channel_mults))):
         o = mult * config.channels
         attends = 2**level in config.attention_factors
         for n in range(config.num_res_blocks + 1):
             here, there = f"up_{level}", f"output_blocks.{number}"
-            table += res(f"{here}_res_{n}", f"{there}.0", channels + skips.pop(), o)
+            table += blocks.res(f"{here}_res_{n}", f"{there}.0", channels + skips.pop(), o)
             if attends:
-                table += attend(f"{here}_attn_{n}", f"{there}.1", o, 2**level)
+                table += blocks.attend(f"{here}_attn_{n}", f"{there}.1", o, 2**level)
             channels = o
             number += 1
         if level > 0:
             there = f"output_blocks.{number - 1}.{2 if attends else 1}"
-            table += resample(f"up_{level}_upsample", there, "conv", channels)
-
-    table += norm("norm_out", "out.0", channels)
-    return table + conv("conv_out", "out.2", channels, out_channels)
+            table += blocks.resample(f"up_{level}_upsample", there, "conv", channels)
+    return table

@@ -31,7 +31,7 @@ LARGEST = 1e3  # of latents, which images are not
 def experiment(task: str) -> c.Experiment:
     """The model as diffusers' configurations describe it."""
     said = cases.unet(task)
-    unet, seen, side = diffusers_model.read_unet(said)
+    fields, seen, side = diffusers_model.read_unet(said)
     assert (seen, side) == (said["in_channels"], cases.SIDE)
     beside = {
         "inpainting": c.Inpainting(form="stable_diffusion"),
@@ -39,15 +39,15 @@ def experiment(task: str) -> c.Experiment:
         "upscaling": c.LowResolution(factor=cases.FACTOR, max_noise=350),
         "unclip": c.UnCLIP(**diffusers_model.read_vision(cases.VISION)),
     }
-    condition = diffusers_model.read_text(cases.TEXT)
+    condition = c.CLIPText(**diffusers_model.read_text(cases.TEXT))
     if task == "variation":
         condition = c.CLIPImage(**diffusers_model.read_vision(cases.VISION))
     return c.Experiment(
         first_stage=c.FirstStageExperiment(model=recognise.of_diffusers(cases.VAE).model),
-        model=unet,
+        model=c.UNet(**fields),
         condition=condition,
         beside=beside.get(task),
-        diffusion=diffusers_model.read_scheduler(cases.SCHEDULER),
+        diffusion=c.Diffusion(**diffusers_model.read_scheduler(cases.SCHEDULER)),
     )
 
 
