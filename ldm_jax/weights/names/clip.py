@@ -7,7 +7,6 @@ names of OpenCLIP's.
 
 from typing import Protocol
 
-from ldm_jax.config import CLIPText
 from ldm_jax.encoders.clip.model import CLIP
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.weights.names.layers import dense, embedding, norm, patches
@@ -23,7 +22,13 @@ class Tower(Protocol):
     vocab_size: int
 
 
-def text_tower(config: CLIPText) -> Table:
+class PublishedTower(Tower, Protocol):
+    """The same, and whose names it has: "openai" or "openclip"."""
+
+    weights: str
+
+
+def text_tower(config: PublishedTower) -> Table:
     """Rows of the tower, under the names of `config.weights`."""
     if config.weights == "openclip":
         return _openclip(config, "model.")
@@ -42,7 +47,7 @@ def both_towers(of: CLIP, layout: str) -> Table:
     return [*under(vision, "vision/"), *under(text, "text/"), *into]
 
 
-def transformers_names(config: CLIPText) -> Table:
+def transformers_names(config: Tower) -> Table:
     """Rows of the tower as transformers names it, whosever its weights are."""
     return _transformers(config, "text_model")
 

@@ -1,11 +1,10 @@
 """The original names of what turns conditions into what the denoiser is told."""
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax.config import Label, SemanticMap
 from ldm_jax.weights.names.layers import dense, embedding
 from ldm_jax.weights.table import Layout, Row, Table, under
 
@@ -28,7 +27,7 @@ def conditioner(table: Table, **widths: int) -> ConditionNames:
     return ConditionNames(under(table, there=CONDITIONER), **widths)
 
 
-def label(config: Label) -> ConditionNames:
+def label(config: Any) -> ConditionNames:
     """Class embeddings; with no class for none, as many as there are classes."""
     entries = config.num_classes + config.null
     if config.slot == "vector":
@@ -37,7 +36,7 @@ def label(config: Label) -> ConditionNames:
     return conditioner(table, tokens=config.dim)
 
 
-def semantic_map(config: SemanticMap) -> ConditionNames:
+def semantic_map(config: Any) -> ConditionNames:
     """The convolution of the original's rescaler, which has no bias."""
     sizes = config.num_classes, config.out_channels
     table = dense("classes", "channel_mapper", *sizes, ones=2, bias=False)

@@ -1,6 +1,7 @@
 """The original names of the text transformer's weights (CompVis/latent-diffusion)."""
 
-from ldm_jax.config import Layout, Text
+from typing import Protocol
+
 from ldm_jax.weights.names.layers import dense, embedding, norm
 from ldm_jax.weights.table import Table
 
@@ -8,7 +9,18 @@ from ldm_jax.weights.table import Table
 TEXT_UNUSED = ("transformer.to_logits.weight", "transformer.to_logits.bias")
 
 
-def text_transformer(config: Text | Layout) -> Table:
+class Sizes(Protocol):
+    """Settings of a transformer."""
+
+    dim: int
+    layers: int
+    num_heads: int
+    head_dim: int
+    length: int
+    vocab_size: int
+
+
+def text_transformer(config: Sizes) -> Table:
     """Rows of the BERT-style encoder; the original counts attention and feed-forward together."""
     inner, layers = config.num_heads * config.head_dim, "transformer.attn_layers.layers"
     table = embedding("token/embedding", "transformer.token_emb", config.vocab_size, config.dim)
