@@ -162,7 +162,7 @@ class Source:
 
     def empty(self) -> dict[str, np.ndarray]:
         """The conditioner's output for the empty caption, by field."""
-        with np.load(Path(self.name) / EMPTY) as found:
+        with np.load(Path(self.name) / EMPTY, allow_pickle=False) as found:
             return {slot: found[slot] for slot in self.described.answered}
 
     def __len__(self) -> int:

@@ -19,6 +19,8 @@ from PIL import Image
 
 from ldm_jax.errors import InputError
 
+OWN_FEATURES = re.compile(r"tensorflow_datasets\.core\.features(\.\w+)+")
+
 
 class Source:
     """A split of a prepared builder, as a random-access source of records.
@@ -103,11 +105,13 @@ def builder(name: str) -> Any:
 
     if not re.fullmatch(r"\w+(/[^:]+)?(:[\d.]+)?", name):
         raise InputError(f"tfds:{name} is not of the form tfds:NAME or tfds:NAME/CONFIG")
-    with _quiet(), _without_tensorflow():
+    with _quiet(), _without_tensorflow(), _own_features_only():
         try:
             # TFDS itself reads the environment when it is imported, which may be too early.
             found = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
         except Exception as error:
+            if isinstance(error, InputError):
+                raise
             raise InputError(_unknown(name, error)) from error
         if found.is_prepared():
             return found
@@ -267,6 +271,28 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _own_features_only() -> Iterator[None]:
+    """Refuses a data set whose features.json names classes outside of TFDS: it imports them.
+
+    A prepared data set may come from anyone, and importing a module executes it.
+    """
+    from tensorflow_datasets.core.features.feature import FeatureConnector
+
+    imported, own = FeatureConnector.cls_from_name, vars(FeatureConnector)["cls_from_name"]
+
+    def known(name: str) -> type:
+        if name in FeatureConnector._registered_features or OWN_FEATURES.fullmatch(name):
+            return imported(name)
+        raise InputError(f"features.json of a data set names '{name}': expected features of TFDS")
+
+    FeatureConnector.cls_from_name = staticmethod(known)
+    try:
+        yield
+    finally:
+        FeatureConnector.cls_from_name = own
 
 
 @contextlib.contextmanager

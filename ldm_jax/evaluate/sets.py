@@ -77,7 +77,7 @@ def open_set(name: str) -> Images | Statistics:
         )
     if not zipfile.is_zipfile(path):
         raise InputError(f"'{name}' is no folder and no .npz: expected one of them, or data:RUN")
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         has_images = "arr_0" in file.files
     if not has_images and holds_statistics(path):
         saved = read_statistics(path)

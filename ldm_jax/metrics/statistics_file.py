@@ -27,7 +27,7 @@ class Saved(NamedTuple):
 
 def holds_statistics(path: Path) -> bool:
     """Whether an .npz contains statistics of features."""
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         return "mu" in file.files
 
 
@@ -37,7 +37,7 @@ def read_statistics(path: str | Path) -> Saved:
     Raises:
         InputError: there are none, or of shapes that do not go together.
     """
-    with np.load(path) as file:
+    with np.load(path, allow_pickle=False) as file:
         if "mu" not in file.files or "sigma" not in file.files:
             raise InputError(
                 f"{path} holds {', '.join(file.files) or 'nothing'}: expected statistics, mu and "

@@ -32,6 +32,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.sampling.captions import captions
 from ldm_jax.sampling.condition import inputs
+from ldm_jax.sampling.custom_calls import check_custom_calls
 from ldm_jax.sampling.finishing import describe_finishing, finish
 from ldm_jax.sampling.generate import each_batch
 from ldm_jax.sampling.given import image_size
@@ -233,6 +234,7 @@ def load(folder: Path | str) -> Exported:
                 f"--compiled '{folder}': {name}.stablehlo cannot be read ({error}); it was written "
                 f"with jax {said['jax']}: export again"
             ) from error
+        check_custom_calls(read.mlir_module(), f"--compiled '{folder}': {name}.stablehlo")
         found[name] = jax.jit(read.call)
     weights = nested(read_weights(folder / "weights.safetensors"))
     params = {  # on one device, for which the programs are

@@ -179,6 +179,30 @@ def test_a_failed_preparation_says_why(monkeypatch):
     assert "no network at all" in refusal(path="tfds:ldm_test_pictures/other")
 
 
+def test_classes_of_others_in_a_prepared_data_set_are_not_imported(data_dir, monkeypatch):
+    """TFDS imports what features.json names."""
+    folder = data_dir / "shared_set" / "1.0.0"
+    folder.mkdir(parents=True)
+    (data_dir / "planted.py").write_text("open('executed', 'w')")
+    monkeypatch.syspath_prepend(str(data_dir))
+    monkeypatch.chdir(data_dir)
+    said = {"name": "shared_set", "version": "1.0.0", "fileFormat": "array_record"}
+    (folder / "dataset_info.json").write_text(json.dumps(said))
+    for features in (
+        {"pythonClassName": "planted.Feature"},
+        {"type": "planted.Feature", "content": ""},
+        {
+            "pythonClassName": "tensorflow_datasets.core.features.features_dict.FeaturesDict",
+            "featuresDict": {"features": {"a": {"pythonClassName": "planted.Feature"}}},
+        },
+    ):
+        (folder / "features.json").write_text(json.dumps(features))
+        assert "names 'planted.Feature': expected features of TFDS" in refusal(
+            path="tfds:shared_set"
+        )
+        assert not (data_dir / "executed").exists()
+
+
 def test_data_without_random_access_is_refused_with_a_remedy(data_dir):
     pipeline.open_source(settings())
     info = next(data_dir.rglob("plain/1.0.0/dataset_info.json"))

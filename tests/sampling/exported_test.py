@@ -13,6 +13,7 @@ import sample
 from ldm_jax import config, runs, sampling
 from ldm_jax.errors import InputError
 from ldm_jax.sampling import exported
+from ldm_jax.sampling.custom_calls import check_custom_calls
 from ldm_jax.weights.formats.files import read_weights
 from tests.support import tiny
 
@@ -139,3 +140,38 @@ def test_what_cannot_be_exported_or_loaded_is_refused(caption_run, folder, tmp_p
     (tmp_path / "step.stablehlo").write_bytes(b"no")
     with pytest.raises(InputError, match=r"step\.stablehlo cannot be read"):
         exported.load(tmp_path)
+
+
+def test_functions_of_the_machine_that_no_export_calls_are_refused(folder, tmp_path):
+    """Among them those that call back into Python: they are named and nothing is called."""
+    for path in folder.iterdir():
+        if path.is_file():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+
+    def decode(z):
+        return jax.pure_callback(lambda x: x, jax.ShapeDtypeStruct(z.shape, z.dtype), z)
+
+    call = jax.jit(lambda z: jax.ffi.ffi_call("planted", jax.ShapeDtypeStruct(z.shape, z.dtype))(z))
+    checks = [jax.export.DisabledSafetyCheck.custom_call("planted")]
+    made = jax.export.export(call, disabled_checks=checks)(jnp.zeros(3))
+    (tmp_path / "decode.stablehlo").write_bytes(bytes(made.serialize()))
+    with pytest.raises(InputError, match=r"decode\.stablehlo calls functions of .*'planted'"):
+        exported.load(tmp_path)
+    text = str(jax.jit(decode).lower(jnp.zeros(3)).compiler_ir())
+    with pytest.raises(InputError, match="callback"):
+        check_custom_calls(text, "a program")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'stablehlo.custom_call @"a b"(%0)',
+        '"stablehlo.custom_call"(%0) <{call_target_name = "Sharding"}>',
+        "stablehlo.custom_call @Sharding(%0) stablehlo.custom_call @other(%0)",
+        "mhlo.custom_call @other(%0)",
+    ],
+)
+def test_calls_are_found_however_they_are_written(text):
+    check_custom_calls("stablehlo.add stablehlo.custom_call @Sharding(%0)", "a program")
+    with pytest.raises(InputError, match="a program calls functions of the machine"):
+        check_custom_calls(text, "a program")
