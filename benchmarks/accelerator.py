@@ -48,6 +48,7 @@ def ours(given: argparse.Namespace) -> None:
     from ldm_jax import config
     from ldm_jax.backbones.unet import UNetModule
     from ldm_jax.diffusion.samplers.loop import normal_like
+    from ldm_jax.diffusion.samplers.names import build_sampler
     from ldm_jax.training.cost import flops
     from ldm_jax.training.meter import memory_bytes
     from ldm_jax.types import Cond
@@ -113,7 +114,6 @@ def ours(given: argparse.Namespace) -> None:
     model, params = network(side, "none")
     params = jax.tree.map(lambda x: x.astype(jnp.bfloat16), params)
 
-    from ldm_jax import build
     from ldm_jax.diffusion import sampling
     from ldm_jax.diffusion.denoiser import denoiser
     from ldm_jax.diffusion.guidance.classifier_free import classifier_free
@@ -122,7 +122,7 @@ def ours(given: argparse.Namespace) -> None:
     from ldm_jax.diffusion.samplers.loop import sample
 
     diffusion = config.Diffusion(beta_start=0.00085, beta_end=0.012)
-    process, prediction = build.build_process(diffusion), build.build_prediction(diffusion)
+    process, prediction = diffusion.build_process(), diffusion.build_prediction()
     walk = sampling.Sampling(sampler="ddim", steps=STEPS, grid="trailing")
 
     @jax.jit
@@ -137,7 +137,7 @@ def ours(given: argparse.Namespace) -> None:
         guided = classifier_free(alone, both, constant(GUIDANCE))
         keys = jax.vmap(jax.random.key)(seeds)
         noise = normal_like(keys, jnp.zeros((1, side, side, 4)))
-        sampler = build.build_sampler("ddim")(**sampling.arguments(walk))
+        sampler = build_sampler("ddim")(**sampling.arguments(walk))
         return sample(sampler, guided, process, times, noise, keys)
 
     times = sampling.padded_times(walk, process)

@@ -24,12 +24,12 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ldm_jax import build, runs
+from ldm_jax import runs
 from ldm_jax import sampling as request
 from ldm_jax.data import image_files, pipeline, transforms
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.loop import sample
-from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
 from ldm_jax.diffusion.spacing import pad
 from ldm_jax.metrics.caption_accuracy import caption_scores
 from ldm_jax.metrics.frechet import frechet_distance
@@ -62,7 +62,7 @@ def count_calls(trained: runs.Trained, asked: request.Request) -> int:
         jax.debug.callback(lambda: calls.append(1))
         return Denoised(z / 2)
 
-    sampler = build.build_sampler(asked.sampler)(**sampling.arguments(asked))
+    sampler = build_sampler(asked.sampler)(**sampling.arguments(asked))
     z = process.initial_noise_std(jnp.float32(process.T)) * jnp.ones((1, 2, 2, 1))
     keys = jax.random.split(jax.random.key(0), 1)
     jax.block_until_ready(
@@ -120,7 +120,7 @@ def main(options: Options) -> None:
         rows = read(path)
         done = {(row["sampler"], row["steps"], row["guidance"]) for row in rows}
         for name in dict.fromkeys(cell["sampler"] for cell in cells):
-            generate = make_generate(model, build.build_sampler(name), data.image_size)
+            generate = make_generate(model, build_sampler(name), data.image_size)
             for cell in (cell for cell in cells if cell["sampler"] == name):
                 asked = request.resolve(
                     trained, **cell, num=options.num, prompt=texts, batch_size=options.batch_size

@@ -22,6 +22,7 @@ def ours(network: train_step.UNet):
 
     from ldm_jax import build, config
     from ldm_jax.diffusion import sampling
+    from ldm_jax.diffusion.samplers.names import build_sampler
     from ldm_jax.encoders.tokenizers import tokenizer as tokens
     from ldm_jax.sampling.generate import make_generate
     from ldm_jax.types import Cond, Conditioner
@@ -54,7 +55,7 @@ def ours(network: train_step.UNet):
     params = {"denoiser": denoiser, "conditioner": {}, "first_stage": {}}
     walk = sampling.Sampling(sampler="ddim", steps=STEPS, grid="trailing")
     times = sampling.padded_times(walk, model.process)
-    generate = make_generate(model, build.build_sampler("ddim"), network.latent[0])
+    generate = make_generate(model, build_sampler("ddim"), network.latent[0])
     seeds = np.arange(network.batch, dtype=np.uint32)
 
     def work():

@@ -18,6 +18,7 @@ import numpy as np
 
 from ldm_jax import build, cli
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.sampling.generate import make_generate
 
@@ -55,7 +56,7 @@ def main() -> None:
     walk = sampling.Sampling(sampler="ddim", steps=K, grid="trailing")
     times = sampling.padded_times(walk, model.process)
     network = jax.jit(model.denoise)
-    generate = make_generate(model, build.build_sampler("ddim"), side)
+    generate = make_generate(model, build_sampler("ddim"), side)
 
     def calls():
         for _ in range(K):

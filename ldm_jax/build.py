@@ -2,12 +2,9 @@
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
-import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import config as c
-from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import unet
 from ldm_jax.conditioning.bert import BERT, bert_text
 from ldm_jax.conditioning.clip_image import clip_image
@@ -22,31 +19,15 @@ from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import TextTransformer, text
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.data import derived
-from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.model import diffusion_model
-from ldm_jax.diffusion.processes import betas, flow
-from ldm_jax.diffusion.processes.ddpm import ddpm
-from ldm_jax.diffusion.processes.edm import EDM
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
-from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
 from ldm_jax.encoders.clip.text import TextTower
 from ldm_jax.encoders.clip.vision import Architecture, VisionTower
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.errors import InputError
-from ldm_jax.losses.lpips import lpips
-from ldm_jax.train_step.autoencoder import autoencoder_objective
-from ldm_jax.train_step.state import Objective
 from ldm_jax.types import (
-    Array,
     Conditioner,
     DiffusionModel,
     FirstStage,
-    LatentClassifier,
     Params,
-    Perceptual,
-    Process,
-    Sampler,
 )
 from ldm_jax.weights.names import bert as bert_names
 from ldm_jax.weights.names import clip as clip_names
@@ -54,74 +35,6 @@ from ldm_jax.weights.names import condition
 from ldm_jax.weights.names import model as model_names
 from ldm_jax.weights.names import text as text_names
 from ldm_jax.weights.table import under
-
-
-def build_first_stage(config: c.FirstStageModel) -> FirstStage:
-    """The first stage of a config."""
-    return config.build()
-
-
-def build_perceptual(config: c.AutoencoderLoss) -> Perceptual:
-    """The perceptual distance of a loss."""
-    return lpips(config.perceptual)
-
-
-def build_autoencoder_objective(
-    first_stage: FirstStage, config: c.AutoencoderLoss, parts: int = 1
-) -> Objective:
-    """What trains a first stage, on batches in so many parts."""
-    perceptual = build_perceptual(config) if config.perceptual_weight else None
-    return autoencoder_objective(first_stage, config, perceptual, parts)
-
-
-def build_betas(config: c.Diffusion) -> np.ndarray | None:
-    """The step variances of a discrete process, [T] float64; None for the continuous ones."""
-    match config.schedule:
-        case "linear":
-            table = betas.linear(config.steps, config.beta_start, config.beta_end)
-        case "scaled_linear":
-            table = betas.scaled_linear(config.steps, config.beta_start, config.beta_end)
-        case "sqrt":
-            table = betas.sqrt(config.steps, config.beta_start, config.beta_end)
-        case "cosine":
-            table = betas.cosine(config.steps)
-        case _:
-            return None
-    return zero_terminal_snr(table) if config.zero_terminal_snr else table
-
-
-def build_process(config: c.Diffusion) -> Process:
-    """The noising process of a config."""
-    match config.schedule:
-        case "edm":
-            return EDM(config.steps, config.sigma_min, config.sigma_max, config.rho)
-        case "flow":
-            return flow.Flow(flow.rectified, config.steps, config.shift)
-        case "cosine_flow":
-            return flow.Flow(flow.cosine, config.steps, config.shift)
-    return ddpm(build_betas(config))
-
-
-def build_prediction(config: c.Diffusion) -> prediction.Prediction:
-    """What the network of a config predicts."""
-    match config.prediction:
-        case "eps":
-            return prediction.eps
-        case "x0":
-            return prediction.x0
-        case "v":
-            return prediction.v
-        case "velocity":
-            return prediction.velocity
-        case "edm":
-            return prediction.edm(config.data_std)
-
-
-def build_sampler(name: str) -> Callable[..., Sampler]:
-    """What makes the sampler of that name, from what it can be told (`sampling.arguments`)."""
-    if name not in SAMPLERS:
-        raise InputError(f"sampler '{name}' is unknown: choose one of {', '.join(SAMPLERS)}")
-    return SAMPLERS[name].make
 
 
 def build_conditioner(
@@ -312,37 +225,6 @@ def build_model(experiment: c.Experiment, tokenizer: Tokenizer | None) -> Diffus
         unet(experiment.model, c_z, outputs * c_z),
         conditioner,
         first_stage,
-        build_process(experiment.diffusion),
-        build_prediction(experiment.diffusion),
+        experiment.diffusion.build_process(),
+        experiment.diffusion.build_prediction(),
     )
-
-
-def build_clip(experiment: c.CLIPExperiment) -> CLIP:
-    """The towers of an experiment; images are of the size that its data has."""
-    m = experiment.model
-    vision = Architecture(
-        m.vision_channels,
-        m.vision_layers,
-        m.vision_heads,
-        m.dim,
-        m.patch,
-        experiment.data.image_size,
-    )
-    text = TextArchitecture(m.text_channels, m.text_layers, m.text_heads, m.length, m.vocab_size)
-    return CLIP(vision, text, m.weights)
-
-
-def build_classifier(experiment: c.ClassifierExperiment) -> LatentClassifier:
-    """The classifier of an experiment of which nothing is None."""
-    first_stage = experiment.first_stage.model.build()
-    classifier = ClassifierModule(experiment.model, experiment.num_classes)
-    side = experiment.data.image_size // first_stage.factor
-
-    def network(params, z, steps):
-        return classifier.apply({"params": params}, z, steps)
-
-    def init(key: Array):
-        z = jnp.zeros((1, side, side, first_stage.channels))
-        return {"classifier": classifier.init(key, z, jnp.zeros(1, jnp.int32))["params"]}
-
-    return LatentClassifier(init, network, first_stage, build_process(experiment.diffusion))

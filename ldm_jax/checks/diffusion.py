@@ -5,12 +5,12 @@ import math
 
 from ldm_jax import config as c
 from ldm_jax.checks.condition import check_condition, check_slots
-from ldm_jax.checks.first_stage import check_first_stage
 from ldm_jax.checks.process import check_loss, check_process
-from ldm_jax.checks.shared import check_averages, check_divides, check_squares
 from ldm_jax.data import buckets
 from ldm_jax.diffusion import sampling, spacing
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.shared import check_averages, check_squares
+from ldm_jax.settings import check_divides
 
 
 def check_diffusion(experiment: c.Experiment) -> None:
@@ -26,7 +26,7 @@ def check_diffusion(experiment: c.Experiment) -> None:
             f"data.image_size is {size}: expected a multiple of {factor}, the factor by which "
             f"first stage and UNet downsample, such as {math.ceil(size / factor) * factor}"
         )
-    check_first_stage(experiment.first_stage, "first_stage.")
+    experiment.first_stage.check("first_stage.")
     _check_buckets(experiment, factor)
     check_divides(unet, "head_channels" if unet.head_channels else "num_heads", "model.")
     check_divides(unet, "norm_groups", "model.")

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from ldm_jax import build, checks, runs
+from ldm_jax import runs
 from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPModel, CLIPText, Data
 from ldm_jax.convert.paths import FILES, as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
@@ -67,9 +67,9 @@ def import_clip(
                     f"{of.vision.heads} and {of.text.heads} heads, the activation of {of.weights}; "
                     "--config CONFIG.py says otherwise"
                 )
-        checks.check_clip(experiment)
+        experiment.check()
         model = experiment.model
-        params = read_towers(build.build_clip(experiment), state)
+        params = read_towers(experiment.build(), state)
         if "logit_scale" not in state:
             raise InputError("logit_scale is missing: expected the whole model as it was trained")
         params["log_scale"] = np.asarray(state["logit_scale"], np.float32).reshape(())

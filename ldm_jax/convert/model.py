@@ -147,7 +147,7 @@ def tokenizer_of(experiment: Experiment, given: Path | None) -> Tokenizer | None
 
 def _check_schedule(aside: table.State, experiment: Experiment) -> None:
     """Raises InputError where the file was trained with another noising process."""
-    there, betas = aside.get("alphas_cumprod"), build.build_betas(experiment.diffusion)
+    there, betas = aside.get("alphas_cumprod"), experiment.diffusion.build_betas()
     if there is None or betas is None:
         return
     here = np.cumprod(1.0 - betas)
@@ -256,7 +256,7 @@ def export_model(run: Path, destination: Path) -> None:
     """
     run, which = runs.locate(run)
     experiment = _with_own_vocabulary(run, runs.load_config(run))
-    betas = build.build_betas(experiment.diffusion)
+    betas = experiment.diffusion.build_betas()
     if betas is None:
         raise InputError(
             f"run '{run}' has diffusion.schedule {experiment.diffusion.schedule}: expected one of "

@@ -3,7 +3,15 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
+from ldm_jax.diffusion import prediction as predictions
+from ldm_jax.diffusion.processes import betas, flow
+from ldm_jax.diffusion.processes.ddpm import ddpm
+from ldm_jax.diffusion.processes.edm import EDM
+from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.settings import AtLeast1, OpenFraction, Positive
+from ldm_jax.types import Process
 
 
 @dataclass(frozen=True)
@@ -24,3 +32,43 @@ class Diffusion:
     prediction: Literal["eps", "x0", "v", "velocity", "edm"] = "eps"
     data_std: Positive = 1.0  # that the edm prediction expects of latents
     learned_variance: bool = False  # of the reverse steps; needs a loss of kind hybrid or vlb
+
+    def build_betas(self) -> np.ndarray | None:
+        """The step variances of a discrete process, [T] float64; None for the continuous ones."""
+        match self.schedule:
+            case "linear":
+                table = betas.linear(self.steps, self.beta_start, self.beta_end)
+            case "scaled_linear":
+                table = betas.scaled_linear(self.steps, self.beta_start, self.beta_end)
+            case "sqrt":
+                table = betas.sqrt(self.steps, self.beta_start, self.beta_end)
+            case "cosine":
+                table = betas.cosine(self.steps)
+            case _:
+                return None
+        return zero_terminal_snr(table) if self.zero_terminal_snr else table
+
+    def build_process(self) -> Process:
+        """The noising process."""
+        match self.schedule:
+            case "edm":
+                return EDM(self.steps, self.sigma_min, self.sigma_max, self.rho)
+            case "flow":
+                return flow.Flow(flow.rectified, self.steps, self.shift)
+            case "cosine_flow":
+                return flow.Flow(flow.cosine, self.steps, self.shift)
+        return ddpm(self.build_betas())
+
+    def build_prediction(self) -> predictions.Prediction:
+        """What the network predicts."""
+        match self.prediction:
+            case "eps":
+                return predictions.eps
+            case "x0":
+                return predictions.x0
+            case "v":
+                return predictions.v
+            case "velocity":
+                return predictions.velocity
+            case "edm":
+                return predictions.edm(self.data_std)

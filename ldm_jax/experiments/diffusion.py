@@ -1,7 +1,7 @@
 """The training of a diffusion model."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning.settings import Beside, Condition, Unconditional
@@ -19,6 +19,8 @@ from ldm_jax.train_step.optimizer import Optim
 @dataclass(frozen=True)
 class Experiment:
     """Trains a latent diffusion model, and its first stage before it where that has no run yet."""
+
+    kind: ClassVar[str] = "a diffusion model"
 
     first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
     # of latents: one factor or shift and scale a channel, measured; or a factor that is known

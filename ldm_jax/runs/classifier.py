@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from ldm_jax import build
 from ldm_jax.config import ClassifierExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of
@@ -37,5 +36,5 @@ def describe_classifier(place: Path) -> TrainedClassifier:
             "configs/small-classifier.py"
         )
     step = step_of(run, which)
-    model = build.build_classifier(experiment)
+    model = experiment.build()
     return TrainedClassifier(run, experiment, model, {}, class_names_of(run), step, which)

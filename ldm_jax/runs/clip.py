@@ -6,12 +6,11 @@ from typing import NamedTuple
 import jax
 from tokenizers import Tokenizer
 
-from ldm_jax import build
 from ldm_jax.config import CLIPExperiment
 from ldm_jax.encoders.clip.model import CLIP
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.runs.paths import KINDS, load_config, locate, step_of
+from ldm_jax.runs.paths import load_config, locate, step_of
 from ldm_jax.runs.weights import load_weights
 from ldm_jax.train_step.contrastive import init_clip
 from ldm_jax.types import Params
@@ -38,10 +37,10 @@ def load_clip(place: Path) -> TrainedCLIP:
     experiment = load_config(run)
     if not isinstance(experiment, CLIPExperiment):
         raise InputError(
-            f"run '{run}' is {KINDS[type(experiment)]}: expected the run of a CLIP, trained with a "
+            f"run '{run}' is {experiment.kind}: expected the run of a CLIP, trained with a "
             "config such as configs/small-clip.py"
         )
-    step, model = step_of(run, which), build.build_clip(experiment)
+    step, model = step_of(run, which), experiment.build()
     shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
     tokenizer = tokens.load(run / "tokenizer.json", experiment.model.length)
     params = load_weights(place, shapes)["clip"]

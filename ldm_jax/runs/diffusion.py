@@ -9,7 +9,7 @@ from ldm_jax import build
 from ldm_jax.config import Experiment, Text
 from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of, load_tokenizer
-from ldm_jax.runs.paths import KINDS, load_config, locate, read_config, step_of
+from ldm_jax.runs.paths import load_config, locate, read_config, step_of
 from ldm_jax.runs.writing import as_python, write_whole
 from ldm_jax.types import DiffusionModel, Params
 
@@ -41,7 +41,7 @@ def describe(place: Path) -> Trained:
     experiment = load_config(run)
     if not isinstance(experiment, Experiment):
         raise InputError(
-            f"run '{run}' is {KINDS[type(experiment)]}: expected the run of a diffusion model, "
+            f"run '{run}' is {experiment.kind}: expected the run of a diffusion model, "
             "trained with a config such as configs/demo.py"
         )
     step = step_of(run, which)

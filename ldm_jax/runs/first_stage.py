@@ -9,7 +9,7 @@ from ldm_jax import checkpoint
 from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.runs.names import class_names_of
-from ldm_jax.runs.paths import KINDS, load_config, locate, step_of
+from ldm_jax.runs.paths import load_config, locate, step_of
 from ldm_jax.runs.weights import first_stage_shapes, load_weights
 from ldm_jax.types import FirstStage, Params
 
@@ -35,7 +35,7 @@ def load_first_stage_config(place: Path) -> FirstStageExperiment:
 def _first_stage_of(run: Path) -> FirstStageExperiment:
     config = load_config(run)
     if not isinstance(config, FirstStageExperiment):
-        raise InputError(f"run '{run}' is {KINDS[type(config)]}: expected the run of a first stage")
+        raise InputError(f"run '{run}' is {config.kind}: expected the run of a first stage")
     return config
 
 

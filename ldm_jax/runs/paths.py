@@ -10,21 +10,8 @@ from typing import NamedTuple
 
 from ldm_jax import checkpoint
 from ldm_jax.errors import InputError
-from ldm_jax.experiments import (
-    AnyExperiment,
-    ClassifierExperiment,
-    CLIPExperiment,
-    Experiment,
-    FirstStageExperiment,
-)
+from ldm_jax.experiments import AnyExperiment
 from ldm_jax.runs import reader
-
-KINDS = {
-    Experiment: "a diffusion model",
-    FirstStageExperiment: "a first stage",
-    ClassifierExperiment: "a classifier",
-    CLIPExperiment: "a CLIP",
-}
 
 
 class Place(NamedTuple):

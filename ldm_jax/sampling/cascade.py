@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ldm_jax import build, runs
+from ldm_jax import runs
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
@@ -121,7 +122,7 @@ def draw(
 
 def _draw_one(part: Part, inputs: Batch, seeds: Sequence[int]) -> np.ndarray:
     s, params = part.sampling, part.read()
-    generate = make_generate(part.model, build.build_sampler(s.sampler), part.size)
+    generate = make_generate(part.model, build_sampler(s.sampler), part.size)
     times, options = sampling.padded_times(s, part.model.process), sampling.arguments(s)
 
     def one_batch(chosen: Batch, some: np.ndarray):

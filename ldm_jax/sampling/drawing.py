@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import build, runs
+from ldm_jax import runs
 from ldm_jax.data import image_files, transforms
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.samplers.repaint import repaint
 from ldm_jax.diffusion.spacing import pad
 from ldm_jax.runtime.sharding import devices
@@ -200,7 +201,7 @@ def _prepared(
 
 
 def _sampler(request: Request) -> Callable[..., Sampler]:
-    make = build.build_sampler(request.sampler)
+    make = build_sampler(request.sampler)
     if not request.resample:
         return make
     return lambda **options: repaint(make(**options))

@@ -23,11 +23,12 @@ import numpy as np
 from jax import export as jax_export
 
 import ldm_jax
-from ldm_jax import build, runs
+from ldm_jax import runs
 from ldm_jax import sampling as request
 from ldm_jax.config import Label, Sampling, Text, Unconditional
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.sampling.captions import captions
@@ -107,7 +108,7 @@ def write(
     size = image_size(trained, size)
     check_size(request.Request(num=1, batch_size=1, seed=0, size=size), trained)
     options = sampling.arguments(Sampling(sampler=sampler))
-    programs = make_programs(trained.model, build.build_sampler(sampler), options, size)
+    programs = make_programs(trained.model, build_sampler(sampler), options, size)
     shapes = _arguments(trained, programs, batch_size, options)
     out.mkdir(parents=True, exist_ok=True)
     said = {}

@@ -4,9 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ldm_jax import build
 from ldm_jax.config import Sampling
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.errors import InputError
 
 
@@ -33,7 +33,7 @@ def choose_walk(
         if value is not None and not 0.0 <= value < math.inf:
             raise InputError(f"{flag(name)} is {value}: expected 0 or more")
     sampler = sampler or own.sampler
-    build.build_sampler(sampler)
+    build_sampler(sampler)
     sampling.check_options(Sampling(sampler=sampler, **options), flag)
     if sampler == own.sampler:
         options = {n: getattr(own, n) if value is None else value for n, value in options.items()}

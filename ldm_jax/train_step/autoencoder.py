@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.losses.adversarial import adaptive_weight
+from ldm_jax.losses.lpips import lpips
 from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
 from ldm_jax.settings import NotNegative
 from ldm_jax.train_step.adversary import Adversary, init_adversary, play
@@ -39,6 +40,15 @@ class AutoencoderLoss:
     kl_weight: NotNegative = 1e-6
     codebook: Codebook = field(default_factory=Codebook)
     adversary: Adversary = field(default_factory=Adversary)
+
+    def build_perceptual(self) -> Perceptual:
+        """The perceptual distance."""
+        return lpips(self.perceptual)
+
+    def build(self, first_stage: FirstStage, parts: int = 1) -> Objective:
+        """What trains a first stage, on batches in `parts` parts."""
+        perceptual = self.build_perceptual() if self.perceptual_weight else None
+        return autoencoder_objective(first_stage, self, perceptual, parts)
 
 
 def init_helpers(

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from ldm_jax import build, checks, runs
+from ldm_jax import runs
 from ldm_jax.config import ClassifierExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.runs import init_from
@@ -23,7 +23,7 @@ def classifier_task(
     """The training of a classifier of the noised latents of a diffusion model's run."""
     guided, experiment = _of_guided(experiment)
     check_experiment(experiment)
-    checks.check_classifier(experiment)
+    experiment.check()
     source = open_source(experiment.data)
     check_images(source, experiment.data)
     if not source.info.class_names:
@@ -33,7 +33,7 @@ def classifier_task(
         )
     count = fit_classes(experiment.num_classes, "num_classes", source.info)
     experiment = replace(experiment, num_classes=count)
-    model = build.build_classifier(experiment)
+    model = experiment.build()
 
     def read(params, key):
         first_stage = runs.load_scaled_first_stage(guided.run, guided.model.first_stage)

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import jax
 
-from ldm_jax import build, checks
 from ldm_jax.config import CLIPExperiment
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
@@ -22,14 +21,14 @@ def clip_task(
     start: init_from.Start | None = None,
 ) -> Task:
     """The training of both encoders on images with captions."""
-    checks.check_clip(experiment)
+    experiment.check()
     check_experiment(experiment)
     source = open_source(experiment.data)
     check_images(source, experiment.data)
     tokenizer = find_clip_tokenizer(experiment, folder, source, start)
     size = tokenizer.get_vocab_size()
     experiment = replace(experiment, model=replace(experiment.model, vocab_size=size))
-    model, loss = build.build_clip(experiment), experiment.loss
+    model, loss = experiment.build(), experiment.loss
     batch_size, parts = experiment.data.batch_size, experiment.train.accumulate
 
     def init(key):

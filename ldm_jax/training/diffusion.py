@@ -15,6 +15,7 @@ from ldm_jax.autoencoders.latents import factor
 from ldm_jax.config import BERTText, Experiment
 from ldm_jax.data import image_files, latents
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
 from ldm_jax.runs import init_from
@@ -72,7 +73,7 @@ def diffusion_task(
             "the first stage that encoded them"
         )
     before = ()
-    if not first.run and build.build_first_stage(first.model).parts:  # or there is none to train
+    if not first.run and first.model.build().parts:  # or there is none to train
         before = ((first_stage_task(first, first_run, dry_run, prefix="first_stage."), first_run),)
     check_experiment(experiment)
     parts = _opened(experiment, folder, start)
@@ -124,7 +125,7 @@ def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None)
     """Opens the data, fills in what they determine, and makes the model."""
     source = open_source(experiment.data)
     experiment = replace(experiment, condition=fit_condition(experiment.condition, source.info))
-    pixels = build.build_first_stage(experiment.first_stage.model).factor
+    pixels = experiment.first_stage.model.build().factor
     conditions = (experiment.condition, experiment.beside)
     derive = {name: x for c in conditions for name, x in build.build_derive(c, pixels).items()}
     source = source._replace(derive=derive)
@@ -190,7 +191,7 @@ def _tokens(model: DiffusionModel, shapes: Params) -> int:
 def _generate(experiment: Experiment, model: DiffusionModel) -> Callable:
     """(params, inputs, seeds) -> images, drawn as the config has it."""
     s = experiment.sampling
-    generate = make_generate(model, build.build_sampler(s.sampler), experiment.data.image_size)
+    generate = make_generate(model, build_sampler(s.sampler), experiment.data.image_size)
     times, options = sampling.padded_times(s, model.process), sampling.arguments(s)
     return lambda params, inputs, seeds: generate(params, inputs, seeds, times, s.guidance, options)
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from ldm_jax import checks, cli, runs
+from ldm_jax import cli, runs
 from ldm_jax.config import ClassifierExperiment, CLIPExperiment, FirstStageExperiment
 from ldm_jax.runs import init_from as starting
+from ldm_jax.settings import check_ranges
 from ldm_jax.training.classifier import classifier_task
 from ldm_jax.training.clip import clip_task
 from ldm_jax.training.diffusion import diffusion_task
@@ -31,7 +32,7 @@ def train(
         InputError: bad input, found before anything is written.
     """
     cli.check_folder(run, "--workdir")
-    checks.check_ranges(experiment)
+    check_ranges(experiment)
     start = starting.start_from(init_from, experiment, partial) if init_from else None
     make = diffusion_task
     if isinstance(experiment, FirstStageExperiment):

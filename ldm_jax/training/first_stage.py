@@ -7,7 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from ldm_jax import build, checkpoint, checks
+from ldm_jax import checkpoint
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import AutoencoderLoss, FirstStageExperiment
 from ldm_jax.data import image_files, pipeline
@@ -38,8 +38,8 @@ def first_stage_task(
         prefix: of the names of its settings in messages.
     """
     loss, data = experiment.loss, experiment.data
-    checks.check_first_stage(experiment, prefix)
-    stage = build.build_first_stage(experiment.model)
+    experiment.check(prefix)
+    stage = experiment.model.build()
     if not stage.parts:
         raise InputError(
             f"{prefix}model is {experiment.model}: expected a first stage that can be trained; in "
@@ -60,7 +60,7 @@ def first_stage_task(
         keys=(),
         init=lambda key: without(init(key), ("perceptual",)),
         shapes=jax.eval_shape(init, jax.random.key(0)),
-        objective=build.build_autoencoder_objective(stage, loss, experiment.train.accumulate),
+        objective=loss.build(stage, experiment.train.accumulate),
         frozen=_perceptual(loss, new=checkpoint.latest_step(folder) is None),
         sample=_reconstructions(experiment, source, stage),
         measurement=_measurement(experiment, stage, prefix),
@@ -74,7 +74,7 @@ def init_first_stage(first_stage: FirstStage, loss: AutoencoderLoss, key: Array)
     params = first_stage.init(key)
     params |= autoencoder.init_helpers(first_stage, loss, helper_key, params)
     if loss.perceptual_weight:
-        params["perceptual"] = build.build_perceptual(loss).init(perceptual_key)
+        params["perceptual"] = loss.build_perceptual().init(perceptual_key)
     return params
 
 

@@ -8,13 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.adapters.adapter import adapted, merged
 from ldm_jax.adapters.lora import LoRA
 from ldm_jax.backbones.unet import Encoder
 from ldm_jax.config import DiffusionLoss, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.guidance.joint import apart, joint
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.train_step.diffusion import diffusion_loss
@@ -237,7 +237,7 @@ def test_training_reaches_what_the_adapters_have():
 def test_images_are_drawn_with_adapters_and_scales_compile_nothing():
     model, adapters, params, batch = case()
     params = trained(params)
-    generate = make_generate(model, build.build_sampler("ddim"), 2 * SIDE, adapters=adapters)
+    generate = make_generate(model, build_sampler("ddim"), 2 * SIDE, adapters=adapters)
     asked = Sampling(steps=3, grid="trailing")
     times = sampling.padded_grid(asked, model.process)
     inputs = {name: batch[name] for name in ("tokens", "hint", "face")}

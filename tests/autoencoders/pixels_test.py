@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.autoencoders.latents import factor
 from ldm_jax.autoencoders.pixels import Pixels
 from ldm_jax.config import FirstStageExperiment
@@ -17,7 +16,7 @@ IMAGES = jax.random.uniform(jax.random.key(0), (2, 4, 6, 3), minval=-1.0, maxval
 
 
 def test_images_are_their_own_latents_and_nothing_trains():
-    stage = build.build_first_stage(Pixels())
+    stage = Pixels().build()
     params = stage.init(jax.random.key(0))
     z = stage.encode(params, IMAGES, tiny.keys(2))
     np.testing.assert_array_equal(z, IMAGES)

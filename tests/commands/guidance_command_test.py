@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import sample
-from ldm_jax import build, checkpoint, runs
+from ldm_jax import checkpoint, runs
 from ldm_jax.config import Classifier, ClassifierExperiment, Diffusion
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
@@ -39,7 +39,7 @@ def write_classifier(class_run, tmp_path_factory):
             data=of_guided.data,
         )
         experiment = replace(experiment, **changes)
-        model = build.build_classifier(experiment)
+        model = experiment.build()
         first_stage = guided.params["first_stage"]
         first_stage = {**first_stage, "scale": scale * first_stage["scale"]}
         params = {**tiny.drawn(model.init), "first_stage": first_stage}

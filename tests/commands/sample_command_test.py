@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import sample
-from ldm_jax import build, cli, runs
+from ldm_jax import cli, runs
 from ldm_jax import sampling as request
 from ldm_jax.diffusion import sampling, spacing
-from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
 from tests.support import tiny
 
 TOOL = Path(__file__).parents[2] / "sample.py"
@@ -341,7 +341,7 @@ def test_a_request_holds_all_that_its_sampler_takes_and_nothing_else(class_run, 
     taken = {option: getattr(wanted, option) for option in sampling.OPTIONS}
     own = SAMPLERS[name].options
     assert taken == {option: own.get(option) for option in sampling.OPTIONS}
-    build.build_sampler(name)(**sampling.arguments(wanted))
+    build_sampler(name)(**sampling.arguments(wanted))
     assert sampling.describe(wanted).startswith(f"{name} ({SAMPLERS[name].paper}): 4 steps over")
 
 

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from ldm_jax import build, convert, runs, training
+from ldm_jax import convert, runs, training
 from ldm_jax.config import CLIPName, Optim, Train
 from ldm_jax.encoders.clip.model import MODELS, init
 from ldm_jax.encoders.tokenizers import clip
@@ -28,7 +28,7 @@ def run(tmp_path_factory):
     pieces = clip.learn(["a red block", "a blue block"], 520, 12, "openai")
     made = experiment("nowhere")
     made = replace(made, model=replace(made.model, vocab_size=pieces.get_vocab_size()))
-    params = init(build.build_clip(made), jax.random.key(0)) | {"log_scale": np.float32(2.5)}
+    params = init(made.build(), jax.random.key(0)) | {"log_scale": np.float32(2.5)}
     place = tmp_path_factory.mktemp("runs") / "clip"
     write_imported(place, made, {"clip": params}, None, pieces)
     return place

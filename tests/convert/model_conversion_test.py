@@ -56,7 +56,7 @@ def original(model: c.Experiment, seed=0) -> dict[str, np.ndarray]:
         for key, shape in (wanted | averages).items()
     }
     state |= {copy: state[key] for copy, key in found.copies.items()}
-    state |= schedule(build.build_betas(model.diffusion))
+    state |= schedule(model.diffusion.build_betas())
     state |= {"model_ema.decay": np.float32(0.9999), "model_ema.num_updates": np.int32(7)}
     if model.latent_scale == "one":
         state["scale_factor"] = np.float32(0.7)

@@ -7,12 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.config import Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.loop import sample
-from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.types import Denoised
 from tests.support.every import PROCESSES, T
@@ -62,7 +61,7 @@ def test_times_take_the_place_of_the_grid():
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_what_a_sampler_is_told_compiles_nothing_anew(name):
     """Whatever its options are, and however many steps."""
-    make = build.build_sampler(name)
+    make = build_sampler(name)
     given = SAMPLERS[name].options.keys() & {"eta", "s_churn"}
     keys = jax.random.split(jax.random.key(0), 2)
 

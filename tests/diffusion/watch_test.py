@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.samplers.loop import Watch, sample
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.spacing import pad
 from ldm_jax.types import Denoised
 from tests.support import tiny
 
-PROCESS = build.build_process(Diffusion("cosine", steps=20))
+PROCESS = Diffusion("cosine", steps=20).build_process()
 TIMES = np.float32([20, 15, 11, 8, 4, 2, 0])
 START = jax.random.normal(jax.random.key(0), (2, 2, 2, 1))
 
@@ -24,7 +24,7 @@ def denoise(z, t):
 
 @pytest.mark.parametrize("name", ["ddpm", "heun", "plms", "dpmpp_2s"])
 def test_beliefs_are_those_at_the_beginning_of_the_steps(name):
-    walk = (build.build_sampler(name)(), denoise, PROCESS)
+    walk = (build_sampler(name)(), denoise, PROCESS)
     grid, watch = pad(TIMES, 20), Watch(every=2, count=3)
     z, seen = jax.jit(lambda: sample(*walk, grid, START, tiny.keys(2), watch))()
     assert seen.shape == (3, 2, 2, 2, 1)

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.prediction import noise_of, v
@@ -23,7 +22,7 @@ M, S, T = 0.3, 0.8, 200  # latents ~ N(M, S^2)
 def test_gaussian_latents_cost_their_entropy_by_the_bound_and_by_the_flow():
     """A network that is right about them: the flow is on it, and the bound above it, since its
     steps are few and their variance is not learned."""
-    process = build.build_process(Diffusion("cosine", steps=T))
+    process = Diffusion("cosine", steps=T).build_process()
 
     def denoise(params, z, steps, cond):
         alpha, sigma = alpha_sigma_like(process, steps + 1, z)

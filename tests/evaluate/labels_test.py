@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, runs, training
+from ldm_jax import runs, training
 from ldm_jax.autoencoders.latents import factor
 from ldm_jax.config import Classifier, ClassifierExperiment, Diffusion, Optim, Train
 from ldm_jax.data import transforms
@@ -38,7 +38,7 @@ def test_the_reader_sees_scaled_latents_with_next_to_no_noise():
     judge = LatentClassifier(
         init=None,
         first_stage=tiny.first_stage(posterior=posterior),
-        process=build.build_process(Diffusion(steps=20)),
+        process=Diffusion(steps=20).build_process(),
         network=network,
     )
     params = {"first_stage": factor(3, 2.0), "classifier": 0.5}

@@ -10,6 +10,7 @@ import pytest
 from ldm_jax import build, checks, cli, runs, training
 from ldm_jax import config as c
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.clip.model import MODELS as PUBLISHED
 from ldm_jax.encoders.clip.model import embed_captions, embed_images
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -99,7 +100,7 @@ def test_there_are_configs():
 def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
     experiment = resolved(path)
     checks.check_ranges(experiment)
-    checks.check_first_stage(experiment)
+    experiment.check()
     stage, size = experiment.model.build(), experiment.data.image_size
 
     def there_and_back(key):
@@ -117,7 +118,7 @@ def test_a_first_stage_of_the_original_can_be_trained(name):
     """One step of a narrow one, by shapes alone."""
     experiment = resolved(CONFIGS[name])
     first_stage = narrow(experiment.model).build()
-    objective = build.build_autoencoder_objective(first_stage, experiment.loss)
+    objective = experiment.loss.build(first_stage)
     batch = {"image": jnp.zeros((2, 64, 64, 3)), "position": jnp.arange(2)}
 
     def step(key):
@@ -135,8 +136,8 @@ def test_a_first_stage_of_the_original_can_be_trained(name):
 def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
     experiment = resolved(path)
     checks.check_ranges(experiment)
-    checks.check_classifier(experiment)
-    model, size = build.build_classifier(experiment), experiment.data.image_size
+    experiment.check()
+    model, size = experiment.build(), experiment.data.image_size
 
     def judged(key):
         params = {**model.init(key), "first_stage": model.first_stage.init(key)}
@@ -151,8 +152,8 @@ def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
 def test_pictures_and_captions_meet_in_one_space(path):
     experiment = resolved(path)
     checks.check_ranges(experiment)
-    checks.check_clip(experiment)
-    model, size = build.build_clip(experiment), experiment.data.image_size
+    experiment.check()
+    model, size = experiment.build(), experiment.data.image_size
 
     def pairs(key):
         params = init_clip(model, experiment.loss, key)["clip"]
@@ -166,7 +167,7 @@ def test_pictures_and_captions_meet_in_one_space(path):
 
 def test_vit_b_32_has_the_size_of_the_published_one():
     experiment = resolved(CONFIGS["clip/vit-b-32"])
-    model = build.build_clip(experiment)
+    model = experiment.build()
     assert model == PUBLISHED["vit_b32"]
     shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(shapes)) == 151_277_313
@@ -178,9 +179,9 @@ def test_it_passes_the_checks_that_training_makes(path):
     checks.check_ranges(experiment)
     checks.check_diffusion(experiment)
     checks.check_diffusion(reduced(experiment))
-    assert len(build.build_process(experiment.diffusion).alphas) == experiment.diffusion.steps + 1
-    build.build_sampler(experiment.sampling.sampler)
-    sampling.times(experiment.sampling, build.build_process(experiment.diffusion))
+    assert len(experiment.diffusion.build_process().alphas) == experiment.diffusion.steps + 1
+    build_sampler(experiment.sampling.sampler)
+    sampling.times(experiment.sampling, experiment.diffusion.build_process())
 
 
 WIDTHS = {"narrow": lambda path: reduced(resolved(path)), "full": resolved}

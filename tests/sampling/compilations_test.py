@@ -4,11 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.conditioning.label import label
 from ldm_jax.config import Diffusion, Sampling
 from ldm_jax.diffusion import sampling
-from ldm_jax.diffusion.samplers.names import SAMPLERS
+from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
 from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.types import LatentClassifier
 from tests.support import tiny
@@ -42,7 +41,7 @@ class Traced:
 
     def __init__(self):
         self.times = 0
-        conditioner, process = label(3, 2), build.build_process(Diffusion("cosine", steps=20))
+        conditioner, process = label(3, 2), Diffusion("cosine", steps=20).build_process()
 
         def denoise(params, z, steps, cond):
             self.times += 1
@@ -55,7 +54,7 @@ class Traced:
             return jnp.stack([jnp.sum(z, (1, 2, 3)), jnp.sum(z**2, (1, 2, 3))], axis=1)
 
         stage = tiny.first_stage(decode=lambda params, z: 0.2 * z, channels=3)
-        prediction = build.build_prediction(Diffusion(prediction="v"))
+        prediction = Diffusion(prediction="v").build_prediction()
         self.model = tiny.denoises(denoise, conditioner, stage, process, prediction)
         self.classifier = LatentClassifier(None, network, stage, process)
         table = jnp.array([[1.0, 0.5], [-1.0, 0.2], [0.3, 0.3], [0.0, 0.0]])
@@ -67,9 +66,7 @@ class Traced:
 def test_no_number_that_is_asked_for_is_compiled_in(name):
     """Each changes the images, and none is traced again."""
     traced = Traced()
-    generate = make_generate(
-        traced.model, build.build_sampler(name), SIDE, traced.classifier, "cosine"
-    )
+    generate = make_generate(traced.model, build_sampler(name), SIDE, traced.classifier, "cosine")
 
     def draw(guidance, seed, rescale, interval, limit, scale, **walk):
         asked = Sampling(sampler=name, **walk)

@@ -8,6 +8,7 @@ import pytest
 from ldm_jax import build
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import spacing
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.sampling.generate import (
     NO_EXTRAS,
@@ -31,7 +32,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def compiled(model):
-    return make_generate(model[0], build.build_sampler("ddim"), tiny.SIZE)
+    return make_generate(model[0], build_sampler("ddim"), tiny.SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +138,7 @@ def test_every_sampler_runs_unconditionally_too():
     experiment = tiny.experiment(condition=build.c.Unconditional())
     model = build.build_model(experiment, None)
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
-    draw = make_generate(model, build.build_sampler("ddpm"), tiny.SIZE)
+    draw = make_generate(model, build_sampler("ddpm"), tiny.SIZE)
     grid = spacing.times("leading", model.process, 4)
     plain, guided = (np.asarray(draw(params, {}, SEEDS, grid, scale, {})) for scale in (1.0, 3.0))
     assert plain.shape == (4, tiny.SIZE, tiny.SIZE, 3)

@@ -19,7 +19,7 @@ import grain  # noqa: E402
 import jax  # noqa: E402
 import numpy as np  # noqa: E402
 
-from ldm_jax import build, checkpoint  # noqa: E402
+from ldm_jax import checkpoint  # noqa: E402
 from ldm_jax.config import DiffusionLoss, Mesh, Optim  # noqa: E402
 from ldm_jax.runtime.sharding import devices  # noqa: E402
 from ldm_jax.train_step import autoencoder as autoencoder_step  # noqa: E402
@@ -72,7 +72,7 @@ def autoencoder():
     def batch(rng):
         return {"image": rng.uniform(-1.0, 1.0, (BATCH, 16, 16, 3)).astype(np.float32)}
 
-    return params, batch, lambda n: build.build_autoencoder_objective(stage, loss, n)
+    return params, batch, lambda n: loss.build(stage, n)
 
 
 OBJECTIVES = {"diffusion": diffusion, "autoencoder": autoencoder}

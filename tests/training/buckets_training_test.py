@@ -73,4 +73,4 @@ def test_buckets_that_a_model_cannot_have_are_refused(experiment, changes, said)
 def test_a_first_stage_is_trained_on_squares(experiment):
     own = replace(experiment.first_stage, run=None)
     with pytest.raises(InputError, match=r"data\.buckets is 4: expected 0, since a first stage"):
-        checks.check_first_stage(replace(own, data=experiment.data))
+        replace(own, data=experiment.data).check()

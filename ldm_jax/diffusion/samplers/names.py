@@ -16,6 +16,7 @@ from ldm_jax.diffusion.samplers.lcm import lcm
 from ldm_jax.diffusion.samplers.lms import lms
 from ldm_jax.diffusion.samplers.plms import plms
 from ldm_jax.diffusion.samplers.unipc import unipc
+from ldm_jax.errors import InputError
 from ldm_jax.types import Sampler
 
 
@@ -53,3 +54,10 @@ SAMPLERS = {
     "unipc": Kind(unipc, "Zhao, Bai, Rao, Zhou and Lu 2023, order 3", {}),
     "lcm": Kind(lcm, "Luo et al. 2023; for models distilled to consistency", {}),
 }
+
+
+def build_sampler(name: str) -> Callable[..., Sampler]:
+    """What makes the sampler of that name, from its options (`sampling.arguments`)."""
+    if name not in SAMPLERS:
+        raise InputError(f"sampler '{name}' is unknown: choose one of {', '.join(SAMPLERS)}")
+    return SAMPLERS[name].make

@@ -16,6 +16,7 @@ from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.convert import recognise
 from ldm_jax.convert.diffusers_model import names
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.spacing import later
 from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.weights import table
@@ -79,7 +80,7 @@ def ours(task: str, sampler: str) -> np.ndarray:
     if task in cases.STRENGTHS:
         told = told._replace(image=channels_last(cases.IMAGE))
         times = later(times, cases.STRENGTHS[task])
-    generate = make_generate(model, build.build_sampler(sampler), cases.SIDE * cases.FACTOR)
+    generate = make_generate(model, build_sampler(sampler), cases.SIDE * cases.FACTOR)
     seeds, noise = np.arange(cases.B, dtype=np.uint32), channels_last(cases.NOISE)
     with jax.default_matmul_precision("highest"):
         found = generate(

@@ -18,6 +18,7 @@ from ldm_jax.diffusion.guidance.classifier_free import classifier_free
 from ldm_jax.diffusion.guidance.joint import joint
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.samplers.loop import sample
+from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.weights import table
 from tests.parity import compare
@@ -73,7 +74,7 @@ def ours(name: str) -> np.ndarray:
             both = joint(network, conds, model.process, model.prediction)
             guided = classifier_free(guided, both, constant(cases.GUIDANCE))
         keys = jax.random.split(jax.random.key(0), cases.B)
-        return sample(build.build_sampler("ddim")(), guided, model.process, grid, z, keys)
+        return sample(build_sampler("ddim")(), guided, model.process, grid, z, keys)
 
     with jax.default_matmul_precision("highest"):
         return np.asarray(channels_first(walk(params, channels_last(cases.start()), inputs)))

@@ -23,7 +23,7 @@ def write(folder: Path) -> None:
     import jax
     from PIL import Image
 
-    from ldm_jax import build, convert, runs
+    from ldm_jax import convert, runs
     from ldm_jax.config import CLIPExperiment, CLIPModel, Data
     from ldm_jax.data import transforms
     from ldm_jax.encoders.clip.model import embed_captions, embed_images, init, unit
@@ -39,7 +39,7 @@ def write(folder: Path) -> None:
         ),
         data=Data(image_size=SIZE),
     )  # fmt: skip
-    of = build.build_clip(made)
+    of = made.build()
     params = {**init(of, jax.random.key(0)), "log_scale": np.float32(2.0)}
     runs.write_imported(folder / "run", made, {"clip": params}, None, pieces)
     convert.convert(folder / "run", folder / "clip")

@@ -54,8 +54,9 @@ def draw(run: Path, file: Path) -> None:
     """Keeps the latents that a run ends with."""
     import jax
 
-    from ldm_jax import build, runs
+    from ldm_jax import runs
     from ldm_jax.diffusion import sampling
+    from ldm_jax.diffusion.samplers.names import build_sampler
     from ldm_jax.encoders.tokenizers import tokenizer as tokens
     from ldm_jax.sampling.generate import make_generate
 
@@ -69,7 +70,7 @@ def draw(run: Path, file: Path) -> None:
     inputs = null | {name: x for name, x in told.items() if name in null}
     asked = sampling.Sampling(sampler="ddim", steps=STEPS, grid="uniform")
     size = found.experiment.data.image_size
-    generate = make_generate(model, build.build_sampler("ddim"), size)
+    generate = make_generate(model, build_sampler("ddim"), size)
     times, options = sampling.times(asked, model.process), sampling.arguments(asked)
     with jax.default_matmul_precision("highest"):
         seeds = np.zeros(1, np.uint32)
