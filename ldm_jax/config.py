@@ -16,7 +16,7 @@ from ldm_jax.autoencoders import (
 from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.conditioning.settings import (
+from ldm_jax.conditioning import (
     BERTText,
     Beside,
     CLIPImage,

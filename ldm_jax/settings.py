@@ -43,6 +43,8 @@ def _finite(low: float, x: float) -> bool:
 
 AtLeast1 = Annotated[int, Range("at least 1", lambda x: x >= 1)]
 AtLeast2 = Annotated[int, Range("at least 2", lambda x: x >= 2)]
+AtLeast3 = Annotated[int, Range("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3)]
+MoreThan4 = Annotated[int, Range("more than 4, the special tokens", lambda x: x > 4)]
 NotNegativeInt = Annotated[int, Range("0 or more", lambda x: x >= 0)]
 NotNegative = Annotated[float, Range("0 or more", lambda x: _finite(0, x))]
 Positive = Annotated[float, Range("more than 0", lambda x: 0 < x < math.inf)]

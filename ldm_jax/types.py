@@ -12,11 +12,14 @@ from typing import Any, NamedTuple, Protocol
 import flax.struct
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = jax.Array
 Params = Any  # a nested dict of arrays
 Batch = dict[str, Array]
 Metrics = dict[str, Array]
+# (an example as it is read, its random numbers) -> an entry of a batch
+Derive = Callable[[dict[str, Any], np.random.Generator], np.ndarray]
 
 
 class Process(Protocol):

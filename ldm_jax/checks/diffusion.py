@@ -4,7 +4,7 @@ import dataclasses
 import math
 
 from ldm_jax import config as c
-from ldm_jax.checks.condition import check_condition, check_slots
+from ldm_jax.checks.condition import check_condition, conditions_of
 from ldm_jax.checks.process import check_loss, check_process
 from ldm_jax.data import buckets
 from ldm_jax.diffusion import sampling, spacing
@@ -40,7 +40,6 @@ def check_diffusion(experiment: c.Experiment) -> None:
     if not isinstance(scale, str) and not 0 < scale < math.inf:
         raise InputError(f"latent_scale is {scale}: expected one, channels or a factor above 0")
     check_condition(experiment)
-    check_slots(experiment)
     check_process(experiment.diffusion)
     check_loss(experiment.loss, experiment.diffusion)
     # an eta of 0 was the default of every sampler once
@@ -57,12 +56,14 @@ def check_diffusion(experiment: c.Experiment) -> None:
 
 def _check_buckets(experiment: c.Experiment, factor: int) -> None:
     """Raises InputError for buckets that cannot be."""
-    data, told = experiment.data, experiment.beside or experiment.condition
+    data = experiment.data
     if not data.buckets:
         return
     buckets.check(data.image_size, data.buckets, data.bucket_aspect, factor)
-    if not isinstance(told, c.Text | c.Label | c.Unconditional):
-        check_squares(data, "data.", f"a model that is told {type(told).__name__}")
+    for _, condition in conditions_of(experiment):
+        if condition.square_only:
+            name = type(condition).__name__
+            check_squares(data, "data.", f"a model with the condition {name}")
 
 
 def _check_heads(experiment: c.Experiment) -> None:
@@ -72,10 +73,8 @@ def _check_heads(experiment: c.Experiment) -> None:
     heads = [("model.num_heads", unet.num_heads)]
     if unet.head_channels:
         heads = [("model.head_channels", width // unet.head_channels) for width in widths]
-    if isinstance(experiment.condition, c.Text | c.Layout):
-        heads.append(("condition.num_heads", experiment.condition.num_heads))
-    towers = (x for x in (experiment.condition, experiment.beside) if isinstance(x, c.CLIPImage))
-    heads += [(f"num_heads of {type(x).__name__}", x.num_heads) for x in towers]
+    for prefix, condition in conditions_of(experiment):
+        heads += condition.heads(prefix)
     for name, count in heads:
         if count % tensor:
             raise InputError(

@@ -1,80 +1,130 @@
-"""An image as CLIP embeds it: one token, or a noised vector beside captions (unCLIP).
+"""An image as CLIP embeds it: one token (Stable Diffusion image variations)."""
 
-Ramesh et al. 2022 for drawing from an embedding of CLIP; the first form is that of Stable Diffusion
-image variations, the second that of Stable Diffusion 2.1 unCLIP.
-"""
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ldm_jax.diffusion.processes import betas
-from ldm_jax.encoders.clip.vision import VisionTower, normalised
-from ldm_jax.nn.embedding import step_embedding
-from ldm_jax.types import Array, Cond, Conditioner, Params
+from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.encoders.clip.vision import Architecture, VisionTower, normalised
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Fraction
+from ldm_jax.types import Array, Cond, Conditioner, Derive
+from ldm_jax.weights.names import clip as clip_names
+from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names.condition import clip_image as original_names
 
-LEVELS = 1000  # of noise on embeddings, 0 ... 999, by the cosine schedule
+ENTRY, PART = "picture", "tower"  # of a batch, and of the params
 
 
-def noised(e: Array, noise: Array, level: Array, mean: Array, std: Array) -> Array:
-    """Noise conditioning augmentation (Ho et al. 2022) of embeddings that are brought to mean 0 and
-    standard deviation 1, and back: std (sqrt(bar) (e - mean) / std + sqrt(1 - bar) noise) + mean.
+@dataclass(frozen=True)
+class CLIPImage(Condition):
+    """An image as CLIP embeds it, one token, by an image encoder that is not trained.
 
-    Args:
-        e: [B, d], as the noise.
-        level: [B] int32; the least, 0, is a little noise.
-        mean, std: [d], of the embeddings of many images.
+    Defaults are OpenAI's ViT-L/14, of Stable Diffusion image variations.
     """
-    bar = np.cumprod(1.0 - betas.cosine(LEVELS))
-    bar = jnp.asarray(bar, jnp.float32)[level][:, None]
-    return std * (jnp.sqrt(bar) * (e - mean) / std + jnp.sqrt(1.0 - bar) * noise) + mean
+
+    weights: Literal["openai", "openclip"] = "openai"  # whose: the activation
+    channels: AtLeast1 = 1024
+    layers: AtLeast1 = 24
+    num_heads: AtLeast1 = 16
+    dim: AtLeast1 = 768  # of an embedding
+    patch: AtLeast1 = 14  # pixels a side
+    size: AtLeast1 = 224  # pixels a side that the encoder sees
+    drop: Fraction = 0.1
+
+    kind: ClassVar = "images"
+    reads: ClassVar = (ENTRY,)
+    has_weights: ClassVar = True
+    of_image: ClassVar = True
+    frozen: ClassVar = True
+
+    @property
+    def token_width(self) -> int | None:
+        return self.dim
+
+    @property
+    def architecture(self) -> Architecture:
+        """Of the image encoder."""
+        sizes = self.channels, self.layers, self.num_heads, self.dim
+        return Architecture(*sizes, self.patch, self.size)
+
+    @property
+    def network(self) -> VisionTower:
+        """The image encoder."""
+        return VisionTower(self.architecture, self.weights)
+
+    def heads(self, prefix: str) -> list[tuple[str, int]]:
+        return [(f"num_heads of {type(self).__name__}", self.num_heads)]
+
+    def check(self, prefix: str) -> None:
+        for name, of, whole in (
+            ("num_heads", "channels", self.channels),
+            ("patch", "size", self.size),
+        ):
+            if whole % getattr(self, name):
+                raise InputError(
+                    f"{name} of {type(self).__name__} is {getattr(self, name)}: expected a divisor "
+                    f"of its {of}, {whole}"
+                )
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {ENTRY: seen(self.size)}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return clip_image(self.network)
+
+    def names(self, channels: int) -> ConditionNames:
+        return original_names(clip_names.openclip_vision(self.architecture), self.dim)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--image P, an image to vary"
 
 
-def clip_image(tower: VisionTower, with_noise: bool = False) -> Conditioner:
-    """Reads `batch["image"]` [B, size, size, 3], see `prepared`.
+def seen(size: int) -> Derive:
+    """The image as CLIP's image encoder sees it, [size, size, 3] float32."""
 
-    An image of nothing but 0, which no 8-bit image becomes, stands for no condition: the token,
-    or the whole vector, is then 0.
+    def make(example, rng):
+        return prepared(Image.fromarray(np.asarray(example["image"])), size)
 
-    Args:
-        with_noise: whether it is the vector, [e, sines and cosines of the level], for which
-            `picture_noise` [B, d] standard normal and `noise_level` [B] int32 are read, see
-            `noised`; else the token.
+    return make
+
+
+def clip_image(network: VisionTower) -> Conditioner:
+    """Reads `batch[ENTRY]` [B, size, size, 3], see `prepared`; the embedding is the token.
+
+    An image of nothing but 0, which no 8-bit image becomes, stands for no condition: the token is
+    then 0.
     """
-    size, dim = tower.of.size, tower.of.dim
+    size = network.of.size
 
     def init(key):
-        params: Params = {"tower": tower.init(key, jnp.zeros((1, size, size, 3)))["params"]}
-        if with_noise:
-            params |= {"mean": jnp.zeros(dim), "std": jnp.ones(dim)}
-        return params
+        return {PART: network.init(key, jnp.zeros((1, size, size, 3)))["params"]}
 
     def apply(params, inputs):
-        picture = inputs["picture"]
-        e = tower.apply({"params": params["tower"]}, picture)
-        if with_noise:
-            level = inputs["noise_level"]
-            e = noised(e, inputs["picture_noise"], level, params["mean"], params["std"])
-            e = jnp.concatenate([e, step_embedding(level, dim)], axis=-1)
-        e = jnp.where(jnp.any(picture != 0.0, axis=(1, 2, 3))[:, None], e, 0.0)
-        return Cond(vector=e) if with_noise else Cond(tokens=e[:, None])
+        image = inputs[ENTRY]
+        e = network.apply({"params": params[PART]}, image)
+        return Cond(tokens=present(e, image)[:, None])
 
     def null(n, h=1, w=1):
-        picture = {"picture": jnp.zeros((n, size, size, 3))}
-        if not with_noise:
-            return picture
-        noise = {"picture_noise": jnp.zeros((n, dim)), "noise_level": jnp.zeros(n, jnp.int32)}
-        return picture | noise
+        return {ENTRY: jnp.zeros((n, size, size, 3))}
 
     return Conditioner(
         init=init,
         apply=apply,
         null=null,
-        keys=tuple(null(1)),
-        dim=0 if with_noise else dim,
+        keys=(ENTRY,),
+        dim=network.of.dim,
         trained=False,
-        hidden=("picture",),
+        hidden=(ENTRY,),
     )
+
+
+def present(e: Array, image: Array) -> Array:
+    """Embeddings [B, d], 0 where the image [B, size, size, 3] is nothing but 0."""
+    return jnp.where(jnp.any(image != 0.0, axis=(1, 2, 3))[:, None], e, 0.0)
 
 
 def middle(image: Image.Image, size: int) -> np.ndarray:
@@ -92,5 +142,5 @@ def middle(image: Image.Image, size: int) -> np.ndarray:
 
 
 def prepared(image: Image.Image, size: int) -> np.ndarray:
-    """What the tower sees of an image: its middle, [size, size, 3] float32, normalised."""
+    """What the encoder sees of an image: its middle, [size, size, 3] float32, normalised."""
     return normalised(np.float32(middle(image, size)) / 255.0)

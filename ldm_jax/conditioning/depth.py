@@ -1,9 +1,48 @@
 """Depth: how far each place of an image is, as a further input channel (Stable Diffusion 2)."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.types import Cond, Conditioner
+from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.settings import Fraction
+from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class Depth(Condition):
+    """How far each place of the image is, as large as the latents; Stable Diffusion 2's."""
+
+    drop: Fraction = 0.0
+
+    kind: ClassVar = "depth maps"
+    reads: ClassVar = ("depth",)
+    held_out: ClassVar = False
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {"depth": nearness(factor)}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return depth()
+
+    def names(self, channels: int) -> ConditionNames:
+        return ConditionNames(concat=1)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--depth P, an image that is brighter where things are nearer"
+
+
+def nearness(factor: int) -> Derive:
+    """How near each place is, from -1, the farthest, to 1, [R / factor, R / factor, 1] float32."""
+
+    def make(example, rng):
+        side = len(example["image"]) // factor
+        return normalised(resized(example["depth"], (side, side)))[..., None]
+
+    return make
 
 
 def depth() -> Conditioner:

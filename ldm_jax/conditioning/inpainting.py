@@ -1,11 +1,55 @@
 """Inpainting: what a mask leaves of an image, and the mask (Rombach et al. 2022, section 4.5)."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.types import Array, Cond, Conditioner, FirstStage
+from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.data import masks
+from ldm_jax.settings import Fraction
+from ldm_jax.types import Array, Cond, Conditioner, Derive, FirstStage
+from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class Inpainting(Condition):
+    """The image without what a mask hides, and the mask; the original's inpainting_big.
+
+    Stable Diffusion has the mask first, as 0 and 1, and grey where it hides; latent diffusion has
+    it last, as -1 and 1, and black.
+    """
+
+    form: Literal["latent_diffusion", "stable_diffusion"] = "latent_diffusion"
+    drop: Fraction = 0.0
+
+    kind: ClassVar = "masked images"
+    reads: ClassVar = ("mask",)
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {"mask": free_form()}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return inpainting(context.first_stage, self.form)
+
+    def names(self, channels: int) -> ConditionNames:
+        copies = self.form == "latent_diffusion"
+        return ConditionNames(concat=channels + 1, copies=copies)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        height, width = size
+        return f"--init-image P and --mask P, images of {width} x {height} pixels or more"
+
+
+def free_form() -> Derive:
+    """The region to inpaint, [R, R, 1] float32, 1 where it is."""
+
+    def make(example, rng):
+        return masks.free_form(len(example["image"]), rng)[..., None].astype(np.float32)
+
+    return make
 
 
 class Form(NamedTuple):

@@ -4,10 +4,92 @@ It is attended to as one token (Rombach et al. 2022), or added to the step's emb
 Nichol 2021).
 """
 
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts, ModelFacts
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Cond, Conditioner
+from ldm_jax.weights.names.condition import LABEL_VECTOR, ConditionNames, conditioner
+from ldm_jax.weights.names.layers import embedding
+
+
+@dataclass(frozen=True)
+class Label(Condition):
+    """Class labels as one learned token (the original's cin256), or as one vector."""
+
+    num_classes: AtLeast1 | None = None  # None: as many as the data has
+    dim: AtLeast1 = 512  # of a vector: model.vector_dim, or 4 model.channels, where that is None
+    slot: Literal["token", "vector"] = "token"  # attended to, or added to the step's embedding
+    null: bool = True  # one entry more, for no class; without it there is no guidance
+    drop: Fraction = 0.1  # how often training drops the condition, for classifier-free guidance
+
+    kind: ClassVar = "class labels"
+    reads: ClassVar = ("label",)
+    has_weights: ClassVar = True
+    square_only: ClassVar = False
+    held_out: ClassVar = False
+
+    @property
+    def vector_width(self) -> int | None:
+        return self.dim if self.slot == "vector" else None
+
+    @property
+    def token_width(self) -> int | None:
+        return self.dim if self.slot == "token" else None
+
+    def check(self, prefix: str) -> None:
+        if not self.null and self.drop:
+            raise InputError(
+                f"{prefix}drop is {self.drop}: expected 0 where {prefix}null is False, since there "
+                "is nothing to show in place of a label"
+            )
+
+    def check_model(self, model: ModelFacts, prefix: str) -> None:
+        if not self.null and model.guidance != 1.0:
+            raise InputError(
+                f"sampling.guidance is {model.guidance}: expected 1 where {prefix}null is False, "
+                "since guidance compares with no label"
+            )
+
+    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+        if not info.class_names:
+            raise InputError(
+                "condition is Label but the data has no classes: expected class folders or a label "
+                "field (--data.label); or use Text(), or no condition"
+            )
+        return replace(
+            self, num_classes=fit_classes(self.num_classes, f"{prefix}num_classes", info)
+        )
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return label(self.num_classes, self.dim, self.slot, self.null)
+
+    def names(self, channels: int) -> ConditionNames:
+        entries = self.num_classes + self.null
+        if self.slot == "vector":
+            return ConditionNames(embedding("embedding", LABEL_VECTOR, entries, self.dim))
+        table = embedding("embedding", "embedding", entries, self.dim)
+        return conditioner(table, tokens=self.dim)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--label NUMBER"
+
+
+def fit_classes(wanted: int | None, name: str, info: DataFacts) -> int:
+    """How many classes to tell apart: `wanted`, or as many as the data has."""
+    found = len(info.class_names)
+    wanted = wanted or found
+    if found > wanted:
+        raise InputError(
+            f"label {wanted} of class '{info.class_names[wanted]}' is out of range: the data "
+            f"has {found} classes and {name} is {wanted}; set it to {found}"
+        )
+    return wanted
 
 
 def label(num_classes: int, dim: int, slot: str = "token", no_label: bool = True) -> Conditioner:

@@ -4,11 +4,96 @@ The original's builder of conditions from objects and boxes, and its BERT-style 
 """
 
 import math
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 
-from ldm_jax.conditioning.text import TextTransformer
-from ldm_jax.types import Array, Cond, Conditioner
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.data import objects
+from ldm_jax.encoders.transformer import TextTransformer, transformer
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Fraction, MoreThan4
+from ldm_jax.types import Array, Cond, Conditioner, Derive
+from ldm_jax.weights.names.condition import ConditionNames, conditioner
+from ldm_jax.weights.names.text import text_transformer
+
+
+@dataclass(frozen=True)
+class Layout(Condition):
+    """Boxes with classes as tokens, through a transformer; the original's layout2img.
+
+    Three tokens a box, and two that say which part of an image is seen: 92.
+    """
+
+    num_classes: AtLeast1 | None = None  # None: as many as the boxes of the data have
+    max_objects: AtLeast1 = 30  # boxes of an image that count
+    vocab_size: MoreThan4 = 8192  # of classes and of corners: as many rows and columns as fit
+    dim: AtLeast1 = 512
+    layers: AtLeast1 = 16
+    num_heads: AtLeast1 = 8
+    head_dim: AtLeast1 = 64
+    drop: Fraction = 0.1
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for sums, norms and softmax
+
+    kind: ClassVar = "boxes"
+    reads: ClassVar = ("boxes",)
+    has_weights: ClassVar = True
+
+    @property
+    def length(self) -> int:
+        """Tokens."""
+        return 3 * self.max_objects + 2
+
+    @property
+    def token_width(self) -> int | None:
+        return self.dim
+
+    def heads(self, prefix: str) -> list[tuple[str, int]]:
+        return [(f"{prefix}num_heads", self.num_heads)]
+
+    def check(self, prefix: str) -> None:
+        rows = math.isqrt(self.vocab_size)
+        if rows**2 == self.vocab_size or rows < 2:
+            raise InputError(
+                f"{prefix}vocab_size is {self.vocab_size}: expected more than 4 and no square, "
+                "since its last token, which means none, would be the last place, too"
+            )
+        if self.num_classes and self.num_classes >= self.vocab_size:
+            raise InputError(
+                f"{prefix}num_classes is {self.num_classes}: expected less than "
+                f"{prefix}vocab_size, which is {self.vocab_size}"
+            )
+
+    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+        return replace(self, num_classes=self.num_classes or len(info.object_names) or 1)
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {"boxes": boxes(self.max_objects, self.num_classes)}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return layout(transformer(self, self.vocab_size), self.max_objects)
+
+    def names(self, channels: int) -> ConditionNames:
+        return conditioner(text_transformer(self), tokens=self.dim)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the image"
+
+
+def boxes(max_objects: int, num_classes: int) -> Derive:
+    """Boxes in an order that is drawn, [max_objects, 5] float32, see `objects.padded`."""
+
+    def make(example, rng):
+        found = example["boxes"]
+        if len(found) and found[:, 4].max() >= num_classes:
+            raise InputError(
+                f"{example['name']} has a box of class {found[:, 4].max():g}: expected 0 to "
+                f"{num_classes - 1}; raise num_classes of Layout"
+            )
+        return objects.padded(found, max_objects, rng)
+
+    return make
 
 
 def rows_of(vocab_size: int) -> int:

@@ -1,27 +1,92 @@
 """A small image of what is to be drawn, as further input channels (Rombach et al. 2022, 4.4)."""
 
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion.processes import betas
-from ldm_jax.types import Array, Cond, Conditioner
+from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
+from ldm_jax.data import degradation, transforms
+from ldm_jax.diffusion.augmentation import LEVELS, noised
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Fraction
+from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.weights.names.condition import ConditionNames
 
-LEVELS = 1000  # of noise, 0 ... 999
-BETAS = (1e-4, 2e-2)  # step variances of the first and the last
 
+@dataclass(frozen=True)
+class LowResolution(Condition):
+    """The image itself, made small and perhaps worse; the original's bsr_sr.
 
-def noised(image: Array, noise: Array, level: Array) -> Array:
-    """sqrt(alpha_bar_n) image + sqrt(1 - alpha_bar_n) noise for level n (Ho et al. 2020, eq. 4).
-
-    Noise conditioning augmentation (Ho et al. 2022) by the process of Stable Diffusion's upscaler.
-
-    Args:
-        image: [B, h, w, 3], as the noise.
-        level: [B] int32; the least, 0, is a little noise.
+    Stable Diffusion's upscaler has max_noise=350 beside its captions, and says how much noise it is
+    by one of model.vector_entries=1000 vectors.
     """
-    bar = np.cumprod(1.0 - betas.scaled_linear(LEVELS, *BETAS))
-    bar = jnp.asarray(bar, jnp.float32)[level][:, None, None, None]
-    return jnp.sqrt(bar) * image + jnp.sqrt(1.0 - bar) * noise
+
+    factor: AtLeast1 = 4  # by which it is smaller, the first stage's
+    degradation: Literal["bicubic", "bsr"] = "bicubic"
+    max_noise: AtLeast1 | None = None  # of 1000 levels of noise, those below are drawn; None: none
+    drop: Fraction = 0.0
+
+    kind: ClassVar = "low-resolution images"
+    reads: ClassVar = ("low_resolution",)
+    noise_level: ClassVar = 20  # as the model card of Stable Diffusion's upscaler suggests
+
+    @property
+    def levels(self) -> int | None:
+        return self.max_noise
+
+    def check_model(self, model: ModelFacts, prefix: str) -> None:
+        if self.factor != model.factor:
+            raise InputError(
+                f"{prefix}factor is {self.factor}: expected {model.factor}, the factor of the "
+                "first stage, since the small image stands beside its latents"
+            )
+        if (self.max_noise or 0) > LEVELS:
+            raise InputError(
+                f"{prefix}max_noise is {self.max_noise}: expected at most {LEVELS}, the levels of "
+                "noise"
+            )
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        small = {"low_resolution": reduced(self.factor, self.degradation)}
+        return small | noise(self.factor, self.max_noise)
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return low_resolution(with_noise=self.max_noise is not None)
+
+    def names(self, channels: int) -> ConditionNames:
+        return ConditionNames(concat=3)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        height, width = (side // self.factor for side in size)
+        return f"--low-resolution P, an image of {width} x {height} pixels"
+
+
+def reduced(factor: int, kind: Literal["bicubic", "bsr"]) -> Derive:
+    """The image made small, [R / factor, R / factor, 3] float32 in [-1, 1]."""
+
+    def make(example, rng):
+        if kind == "bsr":
+            return transforms.normalize(degradation.bsr(example["image"], factor, rng))
+        return transforms.normalize(degradation.bicubic(example["image"], factor))
+
+    return make
+
+
+def noise(factor: int, max_noise: int | None) -> dict[str, Derive]:
+    """Noise for small images, and its level below `max_noise`; nothing where that is None."""
+    if max_noise is None:
+        return {}
+
+    def make(example, rng):
+        side = len(example["image"]) // factor
+        return rng.standard_normal((side, side, 3), np.float32)
+
+    def level(example, rng):
+        return np.int32(rng.integers(max_noise))
+
+    return {"low_resolution_noise": make, "noise_level": level}
 
 
 def low_resolution(with_noise: bool = False) -> Conditioner:

@@ -1,8 +1,79 @@
 """Retrieved neighbours: embeddings of similar images, attended to (Blattmann et al. 2022)."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax.numpy as jnp
 
-from ldm_jax.types import Cond, Conditioner
+from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.data import neighbours as search
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Fraction
+from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class Retrieval(Condition):
+    """Embeddings of the images that are nearest in a collection (Blattmann et al. 2022)."""
+
+    dim: AtLeast1 = 768  # of an embedding, CLIP's
+    neighbours: AtLeast1 = 4  # that training shows
+    embeddings: str | None = None  # .npy [N, dim], a row for each image of the training data
+    drop: Fraction = 0.1
+
+    kind: ClassVar = "neighbours"
+    reads: ClassVar = ("neighbours",)
+    held_out: ClassVar = False
+
+    @property
+    def token_width(self) -> int | None:
+        return self.dim
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {"neighbours": nearest(self)}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return retrieval(self.dim, self.neighbours)
+
+    def names(self, channels: int) -> ConditionNames:
+        return ConditionNames(tokens=self.dim)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return (
+            f"--neighbours FILE.npy, embeddings [k, {self.dim}]; or a collection of them "
+            f"[N, {self.dim}] and --query FILE.npy [n, {self.dim}], whose nearest rows are taken"
+        )
+
+
+def nearest(condition: Retrieval) -> Derive:
+    """Embeddings of the nearest other images, [k, dim] float32.
+
+    Raises:
+        InputError: embeddings that cannot be read, or fewer than there are to show.
+    """
+    if not condition.embeddings:
+        raise InputError(
+            "embeddings of Retrieval is not set: expected a .npy [N, dim] with a row for each "
+            "image of the training data"
+        )
+    rows = search.load(condition.embeddings, condition.dim, "embeddings of Retrieval")
+    if len(rows) <= condition.neighbours:
+        raise InputError(
+            f"embeddings of Retrieval '{condition.embeddings}' has {len(rows)} rows: expected more "
+            f"than its neighbours, which is {condition.neighbours}"
+        )
+    near = search.nearest_others(rows, condition.neighbours)
+
+    def make(example, rng):
+        if example["index"] >= len(rows):
+            raise InputError(
+                f"{example['name']} is image {example['index']} and embeddings of Retrieval "
+                f"'{condition.embeddings}' has {len(rows)} rows: expected one for each image"
+            )
+        return rows[near[example["index"]]]
+
+    return make
 
 
 def retrieval(dim: int, neighbours: int) -> Conditioner:

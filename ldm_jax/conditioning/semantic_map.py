@@ -1,9 +1,84 @@
 """Semantic maps: a class for each pixel, as further input channels (the original's rescaler)."""
 
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from ldm_jax.types import Cond, Conditioner
+from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Fraction
+from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.weights.names.condition import ConditionNames, conditioner
+from ldm_jax.weights.names.layers import dense
+
+UNLABELLED = 255  # what maps say of pixels that have no class
+
+
+@dataclass(frozen=True)
+class SemanticMap(Condition):
+    """A class for each pixel, halved to the size of the latents; the original's rescaler."""
+
+    num_classes: AtLeast1 = 182
+    stages: AtLeast1 = 2  # of halving, as many as the first stage has
+    out_channels: AtLeast1 = 3  # that the denoiser sees
+    drop: Fraction = 0.1
+
+    kind: ClassVar = "class maps"
+    reads: ClassVar = ("segmentation",)
+    has_weights: ClassVar = True
+
+    def check_model(self, model: ModelFacts, prefix: str) -> None:
+        if 2**self.stages != model.factor:
+            raise InputError(
+                f"{prefix}stages is {self.stages}: expected {math.log2(model.factor):g}, which "
+                f"halves a map as often as the first stage, of factor {model.factor}, halves images"
+            )
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {"segmentation": segmentation(self.num_classes)}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return semantic_map(self.num_classes, self.stages, self.out_channels)
+
+    def names(self, channels: int) -> ConditionNames:
+        sizes = self.num_classes, self.out_channels
+        table = dense("classes", "channel_mapper", *sizes, ones=2, bias=False)
+        return conditioner(table, concat=self.out_channels)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        height, width = size
+        return (
+            f"--segmentation P.png, {width} x {height} pixels whose values are classes from 0 to "
+            f"{self.num_classes - 1}"
+        )
+
+
+def segmentation(num_classes: int) -> Derive:
+    """Classes of pixels, [R, R] int32; `num_classes` where there is none."""
+
+    def make(example, rng):
+        return checked_map(example["segmentation"], num_classes, example["name"])
+
+    return make
+
+
+def checked_map(classes: np.ndarray, num_classes: int, name: str) -> np.ndarray:
+    """A map uint8 [H, W] as conditioners read it, int32; `name` says whose it is.
+
+    Raises:
+        InputError: a class beyond the last.
+    """
+    labelled = classes[classes != UNLABELLED]
+    if labelled.max(initial=0) >= num_classes:
+        raise InputError(
+            f"the segmentation map of {name} has class {labelled.max()}: expected 0 to "
+            f"{num_classes - 1}, the classes of the model, or {UNLABELLED} for none"
+        )
+    return np.where(classes == UNLABELLED, num_classes, classes).astype(np.int32)
 
 
 def semantic_map(num_classes: int, stages: int, out_channels: int) -> Conditioner:

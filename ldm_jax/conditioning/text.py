@@ -1,65 +1,166 @@
-"""Captions: a transformer trained jointly with the denoiser (Rombach et al. 2022, section 4.3.1).
+"""Captions through one text encoder; here a transformer that is trained jointly with the denoiser
+(Rombach et al. 2022, section 4.3.1)."""
 
-The original's BERT-style encoder: learned positions, a norm before each layer, no mask.
-"""
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
-import flax.linen as nn
 import jax.numpy as jnp
-import numpy as np
+from tokenizers import Tokenizer
 
-from ldm_jax.nn.attention import MultiHeadAttention
-from ldm_jax.nn.dense import dense
-from ldm_jax.nn.gelu import gelu
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.encoders.text_encoder import TextEncoder
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.encoders.transformer import transformer, transformer_encoder
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, AtLeast3, Fraction, MoreThan4
 from ldm_jax.types import Cond, Conditioner
+from ldm_jax.weights.names.condition import ConditionNames, conditioner
+from ldm_jax.weights.names.text import text_transformer
+from ldm_jax.weights.table import Table
+
+ENTRY = "tokens"  # of a batch
 
 
-class TextTransformer(nn.Module):
-    """Token numbers to one vector a token."""
+@dataclass(frozen=True)
+class Text(Condition):
+    """Captions through a transformer trained jointly (the original's text-to-image encoder)."""
 
-    vocab_size: int
-    dim: int
-    layers: int
-    heads: int
-    head_dim: int
-    length: int
-    dtype: str = "float32"  # of all but sums, norms and scores
+    dim: AtLeast1 = 1280
+    layers: AtLeast1 = 32
+    num_heads: AtLeast1 = 8
+    head_dim: AtLeast1 = 64
+    length: AtLeast3 = 77  # tokens
+    # at most, learned from the captions; the tokenizer's own once known
+    vocab_size: MoreThan4 | None = 4096
+    # a tokenizer.json or BERT's vocab.txt to use; None: learned, kept in the run
+    tokenizer: str | None = None
+    pooled: bool = False  # the tokens' mean is a vector as well; set model.vector_dim, too
+    drop: Fraction = 0.1
+    compute: Literal["float32", "bfloat16"] = "float32"  # but for sums, norms and softmax
 
-    @nn.compact
-    def __call__(self, tokens):
-        """tokens [B, n] int32, n <= length -> [B, n, dim]."""
-        init = nn.initializers.normal(0.02)
-        x = nn.Embed(self.vocab_size, self.dim, embedding_init=init, name="token")(tokens)
-        x += self.param("position", init, (self.length, self.dim))[: tokens.shape[1]]
+    kind: ClassVar = "captions"
+    reads: ClassVar = (ENTRY,)
+    has_weights: ClassVar = True
+    square_only: ClassVar = False
+    held_out: ClassVar = False
+    can_pool: ClassVar = True  # its encoder has a pooled embedding
 
-        def norm(name):
-            return nn.LayerNorm(epsilon=1e-5, name=name)(x)
+    @property
+    def encoders(self) -> Mapping[str, Any]:
+        return {ENTRY: self}
 
-        for i in range(self.layers):
-            attention = MultiHeadAttention(self.heads, self.head_dim, self.dtype, name=f"attn_{i}")
-            x += attention(norm(f"attn_norm_{i}"))
-            h = dense(4 * self.dim, f"ff_in_{i}", dtype=self.dtype)(norm(f"ff_norm_{i}"))
-            x += dense(self.dim, f"ff_out_{i}", dtype=self.dtype)(gelu(h))
-        return norm("norm")
+    @property
+    def vector_width(self) -> int | None:
+        return self.dim if self.pooled else None
+
+    @property
+    def token_width(self) -> int | None:
+        return self.dim
+
+    def heads(self, prefix: str) -> list[tuple[str, int]]:
+        return [(f"{prefix}num_heads", self.num_heads)]
+
+    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+        check_captioned(info)
+        return self
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return text(self.encoder(context.tokenizers[ENTRY]), self.pooled)
+
+    def names(self, channels: int) -> ConditionNames:
+        return conditioner(self.table(), tokens=self.dim)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--prompt TEXT"
+
+    # as a text encoder, of these captions alone or among several
+
+    def encoder(self, tokenizer: Tokenizer) -> TextEncoder:
+        """The text encoder."""
+        network = transformer(self, tokenizer.get_vocab_size())
+        return transformer_encoder(network, tokens.encode(tokenizer, ""))
+
+    def table(self) -> Table:
+        """What the original calls the encoder's weights."""
+        return text_transformer(self)
+
+    def load_tokenizer(self, path: str | Path) -> Tokenizer:
+        """A tokenizer in a file, for the encoder."""
+        return tokens.load(path, self.length)
+
+    def given_tokenizer(self, path: Path | None) -> Tokenizer | None:
+        """That of a file, or the published one; None: neither is there."""
+        return path and self.load_tokenizer(path)
+
+    def find_tokenizer(
+        self,
+        kept: Path | None,
+        start: tuple["Text", Path] | None,
+        captions: Callable[[], list[str]],
+    ) -> Tokenizer:
+        """The tokenizer for training: of the run, given, inherited, or learned from the data.
+
+        Args:
+            kept: the file in the run, where it is there.
+            start: settings of the same encoder, and its tokenizer's file, in the run from whose
+                weights training starts; None: there is none.
+            captions: reads those of the data.
+        """
+        if kept:
+            return self.load_tokenizer(kept)
+        if self.tokenizer:
+            return self.load_tokenizer(self.tokenizer)
+        if start:  # whose weights know its tokens alone
+            return start[0].load_tokenizer(start[1])
+        if self.vocab_size is None:
+            raise InputError(
+                "vocab_size of Text is None: expected how many word pieces to learn, or a "
+                "tokenizer.json as its tokenizer"
+            )
+        return tokens.learn(captions(), self.vocab_size, self.length)
 
 
-def text(transformer: TextTransformer, empty: np.ndarray, pooled: bool = False) -> Conditioner:
-    """Reads `batch["tokens"]` [B, n] int32.
+def check_captioned(info: DataFacts) -> None:
+    """Raises InputError where data have no captions."""
+    if not info.has_captions:
+        raise InputError(
+            "condition is Text but the data has no captions: expected metadata.jsonl, a .txt "
+            "beside each image, or another field (--data.caption); or use condition=Label()"
+        )
+
+
+def check_width(encoder: Text, prefix: str) -> None:
+    """Raises InputError unless the heads of a published encoder share its width."""
+    if encoder.num_heads * encoder.head_dim != encoder.dim:
+        raise InputError(
+            f"{prefix}num_heads is {encoder.num_heads} and {prefix}head_dim "
+            f"{encoder.head_dim}: expected their product to be {prefix}dim, {encoder.dim}"
+        )
+
+
+def text(encoder: TextEncoder, pooled: bool = False) -> Conditioner:
+    """Reads `batch["tokens"]` [B, n] int32; the empty caption stands for no condition.
 
     Args:
-        empty: [n] the tokens of the empty caption, which stands for no condition.
-        pooled: whether the mean of what the transformer answers is a vector beside it, by which
-            a caption reaches every block as the step does, as in GLIDE (Nichol et al. 2022,
-            section 3), which takes the last token's.
+        pooled: whether the pooled embedding is a vector as well, by which a caption reaches every
+            block as the timestep does.
     """
 
-    def init(key):
-        return transformer.init(key, jnp.asarray(empty)[None])["params"]
-
     def apply(params, inputs):
-        answers = transformer.apply({"params": params}, inputs["tokens"])
-        return Cond(tokens=answers, vector=jnp.mean(answers, axis=1) if pooled else None)
+        found = encoder.apply(params, inputs[ENTRY])
+        vector = found.pooled if pooled else None
+        return Cond(tokens=found.tokens, vector=vector, mask=found.mask)
 
     def null(n, h=1, w=1):
-        return {"tokens": jnp.tile(jnp.asarray(empty, jnp.int32), (n, 1))}
+        return {ENTRY: jnp.tile(jnp.asarray(encoder.empty, jnp.int32), (n, 1))}
 
-    return Conditioner(init, apply, null, keys=("tokens",), dim=transformer.dim)
+    return Conditioner(
+        init=encoder.init,
+        apply=apply,
+        null=null,
+        keys=(ENTRY,),
+        dim=encoder.dim,
+        trained=encoder.trained,
+    )

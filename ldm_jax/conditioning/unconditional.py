@@ -1,6 +1,28 @@
 """No condition at all."""
 
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ldm_jax.conditioning.condition import BuildContext, Condition
 from ldm_jax.types import Cond, Conditioner
+from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class Unconditional(Condition):
+    """No condition."""
+
+    kind: ClassVar = "no condition"
+    square_only: ClassVar = False
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return unconditional()
+
+    def names(self, channels: int) -> ConditionNames:
+        return ConditionNames()
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "nothing"
 
 
 def unconditional() -> Conditioner:

@@ -13,8 +13,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import build, checkpoint, runs
-from ldm_jax.conditioning.clip_image import LEVELS as EMBEDDING_LEVELS
-from ldm_jax.conditioning.low_resolution import BETAS, LEVELS
 from ldm_jax.config import (
     Beside,
     CLIPImage,
@@ -36,6 +34,7 @@ from ldm_jax.convert.first_stage import describe
 from ldm_jax.convert.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
 from ldm_jax.convert.paths import as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
+from ldm_jax.diffusion.augmentation import BETAS, EMBEDDING_LEVELS, LEVELS
 from ldm_jax.errors import InputError
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
@@ -310,7 +309,7 @@ def names(experiment: Experiment) -> dict[str, table.Table]:
         own["text_encoder"] = clip.transformers_names(experiment.condition)
     if "image_encoder" in parts:
         tower = _tower(experiment)
-        own["image_encoder"] = clip.vision_tower(build.build_architecture(tower))
+        own["image_encoder"] = clip.vision_tower(tower.architecture)
         own["image_normalizer"] = diffusers_model.normalizer_names(tower.dim)
     return {name: table.under(own[name], f"{part}/") for name, part in parts.items()}
 

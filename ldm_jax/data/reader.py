@@ -12,10 +12,10 @@ from ldm_jax.data import buckets, objects, transforms
 from ldm_jax.data.readable import reason_of, too_many, too_small
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
+from ldm_jax.types import Derive
 
 CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
 
-Derive = Callable[[dict[str, Any], np.random.Generator], np.ndarray]
 NOTHING: Mapping[str, Derive] = MappingProxyType({})
 # entry of a batch -> field of a record
 FIELDS = {"label": "label", "tokens": "text"} | {

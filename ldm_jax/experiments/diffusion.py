@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.conditioning.settings import Beside, Condition, Unconditional
+from ldm_jax.conditioning import Beside, Condition, Unconditional
 from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.sampling import Sampling

@@ -8,12 +8,13 @@ import numpy as np
 from ldm_jax import runs
 from ldm_jax.conditioning.clip_image import prepared
 from ldm_jax.conditioning.depth import normalised, resized
+from ldm_jax.conditioning.semantic_map import checked_map
 from ldm_jax.config import Retrieval, SemanticMap
-from ldm_jax.data import derived, neighbours, objects, transforms
+from ldm_jax.data import neighbours, objects, transforms
 from ldm_jax.data.folder import is_box
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.given import image_size, load_image
-from ldm_jax.sampling.takes import takes, task_of
+from ldm_jax.sampling.takes import task_of
 from ldm_jax.sampling.wanted import Request
 from ldm_jax.types import Batch
 
@@ -78,9 +79,9 @@ def load_map(path: str, condition: SemanticMap, size: tuple[int, int]) -> np.nda
     if classes.shape != size:
         raise InputError(
             f"--segmentation '{path}' is {classes.shape[1]} x {classes.shape[0]} pixels: expected "
-            f"{takes(condition, size)}; or another --size"
+            f"{condition.takes(size)}; or another --size"
         )
-    return derived.checked_map(classes, condition.num_classes, f"--segmentation '{path}'")[None]
+    return checked_map(classes, condition.num_classes, f"--segmentation '{path}'")[None]
 
 
 def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.ndarray:
@@ -99,7 +100,7 @@ def load_small(path: str, trained: runs.Trained, size: tuple[int, int]) -> np.nd
         larger = " ".join(str(side * condition.factor) for side in image.shape[:2])
         raise InputError(
             f"--low-resolution '{path}' is {image.shape[1]} x {image.shape[0]} pixels: expected "
-            f"{takes(condition, size)}; or --size {larger}"
+            f"{condition.takes(size)}; or --size {larger}"
         )
     return transforms.normalize(image)[None]
 

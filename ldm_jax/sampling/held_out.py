@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from ldm_jax import build, runs
-from ldm_jax.config import Condition, Depth, Label, Retrieval, Text
+from ldm_jax import runs
+from ldm_jax.config import Condition
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.takes import takes, task_of
+from ldm_jax.sampling.takes import task_of
 from ldm_jax.types import Batch
 
 
@@ -29,9 +29,9 @@ def held_out(data, condition: Condition, keys: tuple[str, ...], count: int) -> B
     """Images of the test split and their conditions, each [count, ...]."""
     if count < 1:
         raise InputError(f"--from-data is {count}: expected at least 1")
-    if isinstance(condition, Label | Text | Retrieval | Depth):
+    if not condition.held_out:
         raise InputError(
-            f"--from-data is {count}: leave it out, and give {takes(condition, (0, 0))}"
+            f"--from-data is {count}: leave it out, and give {condition.takes((0, 0))}"
         )
     data = replace(data, split="test")
     source, info = pipeline.open_source(data)
@@ -41,6 +41,6 @@ def held_out(data, condition: Condition, keys: tuple[str, ...], count: int) -> B
             f"{source.name}"
         )
     pipeline.check_batch(replace(data, batch_size=1), source, keys)
-    derive = build.build_derive(condition)
+    derive = condition.derive(1)
     batches = list(pipeline.once(data, source, count, keys, derive))
     return {name: np.concatenate([b[name] for b in batches]) for name in ("image", *keys)}

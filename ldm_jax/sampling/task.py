@@ -30,7 +30,7 @@ from ldm_jax.sampling.frames import turns
 from ldm_jax.sampling.given import image_size
 from ldm_jax.sampling.held_out import from_data
 from ldm_jax.sampling.noise_level import noisy
-from ldm_jax.sampling.takes import takes, task_of
+from ldm_jax.sampling.takes import task_of
 from ldm_jax.sampling.wanted import Request
 from ldm_jax.types import Batch
 
@@ -47,7 +47,7 @@ FLAGS = {  # field of a request -> the condition that it is for
 def check_task(request: Request, trained: runs.Trained) -> None:
     """Raises InputError for what the model is not told, or where what it is told is missing."""
     condition = task_of(trained.experiment)
-    wanted = takes(condition, image_size(trained, request.size))
+    wanted = condition.takes(image_size(trained, request.size))
     for field, kind in FLAGS.items():
         given = getattr(request, field)
         flag = f"--{field.replace('_', '-')}"

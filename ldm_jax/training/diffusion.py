@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.autoencoders.latents import factor
-from ldm_jax.config import BERTText, Experiment
+from ldm_jax.config import Experiment
 from ldm_jax.data import image_files, latents
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
@@ -25,7 +25,7 @@ from ldm_jax.train_step.latent_scale import measure_scale
 from ldm_jax.train_step.state import Measurement, Objective, averaged_params
 from ldm_jax.training.checked import check_experiment, check_frozen
 from ldm_jax.training.first_stage import first_stage_task
-from ldm_jax.training.fitted import find_tokenizer, fit_condition, inherit, reads_alike
+from ldm_jax.training.fitted import find_tokenizer, inherit
 from ldm_jax.training.on_latents import check_encoded, check_latents, reading_latents
 from ldm_jax.training.source import Source, batches_of, open_source
 from ldm_jax.training.task import Frozen, Task
@@ -79,12 +79,13 @@ def diffusion_task(
     parts = _opened(experiment, folder, start)
     experiment, source, tokenizer, model, reading = parts
     names, published = ("first_stage",), None
-    of_file = isinstance(experiment.condition, BERTText)
-    if of_file and not reads_alike(start, experiment.condition):
+    condition = experiment.condition
+    taken = start and condition.same_weights(start.experiment.condition)
+    if condition.from_file and not taken:
         names = ("first_stage", "conditioner")
     if not dry_run and checkpoint.latest_step(folder) is None:
         if "conditioner" in names:
-            published = build.build_published(experiment.condition)
+            published = condition.published()
         check_frozen(model, start, published)
     distance = in_training.prepare(experiment.evaluation, experiment.data, source.records)
     helpers = functools.partial(diffusion.init_helpers, model.process, experiment.loss)
@@ -124,10 +125,11 @@ def _with_first_stage(
 def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None) -> _Parts:
     """Opens the data, fills in what they determine, and makes the model."""
     source = open_source(experiment.data)
-    experiment = replace(experiment, condition=fit_condition(experiment.condition, source.info))
+    condition = experiment.condition.fitted(source.info, "condition.")
+    experiment = replace(experiment, condition=condition)
     pixels = experiment.first_stage.model.build().factor
-    conditions = (experiment.condition, experiment.beside)
-    derive = {name: x for c in conditions for name, x in build.build_derive(c, pixels).items()}
+    conditions = (condition, *([experiment.beside] if experiment.beside else []))
+    derive = {name: x for c in conditions for name, x in c.derive(pixels).items()}
     source = source._replace(derive=derive)
     tokenizer = find_tokenizer(experiment, folder, source, start)
     model = build.build_model(experiment, tokenizer)

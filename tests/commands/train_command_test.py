@@ -196,7 +196,7 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
         ("--condition.drop 1.5", ["condition.drop is 1.5", "0 to 1"]),
         ("--condition.drop -0.1", ["condition.drop is -0.1", "0 to 1"]),
         ("--condition.length 2", ["condition.length is 2", "at least 3"]),
-        ("--condition.vocab-size None", ["condition.vocab_size is None", "condition.tokenizer"]),
+        ("--condition.vocab-size None", ["vocab_size of Text is None", "tokenizer"]),
         ("--condition.tokenizer no.json", ["'no.json' does not exist", "tokenizer.json"]),
         ("--condition.pooled True", ["condition.dim is 8", "expected 32", "its vector"]),
         ("--model.vector-dim 8", ["model.vector_dim is 8", "None", "Text(pooled=True)"]),

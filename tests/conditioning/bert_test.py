@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from ldm_jax import build, checks, training
-from ldm_jax.conditioning.bert import sentence
 from ldm_jax.conditioning.cached import answers, entry, remembered
+from ldm_jax.encoders.bert import sentence
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from tests.support import tiny, tiny_bert

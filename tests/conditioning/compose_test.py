@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build, checks, training
+from ldm_jax import checks, training
 from ldm_jax import config as c
 from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.conditioning.dropout import drop
@@ -106,8 +106,6 @@ def test_depth_is_stretched_and_resized_without_a_shift():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"condition": c.Unconditional()}, "beside is Depth and condition Unconditional"),
-        ({"beside": c.Depth(drop=0.1)}, "beside.drop is 0.1: expected 0"),
         ({"beside": c.LowResolution(factor=4)}, "beside.factor is 4: expected 2"),
         ({"beside": c.LowResolution(2, max_noise=9)}, "model.vector_entries is None and max_noise"),
         ({"model.vector_entries": 9}, "model.vector_entries is 9 and max_noise .* None"),
@@ -126,7 +124,7 @@ def test_what_cannot_go_together_is_said(changes, said):
 
 
 def test_noise_of_small_images_is_derived_with_them():
-    derive = build.build_derive(c.LowResolution(factor=2, max_noise=7))
+    derive = c.LowResolution(factor=2, max_noise=7).derive(2)
     example = {"image": np.zeros((8, 8, 3), np.uint8)}
     rng = np.random.default_rng(0)
     made = {name: make(example, rng) for name, make in derive.items()}

@@ -11,8 +11,9 @@ from ldm_jax.conditioning.layout import layout, tokens_of
 from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.retrieval import retrieval
 from ldm_jax.conditioning.semantic_map import semantic_map
-from ldm_jax.conditioning.text import TextTransformer, text
+from ldm_jax.conditioning.text import text
 from ldm_jax.conditioning.unconditional import unconditional
+from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
 from tests.support import tiny
 
 EMPTY = np.array([2, 3, 0, 0], np.int32)
@@ -24,7 +25,10 @@ NOISE = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
 STAGE = tiny.experiment().first_stage.model.build()
 CONDITIONERS = {
     "label": (label(3, dim=8), {"label": jnp.array([0, 2], jnp.int32)}),
-    "text": (text(TRANSFORMER, EMPTY), {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])}),
+    "text": (
+        text(transformer_encoder(TRANSFORMER, EMPTY)),
+        {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])},
+    ),
     "unconditional": (unconditional(), {}),
     "layout": (layout(BOXES, 2), {"boxes": PLACED}),
     "semantic map": (semantic_map(5, stages=1, out_channels=3), {"segmentation": CLASSES}),
@@ -63,7 +67,7 @@ def test_the_null_looks_like_any_input(case):
 
 
 def test_a_pooled_caption_is_the_mean_of_its_tokens_beside_them():
-    pooled = text(TRANSFORMER, EMPTY, pooled=True)
+    pooled = text(transformer_encoder(TRANSFORMER, EMPTY), pooled=True)
     params, inputs = tiny.drawn(pooled.init), CONDITIONERS["text"][1]
     cond = pooled.apply(params, inputs)
     np.testing.assert_allclose(cond.vector, np.mean(cond.tokens, axis=1), rtol=1e-6)

@@ -8,15 +8,19 @@ import pytest
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.low_resolution import low_resolution
-from ldm_jax.conditioning.text import TextTransformer, text
+from ldm_jax.conditioning.text import text
 from ldm_jax.conditioning.unconditional import unconditional
+from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
 from tests.support import tiny
 
 N = 1000
 EMPTY = np.array([2, 3, 0], np.int32)
 CONDITIONERS = {
     "label": (label(4, 8), {"label": jnp.arange(N) % 4}),
-    "text": (text(TextTransformer(9, 8, 1, 1, 8, 3), EMPTY), {"tokens": jnp.full((N, 3), 7)}),
+    "text": (
+        text(transformer_encoder(TextTransformer(9, 8, 1, 1, 8, 3), EMPTY)),
+        {"tokens": jnp.full((N, 3), 7)},
+    ),
     "unconditional": (unconditional(), {}),
 }
 every_conditioner = pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.conditioning.text import text
-from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.clip.text import TextTower, clip_encoder
 from ldm_jax.encoders.tokenizers import clip, prompt_weights
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
@@ -81,7 +81,7 @@ def test_a_long_prompt_goes_on_in_the_next_chunk(tokenizer):
 @pytest.fixture(scope="module", name="read")
 def _read(tokenizer):
     """A prompt -> what is told of it, [count n, d]."""
-    plain = text(TOWER, tokens.encode(tokenizer, ""))
+    plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
     params = tiny.drawn(plain.init)
 
     def read(prompt, weighted=True, count=2):
@@ -93,7 +93,7 @@ def _read(tokenizer):
 
 
 def test_chunks_stand_side_by_side_as_the_tower_reads_each(read, tokenizer):
-    plain = text(TOWER, tokens.encode(tokenizer, ""))
+    plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
     params = tiny.drawn(plain.init)
     each = [plain.apply(params, {"tokens": tokens.encode(tokenizer, p)[None]}).tokens[0]
             for p in ("cd cd cd cd", "ab")]  # fmt: skip
@@ -114,7 +114,7 @@ def test_without_weights_brackets_are_characters(read):
 
 
 def test_the_null_has_as_many_chunks(tokenizer):
-    plain = text(TOWER, tokens.encode(tokenizer, ""))
+    plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
     null = prompt_weights.chunked(plain, 3).null(2)
     assert jax.tree.map(jnp.shape, null) == {"tokens": (2, 3, 6), "token_weights": (2, 3, 6)}
     np.testing.assert_array_equal(null["tokens"][1, 2], tokens.encode(tokenizer, ""))

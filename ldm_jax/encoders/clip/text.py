@@ -1,8 +1,11 @@
 """CLIP's text encoder (Radford et al. 2021, section 2.4), as Stable Diffusion uses it."""
 
 import flax.linen as nn
+import jax.numpy as jnp
+import numpy as np
 
 from ldm_jax.encoders.clip.transformer import Block
+from ldm_jax.encoders.text_encoder import Encoded, TextEncoder
 
 
 class TextTower(nn.Module):
@@ -30,3 +33,15 @@ class TextTower(nn.Module):
         for i in range(self.layers):
             x = Block(self.heads, causal=True, activation=self.weights, name=f"block_{i}")(x)
         return nn.LayerNorm(epsilon=1e-5, name="norm")(x)
+
+
+def clip_encoder(tower: TextTower, empty: np.ndarray) -> TextEncoder:
+    """A text encoder that is not trained."""
+
+    def init(key):
+        return tower.init(key, jnp.asarray(empty)[None])["params"]
+
+    def apply(params, ids):
+        return Encoded(tower.apply({"params": params}, ids))
+
+    return TextEncoder(init, apply, False, tower.dim, empty)

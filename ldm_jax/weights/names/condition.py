@@ -1,11 +1,10 @@
 """The original names of what turns conditions into what the denoiser is told."""
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from ldm_jax.weights.names.layers import dense, embedding
 from ldm_jax.weights.table import Layout, Row, Table, under
 
 CONDITIONER = "cond_stage_model."
@@ -25,22 +24,6 @@ class ConditionNames(NamedTuple):
 def conditioner(table: Table, **widths: int) -> ConditionNames:
     """Names of a conditioner whose keys are under their usual prefix."""
     return ConditionNames(under(table, there=CONDITIONER), **widths)
-
-
-def label(config: Any) -> ConditionNames:
-    """Class embeddings; with no class for none, as many as there are classes."""
-    entries = config.num_classes + config.null
-    if config.slot == "vector":
-        return ConditionNames(embedding("embedding", LABEL_VECTOR, entries, config.dim))
-    table = embedding("embedding", "embedding", entries, config.dim)
-    return conditioner(table, tokens=config.dim)
-
-
-def semantic_map(config: Any) -> ConditionNames:
-    """The convolution of the original's rescaler, which has no bias."""
-    sizes = config.num_classes, config.out_channels
-    table = dense("classes", "channel_mapper", *sizes, ones=2, bias=False)
-    return conditioner(table, concat=config.out_channels)
 
 
 EMBEDDER = "embedder.model."  # of images, beside captions

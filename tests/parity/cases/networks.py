@@ -13,8 +13,8 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import UNetModule
-from ldm_jax.conditioning.text import TextTransformer
 from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.transformer import TextTransformer
 from ldm_jax.types import Cond
 
 

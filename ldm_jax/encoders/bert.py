@@ -1,22 +1,36 @@
-"""Captions through BERT (Devlin et al. 2018), which is not trained here, as sentences have it.
+"""BERT (Devlin et al. 2018), which is not trained here, as an encoder of sentences.
 
 The sentence embedding of Sentence-BERT (Reimers and Gurevych 2019, section 3): the mean of what the
 last layer answers to the words, of length 1.
 """
 
 import math
+from typing import Protocol
 
 import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.encoders.text_encoder import Encoded, TextEncoder
 from ldm_jax.nn.attention import attention
 from ldm_jax.nn.dense import dense
 from ldm_jax.nn.gelu import gelu
-from ldm_jax.types import Array, Cond, Conditioner
+from ldm_jax.types import Array
 
 SEGMENTS = 2  # that BERT tells apart; a caption is the first
 EPSILON = 1e-12  # of norms
+
+
+class Sizes(Protocol):
+    """Settings of a BERT."""
+
+    dim: int
+    layers: int
+    num_heads: int
+    ff_dim: int
+    positions: int
+    vocab_size: int
+    compute: str
 
 
 class Block(nn.Module):
@@ -48,7 +62,7 @@ class BERT(nn.Module):
     layers: int
     heads: int
     ff_dim: int
-    positions: int  # there are so many, of which a caption has the first
+    positions: int  # of which a caption has the first
     dtype: str = "float32"  # of all but sums, norms and scores
 
     @nn.compact
@@ -71,27 +85,38 @@ def sentence(x: Array, mask: Array) -> Array:
     return mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
 
 
-def bert_text(bert: BERT, empty: np.ndarray, padding: int, pooled: bool) -> Conditioner:
-    """Reads `batch["tokens"]` [B, n] int32; what captions are filled up with is not attended to.
+def bert(sizes: Sizes) -> BERT:
+    """The encoder of these settings."""
+    return BERT(
+        vocab_size=sizes.vocab_size,
+        dim=sizes.dim,
+        layers=sizes.layers,
+        heads=sizes.num_heads,
+        ff_dim=sizes.ff_dim,
+        positions=sizes.positions,
+        dtype=sizes.compute,
+    )
+
+
+def bert_encoder(network: BERT, empty: np.ndarray, padding: int) -> TextEncoder:
+    """A text encoder that is not trained.
+
+    The pooled embedding is the sentence's, times sqrt(dim), which gives its numbers the size that
+    networks expect, about 1.
 
     Args:
-        empty: [n] the tokens of the empty caption, which stands for no condition.
-        padding: the number with which captions are filled up.
-        pooled: whether the sentence embedding is a vector beside the tokens, times sqrt(dim), which
-            gives its numbers the size that networks expect, about 1.
+        empty: [n] the tokens of the empty caption.
+        padding: the number with which captions are filled up, which is not attended to.
     """
 
     def init(key):
         tokens = jnp.asarray(empty)[None]
-        return bert.init(key, tokens, tokens != padding)["params"]
+        return network.init(key, tokens, tokens != padding)["params"]
 
-    def apply(params, inputs):
-        mask = inputs["tokens"] != padding
-        x = bert.apply({"params": params}, inputs["tokens"], mask)
-        vector = math.sqrt(bert.dim) * sentence(x, mask) if pooled else None
-        return Cond(tokens=jnp.where(mask[..., None], x, 0.0), vector=vector, mask=mask)
+    def apply(params, ids):
+        mask = ids != padding
+        x = network.apply({"params": params}, ids, mask)
+        pooled = math.sqrt(network.dim) * sentence(x, mask)
+        return Encoded(jnp.where(mask[..., None], x, 0.0), pooled, mask)
 
-    def null(n, h=1, w=1):
-        return {"tokens": jnp.tile(jnp.asarray(empty, jnp.int32), (n, 1))}
-
-    return Conditioner(init, apply, null, keys=("tokens",), dim=bert.dim, trained=False)
+    return TextEncoder(init, apply, False, network.dim, empty)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, config
-from ldm_jax.data import degradation, derived, pipeline
+from ldm_jax import config
+from ldm_jax.data import degradation, pipeline
 from ldm_jax.errors import InputError
 
 SIZE = 16
@@ -38,7 +38,7 @@ def read(folder, condition, key, **changes):
     settings = {"image_size": SIZE, "batch_size": 8, "crop": "random", "flip": True} | changes
     data = config.Data(path=str(folder), **settings)
     source, info = pipeline.open_source(data)
-    derive = build.build_derive(condition)
+    derive = condition.derive(1)
     batches = pipeline.batches(data, source, seed=0, keys=(key,), derive=derive)
     return [next(batches) for _ in range(4)], info
 
@@ -80,7 +80,7 @@ def test_depth_is_moved_along_and_stretched_and_as_large_as_the_latents(depths, 
     """Two planes, the near one where the image is black: 1 there, -1 elsewhere."""
     data = {"image_size": SIZE, "batch_size": 8, "crop": "random", "flip": True}
     source, _ = pipeline.open_source(config.Data(path=str(depths), **data))
-    derive = build.build_derive(config.Depth(), factor)
+    derive = config.Depth().derive(factor)
     settings = config.Data(path=str(depths), **data)
     batch = next(pipeline.batches(settings, source, seed=0, keys=("depth",), derive=derive))
     assert batch["depth"].shape == (8, SIZE // factor, SIZE // factor, 1)
@@ -159,7 +159,7 @@ def test_neighbours_are_the_nearest_others(folder, tmp_path):
     rows[1::2] = rows[::2] + 0.01  # pairs
     np.save(tmp_path / "rows.npy", rows)
     condition = config.Retrieval(dim=4, neighbours=2, embeddings=str(tmp_path / "rows.npy"))
-    make = derived.neighbours(condition)
+    make = condition.derive(1)["neighbours"]
     found = make({"index": 4, "name": "4.png"}, np.random.default_rng(0))
     assert found.shape == (2, 4)
     np.testing.assert_array_equal(found[0], rows[5])

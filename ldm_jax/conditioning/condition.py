@@ -1,0 +1,168 @@
+"""What a condition is: its settings, and all that the rest of the package asks it.
+
+A condition is one file here: a subclass of `Condition`, frozen settings as a config file writes
+them, and the functions that it builds. Nobody else asks for its class: what a check, a command or a
+conversion needs to know is a method or a class variable of `Condition`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+from tokenizers import Tokenizer
+
+from ldm_jax.errors import InputError
+from ldm_jax.types import Conditioner, Derive, FirstStage, Params
+from ldm_jax.weights.names.condition import ConditionNames
+
+
+class ModelFacts(NamedTuple):
+    """What of a whole model its conditions must agree with.
+
+    factor:         pixels per latent in each direction
+    vector_width:   width of a vector that the network takes
+    vector_dim:     the same where the network has layers for a vector; None: it is added as it is
+    vector_entries: entries of the network's table of vectors; None: it has none
+    guidance:       the scale with which images are sampled
+    """
+
+    factor: int
+    vector_width: int
+    vector_dim: int | None = None
+    vector_entries: int | None = None
+    guidance: float = 1.0
+
+
+class BuildContext(NamedTuple):
+    """What of a whole model a condition is built from.
+
+    tokenizers:  entry of a batch -> what makes it of a caption
+    first_stage: of the model
+    vector_dim:  see `ModelFacts`
+    """
+
+    tokenizers: Mapping[str, Tokenizer]
+    first_stage: FirstStage
+    vector_dim: int | None = None
+
+
+class DataFacts(Protocol):
+    """What is known of a data set (`data.pipeline.DataInfo`)."""
+
+    class_names: tuple[str, ...]
+    object_names: tuple[str, ...]
+    has_captions: bool
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Settings of a condition; each subclass says only what differs from what stands here.
+
+    kind:          what it is conditioned on, as messages call it
+    reads:         the entries of a batch by which commands find it, such as ("label",)
+    square_only:   it stands beside latents or is made of a square image: no `data.buckets`
+    held_out:      whether the data set holds it for images that training did not see
+    noise_level:   that sampling takes where none is given; only where `max_noise` is a field
+    of_image:      whether it is CLIP's embedding of an image
+    has_weights:   whether it has any
+    frozen:        whether its weights do not train
+    from_file:     whether training begins with weights of a file, see `published`
+    sections:      what a request of `sample.py` may say of it
+    """
+
+    kind: ClassVar[str] = "a condition"
+    reads: ClassVar[tuple[str, ...]] = ()
+    square_only: ClassVar[bool] = True
+    held_out: ClassVar[bool] = True
+    noise_level: ClassVar[int] = 0
+    of_image: ClassVar[bool] = False
+    has_weights: ClassVar[bool] = False
+    frozen: ClassVar[bool] = False
+    from_file: ClassVar[bool] = False
+    sections: ClassVar[tuple[type, ...]] = ()
+
+    # how it trains
+
+    @property
+    def encoders(self) -> Mapping[str, Any]:
+        """Entry of a batch -> the `conditioning.text.Text` that encodes the captions in it."""
+        return {}
+
+    @property
+    def vector_width(self) -> int | None:
+        """Width of the vector that it gives the network; None: it gives none."""
+        return None
+
+    @property
+    def levels(self) -> int | None:
+        """Levels of noise that the network has vectors for; None: it gives no level."""
+        return None
+
+    @property
+    def token_width(self) -> int | None:
+        """Width of the tokens that are attended to; None: it has none."""
+        return None
+
+    def heads(self, prefix: str) -> list[tuple[str, int]]:
+        """Its counts of attention heads by name, which `train.mesh.tensor` shares out."""
+        return []
+
+    def check(self, prefix: str) -> None:
+        """Raises InputError where fields do not go together; `prefix` is of their names."""
+
+    def check_model(self, model: ModelFacts, prefix: str) -> None:
+        """Raises InputError where it does not go with the rest of the model."""
+
+    def check_vector(self, model: ModelFacts, prefix: str) -> None:
+        """Raises InputError where its vector, the only one, does not fit the network."""
+        if self.vector_width != model.vector_width:
+            reason = "as wide as model.vector_dim" if model.vector_dim else "added to the step's"
+            raise InputError(
+                f"{prefix}dim is {self.vector_width}: expected {model.vector_width}, since its "
+                f"vector is {reason}"
+            )
+
+    def fitted(self, info: DataFacts, prefix: str = "") -> "Condition":
+        """The same with what the data say filled in.
+
+        Raises:
+            InputError: the data have not what it reads, or labels beyond it.
+        """
+        return self
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        """Entry of a batch -> how it is made of an example (`data.pipeline.batches`)."""
+        return {}
+
+    def build(self, context: BuildContext) -> Conditioner:
+        """Its conditioner."""
+        raise NotImplementedError
+
+    def published(self) -> Params | None:
+        """Its weights in a file that is found or fetched; None: they are drawn.
+
+        Raises:
+            InputError: there is no such file, or it has other weights.
+        """
+        return None
+
+    def same_weights(self, other: "Condition") -> bool:
+        """Whether the weights of a run with the other condition take the place of a file's."""
+        return False
+
+    # its weights elsewhere
+
+    def names(self, channels: int) -> ConditionNames:
+        """What the original calls its weights, beside latents of `channels` channels."""
+        raise InputError(f"{type(self).__name__} is published nowhere: it has no other names")
+
+    # how images are drawn
+
+    def takes(self, size: tuple[int, int]) -> str:
+        """What has to be given to `sample.py`, for images of `size` (H, W)."""
+        return "nothing"
+
+
+def find(conditions: tuple[Condition, ...], entry: str) -> Any:
+    """The condition that reads this entry of a batch; None where none does."""
+    return next((c for c in conditions if entry in c.reads), None)

@@ -1,0 +1,115 @@
+"""An image as CLIP embeds it, with noise, as a vector (Ramesh et al. 2022; Stable Diffusion 2.1
+unCLIP)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.conditioning.clip_image import ENTRY, PART, CLIPImage, present
+from ldm_jax.conditioning.condition import BuildContext, ModelFacts
+from ldm_jax.diffusion.augmentation import EMBEDDING_LEVELS, noised_embedding
+from ldm_jax.encoders.clip.vision import VisionTower
+from ldm_jax.errors import InputError
+from ldm_jax.nn.embedding import step_embedding
+from ldm_jax.settings import AtLeast1, Fraction
+from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.weights.names import clip as clip_names
+from ldm_jax.weights.names.condition import ConditionNames, unclip
+
+
+@dataclass(frozen=True)
+class UnCLIP(CLIPImage):
+    """The same with noise, as a vector of model.vector_dim = 2 dim with the level of that noise.
+
+    Defaults are OpenCLIP's ViT-H/14, of Stable Diffusion 2.1 unCLIP. Guidance drops it with the
+    caption that goes with it.
+    """
+
+    weights: Literal["openai", "openclip"] = "openclip"
+    channels: AtLeast1 = 1280
+    layers: AtLeast1 = 32
+    dim: AtLeast1 = 1024
+    max_noise: AtLeast1 = 1000  # of 1000 levels of noise, those below are drawn
+    drop: Fraction = 0.0
+
+    @property
+    def token_width(self) -> int | None:
+        return None
+
+    @property
+    def vector_width(self) -> int | None:
+        return 2 * self.dim
+
+    def check(self, prefix: str) -> None:
+        super().check(prefix)
+        if self.dim % 2 or self.max_noise > EMBEDDING_LEVELS:
+            raise InputError(
+                f"dim of UnCLIP is {self.dim} and max_noise {self.max_noise}: expected an even "
+                f"number and at most {EMBEDDING_LEVELS} levels"
+            )
+
+    def check_vector(self, model: ModelFacts, prefix: str) -> None:
+        if model.vector_dim != self.vector_width:
+            raise InputError(
+                f"model.vector_dim is {model.vector_dim}: expected {self.vector_width}, an "
+                "embedding and the level of its noise, and no other vector"
+            )
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return super().derive(factor) | embedding_noise(self.dim, self.max_noise)
+
+    def build(self, context: BuildContext) -> Conditioner:
+        return noised_image(self.network)
+
+    def names(self, channels: int) -> ConditionNames:
+        return unclip(clip_names.openclip_vision(self.architecture), self.dim)
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--image P, an image to vary; --prompt TEXT may say more"
+
+
+def embedding_noise(dim: int, max_noise: int) -> dict[str, Derive]:
+    """Noise for an embedding, [dim], and its level below `max_noise`."""
+    return {
+        "picture_noise": lambda example, rng: rng.standard_normal(dim, np.float32),
+        "noise_level": lambda example, rng: np.int32(rng.integers(max_noise)),
+    }
+
+
+def noised_image(network: VisionTower) -> Conditioner:
+    """Reads what `clip_image` reads, `picture_noise` [B, d] standard normal, and
+    `noise_level` [B] int32, see `noised_embedding`.
+
+    The vector is [e, sines and cosines of the level]; it is 0 where the image is nothing but 0.
+    """
+    size, dim = network.of.size, network.of.dim
+
+    def init(key):
+        own = network.init(key, jnp.zeros((1, size, size, 3)))["params"]
+        return {PART: own, "mean": jnp.zeros(dim), "std": jnp.ones(dim)}
+
+    def apply(params, inputs):
+        image, level = inputs[ENTRY], inputs["noise_level"]
+        e = network.apply({"params": params[PART]}, image)
+        e = noised_embedding(e, inputs["picture_noise"], level, params["mean"], params["std"])
+        e = jnp.concatenate([e, step_embedding(level, dim)], axis=-1)
+        return Cond(vector=present(e, image))
+
+    def null(n, h=1, w=1):
+        return {
+            ENTRY: jnp.zeros((n, size, size, 3)),
+            "picture_noise": jnp.zeros((n, dim)),
+            "noise_level": jnp.zeros(n, jnp.int32),
+        }
+
+    return Conditioner(
+        init=init,
+        apply=apply,
+        null=null,
+        keys=tuple(null(1)),
+        dim=0,
+        trained=False,
+        hidden=(ENTRY,),
+    )
