@@ -3,14 +3,10 @@
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.data.latents import entry
 from ldm_jax.types import Array, Cond, Conditioner
 
 SLOTS = ("tokens", "vector", "mask")  # of a Cond, that can be kept
-
-
-def entry(slot: str) -> str:
-    """The entry of a batch that holds what a slot was filled with."""
-    return f"remembered_{slot}"
 
 
 def answers(cond: Cond) -> dict[str, Array]:

@@ -23,12 +23,16 @@ from typing import Any
 
 import numpy as np
 
-from ldm_jax.conditioning.cached import entry
 from ldm_jax.data import transforms
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 
 INDEX, EMPTY = "latents.json", "empty.npz"
+
+
+def entry(field: str) -> str:
+    """The entry of a batch that holds a field of a `Cond` that was computed before."""
+    return f"remembered_{field}"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import grain
 import numpy as np
 
-from ldm_jax.conditioning.cached import entry
 from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
+from ldm_jax.data.latents import entry
 from ldm_jax.data.readable import check_sizes, spread
 from ldm_jax.data.reader import FIELDS, NOTHING, Derive, Reader
 from ldm_jax.data.settings import Data

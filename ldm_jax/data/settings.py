@@ -39,7 +39,7 @@ class Data:
     caption: str = "text"  # field of metadata.jsonl or of a TFDS example that holds the caption
     label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
     object_label: str | None = None  # what of a TFDS box is its class; None: the first that can be
-    # sides are multiples of so many pixels, such as 64: each image of a diffusion model's training
+    # sides are multiples of N pixels, such as 64: each image of a diffusion model's training
     # keeps about its own shape, in one of the sizes of at most image_size^2 pixels; 0: squares
     buckets: NotNegativeInt = 0
     bucket_aspect: AtLeastOne = 2.0  # longest side of such a size, in its shortest

@@ -17,7 +17,7 @@ from ldm_jax.train_step.optimizer import Optim
 
 @dataclass(frozen=True)
 class CLIPExperiment:
-    """Trains towers of images and captions to find the pairs of a batch (Radford et al. 2021)."""
+    """Trains encoders of images and captions to find the pairs of a batch (Radford et al. 2021)."""
 
     kind: ClassVar[str] = "a CLIP"
 
@@ -40,12 +40,12 @@ class CLIPExperiment:
                 f"data.image_size is {size}: expected a multiple of model.patch {model.patch}, "
                 f"such as {math.ceil(size / model.patch) * model.patch}"
             )
-        for tower in ("vision", "text"):
-            channels, heads = (getattr(model, f"{tower}_{name}") for name in ("channels", "heads"))
+        for side in ("vision", "text"):
+            channels, heads = (getattr(model, f"{side}_{name}") for name in ("channels", "heads"))
             if channels % heads:
                 raise InputError(
-                    f"model.{tower}_heads is {heads}: expected a divisor of {channels}, "
-                    f"model.{tower}_channels"
+                    f"model.{side}_heads is {heads}: expected a divisor of {channels}, "
+                    f"model.{side}_channels"
                 )
 
     def build(self) -> CLIP:
