@@ -20,6 +20,7 @@ from ldm_jax.convert.paths import prefix_errors, whole
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.settings import check_ranges
 from ldm_jax.types import Params
 from ldm_jax.weights import table
 from ldm_jax.weights.formats.files import read_weights, write_weights
@@ -110,7 +111,7 @@ def checked(experiment: Experiment) -> Experiment:
             raise InputError(
                 f"condition.{name} is None: expected a number, as no data are read here"
             )
-    checks.check_ranges(experiment)
+    check_ranges(experiment)
     checks.check_diffusion(experiment)
     if experiment.latent_scale == "channels":
         raise InputError(

@@ -14,6 +14,7 @@ from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.clip.model import MODELS as PUBLISHED
 from ldm_jax.encoders.clip.model import embed_captions, embed_images
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.settings import check_ranges
 from ldm_jax.train_step.contrastive import init_clip
 from tests.support import tiny
 
@@ -99,7 +100,7 @@ def test_there_are_configs():
 @every_first_stage
 def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
     experiment = resolved(path)
-    checks.check_ranges(experiment)
+    check_ranges(experiment)
     experiment.check()
     stage, size = experiment.model.build(), experiment.data.image_size
 
@@ -135,7 +136,7 @@ def test_a_first_stage_of_the_original_can_be_trained(name):
 @every_classifier
 def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
     experiment = resolved(path)
-    checks.check_ranges(experiment)
+    check_ranges(experiment)
     experiment.check()
     model, size = experiment.build(), experiment.data.image_size
 
@@ -151,7 +152,7 @@ def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
 @every_clip
 def test_pictures_and_captions_meet_in_one_space(path):
     experiment = resolved(path)
-    checks.check_ranges(experiment)
+    check_ranges(experiment)
     experiment.check()
     model, size = experiment.build(), experiment.data.image_size
 
@@ -176,7 +177,7 @@ def test_vit_b_32_has_the_size_of_the_published_one():
 @every_model
 def test_it_passes_the_checks_that_training_makes(path):
     experiment = resolved(path)
-    checks.check_ranges(experiment)
+    check_ranges(experiment)
     checks.check_diffusion(experiment)
     checks.check_diffusion(reduced(experiment))
     assert len(experiment.diffusion.build_process().alphas) == experiment.diffusion.steps + 1

@@ -1,6 +1,6 @@
 """The objective of the first stage."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import jax
 import jax.numpy as jnp
@@ -177,7 +177,7 @@ def small(kind):
     adversary = Adversary(weight=0.2, start=4, layers=1, channels=4)
     if kind == "kl":
         return kl_autoencoder(model), AutoencoderLoss(adversary=adversary)
-    shared = {name: getattr(model, name) for name in model.__dataclass_fields__}
+    shared = {field.name: getattr(model, field.name) for field in fields(model)}
     codebook = Codebook(update=kind, revive_below=0.1)
     loss = AutoencoderLoss(reduction="mean", adversary=adversary, codebook=codebook)
     return vq_autoencoder(VQAutoencoder(**shared, codebook_size=16)), loss

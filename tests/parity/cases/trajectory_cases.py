@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.weights.names import autoencoder, condition, model, text
+from ldm_jax.weights.names import autoencoder, condition, model
 from tests.parity.cases import drawn
 
 STEPS, GUIDANCE = 20, 3.0  # of DDIM without noise
@@ -66,26 +66,26 @@ CASES = {
     "unconditional": Case(c.Unconditional(), condition.ConditionNames(), {}, {}),
     "label": Case(
         _label,
-        condition.label(_label),
+        _label.names(CHANNELS),
         {"label": np.asarray([1, 4])},
         {"label": np.asarray([5, 5])},
     ),
     "text": Case(
         _text,
-        condition.conditioner(text.text_transformer(_text), tokens=DIM),
+        _text.names(CHANNELS),
         {"ids": _ids([4, 6], [10, 5, 5, 8], length=6)},
         {"ids": _ids([], [], length=6)},
     ),
     # a box and nothing; two boxes: class, upper left, lower right; then the whole image
     "layout": Case(
         _layout,
-        condition.conditioner(text.text_transformer(_layout), tokens=DIM),
+        _layout.names(CHANNELS),
         {"ids": np.asarray([[2, 6, 18, 31, 31, 31, 0, 24], [0, 0, 12, 1, 7, 24, 0, 24]])},
         {"ids": np.asarray([[31] * 6 + [0, 24]] * B)},
     ),
     "semantic map": Case(
         _map,
-        condition.semantic_map(_map),
+        _map.names(CHANNELS),
         {"map": np.eye(4, dtype="f")[_classes].transpose(0, 3, 1, 2)},
         {"map": np.zeros((B, 4, 2 * SIDE, 2 * SIDE), "f")},
     ),
