@@ -70,7 +70,7 @@ def compile_one(options: Options) -> None:
     position = jax.ShapeDtypeStruct((options.batch_size,), jnp.int32)
     batch = spread.like({"image": z, "t": t, "text": text, "position": position})
     lifted = spread.parallelize(make_train_step(objective, optim, 0.999), state)
-    found = compilation.compile_ahead(lifted, spread.target(state), batch, key)
+    found = compilation.compile_ahead(lifted, spread.target(state), {}, batch, key)
     count = sum(x.size for x in jax.tree.leaves(params))
     how = "from the cache" if found.cached else "cold"
     print(

@@ -52,12 +52,12 @@ def consumption(experiment, tokenizer, batches, options: Options) -> float:
     state = spread.place(new_state(params, optim, objective))
     step = spread.parallelize(make_train_step(objective, optim, experiment.optim.ema_decay), state)
     batch = spread.split(with_positions(next(batches)))
-    state, _ = jax.block_until_ready(step(state, batch, key))
+    state, _ = jax.block_until_ready(step(state, {}, batch, key))
     rates = []
     for _ in range(options.rounds):
         began = time.perf_counter()
         for _ in range(options.steps):
-            state, metrics = step(state, batch, key)
+            state, metrics = step(state, {}, batch, key)
         jax.block_until_ready((state, metrics))
         rates.append(options.steps * size / (time.perf_counter() - began))
     return float(np.median(rates))

@@ -83,16 +83,16 @@ def training(experiment: c.Experiment, params: dict, path: Path):
     state = spread.place(new_state(jax.tree.map(np.array, params), optim, objective))
     step = make_train_step(objective, optim, experiment.optim.ema_decay)
     first = spread.split(with_positions(next(batches)))
-    compiled = compile_ahead(spread.parallelize(step, state), state, first, key)
+    compiled = compile_ahead(spread.parallelize(step, state), state, {}, first, key)
     print(f"{path.name}: compiled in {compiled.seconds:.0f} s", flush=True)
-    state, _ = compiled.call(state, first, key)
+    state, _ = compiled.call(state, {}, first, key)
     kept = [state]
 
     def make(count: int) -> float:
         began = time.perf_counter()
         for _ in range(count):
             batch = spread.split(with_positions(next(batches)))
-            kept[0], metrics = compiled.call(kept[0], batch, key)
+            kept[0], metrics = compiled.call(kept[0], {}, batch, key)
         jax.block_until_ready((kept[0], metrics))
         return (time.perf_counter() - began) / count
 

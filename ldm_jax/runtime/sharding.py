@@ -4,6 +4,7 @@ The only file that places arrays. Every way computes the same values: examples a
 devices, gradients are averaged, and the training state is replicated or split.
 """
 
+import functools
 import math
 import re
 from collections.abc import Callable
@@ -66,8 +67,8 @@ class Devices(NamedTuple):
     like:      this host's part of a batch -> the shapes and shardings of `split`'s output
     in_force:  () -> context in which traced code knows the mesh (`each_device`); a parallelized
                step does anyway
-    parallelize:    (step(state, batch, key, average, gather), state or its shapes) -> compiled
-               step(state, batch, key); donates its state
+    parallelize:    (step(state, frozen, batch, key, average, gather), state or its shapes) ->
+               compiled step(state, frozen, batch, key); donates its state, and not frozen
     summary:   tree of arrays or shapes -> one line that describes its sharding
     """
 
@@ -209,9 +210,9 @@ def devices(kind: str, wanted: Mesh = Mesh()) -> Devices:
         def gather(params):  # otherwise the compiler may split layers along fsdp, not the batch
             return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
 
-        def alone(state, batch, key):  # the compiler averages: it sees the whole batch
+        def alone(state, frozen, batch, key):  # the compiler averages: it sees the whole batch
             with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-                return step(state, batch, key, lambda tree: tree, gather)
+                return step(state, frozen, batch, key, lambda tree: tree, gather)
 
         return jax.jit(alone, donate_argnums=0, out_shardings=(shardings(state), whole))
 
@@ -226,12 +227,12 @@ def devices(kind: str, wanted: Mesh = Mesh()) -> Devices:
         return like(by_device(batch))
 
     def parallelize_pmap(step, state):
-        def one_of_many(state, batch, key):
-            return step(state, batch, key, lambda x: jax.lax.pmean(x, "data"), lambda x: x)
+        def one_of_many(state, frozen, batch, key):
+            average = functools.partial(jax.lax.pmean, axis_name="data")
+            return step(state, frozen, batch, key, average, lambda x: x)
 
-        return jax.pmap(
-            one_of_many, "data", in_axes=(None, 0, None), out_axes=None, donate_argnums=0
-        )
+        axes = (None, None, 0, None)
+        return jax.pmap(one_of_many, "data", in_axes=axes, out_axes=None, donate_argnums=0)
 
     def summary(tree):
         return _summary(kind, sizes, tree)

@@ -184,4 +184,4 @@ def autoencoder_objective(
 
         return Outcome(gradients, metrics, change)
 
-    return Objective(trained, stage, outcome)
+    return Objective(trained, stage, outcome, helpers=("quantizer", "statistics", "lecam"))

@@ -69,7 +69,7 @@ def diffusion_objective(
 
         return Outcome(*average(found), change)
 
-    return Objective(trained, averaged, outcome)
+    return Objective(trained, averaged, outcome, helpers=("history",))
 
 
 def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: float) -> Callable:

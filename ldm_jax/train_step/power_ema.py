@@ -60,14 +60,14 @@ def keeping(step: Callable, sigmas: Sequence[float]) -> Callable:
     """A train step that also keeps averages of these widths.
 
     Args:
-        step: (state, batch, ...) -> (state, metrics).
+        step: (state, frozen, batch, ...) -> (state, metrics).
     """
     if not sigmas:
         return step
     gammas = {name(sigma): gamma_of(sigma) for sigma in sigmas}
 
-    def averaging_step(state, batch, *rest):
-        new, metrics = step(state.replace(power={}), batch, *rest)
+    def averaging_step(state, *rest):
+        new, metrics = step(state.replace(power={}), *rest)
         weights = {part: new.params[part] for part in new.ema}
 
         def update(gamma, average):

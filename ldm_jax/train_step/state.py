@@ -1,6 +1,6 @@
 """The state of training and the one update that every objective shares."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -48,15 +48,21 @@ class Outcome(NamedTuple):
 class Objective(NamedTuple):
     """What training makes smaller, and by changing what.
 
-    trained:  the parts of params that gradients change; the others are carried along as they are
+    trained:  the parts of params that gradients change
     averaged: those among them of which a moving average is kept
     outcome:  (params, batch, key of the step, step, average) -> Outcome; where a batch is cut into
               parts that follow one another, it is the same
+    helpers:  the parts that change otherwise than by gradients; all others are frozen
     """
 
     trained: tuple[str, ...]
     averaged: tuple[str, ...]
     outcome: Callable[[Params, Batch, Array, Array, Average], Outcome]
+    helpers: tuple[str, ...] = ()
+
+    def frozen(self, params: Params) -> tuple[str, ...]:
+        """The names of the parts of params that training does not change."""
+        return tuple(sorted(params.keys() - {*self.trained, *self.helpers}))
 
 
 def example_keys(key: Array, batch: Batch) -> Array:
@@ -172,6 +178,17 @@ def averaged_params(state: TrainState) -> Params:
     return {**state.params, **state.ema}
 
 
+def apart(state: TrainState, names: Sequence[str]) -> tuple[TrainState, Params]:
+    """A state without the parts of these names, and these parts."""
+    changing = {name: part for name, part in state.params.items() if name not in names}
+    return state.replace(params=changing), {name: state.params[name] for name in names}
+
+
+def joined(state: TrainState, frozen: Params) -> TrainState:
+    """The state with its frozen parts among its params; the inverse of `apart`."""
+    return state.replace(params={**state.params, **frozen})
+
+
 def ema_decay(decay: float, step: Array) -> Array:
     """The original's warm-up: min(decay, (1 + n) / (10 + n)) after n updates."""
     n = step.astype(jnp.float32)
@@ -181,8 +198,9 @@ def ema_decay(decay: float, step: Array) -> Array:
 def make_train_step(
     objective: Objective, optimizer: optax.GradientTransformation, decay: float
 ) -> Callable:
-    """A pure function (state, batch, key, average, gather) -> (state, metrics).
+    """A pure function (state, frozen, batch, key, average, gather) -> (state, metrics).
 
+    `frozen` holds the parts of params that training does not change, beside those of the state.
     `average` is how a value is averaged over the devices, and `gather` how params that are kept in
     pieces come together to be computed with; `sharding.py` supplies both. The batch
     names each example's `position` [B] in the global batch, and its randomness follows from
@@ -191,13 +209,15 @@ def make_train_step(
 
     def train_step(
         state: TrainState,
+        frozen: Params,
         batch: Batch,
         key: Array,
         average: Average,
         gather: Callable[[Params], Params] = unchanged,
     ):
         step_key = jax.random.fold_in(key, state.step)
-        found = objective.outcome(gather(state.params), batch, step_key, state.step, average)
+        whole = gather({**state.params, **frozen})
+        found = objective.outcome(whole, batch, step_key, state.step, average)
         chosen = {name: state.params[name] for name in objective.trained}
         updates, opt_state = optimizer.update(found.gradients, state.opt_state, chosen)
         params = {**state.params, **optax.apply_updates(chosen, updates)}

@@ -40,7 +40,7 @@ def check_best_is_written(task: Task, batch: Batch) -> None:
     step, begin = make_step(task.experiment, task.objective)
 
     def alone(state, batch, key):
-        return step(state, batch, key, lambda x: x, lambda x: x)
+        return step(state, {}, batch, key, lambda x: x, lambda x: x)
 
     state, key = jax.eval_shape(begin, task.shapes), jax.eval_shape(lambda: jax.random.key(0))
     _, metrics = jax.eval_shape(alone, state, with_positions(batch), key)

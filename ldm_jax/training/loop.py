@@ -18,7 +18,7 @@ from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.runtime import hosts
 from ldm_jax.runtime.compilation import Compiled, compile_ahead
 from ldm_jax.runtime.sharding import Devices
-from ldm_jax.train_step.state import Measurement
+from ldm_jax.train_step.state import Measurement, apart, joined
 from ldm_jax.training import cost
 from ldm_jax.training.log import Log, Silence, open_log
 from ldm_jax.training.meter import Meter
@@ -39,6 +39,7 @@ def fit(
     key: Array,
     picture: Callable[[TrainState], np.ndarray] | None = None,
     measurement: Measurement | None = None,
+    frozen: Sequence[str] = (),
 ) -> TrainState:
     """Trains until `config.steps`, from the newest checkpoint of `run` where there is one.
 
@@ -46,13 +47,14 @@ def fit(
     the first step is made there is nothing to save, and it ends the process as it does any other.
 
     Args:
-        step: the pure step (state, batch, key, average) -> (state, metrics).
+        step: the pure step (state, frozen, batch, key, average, gather) -> (state, metrics).
         state: the state before the first update; where there is a checkpoint, its shapes.
         data: iterator over dicts of numpy arrays [b, ...], with a state that Grain can save.
         key: the root of all randomness of the steps.
         image: a uint8 image [H, W, 3] that shows what has been learned.
         measurement: what is measured at its intervals and at the end, but not where SIGTERM came.
             Where `config.best` is among its names, what was measured is saved, too.
+        frozen: the parts of the state's params that a step reads and does not change.
 
     Raises:
         FloatingPointError: a term of the loss or a weight is no longer finite; the last checkpoint
@@ -72,6 +74,7 @@ def fit(
         return state
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
+    state, constant = apart(state, frozen)
     lifted, finite = devices.parallelize(step, state), jax.jit(_finite)
     programs: dict[tuple[int, ...], tuple[Callable, float | None]] = {}
 
@@ -83,7 +86,7 @@ def fit(
         return bool(measurement) and (n % measurement.every == 0 or n == config.steps)
 
     def show(state: TrainState, n: int) -> None:
-        shown = picture(state)
+        shown = picture(joined(state, constant))
         log.picture(n, shown)
         if hosts.is_first():
             image_files.save(run / "samples" / f"{n:08d}.png", shown)
@@ -102,12 +105,12 @@ def fit(
             placed = devices.split(batch)
             shape = batch["image"].shape  # one program for each, of which there are few
             if shape not in programs:
-                compiled = compile_ahead(lifted, state, placed, key)
+                compiled = compile_ahead(lifted, state, constant, placed, key)
                 programs[shape] = compiled.call, _describe(log, compiled)
                 meter.restart()
             call, meter.flops = programs[shape]
             trace.before(n)
-            state, metrics = call(state, placed, key)
+            state, metrics = call(state, constant, placed, key)
             meter.step(metrics, global_size(batch))
             pending.append(metrics)
             trace.after(n, metrics)
@@ -125,7 +128,7 @@ def fit(
                 check_best(config.best, [*values, *(measurement.names if measurement else ())])
                 if measures_now:
                     check_finite(jax.device_get(finite(state)), n)
-                    values |= measurement.of(state)
+                    values |= measurement.of(joined(state, constant))
                     meter.restart()
                 log.scalars(n, {**values, **speed})
                 pending = []
@@ -135,7 +138,7 @@ def fit(
             if saves_now:
                 check_finite(jax.device_get(finite(state)), n)
                 known = config.best is None or config.best in values
-                checkpoint.save(saves, state, data, values if known else None)
+                checkpoint.save(saves, joined(state, constant), data, values if known else None)
             if config.snapshot_every and (n % config.snapshot_every == 0 or last):
                 checkpoint.save_snapshot(run, state)
             if shows(n) and not last and not asked:
@@ -147,7 +150,7 @@ def fit(
                     "on from it",
                     PREEMPTED,
                 )
-    return state
+    return joined(state, constant)
 
 
 def check_best(best: str | None, names: Sequence[str], prefix: str = "") -> None:

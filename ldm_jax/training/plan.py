@@ -9,23 +9,24 @@ import jax
 from ldm_jax.runtime.compilation import compile_ahead
 from ldm_jax.training import cost
 from ldm_jax.training.meter import peak
-from ldm_jax.types import TrainState
+from ldm_jax.types import Params, TrainState
 
 
 def describe(
-    lifted: Callable, state: TrainState, batch: dict, key: Any, batch_size: int
+    lifted: Callable, arguments: tuple[TrainState, Params, dict, Any], batch_size: int
 ) -> Iterator[str]:
     """Lines on parameters, operations, memory, communication and the least time of a step.
 
     Args:
         lifted: the step as `sharding.Devices.lift` gives it.
-        state, batch, key: shapes, with where they would be.
+        arguments: its state, frozen, batch and key: shapes, with where they would be.
         batch_size: images of a step, over all devices.
     """
-    count = sum(math.prod(x.shape) for x in jax.tree.leaves(state.params))
+    state, frozen, *_ = arguments
+    count = sum(math.prod(x.shape) for x in jax.tree.leaves((state.params, frozen)))
     trained = sum(math.prod(x.shape) for x in jax.tree.leaves(state.ema))
     yield f"{count:,} parameters, {trained:,} of them trained with a moving average"
-    compiled = compile_ahead(lifted, state, batch, key)
+    compiled = compile_ahead(lifted, *arguments)
     how = "found in the cache" if compiled.cached else "compiled"
     yield f"the step was {how} in {compiled.seconds:.1f} s"
     held = cost.bytes_a_device(compiled.call)

@@ -95,6 +95,7 @@ def _train(task: Task, folder: Path, start: init_from.Start | None) -> None:
         step_key,
         picture=task.sample,
         measurement=task.measurement,
+        frozen=task.objective.frozen(task.shapes),
     )
 
 

@@ -9,7 +9,7 @@ from ldm_jax import checkpoint, runs
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step import power_ema
 from ldm_jax.train_step.optimizer import optimizer
-from ldm_jax.train_step.state import Objective, make_train_step, new_state
+from ldm_jax.train_step.state import Objective, apart, make_train_step, new_state
 from ldm_jax.training import plan
 from ldm_jax.training.loop import with_positions
 from ldm_jax.training.task import Task
@@ -42,9 +42,9 @@ def print_plan(task: Task, batch: Batch) -> None:
     state = spread.target(jax.eval_shape(begin, task.shapes))
     key = jax.eval_shape(lambda: jax.random.key(0))
     batch = spread.like(with_positions(batch))
-    for line in plan.describe(
-        spread.parallelize(step, state), state, batch, key, experiment.data.batch_size
-    ):
+    state, frozen = apart(state, task.objective.frozen(task.shapes))
+    lifted = spread.parallelize(step, state)
+    for line in plan.describe(lifted, (state, frozen, batch, key), experiment.data.batch_size):
         print(f"{task.name}: {line}")
 
 

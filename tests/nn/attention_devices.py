@@ -35,7 +35,7 @@ def recorded(form):
     return function
 
 
-def step(state, batch, key, average, gather):
+def step(state, frozen, batch, key, average, gather):
     """Moves what q, k and v are multiplied with down the gradient."""
 
     def loss(w):
@@ -54,7 +54,7 @@ batch = {
     name: np.random.default_rng(i).normal(size=(8, 130, 2, 40)).astype(np.float32)
     for i, name in enumerate("qkv")
 }
-expected = jax.jit(functools.partial(step, average=one, gather=one))(state, batch, None)
+expected = jax.jit(functools.partial(step, average=one, gather=one))(state, {}, batch, None)
 
 spread = devices("jit", Mesh(data=2, fsdp=2, tensor=2))
 
@@ -63,7 +63,7 @@ def check():
     """A step on eight devices is that on one, and each device sees its part."""
     calls.clear()
     placed = spread.place(state)
-    found = spread.parallelize(step, placed)(placed, spread.split(batch), jax.random.key(0))
+    found = spread.parallelize(step, placed)(placed, {}, spread.split(batch), jax.random.key(0))
     assert set(calls) == {(2, 130, 1, 40)}, calls  # of 8 examples and 2 heads
     assert max(np.abs(found[0][name] - state[name]).max() for name in "qkv") > 1e-2
     close = functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5)

@@ -20,19 +20,21 @@ BATCH = {"x": np.arange(6.0, dtype=np.float32).reshape(3, 2), "position": np.ara
 every_kind = pytest.mark.parametrize("kind", ["jit", "pmap"])
 
 
-def step(state, batch, key, average, gather):
+def step(state, frozen, batch, key, average, gather):
     """Adds the batch's mean and a random number to w."""
     mean = average(jnp.mean(batch["x"]))
-    return {"w": state["w"] + mean + jax.random.normal(key)}, {"mean": mean}
+    return {"w": state["w"] + frozen["u"] * mean + jax.random.normal(key)}, {"mean": mean}
 
 
 @every_kind
 def test_a_lifted_step_is_the_step(kind):
     spread, key = devices(kind), jax.random.key(0)
     batch, one = jax.tree.map(jnp.asarray, BATCH), lambda tree: tree
-    expected = step({"w": jnp.ones(4)}, batch, key, one, one)
+    expected = step({"w": jnp.ones(4)}, {"u": jnp.ones(4)}, batch, key, one, one)
     state = spread.replicate({"w": jnp.ones(4)})
-    found = spread.parallelize(step, state)(state, spread.split(BATCH), key)
+    found = spread.parallelize(step, state)(
+        state, spread.replicate({"u": jnp.ones(4)}), spread.split(BATCH), key
+    )
     tiny.assert_close(found, expected, rtol=1e-6)
 
 
@@ -40,8 +42,10 @@ def test_a_lifted_step_is_the_step(kind):
 def test_a_lifted_step_eats_its_state(kind):
     spread = devices(kind)
     state = spread.replicate({"w": jnp.ones(4)})
-    spread.parallelize(step, state)(state, spread.split(BATCH), jax.random.key(0))
+    frozen = spread.replicate({"u": jnp.ones(4)})
+    spread.parallelize(step, state)(state, frozen, spread.split(BATCH), jax.random.key(0))
     assert state["w"].is_deleted()
+    assert not frozen["u"].is_deleted()
 
 
 @every_kind

@@ -198,7 +198,7 @@ def test_it_learns_across_the_discriminators_start(kind):
     for n in range(30):
         if n == 4:
             tiny.assert_same(state.params["discriminator"], first)
-        state, metrics = step(state, batch, jax.random.key(0))
+        state, metrics = step(state, {}, batch, jax.random.key(0))
         assert all(np.isfinite(x) for x in metrics.values()), (n, metrics)
         errors.append(float(metrics["reconstruction"]))
     assert errors[-1] < 0.75 * errors[0], errors

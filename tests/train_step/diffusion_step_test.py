@@ -137,7 +137,7 @@ def test_a_small_model_learns_one_batch_behind_a_frozen_conditioner():
     step = devices("jit").parallelize(make_train_step(objective, adam, 0.9), state)
     for _ in range(40):
         # always the first step's noise
-        state, metrics = step(state.replace(step=jnp.array(0)), batch, jax.random.key(0))
+        state, metrics = step(state.replace(step=jnp.array(0)), {}, batch, jax.random.key(0))
         losses.append(float(metrics["loss"]))
     assert losses[-1] < losses[0] / 2, losses
     after = tiny.arrays(state.params)

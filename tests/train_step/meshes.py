@@ -111,7 +111,7 @@ def train(out: Path) -> None:
             for batch in batches:
                 before = state
                 given = spread.split(batch) if how else batch
-                state, metrics = compiled(state, given, jax.random.key(7))
+                state, metrics = compiled(state, {}, given, jax.random.key(7))
                 rows.append(metrics)
                 assert not how or all(x.is_deleted() for x in jax.tree.leaves(before))
             assert how != "jit" or compiled._cache_size() == 1

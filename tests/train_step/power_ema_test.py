@@ -107,8 +107,8 @@ def test_a_step_keeps_averages_beside_the_state_that_it_makes_anyway():
     rest = (tiny.keys(1)[0], lambda x: x, lambda x: x)
     seen = []
     for _ in range(20):
-        state, _ = plain(state, batch, *rest)
-        kept, _ = step(kept, batch, *rest)
+        state, _ = plain(state, {}, batch, *rest)
+        kept, _ = step(kept, {}, batch, *rest)
         seen.append(float(kept.params["net"]["w"]))
     tiny.assert_same(kept.replace(power={}), state)
     for sigma in SIGMAS:

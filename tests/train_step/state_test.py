@@ -7,10 +7,12 @@ import optax
 import pytest
 
 from ldm_jax.train_step.state import (
+    apart,
     averaged_params,
     each_part,
     ema_decay,
     in_parts,
+    joined,
     make_train_step,
     minimise,
     new_state,
@@ -44,7 +46,7 @@ def make(trained=("a", "b"), loss=loss, decay=DECAY):
 
 def test_a_step_goes_down_the_gradient():
     state, step = make()
-    new, metrics = step(state, BATCH, KEY, one)
+    new, metrics = step(state, {}, BATCH, KEY, one)
     residual = 2.0 * BATCH["x"] + 5.0
     slopes = [jnp.mean(residual * BATCH["x"]), jnp.mean(residual)]
     np.testing.assert_allclose(new.params["a"]["w"], 2.0 - LR * slopes[0], rtol=1e-6)
@@ -59,7 +61,7 @@ def test_untrained_parts_stay_bit_for_bit():
     state, step = make(trained=("a",))
     new = state
     for _ in range(3):
-        new, _ = step(new, BATCH, KEY, one)
+        new, _ = step(new, {}, BATCH, KEY, one)
     assert new.params["a"]["w"] != 2.0
     tiny.assert_same({k: new.params[k] for k in "bc"}, {k: params()[k] for k in "bc"})
     assert state.ema.keys() == new.ema.keys() == {"a"}
@@ -80,7 +82,7 @@ def test_the_average_follows_the_weights():
     state, step = make()
     mean = 2.0
     for n in range(1, 6):
-        state, _ = step(state, BATCH, KEY, one)
+        state, _ = step(state, {}, BATCH, KEY, one)
         d = min(DECAY, (1 + n) / (10 + n))
         mean = d * mean + (1 - d) * float(state.params["a"]["w"][0])
         np.testing.assert_allclose(averaged_params(state)["a"]["w"], [mean], rtol=1e-5)
@@ -94,7 +96,7 @@ def seen_by(step_number, positions):
 
     state, step = make(loss=random_loss)
     state = state.replace(step=jnp.array(step_number))
-    return np.asarray(step(state, {"position": positions}, KEY, one)[1]["drawn"])
+    return np.asarray(step(state, {}, {"position": positions}, KEY, one)[1]["drawn"])
 
 
 def test_an_examples_randomness_follows_from_its_step_and_position():
@@ -112,13 +114,13 @@ def test_gradients_and_metrics_are_what_is_averaged():
     def shared(halves):
         state, step = make()
         return jax.vmap(
-            lambda half: step(state, half, KEY, lambda tree: jax.lax.pmean(tree, "halves")),
+            lambda half: step(state, {}, half, KEY, lambda tree: jax.lax.pmean(tree, "halves")),
             axis_name="halves",
         )(halves)
 
     spread = shared(jax.tree.map(lambda *x: jnp.stack(x), *halves))
     state, step = make()
-    whole = step(state, both, KEY, one)
+    whole = step(state, {}, both, KEY, one)
     for i in range(2):
         tiny.assert_close(jax.tree.map(lambda x, i=i: x[i], spread), whole, rtol=1e-6)
 
@@ -137,7 +139,7 @@ def test_a_batch_in_parts_is_the_batch(parts):
         objective = minimise(noised, ("a", "b"), count)
         sgd = optax.sgd(LR)
         state = new_state(params(), sgd, objective)
-        found.append(make_train_step(objective, sgd, DECAY)(state, batch, KEY, one))
+        found.append(make_train_step(objective, sgd, DECAY)(state, {}, batch, KEY, one))
     tiny.assert_close(*found, rtol=1e-5)
 
 
@@ -148,3 +150,18 @@ def test_entries_of_parts_come_back_in_the_order_of_the_batch():
     assert entries.tolist() == [0, 2, 4, 6, 8, 10]
     squares = each_part(lambda part: part["x"] ** 2, batch, 3)
     assert squares.tolist() == [0, 1, 4, 9, 16, 25]
+
+
+def test_frozen_parts_are_read_and_not_in_the_state():
+    """A step with b apart is that with b among the state's params; the state does not hold it."""
+    state, step = make(trained=("a",))
+    objective = minimise(loss, ("a",))
+    assert objective.frozen(state.params) == ("b", "c")
+    changing, frozen = apart(state, objective.frozen(state.params))
+    assert changing.params.keys() == {"a"}
+    assert frozen.keys() == {"b", "c"}
+    expected, expected_metrics = step(state, {}, BATCH, KEY, one)
+    found, metrics = step(changing, frozen, BATCH, KEY, one)
+    assert found.params.keys() == {"a"}
+    tiny.assert_same(joined(found, frozen), expected)
+    tiny.assert_same(metrics, expected_metrics)
