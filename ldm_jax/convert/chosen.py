@@ -3,13 +3,17 @@
 from pathlib import Path
 
 from ldm_jax import cli, runs, training
-from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPText, Experiment, FirstStageExperiment
+from ldm_jax.conditioning.clip_image import CLIPImage
+from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.clip import export_clip, import_clip, is_clip
 from ldm_jax.convert.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
 from ldm_jax.convert.model import export_model, holds_model, import_model, say_whole
 from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.clip import CLIPExperiment
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.unread import refuse_unread
 

@@ -8,12 +8,15 @@ import jax
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.config import CLIPExperiment, CLIPImage, CLIPModel, CLIPText, Data
+from ldm_jax.conditioning.clip_image import CLIPImage
+from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.paths import FILES, as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
-from ldm_jax.encoders.clip.model import CLIP
+from ldm_jax.data.settings import Data
+from ldm_jax.encoders.clip.model import CLIP, CLIPModel
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.weights.formats.diffusers_folder import read_json
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names.clip import both_towers

@@ -13,29 +13,27 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import build, checkpoint, runs
-from ldm_jax.config import (
-    Beside,
-    CLIPImage,
-    CLIPText,
-    Condition,
-    Data,
-    Depth,
-    Diffusion,
-    Experiment,
-    FirstStageExperiment,
-    Inpainting,
-    LowResolution,
-    Sampling,
-    UnCLIP,
-    UNet,
-)
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.conditioning import Beside
+from ldm_jax.conditioning.clip_image import CLIPImage
+from ldm_jax.conditioning.clip_text import CLIPText
+from ldm_jax.conditioning.condition import Condition
+from ldm_jax.conditioning.depth import Depth
+from ldm_jax.conditioning.inpainting import Inpainting
+from ldm_jax.conditioning.low_resolution import LowResolution
+from ldm_jax.conditioning.unclip import UnCLIP
 from ldm_jax.convert import recognise
 from ldm_jax.convert.first_stage import describe
 from ldm_jax.convert.model import Checkpoint, checked, float32, say_tokenizer, tokenizer_of
 from ldm_jax.convert.paths import as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
+from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.augmentation import BETAS, EMBEDDING_LEVELS, LEVELS
+from ldm_jax.diffusion.sampling import Sampling
+from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights

@@ -10,10 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.config import FirstStageExperiment
 from ldm_jax.convert import recognise
 from ldm_jax.convert.paths import FILES, prefix_errors, whole
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.types import Params
 from ldm_jax.weights import original, table
 from ldm_jax.weights.formats import diffusers_folder

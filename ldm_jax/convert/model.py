@@ -14,12 +14,15 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, runs, training
-from ldm_jax.config import CLIPText, Experiment, Text, UnCLIP
+from ldm_jax.conditioning.clip_text import CLIPText
+from ldm_jax.conditioning.text import Text
+from ldm_jax.conditioning.unclip import UnCLIP
 from ldm_jax.convert import recognise
 from ldm_jax.convert.paths import prefix_errors, whole
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.settings import check_ranges
 from ldm_jax.types import Params
 from ldm_jax.weights import table

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ldm_jax.config import CLIPModel, CLIPText
+from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.paths import as_json
+from ldm_jax.encoders.clip.model import CLIPModel
 from ldm_jax.encoders.tokenizers import clip
 
 NAMES = ("tokenizer.json", "merges.txt")  # either says all that is needed

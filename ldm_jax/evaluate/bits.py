@@ -12,8 +12,11 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, runs
-from ldm_jax.config import Data, Label, Text, Unconditional
+from ldm_jax.conditioning.label import Label
+from ldm_jax.conditioning.text import Text
+from ldm_jax.conditioning.unconditional import Unconditional
 from ldm_jax.data import pipeline
+from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.process import log_snr
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError

@@ -8,8 +8,9 @@ import jax
 import numpy as np
 
 from ldm_jax import cli, runs
-from ldm_jax.config import Data, MLPAutoencoder
+from ldm_jax.autoencoders.mlp import MLPAutoencoder
 from ldm_jax.data import pipeline
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.image_bound import negative_bound
 from ldm_jax.losses.likelihood import bits_per_dimension

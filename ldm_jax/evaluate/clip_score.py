@@ -10,9 +10,9 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, runs
-from ldm_jax.config import CLIPName, Text
+from ldm_jax.conditioning.text import Text
 from ldm_jax.data.folder import open_folder
-from ldm_jax.encoders.clip.model import MODELS, embed_captions, embed_images
+from ldm_jax.encoders.clip.model import MODELS, CLIPName, embed_captions, embed_images
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
 from ldm_jax.encoders.tokenizers.tokenizer import encode

@@ -16,8 +16,8 @@ from tqdm import tqdm
 import ldm_jax
 from ldm_jax import cli, runs
 from ldm_jax.autoencoders.quantizer import perplexity
-from ldm_jax.config import Data
 from ldm_jax.data import image_files, pipeline, readable
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.reconstruct import comparison, measurement
 from ldm_jax.experiments.train import check_batch

@@ -11,8 +11,10 @@ import numpy as np
 from tqdm import tqdm
 
 from ldm_jax import cli, runs, sampling
-from ldm_jax.config import GridName, Label, SamplerName, Text
+from ldm_jax.conditioning.label import Label
+from ldm_jax.conditioning.text import Text
 from ldm_jax.data import image_files, pipeline
+from ldm_jax.diffusion.sampling import GridName, SamplerName
 from ldm_jax.evaluate.asked import note
 from ldm_jax.sampling import Request
 

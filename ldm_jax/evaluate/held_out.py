@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax import runs, sampling
-from ldm_jax.config import Condition
+from ldm_jax.conditioning.condition import Condition
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.held_out import held_out
 from ldm_jax.types import Batch

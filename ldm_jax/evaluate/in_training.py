@@ -13,12 +13,13 @@ import jax
 import numpy as np
 
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.config import Data, Evaluation, FirstStageEvaluation, Train
 from ldm_jax.data import image_files, latents
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.samples import check_statistics, gather, look
 from ldm_jax.evaluate.sets import Images, Statistics, of_data, open_set
-from ldm_jax.experiments.train import check_batch
+from ldm_jax.experiments.evaluation import Evaluation, FirstStageEvaluation
+from ldm_jax.experiments.train import Train, check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.extractors.names import extractor

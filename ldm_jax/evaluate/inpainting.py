@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import cli, runs
-from ldm_jax.config import Inpainting
+from ldm_jax.conditioning.inpainting import Inpainting
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out

@@ -11,7 +11,7 @@ import numpy as np
 
 from ldm_jax import cli, runs, sampling
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.config import Label
+from ldm_jax.conditioning.label import Label
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.diffusion.guidance.classifier import classify
 from ldm_jax.errors import InputError

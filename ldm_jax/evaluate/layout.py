@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import cli, runs
-from ldm_jax.config import Layout
+from ldm_jax.conditioning.layout import Layout
 from ldm_jax.data import image_files
 from ldm_jax.data.shapes import SHAPES
 from ldm_jax.errors import InputError

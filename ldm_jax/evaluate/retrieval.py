@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import cli, runs, sampling
-from ldm_jax.config import ExtractorName, Retrieval
+from ldm_jax.conditioning.retrieval import Retrieval
 from ldm_jax.data import image_files, neighbours, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
 from ldm_jax.evaluate.embedder import embedder
+from ldm_jax.extractors.names import ExtractorName
 
 
 @dataclass(frozen=True)

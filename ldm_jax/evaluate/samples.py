@@ -11,7 +11,6 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import cli, runs
-from ldm_jax.config import ExtractorName, ResizeName
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
@@ -20,7 +19,7 @@ from ldm_jax.evaluate.sets import Images, Statistics, open_set, spread
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.extractor import Extractor
-from ldm_jax.extractors.names import extractor
+from ldm_jax.extractors.names import ExtractorName, ResizeName, extractor
 from ldm_jax.metrics.density_coverage import density_coverage
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.inception_score import inception_score

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import cli, runs
-from ldm_jax.config import SemanticMap
+from ldm_jax.conditioning.semantic_map import SemanticMap
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.held_out import Options, draw_held_out

@@ -17,10 +17,11 @@ import numpy as np
 from PIL import Image
 
 from ldm_jax import runs
-from ldm_jax.config import Data, FirstStageExperiment
 from ldm_jax.data import image_files, pipeline, readable, transforms
 from ldm_jax.data.folder import EXTENSIONS
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import holds_statistics, read_statistics
 

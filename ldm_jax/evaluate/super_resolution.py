@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ldm_jax import cli, runs
-from ldm_jax.config import LowResolution
+from ldm_jax.conditioning.low_resolution import LowResolution
 from ldm_jax.data import image_files
 from ldm_jax.data.transforms import normalize
 from ldm_jax.evaluate import held_out

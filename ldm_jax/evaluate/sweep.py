@@ -13,9 +13,9 @@ import numpy as np
 
 from ldm_jax import cli, runs
 from ldm_jax import sampling as request
-from ldm_jax.config import ExtractorName, ResizeName, SamplerName
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
+from ldm_jax.diffusion.sampling import SamplerName
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.asked import note, write_json
 from ldm_jax.evaluate.chart import chart
@@ -24,7 +24,7 @@ from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
-from ldm_jax.extractors.names import extractor
+from ldm_jax.extractors.names import ExtractorName, ResizeName, extractor
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.weights.names.extractors import load_extractor
 

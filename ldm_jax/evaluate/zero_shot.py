@@ -15,9 +15,9 @@ from tokenizers import Tokenizer
 import ldm_jax
 from ldm_jax import cli, runs
 from ldm_jax.conditioning import clip_image
-from ldm_jax.config import CLIPName, Data
 from ldm_jax.data import pipeline, transforms
-from ldm_jax.encoders.clip.model import CLIP, MODELS, embed_captions, embed_images, unit
+from ldm_jax.data.settings import Data
+from ldm_jax.encoders.clip.model import CLIP, MODELS, CLIPName, embed_captions, embed_images, unit
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
 from ldm_jax.encoders.tokenizers.tokenizer import encode

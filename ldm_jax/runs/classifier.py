@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from ldm_jax.config import ClassifierExperiment
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.classifier import ClassifierExperiment
 from ldm_jax.runs.names import class_names_of
 from ldm_jax.runs.paths import load_config, locate, step_of
 from ldm_jax.types import LatentClassifier, Params

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import jax
 from tokenizers import Tokenizer
 
-from ldm_jax.config import CLIPExperiment
 from ldm_jax.encoders.clip.model import CLIP
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.runs.paths import load_config, locate, step_of
 from ldm_jax.runs.weights import load_weights
 from ldm_jax.train_step.contrastive import init_clip

@@ -6,8 +6,9 @@ from typing import NamedTuple
 from tokenizers import Tokenizer
 
 from ldm_jax import build
-from ldm_jax.config import Experiment, Text
+from ldm_jax.conditioning.text import Text
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs.names import class_names_of, load_tokenizer
 from ldm_jax.runs.paths import load_config, locate, read_config, step_of
 from ldm_jax.runs.writing import as_python, write_whole

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ldm_jax import checkpoint
-from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.names import class_names_of
 from ldm_jax.runs.paths import load_config, locate, step_of
 from ldm_jax.runs.weights import first_stage_shapes, load_weights

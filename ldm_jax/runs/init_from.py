@@ -13,8 +13,11 @@ from typing import Any, NamedTuple
 import jax
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.config import ClassifierExperiment, CLIPExperiment, Experiment, FirstStageExperiment
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.classifier import ClassifierExperiment
+from ldm_jax.experiments.clip import CLIPExperiment
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.types import Params
 

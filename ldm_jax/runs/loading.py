@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ldm_jax.config import FirstStageExperiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.classifier import TrainedClassifier
 from ldm_jax.runs.diffusion import Trained, describe
 from ldm_jax.runs.first_stage import (

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from ldm_jax.config import Experiment
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs.paths import folder
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint
-from ldm_jax.config import Experiment, FirstStageExperiment
 from ldm_jax.data import pipeline
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.paths import AnyExperiment
 from ldm_jax.runtime import hosts
 from ldm_jax.types import Params

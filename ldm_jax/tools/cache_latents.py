@@ -19,8 +19,8 @@ from tqdm import tqdm
 
 from ldm_jax import checkpoint, cli, runs
 from ldm_jax.conditioning.cached import SLOTS, answers
-from ldm_jax.config import Data
 from ldm_jax.data import latents, pipeline, transforms
+from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.runs.digest import caption_digest, digest

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_jax import checkpoint, cli, runs
-from ldm_jax.config import Text
+from ldm_jax.conditioning.text import Text
 from ldm_jax.convert.paths import whole
 from ldm_jax.errors import InputError
 from ldm_jax.train_step import power_ema

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax.config import Data
 from ldm_jax.data import image_files, pipeline, readable
+from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.embedder import embedder
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from ldm_jax import runs
 from ldm_jax.conditioning.label import fit_classes
-from ldm_jax.config import ClassifierExperiment
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.classifier import ClassifierExperiment
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.classifier import classifier_objective
 from ldm_jax.training.checked import check_experiment, check_images

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import jax
 
-from ldm_jax.config import CLIPExperiment
+from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
 from ldm_jax.training.checked import check_experiment, check_images

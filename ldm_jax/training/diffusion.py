@@ -12,12 +12,12 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build, checkpoint, checks, runs
 from ldm_jax.autoencoders.latents import factor
-from ldm_jax.config import Experiment
 from ldm_jax.data import image_files, latents
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
+from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs import init_from
 from ldm_jax.sampling.generate import make_generate
 from ldm_jax.train_step import diffusion

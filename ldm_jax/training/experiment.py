@@ -3,7 +3,9 @@
 from pathlib import Path
 
 from ldm_jax import cli, runs
-from ldm_jax.config import ClassifierExperiment, CLIPExperiment, FirstStageExperiment
+from ldm_jax.experiments.classifier import ClassifierExperiment
+from ldm_jax.experiments.clip import CLIPExperiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs import init_from as starting
 from ldm_jax.settings import check_ranges
 from ldm_jax.training.classifier import classifier_task

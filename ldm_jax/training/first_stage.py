@@ -9,14 +9,15 @@ import numpy as np
 
 from ldm_jax import checkpoint
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.config import AutoencoderLoss, FirstStageExperiment
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.runs import init_from
 from ldm_jax.runtime import hosts
 from ldm_jax.train_step import autoencoder
+from ldm_jax.train_step.autoencoder import AutoencoderLoss
 from ldm_jax.train_step.state import Measurement, averaged_params
 from ldm_jax.training.checked import check_experiment, check_images
 from ldm_jax.training.source import Source, batches_of, open_source

@@ -6,10 +6,13 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from ldm_jax import runs
-from ldm_jax.config import CLIPExperiment, Data, Experiment, FirstStageExperiment
 from ldm_jax.data import pipeline
+from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.clip import CLIPExperiment
+from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs import init_from
 from ldm_jax.training.source import Source
 

@@ -12,9 +12,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import checkpoint
-from ldm_jax.config import Train
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError, StoppedError
+from ldm_jax.experiments.train import Train
 from ldm_jax.runtime import hosts
 from ldm_jax.runtime.compilation import Compiled, compile_ahead
 from ldm_jax.runtime.sharding import Devices

@@ -5,10 +5,10 @@ from tokenizers import Tokenizer
 from ldm_jax.autoencoders.latents import remembered
 from ldm_jax.conditioning.cached import can_be_remembered
 from ldm_jax.conditioning.cached import remembered as remembered_captions
-from ldm_jax.config import Experiment
 from ldm_jax.data import latents
 from ldm_jax.diffusion.model import with_conditioner
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs.digest import caption_digest, digest
 from ldm_jax.training.source import Source
 from ldm_jax.types import DiffusionModel, Params

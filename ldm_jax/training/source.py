@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 import jax
 
-from ldm_jax.config import Data
 from ldm_jax.data import pipeline, readable
 from ldm_jax.data.reader import NOTHING, Derive
+from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.runtime import hosts
 
