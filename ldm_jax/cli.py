@@ -7,19 +7,17 @@ import io
 import logging
 import os
 import re
-import runpy
 import sys
 import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
 import tyro
 
-from ldm_jax import config as configs
 from ldm_jax.errors import InputError, StoppedError
-from ldm_jax.runs import reader
+from ldm_jax.runs.config_file import load_config as load_config
 from ldm_jax.runtime.compilation import use_cache
+from ldm_jax.settings import check_folder as check_folder
 from ldm_jax.settings import did_you_mean
 
 T = TypeVar("T")
@@ -71,34 +69,6 @@ def _told_already(hook: Callable) -> Callable:
             hook(kind, error, trace)
 
     return tell
-
-
-def load_config(path: str | Path) -> Any:
-    """The checked `config` of a config file: Python, or data where it is that of a run.
-
-    Raises:
-        InputError: no such file, not a config, an unknown field, or a field of the wrong type.
-    """
-    if not Path(path).is_file():
-        what = "is a folder" if Path(path).is_dir() else "does not exist"
-        raise InputError(f"config '{path}' {what}: expected a file such as configs/demo.py")
-    if reader.is_in_run(Path(path)):
-        return reader.read(Path(path))
-    try:
-        config = runpy.run_path(str(path)).get("config")
-    except TypeError as error:
-        raise InputError(f"config '{path}': {_explain(error)}") from error
-    except Exception as error:
-        raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
-    return reader.check_experiment(config, path)
-
-
-def _explain(error: TypeError) -> str:
-    """An unexpected keyword, with the nearest right spelling."""
-    found = re.match(r"(\w+)\.__init__\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    if not found or not hasattr(configs, found[1]):
-        return str(error)
-    return reader.unknown_field(getattr(configs, found[1]), found[2])
 
 
 def override(
@@ -161,15 +131,6 @@ def option(
                 raise InputError(f"{name} has no value: expected {expected}")
             return value, words[:i] + rest
     return None, words
-
-
-def check_folder(path: Path, name: str) -> None:
-    """Raises InputError where the folder `path`, given as `name`, could not be made or filled."""
-    place = next(place for place in (path, *path.absolute().parents) if place.exists())
-    if not place.is_dir():
-        raise InputError(f"{name} '{path}': '{place}' is a file, expected a folder")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{name} '{path}': '{place}' may not be written, choose another folder")
 
 
 def field_names(config: Any, prefix: str = "") -> list[str]:

@@ -16,9 +16,11 @@ whole before its parts.
 import dataclasses
 import difflib
 import math
+import os
 import re
 import types
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typeguard
@@ -158,6 +160,15 @@ def did_you_mean(word: str, words: Sequence[str]) -> str:
     """Which of `words` may have been meant."""
     near = difflib.get_close_matches(word, words, 1, 0.5)
     return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"
+
+
+def check_folder(path: Path, name: str) -> None:
+    """Raises InputError where the folder `path`, given as `name`, could not be made or filled."""
+    place = next(place for place in (path, *path.absolute().parents) if place.exists())
+    if not place.is_dir():
+        raise InputError(f"{name} '{path}': '{place}' is a file, expected a folder")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{name} '{path}': '{place}' may not be written, choose another folder")
 
 
 def check_divides(network: Any, name: str, prefix: str) -> None:

@@ -47,38 +47,40 @@ from collections.abc import Sequence
 
 from ldm_jax import cli, runs
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.bits import bits
-from ldm_jax.evaluate.bound import bound
-from ldm_jax.evaluate.captions import captions
-from ldm_jax.evaluate.clip_score import clip_scores
-from ldm_jax.evaluate.first_stage import first_stage
-from ldm_jax.evaluate.generate import generate
-from ldm_jax.evaluate.inpainting import inpainting
-from ldm_jax.evaluate.labels import labels
-from ldm_jax.evaluate.layout import layout
-from ldm_jax.evaluate.retrieval import retrieval
-from ldm_jax.evaluate.samples import samples
-from ldm_jax.evaluate.semantic import semantic
-from ldm_jax.evaluate.super_resolution import super_resolution
-from ldm_jax.evaluate.sweep import sweep
-from ldm_jax.evaluate.zero_shot import zero_shot
+from ldm_jax.evaluate import (
+    bits,
+    bound,
+    captions,
+    clip_score,
+    first_stage,
+    generate,
+    inpainting,
+    labels,
+    layout,
+    retrieval,
+    samples,
+    semantic,
+    super_resolution,
+    sweep,
+    zero_shot,
+)
 
-TOOLS = {  # name -> what to call, and what its first words are
-    "captions": (captions, "RUN"),
-    "bound": (bound, "RUN"),
-    "bits": (bits, "RUN DATA"),
-    "first-stage": (first_stage, "RUN DATA"),
-    "labels": (labels, "RUN CLASSIFIER"),
-    "layout": (layout, "RUN"),
-    "retrieval": (retrieval, "RUN"),
-    "semantic": (semantic, "RUN"),
-    "super-resolution": (super_resolution, "RUN"),
-    "inpainting": (inpainting, "RUN"),
-    "samples": (samples, "A B"),
-    "generate": (generate, "RUN"),
-    "clip-score": (clip_scores, "RUN_OR_FOLDER"),
-    "zero-shot": (zero_shot, "MODEL DATA"),
-    "sweep": (sweep, "RUN B"),
+TOOLS = {  # name -> what to call, its options, and what its first words are
+    "captions": (captions.captions, captions.Options, "RUN"),
+    "bound": (bound.bound, bound.Options, "RUN"),
+    "bits": (bits.bits, bits.Options, "RUN DATA"),
+    "first-stage": (first_stage.first_stage, first_stage.Options, "RUN DATA"),
+    "labels": (labels.labels, labels.Options, "RUN CLASSIFIER"),
+    "layout": (layout.layout, layout.Options, "RUN"),
+    "retrieval": (retrieval.retrieval, retrieval.Options, "RUN"),
+    "semantic": (semantic.semantic, semantic.Options, "RUN"),
+    "super-resolution": (super_resolution.super_resolution, super_resolution.Options, "RUN"),
+    "inpainting": (inpainting.inpainting, inpainting.Options, "RUN"),
+    "samples": (samples.samples, samples.Options, "A B"),
+    "generate": (generate.generate, generate.Options, "RUN"),
+    "clip-score": (clip_score.clip_scores, clip_score.Options, "RUN_OR_FOLDER"),
+    "zero-shot": (zero_shot.zero_shot, zero_shot.Options, "MODEL DATA"),
+    "sweep": (sweep.sweep, sweep.Options, "RUN B"),
 }
 
 
@@ -91,7 +93,7 @@ def main(words: Sequence[str]) -> None:
         named = f"'{words[0]}' is no evaluation" if words else "no evaluation"
         raise InputError(f"{named}: expected python scripts/evaluate.py {{{','.join(TOOLS)}}} RUN")
     which, words = cli.option(words, "--checkpoint", "a step, or best")
-    tool, places = TOOLS[words[0]]
+    tool, options, places = TOOLS[words[0]]
     count = len(places.split())
     given = words[1 : 1 + count]
     if {"--help", "-h"} & set(words):
@@ -101,7 +103,8 @@ def main(words: Sequence[str]) -> None:
         raise InputError(f"expected python scripts/evaluate.py {words[0]} {places} [options]")
     if which:
         given = [str(runs.chosen(given[0], which)), *given[1:]]
-    tool(*given, words[1 + count :], __doc__)
+    prog = f"evaluate.py {words[0]} {places}"
+    tool(*given, cli.override(options(), words[1 + count :], prog, __doc__, sections=False))
 
 
 if __name__ == "__main__":

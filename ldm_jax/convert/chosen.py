@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ldm_jax import cli, runs, training
+from ldm_jax import runs, training
 from ldm_jax.conditioning.clip_image import CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.clip import export_clip, import_clip, is_clip
@@ -14,6 +14,8 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
+from ldm_jax.runs.config_file import load_config
+from ldm_jax.settings import check_folder
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.unread import refuse_unread
 
@@ -39,13 +41,13 @@ def convert(
     """
     if destination.exists():
         raise InputError(f"'{destination}' exists: expected the name of something new")
-    cli.check_folder(destination.parent, "DESTINATION")
+    check_folder(destination.parent, "DESTINATION")
     is_run = runs.is_run(source)
     if not is_run and not source.exists():
         raise InputError(
             f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
         )
-    experiment = None if config is None else cli.load_config(config)
+    experiment = None if config is None else load_config(config)
     if is_run:
         if experiment or tokenizer:
             option = "--config" if experiment else "--tokenizer"

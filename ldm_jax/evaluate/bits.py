@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 import ldm_jax
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning.label import Label
 from ldm_jax.conditioning.text import Text
 from ldm_jax.conditioning.unconditional import Unconditional
@@ -23,6 +23,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.latent_likelihood import make_likelihood
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.runtime.sharding import devices
+from ldm_jax.settings import check_folder
 
 TERMS = ("bits", "x0_error", "eps_error")  # of each time
 
@@ -48,13 +49,12 @@ class Options:
     """random directions an image for the divergence along it (Hutchinson 1989)"""
 
 
-def bits(run: str, path: str, words: Sequence[str], description: str) -> None:
+def bits(run: str, path: str, options: Options) -> None:
     """Measures latents of the images of `path`; prints and writes what comes of it.
 
     Raises:
         InputError: what cannot be measured, before anything is computed or written.
     """
-    options = cli.override(Options(), words, "evaluate.py bits RUN DATA", description)
     described = runs.describe(Path(run))
     for name in ("num", "flow_steps", "probes"):
         if getattr(options, name) < 1:
@@ -82,7 +82,7 @@ def bits(run: str, path: str, words: Sequence[str], description: str) -> None:
         )
     batches = _batches(described, data, source, options)
     out = Path(options.out or runs.folder(run) / "bits")
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     params = runs.with_weights(described).params
     measure = make_likelihood(described.model, options.flow_steps, options.probes)
     found = _measure(measure, params, batches, options)

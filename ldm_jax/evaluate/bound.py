@@ -1,13 +1,13 @@
 """How well a variational autoencoder compresses the images of its run, or others."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import jax
 import numpy as np
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.autoencoders.mlp import MLPAutoencoder
 from ldm_jax.data import pipeline
 from ldm_jax.data.settings import Data
@@ -31,9 +31,8 @@ class Options:
     seed: int = 0
 
 
-def bound(run: str, words: Sequence[str], description: str) -> None:
+def bound(run: str, options: Options) -> None:
     """-log p(x) at most, in nats an image and bits a dimension."""
-    options = cli.override(Options(), words, "evaluate.py bound RUN", description)
     described = runs.describe_first_stage(Path(run))
     model = described.experiment.model
     if not isinstance(model, MLPAutoencoder):

@@ -1,11 +1,10 @@
 """Whether a model of captions draws what they say, on combinations held out from training."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ldm_jax import cli, runs, sampling
+from ldm_jax import runs, sampling
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.caption_accuracy import caption_scores
@@ -24,9 +23,8 @@ class Options:
     guidance: float | None = None
 
 
-def captions(run: str, words: Sequence[str], description: str) -> None:
+def captions(run: str, options: Options) -> None:
     """Draws images for held-out captions of `shapes`, reads them, prints the scores."""
-    options = cli.override(Options(), words, "evaluate.py captions RUN", description)
     trained = runs.load(Path(run))
     data = replace(trained.experiment.data, split="test")
     if data.path != "shapes":

@@ -1,7 +1,6 @@
 """How well images agree with their captions, as CLIP sees it (Hessel et al. 2021)."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import jax
 import numpy as np
 
 import ldm_jax
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning.text import Text
 from ldm_jax.data.folder import open_folder
 from ldm_jax.encoders.clip.model import MODELS, CLIPName, embed_captions, embed_images
@@ -24,6 +23,7 @@ from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
 from ldm_jax.runtime.sharding import devices
+from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.clip_file import load_clip
 
 SAID = (
@@ -58,15 +58,12 @@ class Options:
     generation: Generation = field(default_factory=Generation)
 
 
-def clip_scores(place: str, words: Sequence[str], description: str) -> None:
+def clip_scores(place: str, options: Options) -> None:
     """Scores images of a folder, or of a run, against their captions; writes OUT/clip-score.json.
 
     Raises:
         InputError: no weights, no captions, or images that cannot be read; nothing is drawn then.
     """
-    options = cli.override(
-        Options(), words, "evaluate.py clip-score RUN_OR_FOLDER", description, sections=False
-    )
     asked, is_run = options.measured, runs.is_run(place)
     check_batch(asked.batch_size, "--batch-size")
     if asked.weights is None:
@@ -75,7 +72,7 @@ def clip_scores(place: str, words: Sequence[str], description: str) -> None:
             "openai/clip-vit-large-patch14 on huggingface.co (another model: --clip)"
         )
     out = Path(asked.out or runs.folder(place) / "clip-score")
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     if is_run:
         condition = runs.describe(Path(place)).experiment.condition
         if not isinstance(condition, Text):

@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 import ldm_jax
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.autoencoders.quantizer import perplexity
 from ldm_jax.data import image_files, pipeline, readable
 from ldm_jax.data.settings import Data
@@ -25,6 +25,7 @@ from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import SMALLEST, Means
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling import tiled
+from ldm_jax.settings import check_folder
 from ldm_jax.types import Array, FirstStage, Params
 from ldm_jax.weights.names.lpips import load_lpips
 
@@ -65,14 +66,13 @@ class Options:
     """a file or folder with its weights; looked for, and fetched, where not given"""
 
 
-def first_stage(run: str, path: str, words: Sequence[str], description: str) -> None:
+def first_stage(run: str, path: str, options: Options) -> None:
     """Encodes and decodes images of `path`; prints and writes what comes of it.
 
     Raises:
         InputError: what cannot be measured, before anything is computed or written.
         FloatingPointError: reconstructions that are not numbers.
     """
-    options = cli.override(Options(), words, "evaluate.py first-stage RUN DATA", description)
     trained = runs.find_first_stage(Path(run))
     data, source = _open(trained.experiment.data, path, options)
     num = _check(options, len(source))
@@ -80,7 +80,7 @@ def first_stage(run: str, path: str, words: Sequence[str], description: str) -> 
     if data.image_size != only:
         raise InputError(f"--image-size is {data.image_size}: expected {only}, all that RUN knows")
     out = Path(options.out or runs.folder(run) / "reconstructions")
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     plain = trained.model
     stage = _variant(trained, options)
     size = data.image_size

@@ -10,13 +10,14 @@ from typing import Any, Literal
 import numpy as np
 from tqdm import tqdm
 
-from ldm_jax import cli, runs, sampling
+from ldm_jax import runs, sampling
 from ldm_jax.conditioning.label import Label
 from ldm_jax.conditioning.text import Text
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.diffusion.sampling import GridName, SamplerName
 from ldm_jax.evaluate.asked import note
 from ldm_jax.sampling import Request
+from ldm_jax.settings import check_folder
 
 SHOWN = 100  # images in the grid
 
@@ -50,9 +51,8 @@ class Options(Generation):
     num: int = 50_000
 
 
-def generate(run: str, words: Sequence[str], description: str) -> None:
+def generate(run: str, options: Options) -> None:
     """Draws samples of a run into OUT/shard-00000.npz ... (ADM's layout), with a report."""
-    options = cli.override(Options(), words, "evaluate.py generate RUN", description)
     out = Path(options.out or runs.folder(run) / "generated")
     draw_shards(run, out, options.num, options)
     print(f"{options.num} images in {out}, the first in {out / 'grid.png'}")
@@ -69,7 +69,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     """
     described = runs.describe(Path(run))
     wanted, labels = wanted_samples(described, num, options)
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     each = max(1, options.shard_size // wanted.batch_size) * wanted.batch_size
     asked = json.loads(
         json.dumps({"run": str(described.run), "checkpoint": described.step, **asdict(wanted)})

@@ -1,12 +1,11 @@
 """How near what a model puts into holes is to what was there, against the mean colour."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning.inpainting import Inpainting
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
@@ -22,14 +21,13 @@ class Options(held_out.Options):
     """images for each image, whose mean is measured, too"""
 
 
-def inpainting(run: str, words: Sequence[str], description: str) -> None:
+def inpainting(run: str, options: Options) -> None:
     """Fills holes in held-out images, and prints the error inside them.
 
     A draw shows one of the things that a hole may hide. Where that cannot be known, it is further
     from the truth than the mean of all of them: in the mean square twice as far, if the model is
     perfect, since E |x - x'|^2 = 2 E |x - E x|^2 for independent x and x' of one distribution.
     """
-    options = cli.override(Options(), words, "evaluate.py inpainting RUN", description)
     if options.draws < 1:
         raise InputError(f"--draws is {options.draws}: expected at least 1")
     found = held_out.draw_held_out(run, Inpainting, options, "inpainting", options.draws)

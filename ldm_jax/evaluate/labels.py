@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import cli, runs, sampling
+from ldm_jax import runs, sampling
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning.label import Label
 from ldm_jax.data import pipeline, transforms
@@ -30,7 +30,7 @@ class Options(held_out.Options):
     """of these images, where they are a data set that has splits"""
 
 
-def labels(run: str, classifier: str, words: Sequence[str], description: str) -> None:
+def labels(run: str, classifier: str, options: Options) -> None:
     """Draws images of each class in turn, asks the classifier what they show, prints scores.
 
     The classifier is a run of `ClassifierExperiment`: it reads the latents of its own first stage,
@@ -39,7 +39,6 @@ def labels(run: str, classifier: str, words: Sequence[str], description: str) ->
     Raises:
         InputError: a model of no classes, or a classifier of others.
     """
-    options = cli.override(Options(), words, "evaluate.py labels RUN CLASSIFIER", description)
     described, judge = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
     _check(described, judge)
     real = options.real and _real(judge, options)

@@ -1,11 +1,10 @@
 """Whether things are in the boxes that a model was told of."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning.layout import Layout
 from ldm_jax.data import image_files
 from ldm_jax.data.shapes import SHAPES
@@ -14,9 +13,8 @@ from ldm_jax.evaluate.held_out import Options, draw_held_out
 from ldm_jax.metrics.placement import layout_scores
 
 
-def layout(run: str, words: Sequence[str], description: str) -> None:
+def layout(run: str, options: Options) -> None:
     """Draws images for held-out boxes of `shapes`, looks for what is in them, prints scores."""
-    options = cli.override(Options(), words, "evaluate.py layout RUN", description)
     names = runs.object_names(Path(run))
     if not names or not set(names) <= set(SHAPES):
         raise InputError(

@@ -1,18 +1,18 @@
 """Whether images are like those whose neighbours a model was told."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, runs, sampling
+from ldm_jax import runs, sampling
 from ldm_jax.conditioning.retrieval import Retrieval
 from ldm_jax.data import image_files, neighbours, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
 from ldm_jax.evaluate.embedder import embedder
 from ldm_jax.extractors.names import ExtractorName
+from ldm_jax.settings import check_folder
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Options(held_out.Options):
     """a file with its weights; looked for, and fetched, where not given"""
 
 
-def retrieval(run: str, words: Sequence[str], description: str) -> None:
+def retrieval(run: str, options: Options) -> None:
     """Draws for the neighbours of held-out images, and prints how near images are to those.
 
     The neighbours are of the training images. An image counts as found where its embedding is
@@ -34,7 +34,6 @@ def retrieval(run: str, words: Sequence[str], description: str) -> None:
     Raises:
         InputError: a model of another condition, or embeddings that are not the extractor's.
     """
-    options = cli.override(Options(), words, "evaluate.py retrieval RUN", description)
     described = runs.describe(Path(run))
     condition = described.experiment.condition
     if not isinstance(condition, Retrieval):
@@ -57,7 +56,7 @@ def retrieval(run: str, words: Sequence[str], description: str) -> None:
             f"expected {condition.dim}, as the run was trained with"
         )
     out = Path(options.out or runs.folder(run) / "retrieval")
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "queries.npy", queries)
     settings = {name: getattr(options, name) for name in held_out.Options.__dataclass_fields__}

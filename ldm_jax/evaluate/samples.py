@@ -1,7 +1,7 @@
 """How far samples are from real images, with all that has to be known to compare the numbers."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 import ldm_jax
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
@@ -28,6 +28,7 @@ from ldm_jax.metrics.mmd import cmmd, kid
 from ldm_jax.metrics.precision_recall import precision_recall
 from ldm_jax.metrics.statistics import Moments, Running, moments
 from ldm_jax.metrics.statistics_file import write_statistics
+from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.extractors import Weights, is_published, load_extractor
 
 SUBSETS = 100  # that KID is a mean over
@@ -76,18 +77,17 @@ class Options:
     generation: Generation = field(default_factory=Generation)
 
 
-def samples(a: str, b: str, words: Sequence[str], description: str) -> None:
+def samples(a: str, b: str, options: Options) -> None:
     """Compares samples A with real images B; writes OUT/report.json and OUT/report.md.
 
     Raises:
         InputError: what cannot be compared, before anything is computed or drawn.
     """
-    options = cli.override(Options(), words, "evaluate.py samples A B", description, sections=False)
     asked = options.measured
     check_batch(asked.batch_size, "--batch-size")
     network = extractor(asked.extractor, asked.resize)
     out = Path(asked.out)
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     reference = open_set(b)
     is_run = runs.is_run(a)
     found = None if is_run else open_set(a)

@@ -1,11 +1,10 @@
 """Whether images agree with the class maps that a model was told."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning.semantic_map import SemanticMap
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
@@ -13,9 +12,8 @@ from ldm_jax.evaluate.held_out import Options, draw_held_out
 from ldm_jax.metrics.placement import map_scores
 
 
-def semantic(run: str, words: Sequence[str], description: str) -> None:
+def semantic(run: str, options: Options) -> None:
     """Draws images for held-out class maps of `shapes`, compares, prints scores."""
-    options = cli.override(Options(), words, "evaluate.py semantic RUN", description)
     path = runs.describe(Path(run)).experiment.data.path
     if path != "shapes":
         raise InputError(

@@ -1,6 +1,5 @@
 """How near enlarged images are to those that they were made small of, against bicubic."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning.low_resolution import LowResolution
 from ldm_jax.data import image_files
 from ldm_jax.data.transforms import normalize
@@ -28,9 +27,8 @@ class Options(held_out.Options):
     """its weights; found or fetched where not given"""
 
 
-def super_resolution(run: str, words: Sequence[str], description: str) -> None:
+def super_resolution(run: str, options: Options) -> None:
     """Enlarges held-out images that were made small, and prints PSNR and LPIPS to the originals."""
-    options = cli.override(Options(), words, "evaluate.py super-resolution RUN", description)
     measures = {"PSNR": (psnr, "dB")}
     if options.lpips:
         params = load_lpips(options.lpips, options.lpips_weights)

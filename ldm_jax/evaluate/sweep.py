@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax import sampling as request
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
@@ -26,6 +26,7 @@ from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.names import ExtractorName, ResizeName, extractor
 from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.extractors import load_extractor
 
 # Student's t for a two-sided interval of 95 %, by degrees of freedom; beyond them nearly normal
@@ -73,9 +74,8 @@ class Cell(NamedTuple):
         return f"{self.sampler}-{self.steps}-guidance{self.guidance:g}{eta}-seed{self.seed}.json"
 
 
-def sweep(run: str, b: str, words: Sequence[str], description: str) -> None:
+def sweep(run: str, b: str, options: Options) -> None:
     """Measures each cell that is not there yet; writes OUT/sweep.csv, sweep.md and sweep.png."""
-    options = cli.override(Options(), words, "evaluate.py sweep RUN B", description)
     check_batch(options.batch_size, "--batch-size")
     described = runs.describe(Path(run))
     cells = plan(described.experiment.sampling, options)
@@ -87,7 +87,7 @@ def sweep(run: str, b: str, words: Sequence[str], description: str) -> None:
     weights = load_extractor(network, options.weights)
     check_statistics(reference, network, weights)
     out = Path(options.out or runs.folder(run) / "sweep")
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     said = {
         "run": str(described.run),
         "checkpoint": described.step,

@@ -13,7 +13,7 @@ from PIL import Image
 from tokenizers import Tokenizer
 
 import ldm_jax
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.conditioning import clip_image
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.data.settings import Data
@@ -26,6 +26,7 @@ from ldm_jax.evaluate.sets import spread
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.metrics.classification import confusion, ensemble, top
 from ldm_jax.runtime.sharding import devices
+from ldm_jax.settings import check_folder
 from ldm_jax.types import Params
 from ldm_jax.weights.names.clip_file import load_clip
 
@@ -73,18 +74,15 @@ class Judge(NamedTuple):
     said: dict[str, Any]
 
 
-def zero_shot(model: str, data: str, words: Sequence[str], description: str) -> None:
+def zero_shot(model: str, data: str, options: Options) -> None:
     """Sorts images of DATA by a CLIP, a run or a file; writes OUT/zero-shot.json and .md.
 
     Raises:
         InputError: no such model, no classes, or a template without a place for them.
     """
-    options = cli.override(
-        Options(), words, "evaluate.py zero-shot MODEL DATA", description, sections=False
-    )
     check_batch(options.batch_size, "--batch-size")
     out = Path(options.out)
-    cli.check_folder(out, "--out")
+    check_folder(out, "--out")
     templates = _lines(options.templates, "--templates")
     for template in templates:
         if "{}" not in template:

@@ -16,6 +16,7 @@ RUN/first_stage/         the first stage's run, where it was trained on the way
 What is here reads and writes them:
 
 paths.py      which run a path means, which checkpoint of it, and its config
+config_file.py  what a user or a run has as a config
 reader.py     its config.py as data: parsed, never executed
 migrate.py    settings of older runs under the names that they have today
 names.py      its tokenizer, names of classes and of objects

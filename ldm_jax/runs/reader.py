@@ -99,7 +99,7 @@ def _parsed(path: Path) -> ast.Module:
         raise InputError(f"config '{path}' cannot be parsed: {reason(error)}: {RULE}") from None
 
 
-def _settings() -> dict[str, type]:
+def settings() -> dict[str, type]:
     """The frozen dataclasses that a config may name."""
     return {
         name: kind
@@ -115,7 +115,7 @@ class _Reader:
 
     def __init__(self, path: Path):
         self.path = path
-        self.settings = _settings()
+        self.settings = settings()
 
     def refuse(self, node: Node, what: str) -> NoReturn:
         raise InputError(f"config '{self.path}', line {node.lineno}: {what}: {RULE}")

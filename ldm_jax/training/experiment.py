@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from ldm_jax import cli, runs
+from ldm_jax import runs
 from ldm_jax.experiments.classifier import ClassifierExperiment
 from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs import init_from as starting
-from ldm_jax.settings import check_ranges
+from ldm_jax.settings import check_folder, check_ranges
 from ldm_jax.training.classifier import classifier_task
 from ldm_jax.training.clip import clip_task
 from ldm_jax.training.diffusion import diffusion_task
@@ -33,7 +33,7 @@ def train(
     Raises:
         InputError: bad input, found before anything is written.
     """
-    cli.check_folder(run, "--workdir")
+    check_folder(run, "--workdir")
     check_ranges(experiment)
     start = starting.start_from(init_from, experiment, partial) if init_from else None
     make = diffusion_task

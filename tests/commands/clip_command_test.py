@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import evaluate as tool
 import numpy as np
 import pytest
 from PIL import Image
@@ -14,7 +15,6 @@ from ldm_jax.encoders.clip.model import MODELS, embed_captions, embed_images
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.zero_shot import zero_shot
 from ldm_jax.training.log import Log
 from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.names.clip import both_towers
@@ -84,7 +84,7 @@ def test_it_reads_by_the_byte_pairs_of_its_captions(clip_run):
 
 def sorted_by(*words) -> dict:
     given = ["--templates", *TEMPLATES, "--split", "train", "--batch-size", "4", "--out", "out"]
-    zero_shot(*map(str, words[:2]), [*given, *words[2:]], "")
+    tool.main(["zero-shot", *map(str, words[:2]), *given, *words[2:]])
     return json.loads(Path("out/zero-shot.json").read_text())
 
 
@@ -188,5 +188,5 @@ def test_a_clip_is_taken_for_nothing_else(clip_run, trained_run):
 def test_classes_that_cannot_be_told(clip_run, image_folder, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
-        zero_shot(str(clip_run), str(image_folder), [*words, "--split", "train"], "")
+        tool.main(["zero-shot", str(clip_run), str(image_folder), *words, "--split", "train"])
     assert not Path("zero-shot").exists()

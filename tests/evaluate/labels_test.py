@@ -12,7 +12,7 @@ from ldm_jax.autoencoders.latents import factor
 from ldm_jax.config import Classifier, ClassifierExperiment, Diffusion, Optim, Train
 from ldm_jax.data import transforms
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.labels import accuracies, labels, make_reader
+from ldm_jax.evaluate.labels import Options, accuracies, labels, make_reader
 from ldm_jax.types import Gaussian, LatentClassifier
 from tests.support import tiny
 
@@ -65,8 +65,8 @@ def test_what_is_drawn_and_what_is_real_are_scored(
     class_run, classifier_run, image_folder, tmp_path, capsys
 ):
     out = tmp_path / "labels"
-    words = ["--num", "10", "--batch-size", "8", "--real", str(image_folder), "--out", str(out)]
-    labels(str(class_run), str(classifier_run), words, "")
+    asked = Options(num=10, batch_size=8, real=str(image_folder), out=str(out))
+    labels(str(class_run), str(classifier_run), asked)
     scores = json.loads((out / "scores.json").read_text())
     assert set(scores) == {"drawn", "real"}
     judge = runs.with_weights(runs.describe_classifier(classifier_run))
@@ -79,12 +79,12 @@ def test_what_is_drawn_and_what_is_real_are_scored(
 
 def test_what_cannot_be_judged_is_refused(trained_run, class_run, classifier_run, tmp_path):
     with pytest.raises(InputError, match="a condition of kind Text: expected Label"):
-        labels(str(trained_run), str(classifier_run), [], "")
+        labels(str(trained_run), str(classifier_run), Options())
     with pytest.raises(InputError, match="is no classifier"):
-        labels(str(class_run), str(trained_run), [], "")
+        labels(str(class_run), str(trained_run), Options())
     (tmp_path / "red").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "red" / "a.png")
-    words = ["--real", str(tmp_path), "--out", str(tmp_path / "out")]
+    asked = Options(real=str(tmp_path), out=str(tmp_path / "out"))
     with pytest.raises(InputError, match="has the classes red: expected blue, green, grey, red"):
-        labels(str(class_run), str(classifier_run), words, "")
+        labels(str(class_run), str(classifier_run), asked)
     assert not (tmp_path / "out").exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate.held_out import Options
 from ldm_jax.evaluate.inpainting import error_inside, with_mean_color
 from ldm_jax.evaluate.layout import layout, outline
 from ldm_jax.evaluate.super_resolution import enlarge
@@ -51,4 +52,4 @@ def test_a_box_is_outlined_where_it_is_and_no_box_nowhere():
 
 def test_a_run_without_boxes_of_shapes_is_refused(tmp_path):
     with pytest.raises(InputError, match="trained on boxes of nothing"):
-        layout(str(tmp_path), [], "")
+        layout(str(tmp_path), Options())

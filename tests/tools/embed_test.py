@@ -73,7 +73,7 @@ def test_pictures_are_drawn_for_the_neighbours_of_held_out_images(image_folder, 
     embeddings.embed(experiment.data, rows, "any", None, batch_size=4)
     condition = Retrieval(dim=6, neighbours=2, embeddings=str(rows))
     training.train(replace(experiment, condition=condition), tmp_path / "run")
-    evaluation.retrieval(str(tmp_path / "run"), ["--num", "5", "--batch-size", "4"], "")
+    evaluation.retrieval(str(tmp_path / "run"), evaluation.Options(num=5, batch_size=4))
     said = capsys.readouterr().out
     assert "by chance 50.0%" in said
     out = tmp_path / "run" / "retrieval"
@@ -89,4 +89,4 @@ def test_pictures_are_drawn_for_the_neighbours_of_held_out_images(image_folder, 
 
 def test_models_of_other_conditions_are_refused(trained_run):
     with pytest.raises(InputError, match="a condition of kind Text: expected Retrieval"):
-        evaluation.retrieval(str(trained_run), [], "")
+        evaluation.retrieval(str(trained_run), evaluation.Options())
