@@ -3,8 +3,6 @@
 from pathlib import Path
 
 from ldm_jax import runs, training
-from ldm_jax.conditioning.clip_image import CLIPImage
-from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.clip import export_clip, import_clip, is_clip
 from ldm_jax.convert.diffusers_model import export_pipeline, import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
@@ -42,57 +40,62 @@ def convert(
     if destination.exists():
         raise InputError(f"'{destination}' exists: expected the name of something new")
     check_folder(destination.parent, "DESTINATION")
-    is_run = runs.is_run(source)
-    if not is_run and not source.exists():
-        raise InputError(
-            f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
-        )
-    experiment = None if config is None else load_config(config)
-    if is_run:
-        if experiment or tokenizer:
-            option = "--config" if experiment else "--tokenizer"
+    if runs.is_run(source):
+        if config or tokenizer:
+            option = "--config" if config else "--tokenizer"
             raise InputError(f"{option} is for imports: a run has a config.py of its own")
         _export(source, destination)
         return
+    if not source.exists():
+        raise InputError(
+            f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
+        )
     if destination.suffix in FILES:
         raise InputError(
             f"'{destination}' is named as a file: expected the name of a folder, for a run"
         )
+    _import(source, destination, config, tokenizer, averages)
+
+
+def _import(
+    source: Path, run: Path, config: Path | None, tokenizer: Path | None, averages: bool
+) -> None:
+    """Imports what the config says, or what is recognised."""
+    experiment = None if config is None else load_config(config)
+    kind = experiment.kind if experiment else None
     if source.is_file():
         with prefix_errors(source):
             refuse_unread(read_weights(source))
-    if is_pipeline(source) and (experiment is None or isinstance(experiment, Experiment)):
+    if kind in (None, Experiment.kind) and is_pipeline(source):
         if tokenizer:
             raise InputError(f"--tokenizer is {tokenizer}: expected none, the folder has its own")
-        import_pipeline(source, destination, experiment)
-        return
-    if isinstance(experiment, Experiment) and holds_model(source):
-        import_model(source, destination, experiment, tokenizer, averages)
-        return
-    if isinstance(experiment, CLIPExperiment) or (experiment is None and is_clip(source)):
-        import_clip(source, destination, experiment, tokenizer)
-        return
-    if tokenizer:
+        import_pipeline(source, run, experiment)
+    elif kind == Experiment.kind and holds_model(source):
+        import_model(source, run, experiment, tokenizer, averages)
+    elif kind == CLIPExperiment.kind or (kind is None and is_clip(source)):
+        import_clip(source, run, experiment, tokenizer)
+    elif tokenizer:
         raise InputError(
             f"--tokenizer is {tokenizer}: expected none, since no model of captions is imported"
         )
-    if isinstance(experiment, Experiment):
-        if isinstance(experiment.condition, CLIPText | CLIPImage):
+    elif kind == Experiment.kind:
+        if experiment.condition.frozen:
             raise InputError(
                 f"{source} holds no denoiser, and --config {config} is of a whole model: expected "
                 "its file, or no --config, to import a first stage alone"
             )
-        experiment = training.inherit(experiment.first_stage, experiment.data)
-    elif experiment is None and holds_model(source):
-        say_whole(source)
-    import_first_stage(source, destination, experiment)
+        import_first_stage(source, run, training.inherit(experiment.first_stage, experiment.data))
+    else:
+        if kind is None and holds_model(source):
+            say_whole(source)
+        import_first_stage(source, run, experiment)
 
 
 def _export(run: Path, destination: Path) -> None:
-    experiment = runs.load_config(run)
-    if isinstance(experiment, FirstStageExperiment):
+    kind = runs.load_config(run).kind
+    if kind == FirstStageExperiment.kind:
         export_first_stage(run, destination)
-    elif isinstance(experiment, CLIPExperiment):
+    elif kind == CLIPExperiment.kind:
         export_clip(run, destination)
     elif destination.suffix in FILES:
         export_model(run, destination)

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.autoencoders.mlp import MLPAutoencoder
 from ldm_jax.data import pipeline
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
@@ -35,7 +34,7 @@ def bound(run: str, options: Options) -> None:
     """-log p(x) at most, in nats an image and bits a dimension."""
     described = runs.describe_first_stage(Path(run))
     model = described.experiment.model
-    if not isinstance(model, MLPAutoencoder):
+    if not model.has_likelihood:
         raise InputError(
             f"run '{run}' is of a {type(model).__name__}: expected an MLPAutoencoder, whose "
             "decoder says how probable an image is"

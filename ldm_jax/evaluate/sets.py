@@ -21,7 +21,6 @@ from ldm_jax.data import image_files, pipeline, readable, transforms
 from ldm_jax.data.folder import EXTENSIONS
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
-from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import holds_statistics, read_statistics
 
@@ -297,8 +296,7 @@ def _of_run(name: str) -> Images:
         data = replace(data, split=split)
     source, _ = pipeline.open_source(data)
     readable.check_readable(data, source)
-    stage = isinstance(described.experiment, FirstStageExperiment)
-    trained = f"; as run '{described.run}' was trained" + (" (a first stage)" if stage else "")
+    trained = f"; as run '{described.run}' was trained ({described.experiment.kind})"
     return of_data(name, data, source, trained)
 
 

@@ -1,5 +1,8 @@
 """What a config file holds: one training, whole.
 
+Each kind says what it trains, as messages call it (`kind`), and which config trains one
+(`example`).
+
 first_stage.py  diffusion.py  classifier.py  clip.py   one kind of training each
 cascade.py      runs in a row, which are sampled together
 train.py        how long, over which devices

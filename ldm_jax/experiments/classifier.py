@@ -25,6 +25,7 @@ class ClassifierExperiment:
     """
 
     kind: ClassVar[str] = "a classifier"
+    example: ClassVar[str] = "configs/small-classifier.py"
 
     diffusion_run: str | None = None  # a diffusion model whose latents and noise it is to see
     model: Classifier = field(default_factory=Classifier)

@@ -20,6 +20,7 @@ class CLIPExperiment:
     """Trains encoders of images and captions to find the pairs of a batch (Radford et al. 2021)."""
 
     kind: ClassVar[str] = "a CLIP"
+    example: ClassVar[str] = "configs/small-clip.py"
 
     model: CLIPModel = field(default_factory=CLIPModel)
     loss: ContrastiveLoss = field(default_factory=ContrastiveLoss)

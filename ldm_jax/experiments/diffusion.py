@@ -21,6 +21,7 @@ class Experiment:
     """Trains a latent diffusion model, and its first stage before it where that has no run yet."""
 
     kind: ClassVar[str] = "a diffusion model"
+    example: ClassVar[str] = "configs/demo.py"
 
     first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
     # of latents: one factor or shift and scale a channel, measured; or a factor that is known

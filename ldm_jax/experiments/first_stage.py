@@ -22,6 +22,7 @@ class FirstStageExperiment:
     """Trains an autoencoder."""
 
     kind: ClassVar[str] = "a first stage"
+    example: ClassVar[str] = "configs/small-kl-f4.py"
 
     model: FirstStageModel = field(default_factory=KLAutoencoder)
     loss: AutoencoderLoss = field(default_factory=AutoencoderLoss)

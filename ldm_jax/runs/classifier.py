@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from ldm_jax.errors import InputError
 from ldm_jax.experiments.classifier import ClassifierExperiment
 from ldm_jax.runs.names import class_names_of
-from ldm_jax.runs.paths import load_config, locate, step_of
+from ldm_jax.runs.paths import load_config_of, locate, step_of
 from ldm_jax.types import LatentClassifier, Params
 
 
@@ -29,12 +28,7 @@ def describe_classifier(place: Path) -> TrainedClassifier:
         InputError: not a run, a run of something else, or one without a checkpoint.
     """
     run, which = locate(place)
-    experiment = load_config(run)
-    if not isinstance(experiment, ClassifierExperiment):
-        raise InputError(
-            f"run '{run}' is no classifier: expected the run of one, trained with a config such as "
-            "configs/small-classifier.py"
-        )
+    experiment = load_config_of(run, ClassifierExperiment)
     step = step_of(run, which)
     model = experiment.build()
     return TrainedClassifier(run, experiment, model, {}, class_names_of(run), step, which)

@@ -8,9 +8,8 @@ from tokenizers import Tokenizer
 
 from ldm_jax.encoders.clip.model import CLIP
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.errors import InputError
 from ldm_jax.experiments.clip import CLIPExperiment
-from ldm_jax.runs.paths import load_config, locate, step_of
+from ldm_jax.runs.paths import load_config_of, locate, step_of
 from ldm_jax.runs.weights import load_weights
 from ldm_jax.train_step.contrastive import init_clip
 from ldm_jax.types import Params
@@ -34,12 +33,7 @@ def load_clip(place: Path) -> TrainedCLIP:
         InputError: not a run, a run of something else, or one without a checkpoint.
     """
     run, which = locate(place)
-    experiment = load_config(run)
-    if not isinstance(experiment, CLIPExperiment):
-        raise InputError(
-            f"run '{run}' is {experiment.kind}: expected the run of a CLIP, trained with a "
-            "config such as configs/small-clip.py"
-        )
+    experiment = load_config_of(run, CLIPExperiment)
     step, model = step_of(run, which), experiment.build()
     shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
     tokenizer = tokens.load(run / "tokenizer.json", experiment.model.length)

@@ -7,10 +7,9 @@ from tokenizers import Tokenizer
 
 from ldm_jax import build
 from ldm_jax.conditioning.text import Text
-from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs.names import class_names_of, load_tokenizer
-from ldm_jax.runs.paths import load_config, locate, read_config, step_of
+from ldm_jax.runs.paths import load_config_of, locate, read_config, step_of
 from ldm_jax.runs.writing import as_python, write_whole
 from ldm_jax.types import DiffusionModel, Params
 
@@ -39,12 +38,7 @@ def describe(place: Path) -> Trained:
         InputError: not a run, a run of a first stage, or one without a checkpoint.
     """
     run, which = locate(place)
-    experiment = load_config(run)
-    if not isinstance(experiment, Experiment):
-        raise InputError(
-            f"run '{run}' is {experiment.kind}: expected the run of a diffusion model, "
-            "trained with a config such as configs/demo.py"
-        )
+    load_config_of(run, Experiment)
     step = step_of(run, which)
     return describe_files(run, run, step)._replace(which=which)
 

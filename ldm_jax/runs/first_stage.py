@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ldm_jax import checkpoint
-from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.names import class_names_of
-from ldm_jax.runs.paths import load_config, locate, step_of
+from ldm_jax.runs.paths import load_config, load_config_of, locate, step_of
 from ldm_jax.runs.weights import first_stage_shapes, load_weights
 from ldm_jax.types import FirstStage, Params
 
@@ -23,8 +22,8 @@ def load_first_stage_config(place: Path) -> FirstStageExperiment:
     """
     run, which = locate(place)
     there = load_config(run)
-    inside = isinstance(there, Experiment)
-    config = there.first_stage if inside else _first_stage_of(run)
+    inside = there.kind == Experiment.kind
+    config = there.first_stage if inside else load_config_of(run, FirstStageExperiment)
     shapes = first_stage_shapes(config.model.build())
     checkpoint.check_weights(run, {"first_stage": shapes} if inside else shapes, which)
     newest = checkpoint.latest_step(run)
@@ -33,19 +32,12 @@ def load_first_stage_config(place: Path) -> FirstStageExperiment:
     return replace(config, run=str(run if which is None else run / "checkpoints" / str(which)))
 
 
-def _first_stage_of(run: Path) -> FirstStageExperiment:
-    config = load_config(run)
-    if not isinstance(config, FirstStageExperiment):
-        raise InputError(f"run '{run}' is {config.kind}: expected the run of a first stage")
-    return config
-
-
 def load_first_stage(place: Path, first_stage: FirstStage) -> Params:
     """The averaged weights of a first stage, of whose run or diffusion model's this is.
 
     The latents of its own run are unscaled, those of a diffusion model scaled as it measured.
     """
-    if isinstance(load_config(place), Experiment):
+    if load_config(place).kind == Experiment.kind:
         return load_scaled_first_stage(place, first_stage)
     return load_weights(place, first_stage_shapes(first_stage))
 
@@ -75,7 +67,7 @@ def describe_first_stage(place: Path) -> TrainedFirstStage:
         InputError: not a run, a run of a diffusion model, or one without a checkpoint.
     """
     run, which = locate(place)
-    experiment = _first_stage_of(run)
+    experiment = load_config_of(run, FirstStageExperiment)
     model, names = experiment.model.build(), class_names_of(run)
     return TrainedFirstStage(run, experiment, model, {}, names, step_of(run, which), which)
 
@@ -93,7 +85,7 @@ def find_first_stage(place: Path) -> TrainedFirstStage:
     if checkpoint.latest_step(run) is None and (run / "first_stage").is_dir():
         return describe_first_stage(run / "first_stage")
     config = load_config(run)
-    if isinstance(config, FirstStageExperiment):
+    if config.kind != Experiment.kind:
         return describe_first_stage(place)
     experiment = config.first_stage
     model, names = experiment.model.build(), class_names_of(run)

@@ -14,8 +14,6 @@ import jax
 
 from ldm_jax import checkpoint, runs
 from ldm_jax.errors import InputError
-from ldm_jax.experiments.classifier import ClassifierExperiment
-from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runtime.sharding import devices
@@ -50,22 +48,14 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
     run = folder if which is None else folder / "checkpoints" / str(which)
     shapes = checkpoint.weight_shapes(folder, which)
     averaged = frozenset(checkpoint.averaged_parts(folder, which))
-    if isinstance(wanted, FirstStageExperiment) and isinstance(there, Experiment):
+    first_stage = FirstStageExperiment.kind
+    if wanted.kind == first_stage and there.kind == Experiment.kind:
         return Start(run, there, shapes["first_stage"], averaged, partial, inside=True)
-    for kind, name, remedy in (
-        (
-            FirstStageExperiment,
-            "a first stage",
-            "; --first-stage.run takes the run of a first stage",
-        ),
-        (Experiment, "a diffusion model", ""),
-        (ClassifierExperiment, "a classifier", ""),
-        (CLIPExperiment, "a CLIP", ""),
-    ):
-        if isinstance(there, kind) and not isinstance(wanted, kind):
-            raise InputError(
-                f"--init-from '{run}' is {name}: expected a run of what the config trains{remedy}"
-            )
+    if there.kind != wanted.kind:
+        remedy = "; --first-stage.run takes the run of a first stage" * (there.kind == first_stage)
+        raise InputError(
+            f"--init-from '{run}' is {there.kind}: expected a run of what the config trains{remedy}"
+        )
     own = {part: tree for part, tree in shapes.items() if part != "first_stage"}  # see `training`
     return Start(run, there, own, averaged, partial)
 

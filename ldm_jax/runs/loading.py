@@ -17,7 +17,7 @@ from ldm_jax.runtime import memory
 
 def describe_any(place: Path) -> Trained | TrainedFirstStage:
     """The model of a run of either kind, without its weights."""
-    of_first_stage = isinstance(load_config(place), FirstStageExperiment)
+    of_first_stage = load_config(place).kind == FirstStageExperiment.kind
     return (describe_first_stage if of_first_stage else describe)(place)
 
 

@@ -6,12 +6,14 @@ one of them, and RUN/checkpoints/best, the best by train.best.
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ldm_jax import checkpoint
 from ldm_jax.errors import InputError
 from ldm_jax.experiments import AnyExperiment
 from ldm_jax.runs import reader
+
+T = TypeVar("T", bound=AnyExperiment)
 
 
 class Place(NamedTuple):
@@ -106,6 +108,21 @@ def load_config(place: Path) -> AnyExperiment:
         InputError: not a run.
     """
     return read_config(folder(place))
+
+
+def load_config_of(place: Path, kind: type[T]) -> T:
+    """The config of a run of one kind of training.
+
+    Raises:
+        InputError: not a run, or a run of something else.
+    """
+    found = load_config(place)
+    if found.kind != kind.kind:
+        raise InputError(
+            f"run '{folder(place)}' is {found.kind}: expected the run of {kind.kind}, trained with "
+            f"a config such as {kind.example}"
+        )
+    return found
 
 
 def read_config(run: Path) -> AnyExperiment:

@@ -3,9 +3,6 @@
 from pathlib import Path
 
 from ldm_jax import runs
-from ldm_jax.experiments.classifier import ClassifierExperiment
-from ldm_jax.experiments.clip import CLIPExperiment
-from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs import init_from as starting
 from ldm_jax.settings import check_folder, check_ranges
 from ldm_jax.training.classifier import classifier_task
@@ -13,6 +10,13 @@ from ldm_jax.training.clip import clip_task
 from ldm_jax.training.diffusion import diffusion_task
 from ldm_jax.training.first_stage import first_stage_task
 from ldm_jax.training.run import run as run_task
+
+TASKS = {  # kind of an experiment -> its task
+    "a diffusion model": diffusion_task,
+    "a first stage": first_stage_task,
+    "a classifier": classifier_task,
+    "a CLIP": clip_task,
+}
 
 
 def train(
@@ -36,11 +40,5 @@ def train(
     check_folder(run, "--workdir")
     check_ranges(experiment)
     start = starting.start_from(init_from, experiment, partial) if init_from else None
-    make = diffusion_task
-    if isinstance(experiment, FirstStageExperiment):
-        make = first_stage_task
-    elif isinstance(experiment, CLIPExperiment):
-        make = clip_task
-    elif isinstance(experiment, ClassifierExperiment):
-        make = classifier_task
-    run_task(make(experiment, run, dry_run, start), run, dry_run, start)
+    task = TASKS[experiment.kind](experiment, run, dry_run, start)
+    run_task(task, run, dry_run, start)

@@ -129,5 +129,5 @@ def test_a_classifier_is_taken_for_nothing_else(classifier_run, trained_run):
         with pytest.raises(InputError, match=said):
             read(classifier_run)
     for run in (trained_run, trained_run / "first_stage"):
-        with pytest.raises(InputError, match="is no classifier"):
+        with pytest.raises(InputError, match="expected the run of a classifier"):
             runs.describe_classifier(run)

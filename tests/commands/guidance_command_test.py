@@ -146,7 +146,7 @@ def test_a_classifier_of_other_things_is_refused(
 
 def test_what_is_no_classifier_is_refused_as_one(class_run, trained_run, classifier_run, tmp_path):
     out = tmp_path / "out"
-    says(refused(class_run, out, "--classifier", trained_run), ["is no classifier"])
+    says(refused(class_run, out, "--classifier", trained_run), ["expected the run of a classifier"])
     says(refused(classifier_run, out), ["is a classifier: expected the run of a diffusion model"])
     message = refused(trained_run, out, "--label", "red")
     says(message, ["label 'red'", "captions", "--classifier RUN"])

@@ -80,7 +80,7 @@ def test_what_is_drawn_and_what_is_real_are_scored(
 def test_what_cannot_be_judged_is_refused(trained_run, class_run, classifier_run, tmp_path):
     with pytest.raises(InputError, match="a condition of kind Text: expected Label"):
         labels(str(trained_run), str(classifier_run), Options())
-    with pytest.raises(InputError, match="is no classifier"):
+    with pytest.raises(InputError, match="expected the run of a classifier"):
         labels(str(class_run), str(trained_run), Options())
     (tmp_path / "red").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "red" / "a.png")
