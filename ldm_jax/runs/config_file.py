@@ -1,7 +1,18 @@
-"""A config file: Python that builds an experiment, or the config of a run, read as data."""
+"""A config file: Python that builds an experiment, or the config of a run, read as data.
 
+A config says what differs from another file of its folder, by convention base.py:
+
+    from base import *
+
+    config = replace(base, seed=1)
+"""
+
+import contextlib
+import importlib
 import re
 import runpy
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +32,36 @@ def load_config(path: str | Path) -> Any:
     if reader.is_in_run(Path(path)):
         return reader.read(Path(path))
     try:
-        config = runpy.run_path(str(path)).get("config")
+        with _importing_from(Path(path).resolve().parent):
+            config = runpy.run_path(str(path)).get("config")
+    except ModuleNotFoundError as error:
+        raise InputError(
+            f"config '{path}' imports '{error.name}', which does not exist: expected "
+            f"{error.name}.py in the folder of the config, or an installed package"
+        ) from error
     except TypeError as error:
         raise InputError(f"config '{path}': {_explain(error)}") from error
     except Exception as error:
         raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
     return reader.check_experiment(config, path)
+
+
+@contextlib.contextmanager
+def _importing_from(folder: Path) -> Iterator[None]:
+    """Imports find the files of a folder first, and are forgotten: each folder has its base.py."""
+    own = {path.stem for path in folder.glob("*.py")} - sys.stdlib_module_names
+    others = {name: sys.modules.pop(name) for name in own & sys.modules.keys()}
+    writes, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    sys.path.insert(0, str(folder))
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        sys.dont_write_bytecode = writes
+        for name in own:
+            sys.modules.pop(name, None)
+        sys.modules.update(others)
 
 
 def _explain(error: TypeError) -> str:

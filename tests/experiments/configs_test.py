@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 CONFIGS = {
     str(path.relative_to(ROOT / "configs").with_suffix("")): path
     for path in sorted((ROOT / "configs").rglob("*.py"))
+    if path.stem != "base"
 }
 
 

@@ -108,7 +108,8 @@ def whole(experiment: c.Experiment | c.FirstStageExperiment) -> Whole:
 @functools.cache
 def models() -> dict[str, tuple[c.Experiment, Shapes]]:
     """The models in configs/ but for those whose size data decide, with keys and shapes of each."""
-    loaded = {str(path): cli.load_config(path) for path in sorted(CONFIGS.rglob("*.py"))}
+    paths = sorted(path for path in CONFIGS.rglob("*.py") if path.stem != "base")
+    loaded = {str(path): cli.load_config(path) for path in paths}
     return {
         name: (experiment, tables.shapes(build.build_model_names(experiment).table))
         for name, experiment in loaded.items()
