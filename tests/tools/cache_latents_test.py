@@ -133,11 +133,8 @@ def test_a_record_holds_what_was_packed():
 
 
 def test_latents_without_a_variance_are_their_mean(tmp_path, image_folder):
-    experiment = replace(
-        tiny.vq_experiment(image_folder), train=replace(tiny.experiment().train, steps=1)
-    )
-    experiment = replace(experiment, data=replace(experiment.data, path=str(image_folder)))
-    training.train(experiment, tmp_path / "vq")
+    experiment = tiny.vq_experiment(image_folder)
+    runs.write_imported(tmp_path / "vq", experiment, tiny.drawn(experiment.model.build().init))
     cache(tmp_path / "vq", image_folder, tmp_path / "out", "--upscale", "True", "--flips", "False")
     source = latents.Source(str(tmp_path / "out"))
     assert not source.described.drawn

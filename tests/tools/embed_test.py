@@ -67,9 +67,13 @@ def test_nearness_is_the_cosine_to_ones_own_and_to_the_next_ones_query():
     np.testing.assert_allclose(other, [0, np.sqrt(0.5)])
 
 
-def test_pictures_are_drawn_for_the_neighbours_of_held_out_images(image_folder, tmp_path, capsys):
+def test_images_are_drawn_for_the_neighbours_of_held_out_images(
+    image_folder, trained_run, tmp_path, capsys
+):
     rows = tmp_path / "rows.npy"
     experiment = tiny.experiment(image_folder)
+    given = replace(experiment.first_stage, run=str(trained_run / "first_stage"))
+    experiment = replace(experiment, first_stage=given)
     embeddings.embed(experiment.data, rows, "any", None, batch_size=4)
     condition = Retrieval(dim=6, neighbours=2, embeddings=str(rows))
     training.train(replace(experiment, condition=condition), tmp_path / "run")

@@ -1,5 +1,6 @@
 """The objective of the second stage."""
 
+import shutil
 from dataclasses import replace
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from ldm_jax import runs, sampling, training
+from ldm_jax import checkpoint, runs, sampling, training
 from ldm_jax.conditioning.label import label
 from ldm_jax.config import DiffusionLoss
 from ldm_jax.diffusion import prediction
@@ -276,10 +277,11 @@ def test_a_run_with_everything_learned_goes_on_where_it_was(trained_run, image_f
         diffusion=replace(experiment.diffusion, learned_variance=True),
         loss=DiffusionLoss(kind="hybrid", times="loss_aware", learned_weight=True),
     )
-    half = replace(experiment, train=replace(experiment.train, steps=2))
     training.train(experiment, tmp_path / "whole")
-    training.train(half, tmp_path / "halves")
+    shutil.copytree(tmp_path / "whole", tmp_path / "halves")
+    shutil.rmtree(tmp_path / "halves" / "checkpoints" / "4")  # as if it had died before
     training.train(experiment, tmp_path / "halves")
+    assert checkpoint.latest_step(tmp_path / "halves") == 4
     whole, halves = (tiny.saved(tmp_path / name, 4) for name in ("whole", "halves"))
     tiny.assert_same(whole["params"], halves["params"])
     assert whole["params"]["history"]["counts"].sum() == 4 * experiment.data.batch_size
