@@ -18,7 +18,7 @@ import jax
 import numpy as np
 import tyro
 
-from ldm_jax import build, cli
+from ldm_jax import cli
 from ldm_jax.data import pipeline
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.runtime.sharding import devices
@@ -42,11 +42,11 @@ class Options:
 
 def consumption(experiment, tokenizer, batches, options: Options) -> float:
     """Images a second that training takes where data cost nothing."""
-    model = build.build_model(experiment, tokenizer)
+    model = experiment.build({"tokens": tokenizer})
     params = jax.jit(model.init)(jax.random.key(0))
     params["first_stage"] = jax.jit(model.first_stage.init)(jax.random.key(1))
     size = experiment.data.batch_size
-    objective = diffusion_objective(model, experiment.loss, experiment.condition.drop, size)
+    objective = diffusion_objective(model, experiment.loss, experiment.conditions[0].drop, size)
     optim = optimizer(experiment.optim, experiment.train.steps, objective.trained)
     spread, key = devices("jit"), jax.random.key(2)
     state = spread.place(new_state(params, optim, objective))
@@ -88,7 +88,7 @@ def main(options: Options) -> None:
         (folder / f"{i:05}.png").write_bytes(source[i]["image"])
         rows.append(json.dumps({"file_name": f"{i:05}.png", "text": source[i]["text"]}) + "\n")
     (folder / "metadata.jsonl").write_text("".join(rows))
-    condition = experiment.condition
+    condition = experiment.conditions[0]
     tokenizer = tokens.learn(pipeline.captions(source), condition.vocab_size, condition.length)
 
     def encode(caption):

@@ -18,8 +18,8 @@ import numpy as np
 import tyro
 from PIL import Image
 
-from ldm_jax import build, runs
 from ldm_jax import config as c
+from ldm_jax import runs
 from ldm_jax.autoencoders.latents import remembered
 from ldm_jax.data import pipeline
 from ldm_jax.runtime.compilation import compile_ahead
@@ -70,7 +70,7 @@ def experiment(options: Options, path: Path) -> c.Experiment:
 def training(experiment: c.Experiment, params: dict, path: Path):
     """A function that makes some training steps, reading included, and returns the seconds of
     each."""
-    model = build.build_model(experiment, None)
+    model = experiment.build()
     data = replace(experiment.data, path=str(path))
     source, _ = pipeline.open_source(data)
     if hasattr(source, "described"):
@@ -111,7 +111,7 @@ def main(options: Options) -> None:
             root / "images" / f"{i:04}.png"
         )
     asked = experiment(options, root / "images")
-    model = build.build_model(asked, None)
+    model = asked.build()
     params = jax.jit(model.init)(jax.random.key(0))
     params["first_stage"] = jax.jit(model.first_stage.init)(jax.random.key(1))
     runs.write_imported(root / "stage", asked.first_stage, params["first_stage"])

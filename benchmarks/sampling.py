@@ -20,7 +20,7 @@ def ours(network: train_step.UNet):
     import jax.numpy as jnp
     import numpy as np
 
-    from ldm_jax import build, config
+    from ldm_jax import config
     from ldm_jax.diffusion import sampling
     from ldm_jax.diffusion.samplers.names import build_sampler
     from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -33,10 +33,10 @@ def ours(network: train_step.UNet):
             model=config.KLAutoencoder(z_channels=network.latent[-1])
         ),
         model=train_step.settings(network),
-        condition=config.Text(dim=network.tokens[1], length=network.tokens[0]),
+        conditions=(config.Text(dim=network.tokens[1], length=network.tokens[0]),),
     )
     told = jax.random.normal(jax.random.key(0), (network.batch, *network.tokens))
-    model = build.build_model(experiment, tokens.learn(["a word"], 64, network.tokens[0]))
+    model = experiment.build({"tokens": tokens.learn(["a word"], 64, network.tokens[0])})
     model = model._replace(  # tokens come as they are, and latents leave so
         conditioner=Conditioner(
             init=lambda key: {},

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, cli
+from ldm_jax import cli
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -35,9 +35,9 @@ def main() -> None:
     B, K = options.batch, options.steps
 
     experiment = cli.load_config(CONFIG)
-    condition = experiment.condition
+    condition = experiment.conditions[0]
     tokenizer = tokens.learn(["a large red circle"], condition.vocab_size, condition.length)
-    model = build.build_model(experiment, tokenizer)
+    model = experiment.build({"tokens": tokenizer})
     factor = model.first_stage.factor
     side = experiment.data.image_size // factor
 

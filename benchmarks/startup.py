@@ -22,7 +22,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from ldm_jax import build, cli, runs
+from ldm_jax import cli, runs
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.sampling import exported
 
@@ -33,9 +33,9 @@ PROMPT = "a large red circle"
 def make_run(run: Path) -> None:
     """The run of a model with random weights, none of them zero."""
     experiment = cli.load_config(ROOT / "configs" / "demo.py")
-    condition = experiment.condition
+    condition = experiment.conditions[0]
     tokenizer = tokens.learn([PROMPT], condition.vocab_size, condition.length)
-    model = build.build_model(experiment, tokenizer)
+    model = experiment.build({"tokens": tokenizer})
     shapes, rng = runs.model_shapes(model), np.random.default_rng(0)
     params = jax.tree.map(
         lambda x: np.float32(rng.normal(size=x.shape) / max(1, x.size) ** 0.25), shapes

@@ -25,7 +25,7 @@ config = Experiment(
         num_heads=4,
         norm_groups=16,
     ),
-    condition=Label(dim=256),
+    conditions=(Label(dim=256),),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
     sampling=Sampling(steps=50, grid="trailing", guidance=2.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),

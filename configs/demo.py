@@ -29,8 +29,8 @@ config = Experiment(
         positions=True,
         norm_groups=16,
     ),
-    condition=Text(
-        dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256, pooled=True
+    conditions=(
+        Text(dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256, pooled=True),
     ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=25, grid="trailing", guidance=1.5),

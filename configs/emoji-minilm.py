@@ -27,7 +27,7 @@ config = Experiment(
         vector_dim=384,
         norm_groups=16,
     ),
-    condition=BERTText(),
+    conditions=(BERTText(),),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=50, grid="trailing", guidance=3.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),

@@ -25,8 +25,8 @@ config = Experiment(
         vector_dim=128,
         norm_groups=16,
     ),
-    condition=Text(
-        dim=128, layers=2, num_heads=4, head_dim=32, length=24, vocab_size=2048, pooled=True
+    conditions=(
+        Text(dim=128, layers=2, num_heads=4, head_dim=32, length=24, vocab_size=2048, pooled=True),
     ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
     sampling=Sampling(steps=50, grid="trailing", guidance=3.0),

@@ -20,7 +20,7 @@ config = Experiment(
         attention_factors=(2, 4),
         head_channels=32,
     ),
-    condition=Unconditional(),
+    conditions=(),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
     sampling=Sampling(steps=50, grid="trailing"),
     optim=Optim(lr=2e-4, warmup=1000, ema_decay=0.9999),

@@ -18,7 +18,6 @@ from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import (
     BERTText,
-    Beside,
     CLIPImage,
     CLIPText,
     Condition,
@@ -62,7 +61,6 @@ __all__ = [
     "AnyExperiment",
     "AutoencoderLoss",
     "BERTText",
-    "Beside",
     "CLIPExperiment",
     "CLIPImage",
     "CLIPModel",

@@ -21,7 +21,7 @@ import jax
 import pytest
 
 import sample
-from ldm_jax import build, checkpoint, cli, runs, training
+from ldm_jax import checkpoint, cli, runs, training
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline
 from ldm_jax.train_step.optimizer import optimizer
@@ -108,9 +108,9 @@ def class_run(image_folder, own_copy):
 
 def write_class_run(run: Path, images: Path) -> None:
     condition = Label(num_classes=len(tiny.COLORS), dim=8)
-    experiment = tiny.experiment(images, condition=condition)
+    experiment = tiny.experiment(images, conditions=(condition,))
     source, info = pipeline.open_source(experiment.data)
-    model = build.build_model(experiment, None)
+    model = experiment.build()
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     params["conditioner"] = jax.tree.map(lambda x: 5.0 * x, params["conditioner"])  # seen clearly
     state = new_state(

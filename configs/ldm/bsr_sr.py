@@ -14,7 +14,7 @@ config = Experiment(
     model=UNet(
         channels=160, channel_mults=(1, 2, 2, 4), attention_factors=(16, 8), head_channels=32
     ),
-    condition=LowResolution(degradation="bsr"),
+    conditions=(LowResolution(degradation="bsr"),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0155),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=100, eta=1.0),

@@ -14,7 +14,7 @@ config = Experiment(
     model=UNet(
         channels=224, channel_mults=(1, 2, 3, 4), attention_factors=(8, 4, 2), head_channels=32
     ),
-    condition=Unconditional(),
+    conditions=(),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=200, eta=0.0),

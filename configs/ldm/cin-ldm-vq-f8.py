@@ -18,7 +18,7 @@ config = Experiment(
     model=UNet(
         channels=256, channel_mults=(1, 2, 4), attention_factors=(4, 2, 1), head_channels=32
     ),
-    condition=Label(num_classes=1000, null=False, drop=0.0),
+    conditions=(Label(num_classes=1000, null=False, drop=0.0),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=200, eta=1.0),

@@ -11,7 +11,7 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=VQAutoencoder()),
     latent_scale=1.0,
     model=UNet(channels=192, channel_mults=(1, 2, 3, 5), attention_factors=(8, 4, 2), num_heads=1),
-    condition=Label(num_classes=1000),
+    conditions=(Label(num_classes=1000),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=250, guidance=1.5, eta=1.0),

@@ -17,7 +17,7 @@ config = Experiment(
         num_heads=8,
         resample_blocks=True,
     ),
-    condition=Inpainting(),
+    conditions=(Inpainting(),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0205),
     loss=DiffusionLoss(distance="l1"),
     sampling=Sampling(steps=50),

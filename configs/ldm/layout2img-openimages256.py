@@ -18,7 +18,7 @@ config = Experiment(
         head_channels=32,
         transformer_depth=3,
     ),
-    condition=Layout(num_classes=601, drop=0.0),
+    conditions=(Layout(num_classes=601, drop=0.0),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0205),
     loss=DiffusionLoss(distance="l1"),
     sampling=Sampling(steps=200, eta=0.0),

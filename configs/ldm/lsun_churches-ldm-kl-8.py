@@ -19,7 +19,7 @@ config = Experiment(
         scale_shift=True,
         resample_blocks=True,
     ),
-    condition=Unconditional(),
+    conditions=(),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0155),
     loss=DiffusionLoss(distance="l1"),
     sampling=Sampling(steps=400, eta=0.0),

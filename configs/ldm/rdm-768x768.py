@@ -19,7 +19,7 @@ config = Experiment(
         head_channels=32,
         remat="full",
     ),
-    condition=Retrieval(),
+    conditions=(Retrieval(),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.015),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=50, guidance=3.0),

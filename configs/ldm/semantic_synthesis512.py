@@ -12,7 +12,7 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=VQAutoencoder()),
     latent_scale=1.0,
     model=UNet(channels=128, channel_mults=(1, 4, 8), attention_factors=(32, 16, 8), num_heads=8),
-    condition=SemanticMap(drop=0.0),
+    conditions=(SemanticMap(drop=0.0),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0205),
     loss=DiffusionLoss(distance="l1"),
     sampling=Sampling(steps=200, eta=1.0),

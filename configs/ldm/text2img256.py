@@ -14,7 +14,7 @@ config = Experiment(
     model=UNet(
         channels=192, channel_mults=(1, 2, 3, 5), attention_factors=(8, 4, 2), head_channels=32
     ),
-    condition=Text(dim=640, vocab_size=30522, tokenizer="bert-base-uncased/vocab.txt"),
+    conditions=(Text(dim=640, vocab_size=30522, tokenizer="bert-base-uncased/vocab.txt"),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=100),

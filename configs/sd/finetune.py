@@ -13,7 +13,7 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale=0.18215,
     model=UNet(remat="full"),
-    condition=CLIPText(drop=0.1),
+    conditions=(CLIPText(drop=0.1),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     loss=DiffusionLoss(distance="l2", weight="min_snr", min_snr_gamma=5.0),
     sampling=Sampling(steps=50, guidance=7.5),

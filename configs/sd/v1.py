@@ -12,7 +12,7 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale=0.18215,
     model=UNet(),
-    condition=CLIPText(),
+    conditions=(CLIPText(),),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=50, guidance=7.5),

@@ -14,8 +14,10 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale=0.18215,
     model=UNet(head_channels=64, linear_projections=True, vector_dim=1536),
-    condition=CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
-    beside=UnCLIP(weights="openai", channels=1024, layers=24, dim=768),
+    conditions=(
+        CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
+        UnCLIP(weights="openai", channels=1024, layers=24, dim=768),
+    ),
     diffusion=Diffusion(
         schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction="v"
     ),

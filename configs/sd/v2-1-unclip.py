@@ -12,8 +12,7 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale=0.18215,
     model=UNet(head_channels=64, linear_projections=True, vector_dim=2048),
-    condition=CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
-    beside=UnCLIP(),
+    conditions=(CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16), UnCLIP()),
     diffusion=Diffusion(
         schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction="v"
     ),

@@ -12,8 +12,10 @@ config = Experiment(
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale=0.18215,
     model=UNet(head_channels=64, linear_projections=True),
-    condition=CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
-    beside=Inpainting(form="stable_diffusion"),
+    conditions=(
+        CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
+        Inpainting(form="stable_diffusion"),
+    ),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=50, guidance=9.0),

@@ -19,8 +19,10 @@ config = Experiment(
         linear_projections=True,
         vector_entries=1000,
     ),
-    condition=CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
-    beside=LowResolution(max_noise=350),
+    conditions=(
+        CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
+        LowResolution(max_noise=350),
+    ),
     diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0001, beta_end=0.02, prediction="v"),
     loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=50, guidance=9.0),

@@ -7,7 +7,7 @@ from ldm_jax.config import *
 
 config = replace(
     base,
-    condition=Inpainting(),
+    conditions=(Inpainting(),),
     model=replace(base.model, channels=48, attention_factors=(2,)),
     data=replace(base.data, batch_size=16),
     train=replace(base.train, steps=2000, save_every=500),

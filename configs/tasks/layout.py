@@ -7,7 +7,9 @@ from ldm_jax.config import *
 
 config = replace(
     base,
-    condition=Layout(max_objects=3, vocab_size=300, dim=128, layers=2, num_heads=4, head_dim=32),
+    conditions=(
+        Layout(max_objects=3, vocab_size=300, dim=128, layers=2, num_heads=4, head_dim=32),
+    ),
     sampling=replace(base.sampling, guidance=2.0),
     train=replace(base.train, steps=4000, save_every=1000),
 )

@@ -8,4 +8,4 @@ from dataclasses import replace
 from configs.tasks.unconditional import config as base
 from ldm_jax.config import *
 
-config = replace(base, condition=Retrieval(dim=768, neighbours=4))
+config = replace(base, conditions=(Retrieval(dim=768, neighbours=4),))

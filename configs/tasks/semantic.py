@@ -7,7 +7,7 @@ from ldm_jax.config import *
 
 config = replace(
     base,
-    condition=SemanticMap(num_classes=6, out_channels=6),
+    conditions=(SemanticMap(num_classes=6, out_channels=6),),
     model=replace(base.model, channels=48, attention_factors=(2,)),
     data=replace(base.data, batch_size=16),
     train=replace(base.train, steps=2000, save_every=500),

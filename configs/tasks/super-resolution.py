@@ -7,7 +7,7 @@ from ldm_jax.config import *
 
 config = replace(
     base,
-    condition=LowResolution(factor=4),
+    conditions=(LowResolution(factor=4),),
     model=replace(base.model, channels=48, attention_factors=(2,)),
     data=replace(base.data, batch_size=16),
     train=replace(base.train, steps=2000, save_every=500),

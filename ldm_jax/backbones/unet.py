@@ -17,7 +17,7 @@ from ldm_jax.nn.repeat import repeated
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
-from ldm_jax.settings import AtLeast1, Factors, Levels
+from ldm_jax.settings import AtLeast1, Factors, Levels, check_divides
 from ldm_jax.types import Array, Backbone, Cond, Params, Site
 
 
@@ -47,6 +47,43 @@ class UNet:
     compute: Literal["float32", "bfloat16"] = "float32"  # but for norms, softmax, the step's
     # embedding and the last convolution; weights are float32
 
+    @property
+    def multiple(self) -> int:
+        """Sides of latents are multiples of it."""
+        return 2 ** (len(self.channel_mults) - 1)
+
+    @property
+    def vector_width(self) -> int:
+        """Of the vector of a condition."""
+        return self.vector_dim or 4 * self.channels
+
+    def heads(self, prefix: str) -> list[tuple[str, int]]:
+        """Its counts of attention heads by name, which `train.mesh.tensor` shares out."""
+        if not self.head_channels:
+            return [(f"{prefix}num_heads", self.num_heads)]
+        widths = [mult * self.channels for mult in self.channel_mults]
+        return [(f"{prefix}head_channels", width // self.head_channels) for width in widths]
+
+    def check(self, prefix: str) -> None:
+        """Raises InputError where fields do not go together; `prefix` is of their names."""
+        check_divides(self, "head_channels" if self.head_channels else "num_heads", prefix)
+        check_divides(self, "norm_groups", prefix)
+        if self.positions and self.channels % 4:
+            raise InputError(
+                f"{prefix}channels is {self.channels}: expected a multiple of 4, since "
+                f"{prefix}positions tells attention rows and columns by sines and cosines"
+            )
+        for factor in set(self.cross_only_factors) - set(self.attention_factors):
+            raise InputError(
+                f"{prefix}cross_only_factors has {factor}: expected some of "
+                f"{prefix}attention_factors, which are "
+                f"{', '.join(map(str, self.attention_factors)) or 'none'}"
+            )
+
+    def build(self, in_channels: int, out_channels: int) -> Backbone:
+        """The network for latents of `in_channels` channels."""
+        return unet(self, in_channels, out_channels)
+
 
 EPSILON = 1e-5
 KEPT = {  # of what a block holds between the passes, by the config's `remat`
@@ -63,7 +100,7 @@ def unet(config: UNet, in_channels: int, out_channels: int) -> Backbone:
         in_channels: of z, without those of `Cond.concat`.
     """
     module = UNetModule(config, out_channels)
-    multiple = 2 ** (len(config.channel_mults) - 1)
+    multiple = config.multiple
     places = sites(config)
 
     def init(key: Array, cond: Cond) -> Params:

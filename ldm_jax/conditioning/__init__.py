@@ -15,12 +15,8 @@ from ldm_jax.conditioning.text import Text
 from ldm_jax.conditioning.unclip import UnCLIP
 from ldm_jax.conditioning.unconditional import Unconditional
 
-# as a second condition beside captions
-Beside = Inpainting | Depth | LowResolution | UnCLIP
-
 __all__ = [
     "BERTText",
-    "Beside",
     "CLIPImage",
     "CLIPText",
     "Condition",

@@ -60,6 +60,8 @@ class Condition:
 
     kind:          what it is conditioned on, as messages call it
     reads:         the entries of a batch by which commands find it, such as ("label",)
+    drop:          how often training drops it, where that is no field
+    stays:         whether it is dropped only where there is no condition that does not stay
     square_only:   it stands beside latents or is made of a square image: no `data.buckets`
     held_out:      whether the data set holds it for images that training did not see
     noise_level:   that sampling takes where none is given; only where `max_noise` is a field
@@ -72,6 +74,8 @@ class Condition:
 
     kind: ClassVar[str] = "a condition"
     reads: ClassVar[tuple[str, ...]] = ()
+    drop = 0.0  # no annotation, by which it would be a field of subclasses, and the first
+    stays: ClassVar[bool] = False
     square_only: ClassVar[bool] = True
     held_out: ClassVar[bool] = True
     noise_level: ClassVar[int] = 0

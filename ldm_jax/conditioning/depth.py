@@ -19,6 +19,7 @@ class Depth(Condition):
     drop: Fraction = 0.0
 
     kind: ClassVar = "depth maps"
+    stays: ClassVar = True
     reads: ClassVar = ("depth",)
     held_out: ClassVar = False
 

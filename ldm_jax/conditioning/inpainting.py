@@ -26,6 +26,7 @@ class Inpainting(Condition):
     drop: Fraction = 0.0
 
     kind: ClassVar = "masked images"
+    stays: ClassVar = True
     reads: ClassVar = ("mask",)
 
     def derive(self, factor: int) -> dict[str, Derive]:

@@ -59,8 +59,8 @@ class Label(Condition):
     def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
         if not info.class_names:
             raise InputError(
-                "condition is Label but the data has no classes: expected class folders or a label "
-                "field (--data.label); or use Text(), or no condition"
+                "conditions has Label but the data has no classes: expected class folders or a "
+                "label field (--data.label); or use Text(), or no condition"
             )
         return replace(
             self, num_classes=fit_classes(self.num_classes, f"{prefix}num_classes", info)

@@ -29,6 +29,7 @@ class LowResolution(Condition):
     drop: Fraction = 0.0
 
     kind: ClassVar = "low-resolution images"
+    stays: ClassVar = True
     reads: ClassVar = ("low_resolution",)
     noise_level: ClassVar = 20  # as the model card of Stable Diffusion's upscaler suggests
 

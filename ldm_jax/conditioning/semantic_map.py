@@ -28,6 +28,7 @@ class SemanticMap(Condition):
     drop: Fraction = 0.1
 
     kind: ClassVar = "class maps"
+    stays: ClassVar = True
     reads: ClassVar = ("segmentation",)
     has_weights: ClassVar = True
 

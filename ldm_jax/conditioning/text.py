@@ -126,8 +126,8 @@ def check_captioned(info: DataFacts) -> None:
     """Raises InputError where data have no captions."""
     if not info.has_captions:
         raise InputError(
-            "condition is Text but the data has no captions: expected metadata.jsonl, a .txt "
-            "beside each image, or another field (--data.caption); or use condition=Label()"
+            "conditions has Text but the data has no captions: expected metadata.jsonl, a .txt "
+            "beside each image, or another field (--data.caption); or use conditions=(Label(),)"
         )
 
 

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, checkpoint, runs
+from ldm_jax import checkpoint, runs
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.conditioning import Beside
 from ldm_jax.conditioning.clip_image import CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.conditioning.condition import Condition
@@ -233,7 +232,7 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
             "projection_dim of image_encoder in a pipeline of unCLIP, and none elsewhere"
         )
     levels = min(MAX_NOISE, unet.vector_entries or 1)
-    beside: dict[int, Beside | None] = {
+    beside: dict[int, Condition | None] = {
         0: pictured,
         1: Depth(),
         3: LowResolution(factor=factor, max_noise=levels),
@@ -250,8 +249,7 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         first_stage=FirstStageExperiment(model=vae.model),
         latent_scale=vae.scale[0],
         model=unet,
-        condition=condition,
-        beside=beside[seen - z],
+        conditions=tuple(one for one in (condition, beside[seen - z]) if one),
         diffusion=diffusion,
         sampling=Sampling(steps=min(50, diffusion.steps), guidance=7.5),
     )
@@ -292,7 +290,7 @@ def _tokenizer_file(source: Path) -> Path:
 def names(experiment: Experiment) -> dict[str, table.Table]:
     """The rows of each component in the names of diffusers, under the parts' names here."""
     prefix = f"{PARTS['unet']}/"
-    rows = build.build_model_names(experiment).table
+    rows = experiment.original_names().table
     denoiser = [
         row._replace(path=row.path.removeprefix(prefix))
         for row in rows
@@ -436,7 +434,7 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     stage = experiment.first_stage
     factor = stage.model.build().factor
     side, channels = experiment.data.image_size // factor, stage.model.z_channels
-    told = build.build_condition_names(experiment.condition, channels, experiment.beside)
+    told = experiment.condition_names()
     scale = (np.float32(_scale(run, experiment)),) * channels
     stage_experiment = replace(
         stage, data=replace(stage.data, image_size=experiment.data.image_size)

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, runs, training
+from ldm_jax import checkpoint, runs, training
 from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.conditioning.text import Text
 from ldm_jax.conditioning.unclip import UnCLIP
@@ -62,7 +62,7 @@ def import_model(
     """
     experiment = checked(experiment)
     pieces = tokenizer_of(experiment, tokenizer)
-    names = build.build_model_names(experiment)
+    names = experiment.original_names()
     state = _with_statistics(read_weights(source), experiment)
     with prefix_errors(source):
         held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
@@ -109,13 +109,16 @@ def checked(experiment: Experiment) -> Experiment:
     """The experiment as its training would see it, where nothing is left to be read from data."""
     first = training.inherit(experiment.first_stage, experiment.data)
     experiment = replace(experiment, first_stage=replace(first, run=None))
-    for name in ("num_classes", "vocab_size"):
-        if getattr(experiment.condition, name, 0) is None:
-            raise InputError(
-                f"condition.{name} is None: expected a number, as no data are read here"
-            )
+    unknown = [
+        f"conditions.{i}.{name}"
+        for i, condition in enumerate(experiment.conditions)
+        for name in ("num_classes", "vocab_size")
+        if getattr(condition, name, 0) is None
+    ]
+    if unknown:
+        raise InputError(f"{unknown[0]} is None: expected a number, as no data are read here")
     check_ranges(experiment)
-    checks.check_diffusion(experiment)
+    experiment.check()
     if experiment.latent_scale == "channels":
         raise InputError(
             "latent_scale is channels: expected one or a number, since the original has one scale"
@@ -144,7 +147,7 @@ def tokenizer_of(experiment: Experiment, given: Path | None) -> Tokenizer | None
     if found.get_vocab_size() != condition.vocab_size:
         raise InputError(
             f"tokenizer '{path}' has {found.get_vocab_size()} pieces: expected "
-            f"{condition.vocab_size}, as condition.vocab_size"
+            f"{condition.vocab_size}, as vocab_size of {type(condition).__name__}"
         )
     return found
 
@@ -273,7 +276,7 @@ def export_model(run: Path, destination: Path) -> None:
         )
     averaged = checkpoint.averaged_parts(run, which)
     trained_here = checkpoint.latest_step(run) > 0
-    rows = _rows(build.build_model_names(experiment), averaged, trained_here)
+    rows = _rows(experiment.original_names(), averaged, trained_here)
     held: dict[str, np.ndarray] = schedule(betas)
     if (run / ASIDE).exists():
         aside = read_weights(run / ASIDE)
@@ -316,7 +319,7 @@ def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
     settings = [
         ("model.positions", unet.positions, False),
         ("model.norm_groups", unet.norm_groups, recognise.GROUPS),
-        ("condition.pooled", getattr(condition, "pooled", False), False),
+        ("conditions.0.pooled", getattr(condition, "pooled", False), False),
         ("diffusion.prediction", d.prediction, "eps"),
         ("diffusion.schedule", d.schedule, "scaled_linear"),
         ("diffusion.learned_variance", d.learned_variance, False),
@@ -329,7 +332,8 @@ def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
     if not isinstance(experiment.condition, Text) or not (run / "tokenizer.json").exists():
         return experiment
     pieces = runs.load_tokenizer(run, experiment).get_vocab_size()
-    return replace(experiment, condition=replace(experiment.condition, vocab_size=pieces))
+    first, *others = experiment.conditions
+    return replace(experiment, conditions=(replace(first, vocab_size=pieces), *others))
 
 
 def _rows(

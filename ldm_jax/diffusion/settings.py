@@ -10,6 +10,7 @@ from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
 from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
+from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, OpenFraction, Positive
 from ldm_jax.types import Process
 
@@ -32,6 +33,30 @@ class Diffusion:
     prediction: Literal["eps", "x0", "v", "velocity", "edm"] = "eps"
     data_std: Positive = 1.0  # that the edm prediction expects of latents
     learned_variance: bool = False  # of the reverse steps; needs a loss of kind hybrid or vlb
+
+    def check(self, prefix: str) -> None:
+        """Raises InputError where the process cannot be, or a network cannot learn it."""
+        flows, tables = ("flow", "cosine_flow"), ("linear", "scaled_linear", "cosine", "sqrt")
+        if self.zero_terminal_snr and self.schedule not in tables:
+            raise InputError(
+                f"{prefix}zero_terminal_snr is True: expected False with the {self.schedule} "
+                f"schedule, since it rescales {', '.join(tables)}"
+            )
+        if self.zero_terminal_snr and self.steps < 2:
+            raise InputError(
+                f"{prefix}steps is {self.steps}: expected at least 2 with "
+                f"{prefix}zero_terminal_snr, which keeps the first and empties the last"
+            )
+        if self.prediction == "eps" and (self.zero_terminal_snr or self.schedule in flows):
+            raise InputError(
+                f"{prefix}prediction is eps: expected x0, v, velocity or edm, since the noise at T "
+                "says nothing of the data where nothing is left of them"
+            )
+        if self.schedule == "edm" and self.sigma_min >= self.sigma_max:
+            raise InputError(
+                f"{prefix}sigma_min is {self.sigma_min}: expected less than {prefix}sigma_max, "
+                f"which is {self.sigma_max}"
+            )
 
     def build_betas(self) -> np.ndarray | None:
         """The step variances of a discrete process, [T] float64; None for the continuous ones."""

@@ -5,8 +5,7 @@ from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from ldm_jax import build
-from ldm_jax.conditioning.text import Text
+from ldm_jax.conditioning.condition import find
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs.names import class_names_of, load_tokenizer
 from ldm_jax.runs.paths import load_config_of, locate, read_config, step_of
@@ -50,9 +49,9 @@ def describe_files(folder: Path, run: Path, step: int) -> Trained:
         run, step: of which it is a description.
     """
     experiment, tokenizer = read_config(folder), None
-    if isinstance(experiment.condition, Text):
+    if find(experiment.conditions, "tokens"):
         tokenizer = load_tokenizer(folder, experiment)
-    model = build.build_model(experiment, tokenizer)
+    model = experiment.build({"tokens": tokenizer})
     return Trained(run, experiment, model, {}, tokenizer, class_names_of(folder), step)
 
 

@@ -9,7 +9,17 @@ from typing import Any
 
 Fields = dict[str, Any]
 
-CLASSES: Mapping[str, Callable[[Fields], tuple[str, Fields]]] = {}
+
+def _experiment(fields: Fields) -> tuple[str, Fields]:
+    """A condition, and a second one beside it, became a tuple of conditions."""
+    if "conditions" not in fields:
+        both = fields.pop("condition", None), fields.pop("beside", None)
+        fields["conditions"] = tuple(one for one in both if one is not None)
+    return "Experiment", fields
+
+
+CLASSES: Mapping[str, Callable[[Fields], tuple[str, Fields]]] = {"Experiment": _experiment}
+NONE = {"Unconditional"}  # classes whose place None has taken
 
 
 def migrate(name: str, fields: Fields) -> tuple[str, Fields]:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
+from ldm_jax.conditioning.condition import find
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
@@ -17,7 +18,7 @@ def load_tokenizer(place: Path, experiment: Experiment) -> Tokenizer:
         InputError: it has none, as a model that was converted without.
     """
     run = folder(place)
-    path, condition = run / "tokenizer.json", experiment.condition
+    path, condition = run / "tokenizer.json", find(experiment.conditions, "tokens")
     if not path.exists():
         raise InputError(
             f"run '{run}' has no tokenizer.json: expected one of {condition.vocab_size} pieces; "

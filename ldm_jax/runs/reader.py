@@ -22,7 +22,7 @@ from typing import Any, NoReturn, get_args
 from ldm_jax import config as configs
 from ldm_jax.errors import InputError, reason
 from ldm_jax.experiments import AnyExperiment
-from ldm_jax.runs.migrate import CLASSES, migrate
+from ldm_jax.runs.migrate import CLASSES, NONE, migrate
 from ldm_jax.settings import check_types, did_you_mean
 
 MAX_BYTES = 2**18
@@ -192,7 +192,7 @@ class _Reader:
         if not isinstance(node.func, ast.Name):
             self.refuse(node.func, f"a call of {_name(node.func)}")
         name = node.func.id
-        if name not in self.settings and name not in CLASSES:
+        if name not in self.settings and name not in CLASSES and name not in NONE:
             self.refuse(node, f"a call of '{name}'")
         if node.args:
             self.refuse(node.args[0], f"a value of {name} without the name of its field")
@@ -203,6 +203,8 @@ class _Reader:
             if keyword.arg in fields:
                 self.refuse(keyword.value, f"a second '{keyword.arg}' of {name}")
             fields[keyword.arg] = self.value(keyword.value, depth + 1)
+        if name in NONE:
+            return None
         name, fields = migrate(name, fields)
         return self.make(node, self.settings[name], fields)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import build, runs
+from ldm_jax import runs
 from ldm_jax.config import CLIPText
 from ldm_jax.diffusion.model import with_conditioner
 from ldm_jax.encoders.tokenizers import prompt_weights
@@ -109,8 +109,10 @@ def with_captions(trained: runs.Trained, request: Request) -> DiffusionModel:
     if request.clip_skip not in (None, 1):
         condition = trained.experiment.condition
         fewer = replace(condition, layers=condition.layers - request.clip_skip + 1)
-        experiment = replace(trained.experiment, condition=fewer)
-        model = build.build_model(experiment, trained.tokenizer)
+        experiment = replace(
+            trained.experiment, conditions=(fewer, *trained.experiment.conditions[1:])
+        )
+        model = experiment.build({"tokens": trained.tokenizer})
     if not is_chunked(request):
         return model
     conditioner = prompt_weights.chunked(model.conditioner, count(trained, request))

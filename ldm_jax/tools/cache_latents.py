@@ -169,7 +169,8 @@ class _Captions(NamedTuple):
                 the source has no captions.
         """
         found = runs.describe(Path(run))
-        conditioner, kind = found.model.conditioner, type(found.experiment.condition).__name__
+        conditioner = found.model.conditioner
+        kind = " and ".join(type(one).__name__ for one in found.experiment.conditions) or "none"
         if conditioner.keys != ("tokens",):
             raise InputError(f"--embed-text '{run}' has the condition {kind}: expected captions")
         if conditioner.trained:

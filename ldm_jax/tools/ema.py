@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_jax import checkpoint, cli, runs
-from ldm_jax.conditioning.text import Text
+from ldm_jax.conditioning.condition import find
 from ldm_jax.convert.paths import whole
 from ldm_jax.errors import InputError
 from ldm_jax.train_step import power_ema
@@ -60,7 +60,7 @@ def average(run: Path, out: Path, words: Sequence[str], description: str) -> Non
         part: checkpoint.read_part(run, "params", part) for part in checkpoint.weight_shapes(run)
     }
     tokenizer = None
-    if isinstance(getattr(experiment, "condition", None), Text):
+    if find(getattr(experiment, "conditions", ()), "tokens"):
         tokenizer = runs.load_tokenizer(run, experiment)
     with whole(out) as unfinished:
         runs.write_imported(unfinished, experiment, params, ema, tokenizer)

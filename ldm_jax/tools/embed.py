@@ -30,8 +30,8 @@ def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int
         np.save(file, rows)
     unfinished.replace(out)
     print(
-        f"{out}: {len(rows)} embeddings of {rows.shape[1]} numbers; for --condition.embeddings, "
-        f"with --condition.dim {rows.shape[1]}"
+        f"{out}: {len(rows)} embeddings of {rows.shape[1]} numbers; for --conditions.0.embeddings, "
+        f"with --conditions.0.dim {rows.shape[1]}"
     )
 
 

@@ -10,8 +10,9 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax import build, checkpoint, checks, runs
+from ldm_jax import checkpoint, runs
 from ldm_jax.autoencoders.latents import factor
+from ldm_jax.conditioning import compose
 from ldm_jax.data import image_files, latents
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
@@ -66,7 +67,7 @@ def diffusion_task(
     """
     experiment, first_run = _with_first_stage(experiment, folder, start)
     first = experiment.first_stage
-    checks.check_diffusion(experiment)
+    experiment.check()
     if latents.is_latents(experiment.data.path or "") and not first.run:
         raise InputError(
             f"data.path '{experiment.data.path}' holds latents: expected --first-stage.run RUN, "
@@ -79,13 +80,11 @@ def diffusion_task(
     parts = _opened(experiment, folder, start)
     experiment, source, tokenizer, model, reading = parts
     names, published = ("first_stage",), None
-    condition = experiment.condition
-    taken = start and condition.same_weights(start.experiment.condition)
-    if condition.from_file and not taken:
+    if compose.from_file(experiment.conditions, start.experiment.conditions if start else ()):
         names = ("first_stage", "conditioner")
     if not dry_run and checkpoint.latest_step(folder) is None:
         if "conditioner" in names:
-            published = condition.published()
+            published = compose.published(experiment.conditions)
         check_frozen(model, start, published)
     distance = in_training.prepare(experiment.evaluation, experiment.data, source.records)
     helpers = functools.partial(diffusion.init_helpers, model.process, experiment.loss)
@@ -125,24 +124,23 @@ def _with_first_stage(
 def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None) -> _Parts:
     """Opens the data, fills in what they determine, and makes the model."""
     source = open_source(experiment.data)
-    condition = experiment.condition.fitted(source.info, "condition.")
-    experiment = replace(experiment, condition=condition)
-    pixels = experiment.first_stage.model.build().factor
-    conditions = (condition, *([experiment.beside] if experiment.beside else []))
+    conditions = tuple(
+        one.fitted(source.info, f"conditions.{i}.") for i, one in enumerate(experiment.conditions)
+    )
+    experiment = replace(experiment, conditions=conditions)
+    pixels = experiment.first_stage.model.factor
     derive = {name: x for c in conditions for name, x in c.derive(pixels).items()}
     source = source._replace(derive=derive)
     tokenizer = find_tokenizer(experiment, folder, source, start)
-    model = build.build_model(experiment, tokenizer)
+    model = experiment.build({"tokens": tokenizer})
     if isinstance(source.records, latents.Source):
         check_latents(source, experiment, model)
     return _Parts(experiment, source, tokenizer, model, reading_latents(source, model))
 
 
 def _objective(experiment: Experiment, model: DiffusionModel) -> Objective:
-    drop = getattr(experiment.condition, "drop", 0.0)
-    batch_size = experiment.data.batch_size
-    parts = experiment.train.accumulate
-    return diffusion.diffusion_objective(model, experiment.loss, drop, batch_size, parts)
+    batch_size, parts = experiment.data.batch_size, experiment.train.accumulate
+    return diffusion.diffusion_objective(model, experiment.loss, experiment.drop, batch_size, parts)
 
 
 def _frozen(

@@ -70,9 +70,13 @@ def find_tokenizer(
     experiment: Experiment, run: Path, source: Source, start: init_from.Start | None = None
 ) -> Tokenizer | None:
     """The tokenizer of captions: of the run, given, inherited, or learned from the data."""
-    for entry, encoder in experiment.condition.encoders.items():
+    here, there = (
+        {entry: x for one in e.conditions for entry, x in one.encoders.items()} if e else {}
+        for e in (experiment, start and start.experiment)
+    )
+    for entry, encoder in here.items():
         kept = run / "tokenizer.json"
-        there = start.experiment.condition.encoders.get(entry) if start else None
+        there = there.get(entry)
         return encoder.find_tokenizer(
             kept if kept.exists() else None,
             (there, start.run / "tokenizer.json") if there else None,

@@ -17,9 +17,10 @@ from ldm_jax.types import DiffusionModel, Params
 def check_latents(source: Source, experiment: Experiment, model: DiffusionModel) -> None:
     """Raises InputError where a condition is made of the images that latents are of."""
     if source.derive or model.conditioner.encode:
+        names = " and ".join(type(one).__name__ for one in experiment.conditions)
         raise InputError(
             f"data.path '{experiment.data.path}' holds latents: expected images for a condition of "
-            f"{type(experiment.condition).__name__}, which is made of them"
+            f"{names}, which is made of them"
         )
 
 

@@ -17,7 +17,7 @@ def of(compute):
     return replace(
         base,
         model=replace(base.model, channels=16, compute=compute),
-        condition=replace(base.condition, compute=compute),
+        conditions=(replace(base.conditions[0], compute=compute),),
     )
 
 

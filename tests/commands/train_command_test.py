@@ -13,7 +13,7 @@ from PIL import Image
 
 import train
 from ldm_jax import checkpoint, cli, runs, training
-from ldm_jax.config import FirstStageExperiment, Label, Train, Unconditional
+from ldm_jax.config import FirstStageExperiment, Label, Train
 from tests.support import tiny
 
 TOOL = Path(__file__).parents[2] / "train.py"
@@ -98,9 +98,9 @@ def test_no_config_is_refused(refusal, words, fragments):
         ("config = Experiment(optim=Optim(lr='fast'))", ["optim.lr is 'fast'", "float"]),
         ("config = Experiment(model=UNet(channel_mults=[1, 2]))", ["model.channel_mults", "tuple"]),
         ("config = Experiment(data=Data(crop='centre'))", ["data.crop", "'center', 'random'"]),
-        ("config = Experiment(condition=Train())", ["condition is", "Label | Text"]),
+        ("config = Experiment(conditions=(Train(),))", ["conditions is", "tuple[Condition, ...]"]),
         ("config = FirstStageExperiment(modle=1)", ["'modle'", "'model'"]),
-        ("config = Experiment(condition=Lable())", ["NameError", "Lable"]),
+        ("config = Experiment(conditions=(Lable(),))", ["NameError", "Lable"]),
         ("konfig = Experiment()", ["`config = Experiment(...)`"]),
         ("config = 3", ["`config = Experiment(...)`"]),
         ("config = (", ["SyntaxError", "line 2"]),
@@ -193,12 +193,12 @@ def test_the_words_of_tyro_are_found_in_whatever_it_draws_around_them(rule, side
             ["data.image_size is 6", "multiple of 4", "such as 8"],
         ),
         ("--data.background 300 0 0", ["data.background is (300, 0, 0)", "0 to 255"]),
-        ("--condition.drop 1.5", ["condition.drop is 1.5", "0 to 1"]),
-        ("--condition.drop -0.1", ["condition.drop is -0.1", "0 to 1"]),
-        ("--condition.length 2", ["condition.length is 2", "at least 3"]),
-        ("--condition.vocab-size None", ["vocab_size of Text is None", "tokenizer"]),
-        ("--condition.tokenizer no.json", ["'no.json' does not exist", "tokenizer.json"]),
-        ("--condition.pooled True", ["condition.dim is 8", "expected 32", "its vector"]),
+        ("--conditions.0.drop 1.5", ["conditions.0.drop is 1.5", "0 to 1"]),
+        ("--conditions.0.drop -0.1", ["conditions.0.drop is -0.1", "0 to 1"]),
+        ("--conditions.0.length 2", ["conditions.0.length is 2", "at least 3"]),
+        ("--conditions.0.vocab-size None", ["vocab_size of Text is None", "tokenizer"]),
+        ("--conditions.0.tokenizer no.json", ["'no.json' does not exist", "tokenizer.json"]),
+        ("--conditions.0.pooled True", ["conditions.0.dim is 8", "expected 32", "its vector"]),
         ("--model.vector-dim 8", ["model.vector_dim is 8", "None", "Text(pooled=True)"]),
         ("--optim.b1 1", ["optim.b1 is 1.0", "less than 1"]),
         ("--model.channel-mults", ["model.channel_mults is ()", "at least 1"]),
@@ -286,12 +286,12 @@ def test_a_folder_that_is_missing_or_empty_is_refused(refusal, config, tmp_path)
 
 
 def test_an_image_smaller_than_the_crop_is_refused(refusal, config, images):
-    message = refusal(config(condition=Unconditional()), "--data.path", images(side=6))
+    message = refusal(config(conditions=()), "--data.path", images(side=6))
     says(message, [".png is 6x6 pixels", "image_size 8", "--data.image-size", "--data.upscale"])
 
 
 def test_more_damaged_images_than_allowed_are_refused(refusal, config, images):
-    words = config(condition=Unconditional()), "--data.path", images(damaged=3)
+    words = config(conditions=()), "--data.path", images(damaged=3)
     message = refusal(*words, "--data.max-bad-images", 2)
     says(message, ["3 images cannot be read", "02.png", "truncated", "--data.max-bad-images"])
     train.main([*map(str, words), "--dry-run", "--data.max-bad-images", "3"])
@@ -301,18 +301,18 @@ def test_an_image_with_nan_is_named(refusal, config, images):
     folder = images()
     pixels = np.full((8, 8), np.nan, np.float32)
     Image.fromarray(pixels).save(folder / "class0" / "broken.tif")
-    words = config(condition=Unconditional()), "--data.path", folder
+    words = config(conditions=()), "--data.path", folder
     message = refusal(*words, "--data.max-bad-images", 0)
     says(message, ["1 images cannot be read", "broken.tif", "64 of its 64 pixels are NaN"])
 
 
 def test_a_condition_that_the_data_cannot_fill_is_refused(refusal, config, images):
     data = "--data.path", images(classes=3)
-    message = refusal(config(condition=Label(num_classes=2, dim=8)), *data)
+    message = refusal(config(conditions=(Label(num_classes=2, dim=8),)), *data)
     says(message, ["label 2 of class 'class2' is out of range", "condition.num_classes is 2", "3"])
     says(refusal(config(), *data), ["condition is Text", "no captions", "--data.caption"])
     (data[1] / "loose.png").write_bytes((data[1] / "class0" / "00.png").read_bytes())
-    message = refusal(config(condition=Label(dim=8)), *data)
+    message = refusal(config(conditions=(Label(dim=8),)), *data)
     says(message, ["condition is Label", "no classes", "--data.label"])
 
 
@@ -330,7 +330,7 @@ def copied_run(trained_run, here):
     [
         ("--model.channels 16", ["denoiser/conv_in/bias is (8,) there and (16,) here"]),
         ("--first-stage.model.z-channels 3", ["(3, 3, 2, 16) there and (3, 3, 3, 16) here"]),
-        ("--condition.dim 16", ["conditioner/", "(8, 8) there and (16, 8) here"]),
+        ("--conditions.0.dim 16", ["conditioner/", "(8, 8) there and (16, 8) here"]),
         ("--optim.clip None", ["optimizer opt_state"]),
     ],
 )
@@ -421,7 +421,7 @@ def test_a_dry_run_writes_nothing(config, here, capsys):
         ("--first_stage.train.save_every 7", lambda e: e.first_stage.train.save_every == 7),
         ("--optim.lr 3e-4", lambda e: e.optim.lr == 3e-4),
         ("--optim.clip None", lambda e: e.optim.clip is None),
-        ("--condition.dim 24", lambda e: e.condition.dim == 24),
+        ("--conditions.0.dim 24", lambda e: e.conditions[0].dim == 24),
         ("--seed 5", lambda e: e.seed == 5),
     ],
 )

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import build, checks, training
+from ldm_jax import training
 from ldm_jax.conditioning.cached import answers, entry, remembered
+from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.encoders.bert import sentence
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
@@ -19,7 +20,7 @@ from tests.support import tiny, tiny_bert
 def told():
     """The tokenizer, the conditioner, and params -> captions -> what is told."""
     tokenizer = tiny_bert.words(tiny_bert.BERT)
-    conditioner = build.build_conditioner(tiny_bert.BERT, tokenizer, None)
+    conditioner = tiny_bert.BERT.build(BuildContext({"tokens": tokenizer}, None))
     params, apply = tiny.drawn(conditioner.init), jax.jit(conditioner.apply)
 
     def of(*captions, tokenizer=tokenizer):
@@ -89,12 +90,18 @@ def training_sees(experiment):
 @pytest.mark.parametrize(
     "changes, message",
     [
-        ({"head_dim": 3}, "expected their product to be condition.dim, 8"),
-        ({"vocab_size": None}, "condition.vocab_size is None: expected a number, BERT's is 30522"),
-        ({"length": 17}, "condition.length is 17: expected at most 16, as condition.positions"),
+        ({"head_dim": 3}, "expected their product to be conditions.0.dim, 8"),
+        (
+            {"vocab_size": None},
+            "conditions.0.vocab_size is None: expected a number, BERT's is 30522",
+        ),
+        (
+            {"length": 17},
+            "conditions.0.length is 17: expected at most 16, as conditions.0.positions",
+        ),
     ],
 )
 def test_what_no_bert_can_be_is_refused(changes, message):
     condition = replace(tiny_bert.BERT, **changes)
     with pytest.raises(InputError, match=message):
-        checks.check_diffusion(training_sees(tiny_bert.experiment(condition=condition)))
+        training_sees(tiny_bert.experiment(conditions=(condition,))).check()

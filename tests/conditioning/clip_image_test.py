@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, checks, training
 from ldm_jax import config as c
+from ldm_jax import training
 from ldm_jax.conditioning.clip_image import prepared
+from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.diffusion.augmentation import EMBEDDING_LEVELS as LEVELS
 from ldm_jax.diffusion.augmentation import noised_embedding as noised
 from ldm_jax.encoders.clip.vision import MEAN, STD
@@ -23,7 +24,7 @@ PICTURES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
 
 def made(config):
     """A conditioner and drawn params."""
-    conditioner = build.build_conditioner(config, None, None)
+    conditioner = config.build(BuildContext({}, None))
     return conditioner, tiny.drawn(conditioner.init)
 
 
@@ -78,7 +79,7 @@ def test_pictures_and_their_noise_are_derived_from_examples():
     derive = config.derive(2)
     example, rng = {"image": np.full((16, 16, 3), 7, np.uint8)}, np.random.default_rng(0)
     found = {name: make(example, rng) for name, make in derive.items()}
-    null = build.build_conditioner(config, None, None).null(1)
+    null = config.build(BuildContext({}, None)).null(1)
     assert {name: (x.shape, x.dtype) for name, x in found.items()} == {
         name: (x.shape[1:], x.dtype) for name, x in null.items()
     }
@@ -88,15 +89,18 @@ def test_pictures_and_their_noise_are_derived_from_examples():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"condition": c.CLIPImage(**SIZES | {"num_heads": 3})}, "num_heads of CLIPImage is 3"),
-        ({"condition": c.CLIPImage(**SIZES | {"patch": 3})}, "patch of CLIPImage is 3: expected a"),
+        ({"conditions": (c.CLIPImage(**SIZES | {"num_heads": 3}),)}, "num_heads of CLIPImage is 3"),
         (
-            {"beside": c.UnCLIP(**SIZES)},
+            {"conditions": (c.CLIPImage(**SIZES | {"patch": 3}),)},
+            "patch of CLIPImage is 3: expected a",
+        ),
+        (
+            {"conditions": (*tiny.experiment().conditions, c.UnCLIP(**SIZES))},
             "conditions are Text and UnCLIP: expected none that trains",
         ),
-        ({"condition": c.UnCLIP(**SIZES)}, "model.vector_dim is None: expected 12"),
+        ({"conditions": (c.UnCLIP(**SIZES),)}, "model.vector_dim is None: expected 12"),
         (
-            {"condition": c.UnCLIP(**SIZES, max_noise=2000)},
+            {"conditions": (c.UnCLIP(**SIZES, max_noise=2000),)},
             "dim of UnCLIP is 6 and max_noise 2000: expected .* at most 1000",
         ),
     ],
@@ -105,4 +109,4 @@ def test_what_cannot_be_is_said(changes, said):
     base = replace(tiny.experiment(None), **changes)
     base = replace(base, first_stage=training.inherit(base.first_stage, base.data))
     with pytest.raises(InputError, match=said):
-        checks.check_diffusion(base)
+        base.check()

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import checks, training
 from ldm_jax import config as c
+from ldm_jax import training
 from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.conditioning.inpainting import inpainting
@@ -25,7 +25,7 @@ BESIDE = {
 
 
 def experiment(name):
-    base = tiny.experiment(beside=BESIDE[name])
+    base = tiny.with_conditions(tiny.experiment(), BESIDE[name])
     return replace(base, model=replace(base.model, vector_entries=10)) if "low" in name else base
 
 
@@ -104,23 +104,23 @@ def test_depth_is_stretched_and_resized_without_a_shift():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("second", "entries", "said"),
     [
-        ({"beside": c.LowResolution(factor=4)}, "beside.factor is 4: expected 2"),
-        ({"beside": c.LowResolution(2, max_noise=9)}, "model.vector_entries is None and max_noise"),
-        ({"model.vector_entries": 9}, "model.vector_entries is 9 and max_noise .* None"),
+        (c.LowResolution(factor=4), None, r"conditions.1.factor is 4: expected 2"),
+        (c.LowResolution(2, max_noise=9), None, "model.vector_entries is None and max_noise"),
+        (c.Depth(), 9, "model.vector_entries is 9 and max_noise .* None"),
+        (c.Text(), None, "conditions Text and Text read tokens both"),
+        (c.Label(dim=16), None, "tokens of conditions are 8 and 16 wide"),
     ],
 )
-def test_what_cannot_go_together_is_said(changes, said):
+def test_what_cannot_go_together_is_said(second, entries, said):
     base = experiment("depth")
-    entries = changes.get("model.vector_entries")
     first = training.inherit(base.first_stage, base.data)
     unet = replace(base.model, vector_entries=entries)
-    base = replace(base, model=unet, first_stage=first)
+    conditions = (base.conditions[0], second)
+    base = replace(base, model=unet, first_stage=first, conditions=conditions)
     with pytest.raises(InputError, match=said):
-        checks.check_diffusion(
-            replace(base, **{name: x for name, x in changes.items() if "." not in name})
-        )
+        base.check()
 
 
 def test_noise_of_small_images_is_derived_with_them():

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ldm_jax import build, checkpoint, convert, runs, sampling
+from ldm_jax import checkpoint, convert, runs, sampling
 from ldm_jax import config as c
 from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import read_weights, write_weights
@@ -27,7 +27,6 @@ KINDS = {
 
 
 def experiment(kind="text") -> c.Experiment:
-    condition, beside = KINDS[kind]
     stage = c.KLAutoencoder(channels=8, channel_mults=(1, 2), num_res_blocks=1, norm_groups=4)
     unet = c.UNet(
         channels=8,
@@ -44,8 +43,7 @@ def experiment(kind="text") -> c.Experiment:
         first_stage=c.FirstStageExperiment(model=stage),
         latent_scale=0.25,
         model=unet,
-        condition=condition,
-        beside=beside,
+        conditions=tuple(one for one in KINDS[kind] if one),
         diffusion=c.Diffusion(beta_start=0.01, beta_end=0.2, steps=20),
         data=c.Data(image_size=8),
         sampling=c.Sampling(steps=20, guidance=7.5),
@@ -63,9 +61,9 @@ def folder(tmp_path_factory):
             (root / "merges.txt").write_text(MERGES)
             run, there = root / f"{kind} run", root / kind
             merges = root / "merges.txt"
-            captioned = isinstance(model.condition, c.CLIPText)
+            captioned = isinstance(model.conditions[0], c.CLIPText)
             tokenizer = convert.model.tokenizer_of(model, merges if captioned else None)
-            built = build.build_model(model, tokenizer)
+            built = model.build({"tokens": tokenizer})
             params = {
                 **tiny.drawn(built.init),
                 "first_stage": tiny.drawn(built.first_stage.init)

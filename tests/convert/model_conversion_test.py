@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ldm_jax import build, checkpoint, convert, runs, sampling, training
+from ldm_jax import checkpoint, convert, runs, sampling, training
 from ldm_jax import config as c
+from ldm_jax.conditioning.condition import find
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.weights import table
@@ -21,7 +22,7 @@ CLIP = c.CLIPText(dim=8, layers=1, num_heads=2, head_dim=4, length=6, vocab_size
 MERGES = "#version: 0.2\na b\nc d</w>\n"
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"abcde", *(f"##{x}" for x in "abcde")]
 CONDITIONS = {
-    "unconditional": c.Unconditional(),
+    "unconditional": None,
     "label": c.Label(num_classes=3, dim=8),
     "label as vector": c.Label(num_classes=3, dim=32, slot="vector", null=False, drop=0.0),
     "text": TEXT,
@@ -36,19 +37,19 @@ CONDITIONS = {
 }
 
 
-def experiment(condition=TEXT, **changes) -> c.Experiment:
+def experiment(*conditions, **changes) -> c.Experiment:
     base = tiny.experiment(None)
     first = c.FirstStageExperiment(model=base.first_stage.model)
     diffusion = c.Diffusion(beta_start=0.01, beta_end=0.2, steps=20)
     data = c.Data(image_size=tiny.SIZE)
     base = replace(base, first_stage=first, diffusion=diffusion, data=data, latent_scale="one")
-    return replace(base, sampling=c.Sampling(steps=2), condition=condition, **changes)
+    return replace(base, sampling=c.Sampling(steps=2), conditions=conditions, **changes)
 
 
 def original(model: c.Experiment, seed=0) -> dict[str, np.ndarray]:
     """A file of the original, other numbers in every place."""
     rng = np.random.default_rng(seed)
-    found = build.build_model_names(model)
+    found = model.original_names()
     wanted = table.shapes(found.table)
     averages = {names.averaged_key(k): s for k, s in wanted.items() if k.startswith("model.")}
     state = {
@@ -60,12 +61,13 @@ def original(model: c.Experiment, seed=0) -> dict[str, np.ndarray]:
     state |= {"model_ema.decay": np.float32(0.9999), "model_ema.num_updates": np.int32(7)}
     if model.latent_scale == "one":
         state["scale_factor"] = np.float32(0.7)
-    if isinstance(model.condition, c.CLIPText):
+    captions = find(model.conditions, "tokens")
+    if isinstance(captions, c.CLIPText):
         state["cond_stage_model.transformer.text_model.embeddings.position_ids"] = np.arange(6)
         state["cond_stage_model.model.text_projection"] = np.ones((8, 8), "f")
         state["cond_stage_model.model.logit_scale"] = np.float32(4.6)
-    elif isinstance(model.condition, c.Text):
-        size = (model.condition.vocab_size, model.condition.dim)
+    elif captions:
+        size = (captions.vocab_size, captions.dim)
         state["cond_stage_model.transformer.to_logits.weight"] = np.ones(size, "f")
         state["cond_stage_model.transformer.to_logits.bias"] = np.zeros(size[0], "f")
     return {key: np.asarray(weight) for key, weight in state.items()}
@@ -87,7 +89,8 @@ def _place(tmp_path):
 
 @pytest.mark.parametrize("condition", CONDITIONS.values(), ids=CONDITIONS)
 def test_from_the_original_and_back(condition, place, tmp_path, capsys):
-    source, run, config = place(experiment(condition), original(experiment(condition)))
+    made = experiment(*([condition] if condition else []))
+    source, run, config = place(made, original(made))
     convert.convert(source, run, config)
     convert.convert(run, tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == source.read_bytes()
@@ -111,7 +114,7 @@ BESIDE = {  # and what a file may hold of what makes the condition
 @pytest.mark.parametrize("kind", BESIDE)
 def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path):
     beside, aside = BESIDE[kind]
-    model = experiment(replace(CLIP, weights="openclip"), beside=beside, latent_scale=0.25)
+    model = experiment(replace(CLIP, weights="openclip"), beside, latent_scale=0.25)
     if "low" in kind:
         model = replace(model, model=replace(model.model, vector_entries=9))
     if kind == "unclip":
@@ -126,7 +129,7 @@ def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path)
 
 def test_embeddings_without_statistics_are_as_they_are(place, tmp_path, capsys):
     tower = replace(BESIDE["unclip"][0], weights="openai")
-    model = experiment(CLIP, beside=tower, latent_scale=0.25)
+    model = experiment(CLIP, tower, latent_scale=0.25)
     model = replace(model, model=replace(model.model, vector_dim=12))
     state = {k: w for k, w in original(model).items() if not k.startswith("noise_augmentor.")}
     source, run, config = place(model, state | {"noise_augmentor.betas": np.ones(3, "f")})
@@ -147,12 +150,12 @@ def assert_same_files(a, b):
 
 
 def test_a_converted_run_draws_of_the_averages(place):
-    model = experiment()
+    model = experiment(TEXT)
     state = original(model)
     source, run, config = place(model, state)
     convert.convert(source, run, config, tokenizer=source.with_name("vocab.txt"))
     trained = runs.load(run)
-    rows = {row.path: row for row in build.build_model_names(model).table}
+    rows = {row.path: row for row in model.original_names().table}
     for path, weight in table.flattened(trained.params).items():
         if path in ("first_stage/shift", "first_stage/scale"):
             continue
@@ -192,7 +195,9 @@ def test_a_frozen_tower_needs_weights_and_keeps_them(place, image_folder, tmp_pa
     convert.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
     train = tiny.experiment().train
     model = replace(model, data=replace(tiny.experiment(image_folder).data), train=train)
-    model = replace(model, condition=replace(CLIP, tokenizer=str(source.with_name("merges.txt"))))
+    model = replace(
+        model, conditions=(replace(CLIP, tokenizer=str(source.with_name("merges.txt"))),)
+    )
     ours = replace(model, first_stage=replace(model.first_stage, run=str(run)))
     with pytest.raises(InputError, match="frozen and has no weights: expected --init-from RUN"):
         training.train(ours, tmp_path / "without")
@@ -205,7 +210,7 @@ def test_a_frozen_tower_needs_weights_and_keeps_them(place, image_folder, tmp_pa
 
 
 def test_without_averages(place, tmp_path, capsys):
-    model = experiment(c.Unconditional())
+    model = experiment()
     state = original(model)
     last = {key: w for key, w in state.items() if not key.startswith("model_ema.")}
     source, run, config = place(model, state)
@@ -277,7 +282,7 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(place, tmp_pat
 
 
 def test_a_config_of_something_else(place, tmp_path):
-    model = experiment(c.Unconditional())
+    model = experiment()
     state = original(model)
     other = replace(model, diffusion=replace(model.diffusion, beta_end=0.1))
     source, run, config = place(other, state)
@@ -302,7 +307,7 @@ def test_a_config_of_something_else(place, tmp_path):
 
 
 def test_a_known_scale_is_the_configs(place, tmp_path, capsys):
-    model = experiment(c.Unconditional(), latent_scale=0.25)
+    model = experiment(latent_scale=0.25)
     source, run, config = place(model, original(model))
     convert.convert(source, run, config)
     scale = checkpoint.read_part(run, "params", "first_stage")["scale"]
@@ -313,7 +318,7 @@ def test_a_known_scale_is_the_configs(place, tmp_path, capsys):
 
 
 def test_captions_are_refused_where_no_tokenizer_was_given(place):
-    source, run, config = place(experiment(), original(experiment()))
+    source, run, config = place(experiment(TEXT), original(experiment(TEXT)))
     convert.convert(source, run, config)
     with pytest.raises(InputError, match=r"no tokenizer\.json: expected one of 14 pieces.*bert"):
         runs.describe(run)
@@ -321,14 +326,14 @@ def test_captions_are_refused_where_no_tokenizer_was_given(place):
 
 def test_without_a_config_the_first_stage_alone_is_taken(place, tmp_path):
     first = c.KLAutoencoder(channels=32, channel_mults=(1, 2), num_res_blocks=1, z_channels=2)
-    model = experiment(c.Unconditional(), first_stage=c.FirstStageExperiment(model=first))
+    model = experiment(first_stage=c.FirstStageExperiment(model=first))
     source, run, _ = place(model, original(model))
     convert.convert(source, run)
     assert runs.load_first_stage_config(run).model == first
 
 
 def test_a_malicious_checkpoint_is_refused(place, tmp_path):
-    model = experiment(c.Unconditional())
+    model = experiment()
     _, run, config = place(model, original(model))
     harm = Call(Global("os", "system"), (f"touch {tmp_path}/harm",))
     state = {key: w for key, w in original(model).items() if "num_updates" not in key}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ldm_jax import build, cli
+from ldm_jax import cli
 from ldm_jax import config as c
 from ldm_jax.convert import recognise
 from ldm_jax.errors import InputError
@@ -55,14 +55,14 @@ def test_they_do_so_with_any_one_of_them_too_wide(config):
 )
 def test_models_of_stable_diffusion_are_told_apart(stem):
     experiment = cli.load_config(ROOT / "configs" / "sd" / f"{stem}.py")
-    shapes = table.shapes(build.build_model_names(experiment).table)
+    shapes = table.shapes(experiment.original_names().table)
     name = "v1" if stem == "finetune" else stem
     assert f"configs/sd/{name}.py" in recognise.stable_diffusion(shapes)
 
 
 def test_other_models_are_not_taken_for_stable_diffusion():
     experiment = cli.load_config(ROOT / "configs" / "ldm" / "txt2img-1p4B.py")
-    shapes = table.shapes(build.build_model_names(experiment).table)
+    shapes = table.shapes(experiment.original_names().table)
     assert recognise.stable_diffusion(shapes) == ()
 
 

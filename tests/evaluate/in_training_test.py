@@ -10,7 +10,7 @@ import pytest
 
 from ldm_jax import checkpoint, runs, sampling, training
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.config import Evaluation, FirstStageEvaluation, Unconditional
+from ldm_jax.config import Evaluation, FirstStageEvaluation
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
@@ -44,7 +44,7 @@ def linear():
 @pytest.fixture(scope="module")
 def experiment(image_folder, tmp_path_factory):
     """Four steps on the latents of a first stage that is there."""
-    base = tiny.experiment(image_folder, condition=Unconditional())
+    base = tiny.experiment(image_folder, conditions=())
     stage = training.inherit(base.first_stage, base.data)
     there = tmp_path_factory.mktemp("in_training") / "first_stage"
     runs.write_imported(there, stage, tiny.drawn(stage.model.build().init))

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from ldm_jax import build, checks, cli, runs, training
+from ldm_jax import cli, runs, training
 from ldm_jax import config as c
+from ldm_jax.conditioning.condition import find
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.clip.model import MODELS as PUBLISHED
@@ -58,13 +59,15 @@ def resolved(path):
         return replace(experiment, **seen, data=guided.data, num_classes=10)
     first_stage = training.inherit(experiment.first_stage, experiment.data)
     experiment = replace(experiment, first_stage=first_stage)
-    if isinstance(experiment.condition, c.Label):
-        experiment = replace(experiment, condition=replace(experiment.condition, num_classes=10))
+    if any(isinstance(one, c.Label) for one in experiment.conditions):
+        experiment = replace(
+            experiment, conditions=(replace(experiment.conditions[0], num_classes=10),)
+        )
     return experiment
 
 
 def tokenizer(condition):
-    if isinstance(condition, c.Text):
+    if condition:
         return tokens.learn(["a red circle", "a cat"], condition.vocab_size, condition.length)
     return None
 
@@ -80,18 +83,19 @@ def reduced(experiment):
     heads = {"head_channels": 4} if unet.head_channels else {"num_heads": 2}
     first = experiment.first_stage
     first = replace(first, model=narrow(first.model))
-    condition = experiment.condition
-    if isinstance(condition, c.CLIPText):
-        condition = replace(condition, dim=8, layers=1, num_heads=2, head_dim=4)
-    if isinstance(condition, c.BERTText):
-        condition = replace(condition, layers=1, ff_dim=8)
-    beside, small = experiment.beside, {"channels": 8, "layers": 1, "num_heads": 2, "dim": 8}
-    if isinstance(condition, c.CLIPImage):
-        condition = replace(condition, **small)
-    if isinstance(beside, c.UnCLIP):
-        beside, heads = replace(beside, **small), heads | {"vector_dim": 16}
-    experiment = replace(experiment, beside=beside)
-    return replace(experiment, model=narrow(unet, **heads), first_stage=first, condition=condition)
+    conditions, small = [], {"channels": 8, "layers": 1, "num_heads": 2, "dim": 8}
+    for one in experiment.conditions:
+        if isinstance(one, c.CLIPText):
+            one = replace(one, dim=8, layers=1, num_heads=2, head_dim=4)
+        if isinstance(one, c.BERTText):
+            one = replace(one, layers=1, ff_dim=8)
+        if isinstance(one, c.CLIPImage):
+            one = replace(one, **small)
+        if isinstance(one, c.UnCLIP):
+            heads |= {"vector_dim": 16}
+        conditions.append(one)
+    unet = narrow(unet, **heads)
+    return replace(experiment, model=unet, first_stage=first, conditions=tuple(conditions))
 
 
 def test_there_are_configs():
@@ -179,8 +183,8 @@ def test_vit_b_32_has_the_size_of_the_published_one():
 def test_it_passes_the_checks_that_training_makes(path):
     experiment = resolved(path)
     check_ranges(experiment)
-    checks.check_diffusion(experiment)
-    checks.check_diffusion(reduced(experiment))
+    experiment.check()
+    reduced(experiment).check()
     assert len(experiment.diffusion.build_process().alphas) == experiment.diffusion.steps + 1
     build_sampler(experiment.sampling.sampler)
     sampling.times(experiment.sampling, experiment.diffusion.build_process())
@@ -196,7 +200,7 @@ WIDTHS = {"narrow": lambda path: reduced(resolved(path)), "full": resolved}
 def test_its_parts_fit_together(name, width):
     """By shapes alone: images to latents, denoised under the condition, and back."""
     experiment = WIDTHS[width](CONFIGS[name])
-    model = build.build_model(experiment, tokenizer(experiment.condition))
+    model = experiment.build({"tokens": tokenizer(find(experiment.conditions, "tokens"))})
     size = experiment.data.image_size
 
     def there_and_back(key):
@@ -230,8 +234,8 @@ def test_it_is_saved_as_data_that_read_back(path, tmp_path):
     [
         c.Experiment(),
         c.FirstStageExperiment(),
-        c.Experiment(condition=c.Label(num_classes=3)),
-        c.Experiment(condition=c.Text(tokenizer='it\'s "here"\\.json')),
+        c.Experiment(conditions=(c.Label(num_classes=3),)),
+        c.Experiment(conditions=(c.Text(tokenizer='it\'s "here"\\.json'),)),
         c.Experiment(data=c.Data(path="a\nb", background=(0, 1, 2)), optim=c.Optim(clip=None)),
         c.Experiment(optim=c.Optim(lr=1 / 3, weight_decay=1e-30)),
         tiny.experiment(),

@@ -30,7 +30,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build, cli
+from ldm_jax import cli
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.quantizer import codes_of
@@ -99,10 +99,11 @@ def whole(experiment: c.Experiment | c.FirstStageExperiment) -> Whole:
     outputs = 2 * channels if experiment.diffusion.learned_variance else channels
     unet = networks.denoiser(experiment.model, outputs)
     parts = [Part("denoiser", ("x", "t"), unet.call), stage]
-    if isinstance(experiment.condition, c.Text | c.Layout):
-        text = networks.text_transformer(experiment.condition)
+    encoder = next(iter(experiment.conditions), None)
+    if isinstance(encoder, c.Text | c.Layout):
+        text = networks.text_transformer(encoder)
         parts.append(Part("conditioner", ("ids",), text.call))
-    return Whole(build.build_model_names(experiment).table, tuple(parts))
+    return Whole(experiment.original_names().table, tuple(parts))
 
 
 @functools.cache
@@ -111,10 +112,10 @@ def models() -> dict[str, tuple[c.Experiment, Shapes]]:
     paths = sorted(path for path in CONFIGS.rglob("*.py") if path.stem != "base")
     loaded = {str(path): cli.load_config(path) for path in paths}
     return {
-        name: (experiment, tables.shapes(build.build_model_names(experiment).table))
+        name: (experiment, tables.shapes(experiment.original_names().table))
         for name, experiment in loaded.items()
         if isinstance(experiment, c.Experiment)
-        and getattr(experiment.condition, "num_classes", 0) is not None
+        and all(getattr(one, "num_classes", 0) is not None for one in experiment.conditions)
     }
 
 

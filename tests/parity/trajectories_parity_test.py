@@ -6,7 +6,6 @@ sampler are each side's own. The reference is made by `make/trajectories.py`.
 
 import pytest
 
-from ldm_jax import build
 from tests.parity import compare
 from tests.parity.cases import trajectories
 from tests.parity.cases import trajectory_cases as cases
@@ -23,4 +22,4 @@ def test_the_walk_ends_where_the_originals_does(name):
 @pytest.mark.parametrize("name", cases.CASES)
 def test_both_sides_have_the_same_weights(name):
     case = cases.CASES[name]
-    assert build.build_model_names(trajectories.experiment(case)) == cases.names(case)
+    assert trajectories.experiment(case).original_names() == cases.names(case)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ldm_jax import runs, training
-from ldm_jax.config import Adversary, Label, Unconditional
+from ldm_jax.config import Adversary, Label
 from ldm_jax.errors import InputError
 from ldm_jax.runs import init_from
 from tests.support import tiny
@@ -101,7 +101,7 @@ def test_what_matches_is_taken_where_only_part_is_asked_for(experiment, trained_
 def test_a_condition_of_another_kind_begins_anew_where_only_part_is_asked_for(
     experiment, trained_run, image_folder
 ):
-    other = replace(experiment, condition=Unconditional())
+    other = replace(experiment, conditions=())
     with pytest.raises(InputError, match="has other weights: denoiser/"):
         training.train(other, image_folder / "run", init_from=trained_run)
     assert not (image_folder / "run").exists()
@@ -146,7 +146,7 @@ def test_a_run_of_something_else_is_refused(experiment, trained_run, tmp_path):
         init_from.start_from(stage, experiment, partial=False)
     with pytest.raises(InputError, match="is not a run"):
         init_from.start_from(tmp_path, experiment, partial=False)
-    labels = replace(experiment, condition=Label(num_classes=4, dim=8))
+    labels = replace(experiment, conditions=(Label(num_classes=4, dim=8),))
     start = init_from.start_from(trained_run, labels, partial=True)
     with pytest.raises(InputError, match="has none of these weights"):
         init_from.match(start, {"conditioner": {"table": np.zeros((5, 8))}})

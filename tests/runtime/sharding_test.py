@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax import checks, training
+from ldm_jax import training
 from ldm_jax.config import Mesh, Optim, Train
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch, check_devices
@@ -146,7 +146,7 @@ def test_heads_that_tensor_does_not_divide_are_refused(changes, message):
     first = training.inherit(experiment.first_stage, experiment.data)
     model = replace(experiment.model, **changes)
     with pytest.raises(InputError, match=message):
-        checks.check_diffusion(replace(experiment, first_stage=first, model=model))
+        replace(experiment, first_stage=first, model=model).check()
 
 
 def test_a_summary_says_what_a_device_holds_and_names_what_is_not_divided():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, config, runs, sampling
+from ldm_jax import config, runs, sampling
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.task import tell
 from tests.support import tiny
@@ -35,7 +35,7 @@ def _trained():
     """Names -> models with drawn weights."""
 
     def make(name):
-        experiment = tiny.experiment(beside=BESIDE[name])
+        experiment = tiny.with_conditions(tiny.experiment(), BESIDE[name])
         if name == "low-resolution":
             unet = replace(experiment.model, vector_entries=60)
             experiment = replace(experiment, model=unet)
@@ -139,8 +139,8 @@ def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
 
 def test_image_variations_are_told_a_picture_alone(files):
     tower = config.CLIPImage(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8)
-    experiment = tiny.experiment(condition=tower)
-    built = build.build_model(experiment, None)
+    experiment = tiny.experiment(conditions=(tower,))
+    built = experiment.build()
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
     model = runs.Trained(Path("run"), experiment, built, params, None, (), 4)
     for told, said in (

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ldm_jax import build, config, runs, sampling
+from ldm_jax import config, runs, sampling
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
@@ -19,10 +19,10 @@ CLIP = config.CLIPText(dim=8, layers=3, num_heads=2, head_dim=4, length=6, vocab
 @pytest.fixture(scope="module", name="model")
 def _model():
     """A model with CLIP's tower, drawn."""
-    experiment = tiny.experiment(condition=CLIP)
+    experiment = tiny.experiment(conditions=(CLIP,))
     made = clip.clip_tokenizer([("a", "b"), ("c", "d</w>")])
     tokenizer = tokens.fit(made, 6, pad=515)
-    built = build.build_model(experiment, tokenizer)
+    built = experiment.build({"tokens": tokenizer})
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
     return runs.Trained(Path("run"), experiment, built, params, tokenizer, (), 4)
 

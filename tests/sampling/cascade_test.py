@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ldm_jax import build, runs, training
+from ldm_jax import runs, training
 from ldm_jax.autoencoders.pixels import Pixels
 from ldm_jax.config import FirstStageExperiment, LowResolution, Sampling
 from ldm_jax.errors import InputError
@@ -36,7 +36,7 @@ def _base(image_folder, own_copy):
 def upsampler():
     """A model with drawn weights that makes images of 8 pixels a side of those of 4."""
     condition = LowResolution(factor=2)
-    model = build.build_model(tiny.experiment(condition=condition), None)
+    model = tiny.experiment(conditions=(condition,)).build()
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     asked = Sampling(steps=2, grid="trailing")
     return Part("'up'", model, asked, (8, 8), None, lambda: params)

@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 
-from ldm_jax import build
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.names import build_sampler
@@ -135,8 +134,8 @@ def test_no_request_compiles_anything_anew(generate, compiled):
 
 
 def test_every_sampler_runs_unconditionally_too():
-    experiment = tiny.experiment(condition=build.c.Unconditional())
-    model = build.build_model(experiment, None)
+    experiment = tiny.experiment(conditions=())
+    model = experiment.build()
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
     draw = make_generate(model, build_sampler("ddpm"), tiny.SIZE)
     grid = spacing.times("leading", model.process, 4)

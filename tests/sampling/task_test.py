@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import build, config, runs, sampling
+from ldm_jax import config, runs, sampling
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.task import tell
 from tests.support import tiny
@@ -22,13 +22,12 @@ CONDITIONS = {
     "low-resolution": config.LowResolution(factor=2),
     "inpainting": config.Inpainting(),
     "retrieval": config.Retrieval(dim=5),
-    "unconditional": config.Unconditional(),
 }
 
 
 def trained(name, run=Path("run")):
-    experiment = tiny.experiment(condition=CONDITIONS[name])
-    return runs.Trained(run, experiment, build.build_model(experiment, None), {}, None, (), 4)
+    experiment = tiny.experiment(conditions=(CONDITIONS[name],) if name in CONDITIONS else ())
+    return runs.Trained(run, experiment, experiment.build(), {}, None, (), 4)
 
 
 def with_params(described):
@@ -148,7 +147,7 @@ def test_several_layouts_are_taken_in_turn_and_classes_may_be_named(files):
 
 def test_each_query_is_told_its_nearest_of_a_collection_in_several_files(files):
     model, rows = trained("retrieval"), np.load(files("near.npy"))
-    k = model.experiment.condition.neighbours
+    k = model.experiment.conditions[0].neighbours
     collection = Path(files("collection"))
     collection.mkdir()
     np.save(collection / "a.npy", 2 * rows[:1])

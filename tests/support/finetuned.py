@@ -19,7 +19,7 @@ def settings(there: runs.AnyExperiment, data: Path, size: int):
         first_stage=there.first_stage,
         latent_scale=there.latent_scale,
         model=there.model,
-        condition=replace(there.condition, drop=given.condition.drop),
+        conditions=(replace(there.conditions[0], drop=given.conditions[0].drop),),
         diffusion=there.diffusion,
         sampling=there.sampling,
         data=replace(given.data, path=str(data), image_size=size, crop="center"),

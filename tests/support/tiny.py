@@ -13,7 +13,6 @@ import orbax.checkpoint as ocp
 from PIL import Image
 from tokenizers import Tokenizer
 
-from ldm_jax import build
 from ldm_jax.config import (
     Adversary,
     AutoencoderLoss,
@@ -82,7 +81,7 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
             num_heads=2,
             norm_groups=4,
         ),
-        condition=Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=64),
+        conditions=(Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=64),),
         diffusion=Diffusion(schedule="cosine", steps=20, prediction="v"),
         sampling=Sampling(steps=4, grid="trailing", guidance=2.0),
         data=Data(path=str(path), image_size=SIZE, batch_size=8),
@@ -90,6 +89,11 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
         train=train,
     )
     return replace(default, **changes)
+
+
+def with_conditions(experiment: Experiment, *more) -> Experiment:
+    """The same with further conditions."""
+    return replace(experiment, conditions=(*experiment.conditions, *more))
 
 
 def vq_experiment(path: str | Path, **changes) -> FirstStageExperiment:
@@ -158,8 +162,10 @@ def drawn(init, *inputs, seed: int = 0):
 def model(experiment: Experiment) -> tuple[DiffusionModel, dict, Tokenizer]:
     """A model of captions such as `write_folder` writes, with drawn params, and its tokenizer."""
     captions = [f"a {color} block at the {place}" for color in COLORS for place in PLACES]
-    tokenizer = tokens.learn(captions, experiment.condition.vocab_size, experiment.condition.length)
-    built = build.build_model(experiment, tokenizer)
+    tokenizer = tokens.learn(
+        captions, experiment.conditions[0].vocab_size, experiment.conditions[0].length
+    )
+    built = experiment.build({"tokens": tokenizer})
     return built, {**drawn(built.init), "first_stage": drawn(built.first_stage.init)}, tokenizer
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import build
+from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.config import BERTText
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.weights.formats.files import write_weights
@@ -36,7 +36,7 @@ def write_folder(root: Path, seed: int = 0) -> Path:
     """As transformers saves one, with drawn weights."""
     root.mkdir(parents=True)
     tokenizer = words(BERT)
-    params = tiny.drawn(build.build_conditioner(BERT, tokenizer, None).init, seed=seed)
+    params = tiny.drawn(BERT.build(BuildContext({"tokens": tokenizer}, None)).init, seed=seed)
     unused = {"pooler.dense.weight": np.zeros((8, 8), "f"), "pooler.dense.bias": np.zeros(8, "f")}
     write_weights(root / "model.safetensors", to_original(bert.bert(BERT), params) | unused)
     tokenizer.save(str(root / "tokenizer.json"))
@@ -46,4 +46,6 @@ def write_folder(root: Path, seed: int = 0) -> Path:
 def experiment(path="images", **changes):
     """Both stages of `tiny`, with captions by this BERT."""
     base = tiny.experiment(path)
-    return replace(base, model=replace(base.model, vector_dim=8), **{"condition": BERT, **changes})
+    return replace(
+        base, model=replace(base.model, vector_dim=8), **{"conditions": (BERT,), **changes}
+    )

@@ -22,7 +22,7 @@ def trained(image_folder, tmp_path_factory):
     root = tmp_path_factory.mktemp("bert")
     folder = tiny_bert.write_folder(root / "folder")
     condition = replace(tiny_bert.BERT, weights=str(folder))
-    experiment = tiny_bert.experiment(image_folder, condition=condition)
+    experiment = tiny_bert.experiment(image_folder, conditions=(condition,))
     training.train(experiment, root / "run")
     shutil.move(folder, root / "kept")
     return experiment, root / "run", root / "kept"
@@ -58,7 +58,7 @@ def test_another_run_starts_from_it_without_the_file(trained, tmp_path):
 
 def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run, tmp_path, capsys):
     experiment, _, folder = trained
-    experiment = replace(experiment, condition=here(folder))
+    experiment = replace(experiment, conditions=(here(folder),))
     with pytest.raises(InputError, match="use a config of the same architecture, or --init-part"):
         training.train(experiment, tmp_path / "refused", init_from=trained_run)
     training.train(experiment, tmp_path / "run", init_from=trained_run, partial=True)
@@ -77,7 +77,7 @@ def test_training_on_its_answers_is_training_on_captions(trained, image_folder, 
     source = latents.Source(str(tmp_path / "latents"))
     assert source.described.answered == {"tokens": (10, 8), "vector": (8,), "mask": (10,)}
     first = replace(experiment.first_stage, run=str(run))
-    online = replace(experiment, condition=here(folder), first_stage=first, latent_scale=1.0)
+    online = replace(experiment, conditions=(here(folder),), first_stage=first, latent_scale=1.0)
     data = replace(online.data, path=str(tmp_path / "latents"))
     training.train(online, tmp_path / "online")
     training.train(replace(online, data=data), tmp_path / "kept")
@@ -88,7 +88,9 @@ def test_training_on_its_answers_is_training_on_captions(trained, image_folder, 
 def test_a_missing_file_is_said_before_anything_is_written(image_folder, tmp_path, monkeypatch):
     def refused(message, condition):
         with pytest.raises(InputError, match=message):
-            training.train(tiny_bert.experiment(image_folder, condition=condition), tmp_path / "r")
+            training.train(
+                tiny_bert.experiment(image_folder, conditions=(condition,)), tmp_path / "r"
+            )
         assert not (tmp_path / "r").exists()
 
     monkeypatch.setattr(bert_text, "PACKAGE", "no-such-package-of-weights")

@@ -28,7 +28,7 @@ def depths(tmp_path_factory):
 
 
 def test_a_model_of_captions_and_depth_is_trained(depths, trained_run, tmp_path):
-    experiment = tiny.experiment(depths, beside=Depth())
+    experiment = tiny.with_conditions(tiny.experiment(depths), Depth())
     first = replace(experiment.first_stage, run=str(trained_run / "first_stage"))
     train = replace(experiment.train, steps=2)
     training.train(replace(experiment, first_stage=first, train=train), tmp_path / "run")
@@ -38,7 +38,7 @@ def test_a_model_of_captions_and_depth_is_trained(depths, trained_run, tmp_path)
 
 
 def test_a_folder_without_depth_says_what_is_missing(image_folder, trained_run, tmp_path):
-    experiment = tiny.experiment(image_folder, beside=Depth())
+    experiment = tiny.with_conditions(tiny.experiment(image_folder), Depth())
     first = replace(experiment.first_stage, run=str(trained_run / "first_stage"))
     with pytest.raises(InputError, match=r"no field 'depth': expected \"depth\": \"FILE.png\""):
         training.train(replace(experiment, first_stage=first), tmp_path / "run")

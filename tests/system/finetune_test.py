@@ -23,7 +23,7 @@ def done(folder, image_folder, tmp_path_factory):  # noqa: F811
 def test_it_is_the_config_for_it(done):
     given, found = cli.load_config(CONFIG), runs.load_config(done[2])
     assert found.loss == given.loss and found.loss.weight == "min_snr"
-    assert found.condition.drop == given.condition.drop == 0.1
+    assert found.conditions[0].drop == given.conditions[0].drop == 0.1
     assert latents.is_latents(found.data.path)
 
 

@@ -37,7 +37,7 @@ def free_port():
 def config(image_folder, tmp_path_factory):
     """Both stages, two steps and four, saved and measured after each second; the second stage with
     its state in four pieces, two on each side."""
-    experiment = tiny.experiment(image_folder, condition=Label(dim=8))
+    experiment = tiny.experiment(image_folder, conditions=(Label(dim=8),))
     train = replace(experiment.train, steps=2)
     experiment = replace(
         experiment,

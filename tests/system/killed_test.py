@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.config import Train, Unconditional
+from ldm_jax.config import Train
 from tests.support import tiny
 
 pytestmark = pytest.mark.process
@@ -43,7 +43,7 @@ def start(image_folder, folder):
     """Starts train.py with the config of this module: run -> process."""
     experiment = tiny.experiment(
         image_folder,
-        condition=Unconditional(),
+        conditions=(),
         train=replace(TRAIN, steps=STEPS["diffusion"]),
     )
     first_stage = replace(experiment.first_stage, train=replace(TRAIN, steps=STEPS["first stage"]))

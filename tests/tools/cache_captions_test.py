@@ -8,7 +8,7 @@ import jax
 import numpy as np
 import pytest
 
-from ldm_jax import build, runs, training
+from ldm_jax import runs, training
 from ldm_jax.conditioning.cached import answers, entry, remembered
 from ldm_jax.config import CLIPText, Data
 from ldm_jax.data import latents, pipeline
@@ -25,7 +25,7 @@ MERGES = "#version: 0.2\na b\nc d</w>\n"
 def imported(run, experiment, seed=0):
     """The run of a model with drawn weights."""
     run.parent.mkdir(exist_ok=True)
-    merges, condition = run.with_name("merges.txt"), experiment.condition
+    merges, condition = run.with_name("merges.txt"), experiment.conditions[0]
     merges.write_text(MERGES)
     if isinstance(condition, CLIPText):
         tokenizer = clip.load(merges, condition.length, condition.weights)
@@ -34,8 +34,8 @@ def imported(run, experiment, seed=0):
         tokenizer = learn(["a red block"], condition.vocab_size, condition.length)
         condition = replace(condition, vocab_size=tokenizer.get_vocab_size())
     first = replace(experiment.first_stage, data=experiment.data)
-    experiment = replace(experiment, condition=condition, first_stage=first)
-    model = build.build_model(experiment, tokenizer)
+    experiment = replace(experiment, conditions=(condition,), first_stage=first)
+    model = experiment.build({"tokens": tokenizer})
     params = tiny.drawn(model.init, seed=seed)
     params["first_stage"] = tiny.drawn(model.first_stage.init)
     runs.write_imported(run, experiment, params, tokenizer=tokenizer)
@@ -56,7 +56,7 @@ def folder(tmp_path_factory):
 def model(folder, tmp_path_factory):
     """The run of a model with a frozen tower, and its experiment."""
     run = tmp_path_factory.mktemp("frozen") / "model"
-    return run, imported(run, tiny.experiment(folder, condition=CLIP))
+    return run, imported(run, tiny.experiment(folder, conditions=(CLIP,)))
 
 
 def cache(model, folder, out, *words, reader=None):
@@ -120,7 +120,7 @@ def test_training_on_them_is_training_on_captions(cached, model, folder, tmp_pat
     tiny.assert_close(found["denoiser"], expected["denoiser"], atol=2e-3)
 
     other = tmp_path / "other"
-    imported(other, tiny.experiment(folder, condition=CLIP), seed=1)
+    imported(other, tiny.experiment(folder, conditions=(CLIP,)), seed=1)
     with pytest.raises(InputError, match="read by a conditioner with digest"):
         training.train(replace(given, data=data), tmp_path / "refused", init_from=other)
 

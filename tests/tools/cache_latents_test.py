@@ -91,7 +91,7 @@ def test_training_on_latents_is_training_on_images(both):
 def test_the_run_of_latents_samples_as_any(both):
     loaded = runs.load(both[1])
     assert loaded.params["first_stage"].keys() == runs.load(both[0]).params["first_stage"].keys()
-    assert isinstance(loaded.experiment.condition, Text)
+    assert isinstance(loaded.experiment.conditions[0], Text)
 
 
 def test_a_shard_that_is_there_is_left_and_one_that_is_not_is_written(
@@ -168,7 +168,7 @@ def test_latents_that_do_not_suit_are_refused(cached, image_folder, trained_run,
         run,
     )
     refused("data.crop is random", replace(given, data=replace(given.data, crop="random")), run)
-    inpainting = replace(given, condition=Inpainting(), model=replace(given.model))
+    inpainting = replace(given, conditions=(Inpainting(),), model=replace(given.model))
     assert isinstance(inpainting.model, UNet)
     refused("holds latents: expected images for a condition of Inpainting", inpainting, run)
 

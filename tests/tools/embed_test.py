@@ -76,7 +76,7 @@ def test_images_are_drawn_for_the_neighbours_of_held_out_images(
     experiment = replace(experiment, first_stage=given)
     embeddings.embed(experiment.data, rows, "any", None, batch_size=4)
     condition = Retrieval(dim=6, neighbours=2, embeddings=str(rows))
-    training.train(replace(experiment, condition=condition), tmp_path / "run")
+    training.train(replace(experiment, conditions=(condition,)), tmp_path / "run")
     evaluation.retrieval(str(tmp_path / "run"), evaluation.Options(num=5, batch_size=4))
     said = capsys.readouterr().out
     assert "by chance 50.0%" in said
@@ -85,10 +85,10 @@ def test_images_are_drawn_for_the_neighbours_of_held_out_images(
     assert len(list(out.glob("0*.png"))) == 5
     other = Retrieval(dim=4, embeddings=str(rows))
     described = runs.describe(tmp_path / "run")
-    assert described.experiment.condition == condition
+    assert described.experiment.conditions[0] == condition
     assert checkpoint.latest_step(tmp_path / "run") == 4
     with pytest.raises(InputError, match="expected floats"):
-        training.train(replace(experiment, condition=other), tmp_path / "other")
+        training.train(replace(experiment, conditions=(other,)), tmp_path / "other")
 
 
 def test_models_of_other_conditions_are_refused(trained_run):

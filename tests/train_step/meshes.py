@@ -47,7 +47,7 @@ def diffusion():
         experiment,
         first_stage=replace(experiment.first_stage, model=first),
         model=replace(experiment.model, channels=32),
-        condition=replace(experiment.condition, dim=32, head_dim=16),
+        conditions=(replace(experiment.conditions[0], dim=32, head_dim=16),),
     )
     model, params, _ = tiny.model(experiment)
     loss = DiffusionLoss(times="loss_aware", learned_weight=True)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ldm_jax import checks, config, runs, training
+from ldm_jax import config, runs, training
 from ldm_jax.config import FirstStageExperiment
 from ldm_jax.errors import InputError
 from ldm_jax.training.log import Log
@@ -22,7 +22,7 @@ def _experiment(tmp_path_factory):
     for i in range(16):
         pixels = np.random.default_rng(i).integers(0, 256, ((12, 12), (8, 16))[i % 2] + (3,))
         Image.fromarray(pixels.astype(np.uint8)).save(place / "images" / f"{i:02}.png")
-    made = tiny.experiment(place / "images", condition=config.Unconditional())
+    made = tiny.experiment(place / "images", conditions=())
     params = tiny.drawn(made.first_stage.model.build().init)
     own = FirstStageExperiment(model=made.first_stage.model, data=config.Data(image_size=12))
     runs.write_imported(place / "stage", own, params)
@@ -59,7 +59,10 @@ def test_a_program_is_compiled_for_each_size_and_a_run_resumes_exactly(experimen
     [
         ({"data": {"buckets": 3}}, "data.buckets is 3: expected a multiple of 2"),
         ({"data": {"bucket_aspect": 0.5}}, "data.bucket_aspect is 0.5: expected more than 1"),
-        ({"condition": config.Inpainting()}, "data.buckets is 4: expected 0, since a model that"),
+        (
+            {"conditions": (config.Inpainting(),)},
+            "data.buckets is 4: expected 0, since a model that",
+        ),
     ],
 )
 def test_buckets_that_a_model_cannot_have_are_refused(experiment, changes, said):
@@ -67,7 +70,7 @@ def test_buckets_that_a_model_cannot_have_are_refused(experiment, changes, said)
     if "data" in changed:
         changed["data"] = replace(experiment.data, **changed["data"])
     with pytest.raises(InputError, match=said):
-        checks.check_diffusion(replace(experiment, **changed))
+        replace(experiment, **changed).check()
 
 
 def test_a_first_stage_is_trained_on_squares(experiment):

@@ -7,8 +7,9 @@ from pathlib import Path
 import jax
 import pytest
 
-from ldm_jax import build, cli
+from ldm_jax import cli
 from ldm_jax import config as c
+from ldm_jax.conditioning.condition import find
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.weights import table
 from ldm_jax.weights.names import model as names
@@ -74,7 +75,7 @@ def test_every_file_of_keys_and_every_config_is_asked_about():
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_every_key_has_its_place_and_every_place_its_key(name):
     found = published(name)
-    described = build.build_model_names(config(PUBLISHED[name]))
+    described = config(PUBLISHED[name]).original_names()
     wanted = table.shapes(described.table)
     wanted |= {copy: wanted[key] for copy, key in described.copies.items()}
     assert {key: s for key, s in found.items() if not names.ASIDE.fullmatch(key)} == wanted
@@ -124,7 +125,7 @@ def test_a_config_of_stable_diffusion_has_the_keys_of_its_file(name):
         there |= {"model.diffusion_model.input_blocks.0.0.weight": (320, 9, 3, 3)}
     if name in VECTORS:  # else version 2's keys
         there |= of_vectors(VECTORS[name])
-    rows = build.build_model_names(config(name, "sd")).table
+    rows = config(name, "sd").original_names().table
     tower = [row for row in rows if row.path.startswith("conditioner/")]
     assert table.shapes([row for row in rows if row not in tower]) == there
     assert sum(len(row.keys) * math.prod(row.shape) for row in tower) == parameters
@@ -158,9 +159,9 @@ def test_what_makes_a_condition_beside_the_model_is_kept_aside(key):
 
 def shapes_here(experiment: c.Experiment) -> dict[str, tuple[int, ...]]:
     """Path -> shape of the parameters, by shapes alone."""
-    condition = experiment.condition
-    tokenizer = tokens.learn(["a"], 64, condition.length) if isinstance(condition, c.Text) else None
-    model = build.build_model(experiment, tokenizer)
+    condition = find(experiment.conditions, "tokens")
+    tokenizer = tokens.learn(["a"], 64, condition.length) if condition else None
+    model = experiment.build({"tokens": tokenizer})
     params = jax.eval_shape(model.init, jax.random.key(0))
     params |= {"first_stage": jax.eval_shape(model.first_stage.init, jax.random.key(0))}
     found = {path: x.shape for path, x in table.flattened(params).items()}
@@ -170,7 +171,7 @@ def shapes_here(experiment: c.Experiment) -> dict[str, tuple[int, ...]]:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_every_parameter_has_a_row_of_its_shape(name):
     experiment = config(name)
-    rows = build.build_model_names(experiment).table
+    rows = experiment.original_names().table
     here = shapes_here(experiment)
     assert here.keys() == {row.path for row in rows}
     assert len(rows) == len(here)

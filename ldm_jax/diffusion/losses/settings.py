@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast2, Finite, NotNegative, Positive
 
 
@@ -27,3 +28,18 @@ class DiffusionLoss:
     learned_weight: bool = False  # learn a log-variance of the loss at every time
     offset_noise: NotNegative = 0.0  # standard deviation of further noise, one number a channel
     input_perturbation: NotNegative = 0.0  # standard deviation of further noise, not in the target
+
+    def check(self, prefix: str) -> None:
+        """Raises InputError for a setting that this kind of loss has no use for."""
+        if self.kind == "vlb":
+            for name, none in (("distance", "l2"), ("weight", "none")):
+                if getattr(self, name) != none:
+                    raise InputError(
+                        f"{prefix}{name} is {getattr(self, name)}: expected {none} with a "
+                        f"{prefix}kind of vlb, which has neither distance nor weight"
+                    )
+        if self.levels and self.kind == "simple":
+            raise InputError(
+                f"{prefix}levels is {self.levels}: expected None with a {prefix}kind of simple, "
+                "since only the bound asks for the probability of a level"
+            )

@@ -1,6 +1,7 @@
 """The original names of what turns conditions into what the denoiser is told."""
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +20,23 @@ class ConditionNames(NamedTuple):
     concat: int = 0  # input channels beside z
     copies: bool = False  # the first stage is held once more, as the conditioner
     unused: tuple[str, ...] = ()  # patterns of keys that a file holds beside, and no model reads
+
+
+def part(i: int) -> str:
+    """Where in the params of a conditioner those of the i-th condition are, but for the first's."""
+    return "beside" if i == 1 else f"beside_{i}"
+
+
+def joined(each: Sequence[ConditionNames]) -> ConditionNames:
+    """The names of several conditions of one model."""
+    if len(each) == 1:
+        return each[0]
+    return ConditionNames(
+        [row for i, x in enumerate(each) for row in under(x.table, f"{part(i)}/" if i else "")],
+        tokens=next((x.tokens for x in each if x.tokens), None),
+        concat=sum(x.concat for x in each),
+        unused=tuple(pattern for x in each for pattern in x.unused),
+    )
 
 
 def conditioner(table: Table, **widths: int) -> ConditionNames:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer, models
 
-from ldm_jax import build
+from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.config import BERTText
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.weights.names import bert as names
@@ -42,7 +42,7 @@ def small() -> dict[str, np.ndarray]:
 
 
 def answers(config, tokenizer, params, numbers) -> dict[str, np.ndarray]:
-    conditioner = build.build_conditioner(config, tokenizer, None)
+    conditioner = config.build(BuildContext({"tokens": tokenizer}, None))
     with jax.default_matmul_precision("highest"):
         told = jax.jit(conditioner.apply)(params, {"tokens": numbers})
     unit = np.asarray(told.vector) / math.sqrt(config.dim)

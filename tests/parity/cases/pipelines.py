@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning.depth import normalised, resized
@@ -46,8 +45,7 @@ def experiment(task: str) -> c.Experiment:
     return c.Experiment(
         first_stage=c.FirstStageExperiment(model=recognise.of_diffusers(cases.VAE).model),
         model=c.UNet(**fields),
-        condition=condition,
-        beside=beside.get(task),
+        conditions=(condition, *([beside[task]] if task in beside else [])),
         diffusion=c.Diffusion(**diffusers_model.read_scheduler(cases.SCHEDULER)),
     )
 
@@ -122,7 +120,7 @@ def _beside(task: str) -> dict:
 def _model(task: str):
     """The model whose first stage answers with the mean, and whose images are its latents."""
     made = experiment(task)
-    model = build.build_model(made, None if task == "variation" else _Empty(made.condition))
+    model = made.build({"tokens": None if task == "variation" else _Empty(made.conditions[0])})
     stage = model.first_stage
 
     def encode(params, images, keys):

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import build
 from ldm_jax import config as c
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.diffusion import spacing
@@ -33,7 +32,7 @@ def experiment(case: cases.Case) -> c.Experiment:
     return c.Experiment(
         first_stage=c.FirstStageExperiment(model=cases.FIRST_STAGE),
         model=cases.UNET,
-        condition=case.condition,
+        conditions=(case.condition,) if case.condition else (),
         diffusion=c.Diffusion(beta_start=0.0015, beta_end=0.0195),
     )
 
@@ -52,11 +51,11 @@ def ours(name: str) -> np.ndarray:
     """The latents at the end, laid out as the original's."""
     case = cases.CASES[name]
     described = experiment(case)
-    names = build.build_model_names(described)
+    names = described.original_names()
     params = table.to_here(names.table, drawn.state(table.shapes(names.table)))
     params.setdefault("conditioner", {})
     params["first_stage"] |= unit(cases.CHANNELS)
-    model = build.build_model(described, tokenizer(case))
+    model = described.build({"tokens": tokenizer(case)})
     inputs = {key: jnp.asarray(x) for key, x in cases.HERE[name].items()}
     grid = spacing.times("uniform", model.process, cases.STEPS)
 

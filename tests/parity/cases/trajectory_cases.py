@@ -63,7 +63,7 @@ def _told_of(image, mask):
 
 
 CASES = {
-    "unconditional": Case(c.Unconditional(), condition.ConditionNames(), {}, {}),
+    "unconditional": Case(None, condition.ConditionNames(), {}, {}),
     "label": Case(
         _label,
         _label.names(CHANNELS),

@@ -26,7 +26,7 @@ def write(folder: Path) -> None:
     """Exports the models, and draws."""
     import jax.numpy as jnp
 
-    from ldm_jax import build, convert, runs
+    from ldm_jax import convert, runs
     from tests.convert.diffusers_model_test import MERGES, experiment
     from tests.support import tiny
     from tests.support.finetuned import finetune
@@ -37,7 +37,7 @@ def write(folder: Path) -> None:
         made = experiment(kind)
         merges = None if kind == "variations" else folder / "merges.txt"
         tokenizer = convert.model.tokenizer_of(made, merges)
-        model = build.build_model(made, tokenizer)
+        model = made.build({"tokens": tokenizer})
         scaling = {"shift": jnp.zeros(4), "scale": jnp.full(4, made.latent_scale)}
         drawn = tiny.drawn(model.first_stage.init) | scaling
         params = {**tiny.drawn(model.init), "first_stage": drawn}
