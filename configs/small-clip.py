@@ -1,4 +1,4 @@
-"""CLIP at a size that learns on two cores in minutes: drawn scenes and what is said of them.
+"""A CLIP that trains on two cores in minutes, on drawn scenes with captions.
 
 python train.py configs/small-clip.py
 python scripts/evaluate.py zero-shot runs/small-clip shapes --split test

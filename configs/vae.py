@@ -1,8 +1,8 @@
 """The variational autoencoder of Kingma and Welling (2014): MNIST, or any folder of small images.
 
 python train.py configs/vae.py --data.path FOLDER      or  --data.path tfds:mnist
-python sample.py RUN                                    draws from its prior
-python sample.py RUN --interpolate 8                    and walks between such draws
+python sample.py RUN                                    samples from its prior
+python sample.py RUN --interpolate 8                    interpolates between such samples
 """
 
 from ldm_jax.config import *

@@ -9,10 +9,10 @@ class InputError(ValueError):
 
 
 class StoppedError(RuntimeError):
-    """A run that was right but cannot go on, in one line, and the exit status that says so.
+    """A correct run that cannot continue, in one line, with an exit status.
 
     Status 1 where something failed that somebody must mend, such as a full disk; 143 where the run
-    was asked to end (SIGTERM) and the same command goes on with it.
+    was terminated (SIGTERM), and the same command resumes.
     """
 
     def __init__(self, message: str, status: int = 1):
@@ -21,7 +21,7 @@ class StoppedError(RuntimeError):
 
 
 def reason(error: BaseException, limit: int = 240) -> str:
-    """What an exception says, in one line; its name where it says nothing."""
+    """The message of an exception in one line; its name where it has none."""
     text = " ".join(str(error).split()) or type(error).__name__
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"

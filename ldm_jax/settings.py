@@ -1,6 +1,6 @@
-"""What settings have in common: frozen dataclasses whose annotated types say what a field may be.
+"""Settings: frozen dataclasses whose annotated types say what a field may be.
 
-A range is a type, `AtLeast1 = Annotated[int, Range(...)]`, and stands in the file of what it sets:
+A range is a type, `AtLeast1 = Annotated[int, Range(...)]`, in the file of what it sets:
 
     @dataclass(frozen=True)
     class Adversary:
@@ -9,7 +9,7 @@ A range is a type, `AtLeast1 = Annotated[int, Range(...)]`, and stands in the fi
 
         def check(self, prefix: str) -> None: ...   # what goes with what inside it
 
-`check` walks a config: first the ranges of all fields, then the `check` of each class, the
+`check` visits a config: first the ranges of all fields, then the `check` of each class, the
 whole before its parts.
 """
 

@@ -35,21 +35,21 @@ class Process(Protocol):
         """alpha_t and sigma_t, each of the shape of `t`."""
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(alpha^2 / sigma^2) is as asked; T where it never falls so low."""
+        """The time at which log(alpha^2 / sigma^2) is `log_snr`; T where it is always higher."""
 
     def timestep(self, t: Array) -> Array:
-        """What a network is told at time `t`."""
+        """The timestep that the network is given at time `t`."""
 
     def initial_noise_std(self, t: Array) -> Array:
         """Standard deviation of the noise from which sampling starts at time `t`."""
 
 
 class Denoised(NamedTuple):
-    """What a denoiser answers about z_t.
+    """The output of a denoiser for z_t.
 
-    x0:                the clean latents that it expects behind z_t
+    x0:                predicted x0
     variance_fraction: where the network learns the variance of its steps: 0 is the posterior's
-                       variance, 1 that of the noise which the step undoes, and log-variance is
+                       variance, 1 that of the noise which the step removes, and log-variance is
                        linear between them
     """
 
@@ -61,9 +61,9 @@ Denoise = Callable[[Array, Array], Denoised]  # (z [B, h, w, c], t [B]) -> Denoi
 
 
 class Sampler(NamedTuple):
-    """One way of walking from noise to data.
+    """A sampler, from noise to data.
 
-    init: z [B, h, w, c] -> state (any pytree; () where nothing is remembered)
+    init: z [B, h, w, c] -> state (any pytree; () where there is none)
     step: (denoise, process, keys [B], z, t [B], s [B], state) -> (z at time s < t, state)
     """
 
@@ -79,12 +79,12 @@ class Gaussian(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """What a first stage makes of images while it learns.
+    """Output of a first stage in training.
 
     image:   [B, H, W, 3]
     terms:   what regularises the latents, by name, each [B]: "kl", or "commitment" and "codebook"
-    latents: [B, h, w, c] unscaled, as the encoder gives them: drawn, or before they are rounded
-    codes:   [B, h, w] int32, which code each was rounded to; None where there is no codebook
+    latents: [B, h, w, c] unscaled, as the encoder has them: drawn, or before quantization
+    codes:   [B, h, w] int32, the code of each; None where there is no codebook
     """
 
     image: Array
@@ -94,7 +94,7 @@ class Reconstruction(NamedTuple):
 
 
 class FirstStage(NamedTuple):
-    """Images to latents and back.
+    """A first stage: encoder and decoder.
 
     init:        key -> params (with the scale of its latents, as in autoencoders/latents.py)
     posterior:   (params, images) -> Gaussian, unscaled; of log-variance -inf where nothing is drawn
@@ -119,7 +119,7 @@ class FirstStage(NamedTuple):
 
 
 class Perceptual(NamedTuple):
-    """How far two images are apart for someone who looks at them.
+    """A perceptual distance of images.
 
     init:     key -> params
     distance: (params, x, y [B, H, W, 3]) -> [B]
@@ -139,7 +139,7 @@ class Cond(flax.struct.PyTreeNode):
     added:     site -> [B, h_i, w_i, C_i] added to the hidden state there, see `Backbone.sites`
     attention: layer -> ((k, v, weight), ...), keys and values [B, n, width]. Of weight None: those
                of the tokens, computed once for all timesteps. Of a weight, a number or [B]: further
-               ones, attended to beside the tokens, their output times the weight
+               ones, attended to separately from the tokens, their output times the weight
     hints:     adapter -> what of its inputs does not depend on the timestep
     """
 
@@ -166,12 +166,12 @@ class Conditioner(NamedTuple):
 
     init:   key -> params
     apply:  (params, inputs) -> Cond
-    null:   (number of examples, h=1, w=1) -> inputs that stand for "no condition" (for guidance)
-            beside latents of h x w
-    keys:   names of the entries of a batch that make inputs
+    null:   (number of examples, h=1, w=1) -> the unconditional inputs (for guidance), for
+            latents of h x w
+    keys:   names of the entries of a batch that are its inputs
     dim:    width of the tokens, 0 where there are none
-    encode: (params of the first stage, inputs) -> what `apply` reads in place of the inputs, where
-            they are images for the first stage; None: the inputs as they are
+    encode: (params of the first stage, inputs) -> inputs of `apply`, where some are images for the
+            first stage; None: the inputs as they are
     trained: whether training changes its params
     hidden: of the keys those that dropout and guidance replace by the null; None: all
     """
@@ -186,7 +186,7 @@ class Conditioner(NamedTuple):
     hidden: tuple[str, ...] | None = None
 
     def with_null(self, inputs: Batch, null: Batch) -> Batch:
-        """The inputs with what is hidden taken from the null, or from what stands for it."""
+        """The inputs with those that are dropped replaced by the null's, or its counterparts."""
         return inputs | {name: null[name] for name in self.droppable}
 
     @property
@@ -206,9 +206,9 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 class Site(NamedTuple):
-    """A place in a backbone where an adapter may add something.
+    """A layer of a backbone where an adapter may add something.
 
-    factor:    latents per place in each direction
+    factor:    latents per position in each direction
     channels:  of the hidden state there
     attention: whether it is a cross-attention layer, of `Cond.attention`, and not of `Cond.added`
     """
@@ -221,14 +221,14 @@ class Site(NamedTuple):
 class Backbone(NamedTuple):
     """A denoising network, as `settings.build(in_channels, out_channels)` makes it.
 
-    init:       (key, cond of one example, beside latents of `multiple` a side) -> params
+    init:       (key, cond of one example, for latents of `multiple` a side) -> params
     apply:      (params, z [B, h, w, in], timestep [B], cond [k B]) -> [k B, h, w, out]; the k
                 conditions of a latent lie one after the other
     precompute: (params, cond) -> the same condition with the keys and values of its tokens, for
-                those who ask for many timesteps
+                use at many timesteps
     multiple:   h and w are multiples of it
-    shares:     takes k B conditions of B latents, and computes once what precedes where they
-                differ; False: it is given each latent k times
+    shares:     takes k B conditions of B latents, and computes once the layers before they
+                differ; False: it takes each latent k times
     sites:      what adapters may add to, by name: those of `Cond.added` in the order of the
                 network, and the cross-attention layers in the order in which they are published
     """
@@ -264,16 +264,16 @@ class DiffusionModel(NamedTuple):
 
 
 class Adapter(NamedTuple):
-    """What changes a trained model by params of its own, params["adapters"][name].
+    """A change of a trained model by params of its own, params["adapters"][name].
 
-    init:    (key, params of the model) -> own params, with which the model is as it was
+    init:    (key, params of the model) -> own params, which at first do not change the model
     keys:    entries of a batch that it reads
-    null:    (number of examples, h, w) -> entries that stand for none, beside latents of h x w
+    null:    (number of examples, h, w) -> unconditional entries, for latents of h x w
     dropped: of the keys those that dropout and guidance replace by the null, as the condition's
     encode:  (own, its entries) -> hint, a tree of arrays [B, ...]: what of them no timestep changes
     signal:  (own, hint [k B, ...], z [B, h, w, c], timestep [B], cond [k B]) -> Cond with what it
              adds at this timestep: `added` and `attention`, of weight 1. The condition is that of
-             the model without adapters, and holds no keys and values
+             the model without adapters, and has no keys and values
     weights: (own, params of the model, scale) -> params of the model, changed
     """
 

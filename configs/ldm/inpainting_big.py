@@ -1,4 +1,4 @@
-"""inpainting_big: Inpainting of places, 512 pixels and others, trained on 256.
+"""inpainting_big: inpainting of Places, 512 pixels and others, trained on 256.
 
 python train.py configs/ldm/inpainting_big.py --data.path FOLDER --first-stage.run RUN
 RUN is of configs/autoencoder/vq-f4-noattn.py, trained or converted.

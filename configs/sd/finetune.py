@@ -1,4 +1,4 @@
-"""Stable Diffusion 1 on images with captions: all of its denoiser, captions by a frozen tower.
+"""Stable Diffusion 1 on images with captions: the whole denoiser, with a frozen text encoder.
 
 python train.py configs/sd/finetune.py --workdir RUN --init-from SD --data.path FOLDER
     --optim.train-only "/(self|cross)/" trains attention alone

@@ -1,8 +1,8 @@
-"""Stable Diffusion 1.5 inpainting: text and what a mask leaves, 512 pixels (v1-inpainting).
+"""Stable Diffusion 1.5 inpainting: text and a masked image, 512 pixels (v1-inpainting).
 
 python scripts/convert.py sd-v1-5-inpainting.ckpt RUN --config configs/sd/v1-inpainting.py
 python sample.py RUN --prompt "a bench" --init-image P.png --mask M.png
-Steps and batch are of its training, as its model card says; that began with 1.2.
+Steps and batch are those of its training (model card), which started from 1.2.
 """
 
 from ldm_jax.config import *

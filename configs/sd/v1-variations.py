@@ -1,10 +1,10 @@
-"""Stable Diffusion image variations: what CLIP sees in an image, 512 pixels.
+"""Stable Diffusion image variations: CLIP's image embedding, 512 pixels.
 
 python scripts/convert.py sd-image-variations-diffusers RUN
 python sample.py RUN --image P.png --num 4 --guidance 3
-Version 1 fine-tuned with one token in place of a caption, the embedding of an image by OpenAI's
-ViT-L/14; batch, rate and steps are those of the first weights. A file of the original layout is
-converted with this config, which says what it holds.
+Version 1 fine-tuned with one token instead of a caption, the image embedding of OpenAI's ViT-L/14;
+batch, rate and steps are those of the first weights. A file of the original layout is converted
+with this config.
 """
 
 from ldm_jax.config import *

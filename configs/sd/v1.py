@@ -2,7 +2,7 @@
 
 python scripts/convert.py v1-5-pruned.safetensors RUN --config configs/sd/v1.py
 python sample.py RUN --prompt "a photograph of an astronaut riding a horse"
-Steps and batch are of 1.5's training at this size, as its model card says.
+Steps and batch are those of 1.5's training at this size (model card).
 """
 
 from ldm_jax.config import *

@@ -1,10 +1,10 @@
-"""Stable Diffusion 2.1 unCLIP, small: text and what CLIP (ViT-L/14) sees in an image, 768 pixels.
+"""Stable Diffusion 2.1 unCLIP, small: text and CLIP's image embedding (ViT-L/14), 768 pixels.
 
 python scripts/convert.py sd21-unclip-l.ckpt RUN --config configs/sd/v2-1-unclip-small.py
 python sample.py RUN --image P.png [--prompt "in the snow"] [--noise-level 100]
-v2-1-stable-unclip-l-inference.yaml. What trains it is as for 2.1, of which it was fine-tuned.
-The mean and deviation of embeddings are in no file of the original layout; a folder of diffusers
-has them, in image_normalizer.
+v2-1-stable-unclip-l-inference.yaml. Training settings are those of 2.1, from which it was
+fine-tuned. Files of the original layout lack the mean and standard deviation of embeddings; a
+folder of diffusers has them, in image_normalizer.
 """
 
 from ldm_jax.config import *

@@ -1,8 +1,9 @@
-"""Stable Diffusion 2.1 unCLIP: text and what CLIP (ViT-H/14) sees in an image, 768 pixels, of v.
+"""Stable Diffusion 2.1 unCLIP: text and CLIP's image embedding (ViT-H/14), 768 pixels, v.
 
 python scripts/convert.py sd21-unclip-h.ckpt RUN --config configs/sd/v2-1-unclip.py
 python sample.py RUN --image P.png [--prompt "in the snow"] [--noise-level 100]
-v2-1-stable-unclip-h-inference.yaml. What trains it is as for 2.1, of which it was fine-tuned.
+v2-1-stable-unclip-h-inference.yaml. Training settings are those of 2.1, from which it was
+fine-tuned.
 """
 
 from ldm_jax.config import *

@@ -2,7 +2,7 @@
 
 python scripts/convert.py v2-1_512-ema-pruned.safetensors RUN --config configs/sd/v2-base.py
 python sample.py RUN --prompt "a photograph of an astronaut riding a horse"
-Steps and batch are of 2.0's training at this size, as its model card says.
+Steps and batch are those of 2.0's training at this size (model card).
 """
 
 from ldm_jax.config import *

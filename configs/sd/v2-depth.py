@@ -1,10 +1,10 @@
-"""Stable Diffusion 2 of depth: text and how near things are (v2-midas-inference.yaml).
+"""Stable Diffusion 2 depth: text and a depth map (v2-midas-inference.yaml).
 
 python scripts/convert.py 512-depth-ema.safetensors RUN --config configs/sd/v2-depth.py
 python sample.py RUN --prompt "a bronze statue" --depth D.png [--init-image P.png --strength 0.8]
-The network that estimates depth is no part of this; what the file holds of it is kept aside, and a
-folder to train on has maps of depth beside its images. Steps and batch are of its training, as
-its model card says; that began with 2.0 base.
+The depth estimator is not part of this; its weights in the file are kept for export. A folder to
+train on has depth maps (docs/stable-diffusion.md). Steps and batch are those of its training (model
+card), which started from 2.0 base.
 """
 
 from ldm_jax.config import *

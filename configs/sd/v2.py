@@ -1,8 +1,8 @@
-"""Stable Diffusion 2.0 and 2.1: text to image, 768 pixels, of v (v2-inference-v.yaml).
+"""Stable Diffusion 2.0 and 2.1: text to image, 768 pixels, v-prediction (v2-inference-v.yaml).
 
 python scripts/convert.py v2-1_768-ema-pruned.safetensors RUN --config configs/sd/v2.py
 python sample.py RUN --prompt "a photograph of an astronaut riding a horse"
-Steps and batch are of 2.0's training at this size, as its model card says.
+Steps and batch are those of 2.0's training at this size (model card).
 """
 
 from ldm_jax.config import *

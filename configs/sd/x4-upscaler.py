@@ -2,7 +2,7 @@
 
 python scripts/convert.py x4-upscaler-ema.safetensors RUN --config configs/sd/x4-upscaler.py
 python sample.py RUN --prompt "a white cat" --low-resolution P.png --size 512 512 [--noise-level 20]
-Steps, batch and the size of crops are of its training, as its model card says.
+Steps, batch and crop size are those of its training (model card).
 """
 
 from ldm_jax.config import *

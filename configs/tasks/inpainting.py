@@ -1,4 +1,4 @@
-"""Shapes of which a part is missing."""
+"""Inpainting of shapes."""
 
 from dataclasses import replace
 

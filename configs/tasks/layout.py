@@ -1,4 +1,4 @@
-"""Shapes where boxes say that they are."""
+"""Shapes from boxes with classes."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Shapes told of by the embeddings of similar images, which are given: a .npy [20000, 768].
+"""Shapes from the embeddings of similar images, a .npy [20000, 768].
 
 python train.py configs/tasks/retrieval.py --condition.embeddings FILE.npy
 """

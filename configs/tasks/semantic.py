@@ -1,4 +1,4 @@
-"""Shapes from a map that says of each pixel to which shape it belongs, or to none."""
+"""Shapes from a map of the class of each pixel."""
 
 from dataclasses import replace
 

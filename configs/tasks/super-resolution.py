@@ -1,4 +1,4 @@
-"""Shapes from images of 8 x 8 pixels, four times smaller."""
+"""Shapes from images of 8 x 8 pixels, four times as large."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Shapes without any condition; the other tasks here differ in what they are told."""
+"""Shapes without a condition; the other tasks here add one."""
 
 from ldm_jax.config import *
 

@@ -1,4 +1,4 @@
-"""What a first stage is: its settings, and all that the rest of the package asks it."""
+"""The interface of a first stage's settings."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from ldm_jax.weights.table import Table
 
 @dataclass(frozen=True)
 class Autoencoder:
-    """Settings of a first stage; each subclass says only what differs from what stands here.
+    """Settings of a first stage; subclasses override what differs.
 
     A subclass has z_channels, the channels of its latents, and `factor`, pixels per latent in each
     direction.
@@ -21,7 +21,7 @@ class Autoencoder:
     has_posterior:  whether its latents are drawn, so that a KL divergence regularises them
     has_codebook:   whether they are rounded to codes
     has_likelihood: whether it has a likelihood of images of its own
-    diffusers_class: what diffusers calls it; None: it has no such
+    diffusers_class: its class in diffusers; None: there is none
     """
 
     has_posterior: ClassVar[bool] = False
@@ -55,24 +55,24 @@ class Autoencoder:
         raise NotImplementedError
 
     def describe(self) -> str:
-        """It in words."""
+        """A description for messages."""
         return type(self).__name__
 
     # its weights elsewhere
 
     def original_names(self) -> Table:
-        """What the original code calls its weights."""
+        """The names of its weights in the original code."""
         raise InputError(f"a {type(self).__name__} is published nowhere: there are no other names")
 
     def diffusers_names(self) -> Table:
-        """What diffusers calls them."""
+        """Their names in diffusers."""
         return self.original_names()
 
     @classmethod
     def read_diffusers(cls, settings: Mapping[str, Any]) -> Description:
-        """What a config.json of `diffusers_class` describes."""
+        """The settings that a config.json of `diffusers_class` describes."""
         raise NotImplementedError
 
     def diffusers_config(self, description: Description) -> dict[str, Any]:
-        """The config.json by which diffusers describes it."""
+        """The config.json of diffusers."""
         raise InputError(f"diffusers has no {type(self).__name__}")

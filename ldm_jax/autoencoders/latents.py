@@ -1,7 +1,7 @@
 """Latents: drawn from a posterior, and scaled to about zero mean and unit variance.
 
 Rombach et al. 2022 (appendix G) divide by one standard deviation; a shift and a scale a channel do
-better where channels differ, or where their means are large against their spread.
+better where channels differ, or where their means are large relative to their standard deviations.
 """
 
 import jax
@@ -43,7 +43,7 @@ def draw(q: Gaussian, keys: Array) -> Array:
 def remembered(first_stage: FirstStage, drawn: bool) -> FirstStage:
     """The first stage for training on posteriors that were encoded before.
 
-    In place of images it reads moments [B, h, w, 2 c], mean and log-variance before scaling, or
+    Instead of images it reads moments [B, h, w, 2 c], mean and log-variance before scaling, or
     [B, h, w, c], the mean alone, where latents are not `drawn`. Its scale, and how it draws and
     decodes, are as they were.
     """

@@ -1,7 +1,7 @@
 """The variational autoencoder as it was first written down (Kingma and Welling 2014, appendix C).
 
-One hidden layer of tanh each way. It is a whole generative model, not only a first stage: trained
-on its own bound, it draws images from z ~ N(0, I).
+Encoder and decoder have one hidden layer of tanh units. It is a whole generative model, not only a
+first stage: trained on its own bound, it draws images from z ~ N(0, I).
 """
 
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ class MLPAutoencoder(Autoencoder):
 
     image_size: AtLeast1 = 28  # pixels a side, as data.image_size
     image_channels: Literal[1, 3] = 1  # 1: grey, the mean of red, green and blue
-    hidden: AtLeast1 = 500  # units of the one hidden layer, each way
+    hidden: AtLeast1 = 500  # units of each hidden layer
     z_channels: AtLeast1 = 20
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"  # of binary pixels; of 8-bit values
 
@@ -91,7 +91,7 @@ def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
         return x.reshape(len(x), D)
 
     def to_images(x: Array) -> Array:
-        """The way back; grey is the same in all three channels."""
+        """The decoder; grey is the same in all three channels."""
         x = x.reshape(len(x), side, side, channels)
         return jnp.broadcast_to(2.0 * x - 1.0, (len(x), side, side, 3))
 

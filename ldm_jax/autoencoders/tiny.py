@@ -77,7 +77,7 @@ MAGNITUDE = 3.0  # latents beyond this are bent back by the decoder
 
 
 class _Block(nn.Module):
-    """Three convolutions beside the identity, and a ReLU after their sum."""
+    """Three convolutions with a skip connection, and a ReLU after their sum."""
 
     norm: bool  # a branch before them, the only layers that see the whole image
 

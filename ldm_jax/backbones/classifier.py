@@ -15,7 +15,7 @@ from ldm_jax.settings import AtLeast1, Factors, Levels
 
 @dataclass(frozen=True)
 class Classifier:
-    """The UNet's way down, which tells classes; defaults are those of Dhariwal and Nichol (2021)
+    """The UNet's encoder with a classifier head; defaults are those of Dhariwal and Nichol (2021)
     for 64 pixels."""
 
     channels: AtLeast1 = 128
@@ -32,7 +32,7 @@ EPSILON = 1e-5
 
 
 class ClassifierModule(nn.Module):
-    """The way down of the UNet and its middle, then a pool that attends to all places."""
+    """The UNet's encoder and middle, then attention pooling over all positions."""
 
     config: Classifier
     num_classes: int
@@ -82,7 +82,7 @@ class ClassifierModule(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """What the mean of all places attends to, as CLIP's (Radford et al. 2021, section 2.4)."""
+    """Attention pooling with the mean as the query, as in CLIP (Radford et al. 2021, sec. 2.4)."""
 
     head_channels: int
     out_channels: int
@@ -97,5 +97,5 @@ class AttentionPool(nn.Module):
         # the channels are laid out [(q, k, v), heads, d], other than in the blocks before
         qkv = nn.Dense(3 * C, name="qkv")(x).reshape(B, h * w + 1, 3, -1, self.head_channels)
         q, k, v = jnp.moveaxis(qkv, 2, 0)
-        mean = attention(q[:, :1], k, v).reshape(B, C)  # no other place is asked
+        mean = attention(q[:, :1], k, v).reshape(B, C)  # only the mean is a query
         return nn.Dense(self.out_channels, name="out")(mean)

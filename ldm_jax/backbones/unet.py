@@ -32,7 +32,7 @@ class UNet:
     num_heads: AtLeast1 = 8
     head_channels: AtLeast1 | None = None  # width of a head; decides the number of heads where set
     transformer_depth: AtLeast1 = 1
-    cross_only_factors: Factors = ()  # of these, where tokens are attended to in place of z
+    cross_only_factors: Factors = ()  # of these, those with cross-attention only
     linear_projections: bool = False  # in files: not 1x1 convolutions before and after transformers
     scale_shift: bool = False  # the step scales and shifts inside residual blocks
     resample_blocks: bool = False  # residual blocks change the resolution, not lone convolutions
@@ -40,7 +40,7 @@ class UNet:
     vector_dim: AtLeast1 | None = None
     # of a table that has a vector for a number; None: no numbers
     vector_entries: AtLeast1 | None = None
-    positions: bool = False  # tell attention each place's position (the original: only by padding)
+    positions: bool = False  # position embeddings for attention (the original has none)
     norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
     remat: Literal["none", "dots", "full"] = "none"  # compute again in the backward pass: what
     # residual blocks and transformers hold; all but their products of matrices; all
@@ -148,7 +148,7 @@ def sites(config: UNet) -> dict[str, Site]:
 
 
 def check_sites(sites: Mapping[str, Site], cond: Cond) -> None:
-    """Raises InputError where something is to be added where the network has no such place."""
+    """Raises InputError for an entry of `added` without a site in the network."""
     for field, attention in (("added", False), ("attention", True)):
         known = [name for name, site in sites.items() if site.attention == attention]
         unknown = sorted(set(getattr(cond, field) or ()) - set(known))
@@ -193,7 +193,7 @@ class Layers(NamedTuple):
     cond: Cond
 
     def make(self, kind: type[nn.Module], *args, **settings) -> nn.Module:
-        """A layer that computes again in the backward pass what the config asks for."""
+        """A layer that recomputes in the backward pass what `remat` says."""
         remat = self.config.remat
         made = nn.remat(kind, policy=KEPT[remat]) if remat != "none" else kind
         return made(*args, dtype=self.config.compute, **settings)
@@ -287,7 +287,7 @@ def encode(layers: Layers, z: Array, hint: Array | None = None) -> tuple[list[Ar
         hint: [B, h, w, channels] to add after the first convolution, a ControlNet's.
 
     Returns:
-        What the decoder reads at its skips, from the first on, and the last hidden state.
+        The skip connections, from the first on, and the last hidden state.
     """
     c = layers.config
     x = Conv3x3(c.channels, dtype=c.compute, name="conv_in")(z)
@@ -312,7 +312,7 @@ def encode(layers: Layers, z: Array, hint: Array | None = None) -> tuple[list[Ar
 
 
 def decode(layers: Layers, skips: list[Array], x: Array) -> Array:
-    """The way up, from the middle's hidden state."""
+    """The decoder, from the middle's hidden state."""
     c, skips = layers.config, list(skips)
     for level, mult in reversed(list(enumerate(c.channel_mults))):
         for i in range(c.num_res_blocks + 1):

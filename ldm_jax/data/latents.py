@@ -215,7 +215,7 @@ class Reader:
 
 
 def check(data: Data, source: Source) -> None:
-    """Raises InputError where latents are asked for what was not encoded."""
+    """Raises InputError for what was not encoded."""
     there = source.described
     if data.image_size not in (None, there.image_size):
         raise InputError(

@@ -135,7 +135,7 @@ def batches(
 
 
 def in_buckets(data: Data, source: Any) -> buckets.Buckets | None:
-    """Which size each image has, where `data.buckets` asks for it."""
+    """The bucket of each image, with `data.buckets`."""
     if not data.buckets:
         return None
     among = buckets.sizes(data.image_size, data.buckets, data.bucket_aspect)

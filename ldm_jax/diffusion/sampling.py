@@ -108,7 +108,7 @@ def arguments(settings: Sampling) -> dict[str, Any]:
 
 
 def describe(settings: Sampling) -> str:
-    """One line that says what is used."""
+    """One line that names what is used."""
     kind = SAMPLERS[settings.sampler]
     over = "given times" if settings.times else f"{settings.grid} spacing"
     options = {name: value for name, value in with_defaults(settings).items() if value is not None}

@@ -1,4 +1,4 @@
-"""The noising process and what the network predicts, as a config says it."""
+"""Settings of the noising process and of the prediction."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -1,7 +1,7 @@
 """BERT (Devlin et al. 2018), which is not trained here, as an encoder of sentences.
 
 The sentence embedding of Sentence-BERT (Reimers and Gurevych 2019, section 3): the mean of what the
-last layer answers to the words, of length 1.
+last layer's outputs for the words, of length 1.
 """
 
 import math
@@ -17,7 +17,7 @@ from ldm_jax.nn.dense import dense
 from ldm_jax.nn.gelu import gelu
 from ldm_jax.types import Array
 
-SEGMENTS = 2  # that BERT tells apart; a caption is the first
+SEGMENTS = 2  # of BERT; a caption is the first
 EPSILON = 1e-12  # of norms
 
 
@@ -79,7 +79,7 @@ class BERT(nn.Module):
 
 
 def sentence(x: Array, mask: Array) -> Array:
-    """The embedding of what x [B, n, d] says where the mask [B, n] is: m / |m|, m its mean."""
+    """The sentence embedding of x [B, n, d] with the mask [B, n]: m / |m|, m the masked mean."""
     mean = jnp.sum(jnp.where(mask[..., None], x, 0.0), axis=1)
     mean /= jnp.maximum(jnp.sum(mask, axis=1, keepdims=True), 1)
     return mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
@@ -106,7 +106,7 @@ def bert_encoder(network: BERT, empty: np.ndarray, padding: int) -> TextEncoder:
 
     Args:
         empty: [n] the tokens of the empty caption.
-        padding: the number with which captions are filled up, which is not attended to.
+        padding: the token id of padding, which is masked.
     """
 
     def init(key):

@@ -1,4 +1,4 @@
-"""What a folder of results was asked for, so that results of something else are not mixed in."""
+"""The request of a folder of results, so that results of another request are not mixed in."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,13 @@ from ldm_jax.errors import InputError
 
 
 def note(out: Path, name: str, asked: dict[str, Any], what: str) -> None:
-    """Writes OUT/NAME, or finds that it says the same.
+    """Writes OUT/NAME, or checks that it is equal.
 
     Args:
         what: is in the folder, for the error: "samples of another request".
 
     Raises:
-        InputError: the folder holds what was asked for otherwise.
+        InputError: the folder has results of another request.
     """
     file = out / name
     if file.exists():
@@ -30,7 +30,7 @@ def note(out: Path, name: str, asked: dict[str, Any], what: str) -> None:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Writes a file that is never seen half-written, making its folder."""
+    """Writes a file atomically, and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
     partial.write_text(json.dumps(content, indent=2) + "\n")

@@ -42,15 +42,15 @@ class Options:
     seed: int = 0
     """of all noise, and of which images"""
     conditional: bool = True
-    """tell the model each image's label or caption; False: none"""
+    """condition on each image's label or caption; False: unconditional"""
     flow_steps: int = 100
     """of the probability flow, by Heun's method"""
     probes: int = 1
-    """random directions an image for the divergence along it (Hutchinson 1989)"""
+    """random vectors per image of the trace estimator (Hutchinson 1989)"""
 
 
 def bits(run: str, path: str, options: Options) -> None:
-    """Measures latents of the images of `path`; prints and writes what comes of it.
+    """Measures latents of the images of `path`; prints and writes the report.
 
     Raises:
         InputError: what cannot be measured, before anything is computed or written.
@@ -117,7 +117,7 @@ def bits(run: str, path: str, options: Options) -> None:
 def _batches(
     described: runs.Trained, data: Data, source: Any, options: Options
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Images, and what the model is told of them."""
+    """Images with their conditioning inputs."""
     condition, keys, tokenize = described.experiment.condition, (), None
     if options.conditional and isinstance(condition, Label | Text):
         keys = described.model.conditioner.keys
@@ -134,7 +134,7 @@ def _batches(
 def _measure(
     measure: Callable, params: Any, batches: Iterator, options: Options
 ) -> dict[str, np.ndarray]:
-    """What `measure` says of all images, each [num, ...]."""
+    """The output of `measure` for all images, each [num, ...]."""
     spread, rows = devices("jit"), []
     for start in range(0, options.num, options.batch_size):
         batch = next(batches)
@@ -145,18 +145,18 @@ def _measure(
 
 
 def _mean(x: np.ndarray) -> dict[str, float]:
-    """Of one number an image: the mean, and its standard error."""
+    """Mean and standard error over images."""
     return {"mean": float(np.mean(x)), "error": float(np.std(x) / np.sqrt(len(x)))}
 
 
 def _lines(report: dict, path: str) -> list[str]:
-    """What is printed."""
+    """The printed report."""
     h, w, c = report["latents"]
-    told = {name: "{mean:.4f} +- {error:.4f}".format(**report[name]) for name in ("bound", "flow")}
+    shown = {name: "{mean:.4f} +- {error:.4f}".format(**report[name]) for name in ("bound", "flow")}
     return [
         f"{report['num']} images of {path}; bits per dimension of their latents, {h}x{w}x{c} "
-        "numbers of about unit variance, not of pixels: a density, whose bits may be below 0",
-        f"variational bound: {told['bound']} (of it the prior: {report['prior']['mean']:.4f})",
-        f"probability flow:  {told['flow']} ({report['flow_steps']} steps of Heun, "
+        "values of about unit variance, not of pixels: a density, whose bits may be below 0",
+        f"variational bound: {shown['bound']} (of it the prior: {report['prior']['mean']:.4f})",
+        f"probability flow:  {shown['flow']} ({report['flow_steps']} steps of Heun, "
         f"{report['probes']} probe{'s' * (report['probes'] > 1)})",
     ]

@@ -1,4 +1,4 @@
-"""How well a variational autoencoder compresses the images of its run, or others."""
+"""The variational bound of an autoencoder on the images of its run, or others."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -31,13 +31,13 @@ class Options:
 
 
 def bound(run: str, options: Options) -> None:
-    """-log p(x) at most, in nats an image and bits a dimension."""
+    """The negative variational bound, in nats per image and bits per dimension."""
     described = runs.describe_first_stage(Path(run))
     model = described.experiment.model
     if not model.has_likelihood:
         raise InputError(
             f"run '{run}' is of a {type(model).__name__}: expected an MLPAutoencoder, whose "
-            "decoder says how probable an image is"
+            "decoder is a distribution of images"
         )
     for name in ("draws", "batch_size", "num"):
         value = getattr(options, name)

@@ -1,4 +1,4 @@
-"""Whether a model of captions draws what they say, on combinations held out from training."""
+"""Caption accuracy: which held-out captions are drawn correctly."""
 
 import json
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Options:
 
 
 def captions(run: str, options: Options) -> None:
-    """Draws images for held-out captions of `shapes`, reads them, prints the scores."""
+    """Draws images for held-out captions of `shapes`, detects attributes, prints scores."""
     trained = runs.load(Path(run))
     data = replace(trained.experiment.data, split="test")
     if data.path != "shapes":

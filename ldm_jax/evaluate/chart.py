@@ -16,7 +16,7 @@ def chart(curves: Mapping[str, Points], across: str, up: str) -> np.ndarray:
     """uint8 [H, W, 3]: a line a curve, its legend below.
 
     Args:
-        across, up: what the axes are called.
+        across, up: labels of the axes.
     """
     image = Image.new("RGB", (WIDTH, HEIGHT + LEGEND * len(curves)), "white")
     draw, font = ImageDraw.Draw(image), ImageFont.load_default(12)

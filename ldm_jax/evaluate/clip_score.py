@@ -1,4 +1,4 @@
-"""How well images agree with their captions, as CLIP sees it (Hessel et al. 2021)."""
+"""CLIP score: agreement of images with their captions (Hessel et al. 2021)."""
 
 import json
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.samples import count_of
-from ldm_jax.evaluate.sets import Images, open_set, pictures_in, spread
+from ldm_jax.evaluate.sets import Images, image_paths, open_set, spread
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
@@ -27,14 +27,14 @@ from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.clip_file import load_clip
 
 SAID = (
-    "100 max(cos, 0) of each pair, averaged: Hessel et al. 2021 with 100 in place of 2.5; "
-    "torchmetrics' but where single cosines are negative, of which it clips the mean alone"
+    "100 max(cos, 0) of each pair, averaged: Hessel et al. 2021 with 100 instead of 2.5; "
+    "torchmetrics clips the mean, which differs where single cosines are negative"
 )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured, and by what."""
+    """What is measured, and with which model."""
 
     weights: str | None = None
     """CLIP's weights: a file or folder of transformers, OpenCLIP or OpenAI; needed"""
@@ -43,9 +43,9 @@ class Measured:
     tokenizer: str | None = None
     """a tokenizer.json or merges.txt; the published one of a package where not given"""
     num: int | None = None
-    """images, spread evenly; all, and of a run 1000, where not given"""
+    """images, evenly spaced; default: all, and of a run 1000"""
     batch_size: int = 32
-    """images that CLIP sees at once"""
+    """images per batch of CLIP"""
     out: str | None = None
     """folder to write to; clip-score in the folder or the run where not given"""
 
@@ -81,7 +81,7 @@ def clip_scores(place: str, options: Options) -> None:
                 "a model of captions"
             )
     else:
-        found = _pictures(place)
+        found = _images(place)
         captions = captions_of(Path(place), found.count)
         num = count_of(asked.num, found, "--num")
     model = MODELS[asked.clip]
@@ -90,7 +90,7 @@ def clip_scores(place: str, options: Options) -> None:
     if is_run:
         num = asked.num or 1000
         draw_shards(place, out / "generated", num, options.generation)
-        found = _pictures(str(out / "generated"))
+        found = _images(str(out / "generated"))
         captions = captions_of(out / "generated", num)
     chosen = [captions[i] for i in spread(found.count, num)]
     tokens = np.stack([encode(tokenizer, caption) for caption in chosen])
@@ -100,7 +100,7 @@ def clip_scores(place: str, options: Options) -> None:
         "standard error": float(scores.std(ddof=1) / np.sqrt(num)),
         "num": num,
         "convention": SAID,
-        "pictures": {"name": found.name, "size": list(found.size), **found.said},
+        "images": {"name": found.name, "size": list(found.size), **found.facts},
         "clip": {"name": asked.clip, "weights": weights.path.name, "sha256": weights.sha256},
         "preparation": f"square from the middle, Pillow's bicubic filter to {model.vision.size}",
         "ldm_jax": ldm_jax.__version__,
@@ -118,7 +118,7 @@ def clip_scores(place: str, options: Options) -> None:
     )
 
 
-def _pictures(place: str) -> Images:
+def _images(place: str) -> Images:
     found = open_set(place)
     if not isinstance(found, Images):
         raise InputError(f"'{place}' holds statistics: expected images with captions")
@@ -139,7 +139,7 @@ def scored(model, params, batches, tokens: np.ndarray, asked: Measured) -> np.nd
     found, start = [], 0
     for images in batches:
         count = len(images)
-        rows = np.minimum(np.arange(size), count - 1)  # the last fills the batch up
+        rows = np.minimum(np.arange(size), count - 1)  # padded by the last
         prepared = np.float32(pillow_bicubic(_square(images), model.vision.size))[rows]
         given = devices_.split((prepared, tokens[start : start + count][rows]))
         x, y = (np.asarray(z)[:count] for z in both(params, *given))
@@ -162,26 +162,26 @@ def captions_of(path: Path, count: int) -> list[str]:
     Raises:
         InputError: there are none, or an image has none.
     """
-    for name in ("request.json", "report.json"):  # of `generate`, and of sample.py: taken in turn
+    for name in ("request.json", "report.json"):  # of `generate`, and of sample.py: cycled
         if (path / name).exists():
             prompts = json.loads((path / name).read_text()).get("prompts")
             if prompts:
                 return [prompts[i % len(prompts)] for i in range(count)]
-    if not path.is_dir() or not pictures_in(path):
+    if not path.is_dir() or not image_paths(path):
         raise InputError(
-            f"'{path}' says no captions: expected what sample.py or generate wrote for captions, "
-            "or a folder with metadata.jsonl or a .txt beside each image"
+            f"'{path}' has no captions: expected what sample.py or generate wrote for captions, "
+            "or a folder with metadata.jsonl or a .txt next to each image"
         )
     source = open_folder(str(path), split="train", caption="text", label="label")
     if "text" in source.absent:
         raise InputError(source.absent["text"])
-    said = {}
+    captions = {}
     for i in range(len(source)):
         record = source[i]
         text = record["text"]
-        said[Path(record["image"]).resolve()] = text if isinstance(text, str) else text[0]
-    files = pictures_in(path)
-    bare = [file for file in files if file.resolve() not in said]
+        captions[Path(record["image"]).resolve()] = text if isinstance(text, str) else text[0]
+    files = image_paths(path)
+    bare = [file for file in files if file.resolve() not in captions]
     if bare:
         raise InputError(f"{bare[0]} has no caption: expected one for each image of '{path}'")
-    return [said[file.resolve()] for file in files]
+    return [captions[file.resolve()] for file in files]

@@ -14,7 +14,7 @@ def embedder(name: str, weights: str | None, batch_size: int) -> Callable[..., n
     """(batches of uint8 [b, H, W, 3], total) -> embeddings float32 [N, d] by a named extractor.
 
     Raises:
-        InputError: an extractor that is not there, or whose weights cannot be had.
+        InputError: no such extractor, or its weights are not available.
     """
     check_batch(batch_size, "--batch-size")
     network = extractor(name)

@@ -1,4 +1,4 @@
-"""How well a first stage brings images back, and what its latents are like."""
+"""Reconstructions and latents of a first stage, measured."""
 
 import json
 import math
@@ -29,7 +29,7 @@ from ldm_jax.settings import check_folder
 from ldm_jax.types import Array, FirstStage, Params
 from ldm_jax.weights.names.lpips import load_lpips
 
-MOST = 1000  # images, unless more are asked for
+MOST = 1000  # images by default
 SHOWN, AMPLIFIED = 8, 4  # images in the image; what differences are multiplied by in it
 
 
@@ -40,7 +40,7 @@ class Options:
     out: str | None = None
     """folder to write to; RUN/reconstructions where not given"""
     num: int | None = None
-    """images, spread evenly over the data; all, but 1000 at most, where not given"""
+    """images, evenly spaced in the data; default: all, at most 1000"""
     batch_size: int = 16
     image_size: int | None = None
     """pixels a side, not only multiples of the factor; as in training where not given"""
@@ -49,29 +49,29 @@ class Options:
     upscale: bool = False
     """enlarge images smaller than image_size instead of refusing them"""
     max_bad_images: int = 10
-    """unreadable images to pass over before stopping"""
+    """unreadable images to skip before stopping"""
     seed: int = 0
     """of the draws from the posterior: image i has seed S + i"""
     tile: int | None = None
-    """work on tiles of so many latents a side, which needs less memory"""
+    """use tiles of N latents a side, which needs less memory"""
     overlap: int | None = None
     """latents that neighbouring tiles share at least; a quarter of the tile where not given"""
     compute: Literal["float32", "bfloat16"] | None = None
     """what the networks compute in; as in training where not given"""
     compare: bool = False
-    """also without tiles and as in training, and say how far apart both are"""
+    """also compute without tiles and as in training, and report the difference"""
     lpips: Network | None = None
-    """the network that sees the perceptual distance LPIPS; none where not given"""
+    """the network of the perceptual distance LPIPS; default: no LPIPS"""
     lpips_weights: str | None = None
-    """a file or folder with its weights; looked for, and fetched, where not given"""
+    """a file or folder with its weights; default: installed, or downloaded"""
 
 
 def first_stage(run: str, path: str, options: Options) -> None:
-    """Encodes and decodes images of `path`; prints and writes what comes of it.
+    """Encodes and decodes images of `path`; prints and writes the report.
 
     Raises:
         InputError: what cannot be measured, before anything is computed or written.
-        FloatingPointError: reconstructions that are not numbers.
+        FloatingPointError: reconstructions are not finite.
     """
     trained = runs.find_first_stage(Path(run))
     data, source = _open(trained.experiment.data, path, options)
@@ -123,7 +123,7 @@ def first_stage(run: str, path: str, options: Options) -> None:
     print(f"report: {out / 'report.json'}")
 
 
-# What is asked for
+# The request
 
 
 def _open(own: Data, path: str, options: Options) -> tuple[Data, Any]:
@@ -148,7 +148,7 @@ def _open(own: Data, path: str, options: Options) -> tuple[Data, Any]:
 
 
 def _in_our_words(error: InputError) -> InputError:
-    """What is said of a config's data, as the options here are called."""
+    """The error with the options of this command instead of the config's fields."""
     message = re.sub(r"(--)?\bdata\.path\b", "DATA", str(error))
     names = "|".join(field.name.replace("_", "[-_]") for field in fields(Data))
     return InputError(re.sub(rf"\bdata\.({names})\b", r"\1", message))
@@ -167,7 +167,7 @@ def _check(options: Options, available: int) -> int:
 
 
 def _variant(trained: runs.TrainedFirstStage, options: Options) -> FirstStage:
-    """The first stage as it is asked for: by tiles, in another precision."""
+    """The first stage by tiles or in another precision, as requested."""
     model = trained.experiment.model
     if options.compute:
         if not hasattr(model, "compute"):
@@ -188,7 +188,7 @@ class _Perceptual(NamedTuple):
 
 
 def _perceptual(options: Options) -> _Perceptual | None:
-    """LPIPS, where it is asked for and its weights can be had; prints why it is off."""
+    """LPIPS, where requested and its weights are available; prints why it is off."""
     if not options.lpips:
         print("LPIPS: off; --lpips vgg turns it on")
         return None
@@ -202,11 +202,11 @@ def _perceptual(options: Options) -> _Perceptual | None:
     return _Perceptual(lpips(options.lpips).distance, params)
 
 
-# What is found
+# Results
 
 
 class Found(NamedTuple):
-    """What a pass over the images leaves."""
+    """Results of one pass over the images."""
 
     means: dict[str, np.ndarray]
     compared: dict[str, float]  # {} where nothing is compared
@@ -224,7 +224,7 @@ def _gather(
     options: Options,
     num: int,
 ) -> Found:
-    """One pass over `num` images, each batch filled up to its size by repeating its last image."""
+    """One pass over `num` images; batches are padded by repeating their last image."""
     means, differences, largest = Means(), Means(), {}
     codebook = params["first_stage"].get("quantizer")
     counts = np.zeros(len(codebook["embedding"]), np.int64) if codebook else None
@@ -272,7 +272,7 @@ def _has_scale(params: Params) -> bool:
 
 
 def _summary(found: Found, scaled: bool, network: str | None) -> dict[str, Any]:
-    """The numbers of the report; None for what there is not, or has no end."""
+    """The values of the report; None where missing or not finite."""
     means, channels = found.means, found.means["latent"]
     squares = means["latent_square"]
     nats = float(means["kl"]) / math.prod(found.shape)
@@ -316,7 +316,7 @@ def _finite(value: np.ndarray | None) -> float | None:
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
-    """The report for a reader."""
+    """The printed report."""
     latents, size = report["latents"], report["image_size"]
     yield f"images: {report['num']} of {size}x{size} pixels from {report['data']}"
     yield f"PSNR: {_number(report['psnr'], '.2f')} dB"
@@ -365,5 +365,5 @@ def _side_by_side(images: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Image, reconstruction and amplified difference from grey: uint8 [N, H, W, 3] twice."""
     apart = 128 + AMPLIFIED * (others.astype(np.int32) - images)
     thirds = np.concatenate([images, others, apart.clip(0, 255).astype(np.uint8)], axis=2)
-    scale = max(1, 128 // images.shape[1])  # so that single pixels can be seen
+    scale = max(1, 128 // images.shape[1])  # so that single pixels are visible
     return image_files.grid(thirds.repeat(scale, axis=1).repeat(scale, axis=2), min(2, len(images)))

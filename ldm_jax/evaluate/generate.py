@@ -1,4 +1,4 @@
-"""Draws the samples that a distance is measured on, in shards, and goes on where it stopped."""
+"""Draws the samples for a distance, in shards; an interrupted command continues."""
 
 import json
 import sys
@@ -27,11 +27,11 @@ class Generation:
     """How samples are drawn; what is None is as the run's config has it."""
 
     labels: Literal["balanced", "random"] = "balanced"
-    """classes in turn, or drawn for each image"""
+    """cycle through the classes, or draw one per image"""
     draw_batch: int = 16
-    """images that are drawn at once"""
+    """images per batch"""
     shard_size: int = 1000
-    """images a file, about"""
+    """images per file, about"""
     seed: int = 0
     steps: int | None = None
     sampler: SamplerName | None = None
@@ -39,7 +39,7 @@ class Generation:
     guidance: float | None = None
     eta: float | None = None
     from_data: int | None = None
-    """so many conditions of held-out images, of models of boxes, maps, masks or small images"""
+    """conditions of N held-out images, for models of boxes, maps, masks or small images"""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ def generate(run: str, options: Options) -> None:
 
 
 def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str, Any]:
-    """Draws `num` samples into shards in `out`, but for those that are there, and reports.
+    """Draws `num` samples into the missing shards in `out`, with a report, and returns it.
 
-    Image i belongs to seed S + i alone, so an interrupted call, repeated, ends with the same
-    files. Returns what a report says of them.
+    Image i depends on seed S + i alone, so an interrupted call, repeated, ends with the same
+    files.
 
     Raises:
-        InputError: what the model cannot be asked for, or a folder with samples of another request.
+        InputError: an invalid request, or a folder with samples of another request.
     """
     described = runs.describe(Path(run))
     wanted, labels = wanted_samples(described, num, options)
@@ -80,14 +80,14 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     if done < len(shards):
         trained = runs.with_weights(described)
         _draw(trained, wanted, shards, done, each)
-    said = _said(described, wanted, labels)
-    report = {"generated": said, "sampler": wanted.sampler, "num": num}
+    facts = _facts(described, wanted, labels)
+    report = {"generated": facts, "sampler": wanted.sampler, "num": num}
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    return said
+    return facts
 
 
 def wanted_samples(described: runs.Trained, num: int, options: Generation) -> tuple[Request, str]:
-    """The request for so many samples, and how a report names their conditions."""
+    """The request for `num` samples, and how a report names their conditions."""
     condition, data = described.experiment.condition, described.experiment.data
     names = ("seed", "steps", "sampler", "grid", "guidance", "eta", "from_data")
     settings = {name: getattr(options, name) for name in names}
@@ -100,7 +100,7 @@ def wanted_samples(described: runs.Trained, num: int, options: Generation) -> tu
     if isinstance(condition, Text):
         source, _ = pipeline.open_source(data)
         texts = pipeline.captions(source, num)
-        return replace(wanted, prompts=tuple(texts)), "captions of the training data, in turn"
+        return replace(wanted, prompts=tuple(texts)), "captions of the training data, cycled"
     return wanted, f"{options.from_data} conditions of held-out images" if options.from_data else (
         "none"
     )
@@ -133,8 +133,8 @@ def _draw(
                 print(f"{min(written * each, wanted.num)} of {wanted.num} samples", flush=True)
 
 
-def _said(trained: runs.Trained, wanted: Request, labels: str) -> dict[str, Any]:
-    """What decides how good samples can be."""
+def _facts(trained: runs.Trained, wanted: Request, labels: str) -> dict[str, Any]:
+    """What the quality of samples depends on."""
     experiment = trained.experiment
     names = ("sampler", "steps", "grid", "times", "guidance", "eta", "seed")
     asked = {name: getattr(wanted, name) for name in names}

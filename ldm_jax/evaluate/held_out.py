@@ -1,4 +1,4 @@
-"""What a model makes of the conditions of images that it has not seen."""
+"""Samples for the conditions of held-out images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ class Options:
     """The settings of an evaluation; what is None is as the run's config has it."""
 
     out: str | None = None
-    """folder to write to; a folder in RUN where not given"""
+    """folder to write to; default: a folder in RUN"""
     num: int = 100
     batch_size: int = 50
     seed: int = 0
@@ -27,16 +27,16 @@ class Options:
 
 
 class HeldOut(NamedTuple):
-    """Examples, and what was drawn of them.
+    """Held-out examples, and samples for their conditions.
 
     truth: uint8 [N, H, W, 3]
-    told:  what the conditioner read of them, each [N, ...]
+    inputs: of the conditioner, each [N, ...]
     drawn: uint8 [N * draws, H, W, 3]
     """
 
     trained: runs.Trained
     truth: np.ndarray
-    told: Batch
+    inputs: Batch
     drawn: np.ndarray
 
 

@@ -1,4 +1,4 @@
-"""How well a variational autoencoder compresses: its bound on the log-probability of images."""
+"""The bound of a variational autoencoder on the log-likelihood of images."""
 
 from collections.abc import Iterable
 
@@ -19,8 +19,8 @@ def negative_bound(
     """-L(x) = E_q[-log p(x|z)] + KL(q || p) of each image, and its terms, in nats, each [N].
 
     Args:
-        images: batches [B, H, W, 3]; each size of batch is compiled once.
-        draws: from the posterior, for the expectation.
+        images: batches [B, H, W, 3]; each batch size is compiled once.
+        draws: samples of the posterior, for the expectation.
     """
 
     @jax.jit

@@ -1,8 +1,8 @@
-"""What is measured while a model trains, by which its best checkpoint can be kept.
+"""Evaluation during training, which decides the best checkpoint.
 
-Nothing here takes from what training goes on with: samples have random numbers of their own, and
-conditions and images are read by iterators of their own. Several hosts draw and look at a share of
-each batch and then know all features, so that each finds the same numbers as one host would.
+Training is not affected: samples have their own random keys, conditions and images their own
+iterators. Several hosts each draw and evaluate a share of each batch and all_gather the features,
+so that each has the results of a single host.
 """
 
 from collections.abc import Callable, Iterator
@@ -38,9 +38,9 @@ COLUMNS = {"inception": "fid", "dinov2": "fd_dinov2"}  # of others NAME_fd
 
 
 class Distance(NamedTuple):
-    """All that a distance to real images takes, but for the model.
+    """All that a distance to real images needs, except the model.
 
-    num: images of the reference that are looked at; None where it is statistics
+    num: images of the reference; None where it is statistics
     """
 
     asked: Evaluation
@@ -56,10 +56,10 @@ class Distance(NamedTuple):
 
 
 def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
-    """What is to be measured; None where nothing is. No device is used.
+    """The distance to measure, or None. No device is used.
 
     Args:
-        data, source: what is trained on.
+        data, source: of training.
 
     Raises:
         InputError: no weights, or nothing to compare with.
@@ -72,7 +72,7 @@ def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
         reference = open_set(asked.reference)
     elif isinstance(source, latents.Source):
         raise InputError(
-            f"evaluation.every is {asked.every} and data.path '{data.path}' holds latents: "
+            f"evaluation.every is {asked.every} and data.path '{data.path}' has latents: "
             "expected evaluation.reference, the images themselves or their statistics"
         )
     else:
@@ -97,10 +97,10 @@ def distance_of_samples(
     """The Frechet distance of samples, of the seeds 0, 1, ..., to the reference.
 
     Args:
-        run: where the statistics of the reference are kept, so that they are found once.
+        run: keeps the statistics of the reference, so that they are computed once.
         generate: (params, inputs, seeds) -> images, compiled for a size of batch.
-        conditions: what the conditioner reads, each [num, ...].
-        train: which says how the model is spread.
+        conditions: inputs of the conditioner, each [num, ...].
+        train: its mesh.
     """
     asked, network = wanted.asked, wanted.network
     extract = make_extract(network, wanted.weights.params, (network.main,), asked.batch_size)
@@ -125,13 +125,13 @@ def distance_of_samples(
 
 
 def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
-    """The statistics of the reference's features: in the file, where they are of the same, or found
-    and written to it."""
+    """The statistics of the reference's features: from the file, where they are of the same, or
+    computed and written to it."""
     if isinstance(wanted.reference, Statistics):
         return wanted.reference.moments["pool"]
     of = wanted.reference
-    kept = {name: x for name, x in of.said.items() if name in ("data", "split", "preparation")}
-    said = {
+    kept = {name: x for name, x in of.facts.items() if name in ("data", "split", "preparation")}
+    facts = {
         "extractor": wanted.network.name,
         "sha256": wanted.weights.sha256,
         "resize": wanted.network.resize,
@@ -139,18 +139,18 @@ def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
         "reference": f"{of.name}, {of.count} of {of.size} pixels, {kept}",
     }
     saved = read_statistics(file) if file.exists() else None
-    if hosts.all_agree(saved is not None and saved.said == said):
+    if hosts.all_agree(saved is not None and saved.facts == facts):
         return saved.moments["pool"]
-    print(f"evaluation: {wanted.num} images of {of.name} are looked at", flush=True)
+    print(f"evaluation: {wanted.num} images of {of.name}", flush=True)
     size = wanted.asked.batch_size
     found = look(of, wanted.num, extract, wanted.network.main, size).moments
     if hosts.is_first():
-        write_statistics(file, found, said)
+        write_statistics(file, found, facts)
     return found["pool"]
 
 
 def scores(size: int) -> dict[str, Callable[[Array, Array], Array]]:
-    """What is measured of reconstructions of so many pixels a side; SSIM needs 11."""
+    """Metrics of reconstructions of `size` pixels a side; SSIM needs 11."""
     return {"eval_psnr": psnr} | ({"eval_ssim": ssim} if size >= SMALLEST else {})
 
 
@@ -160,7 +160,7 @@ def quality_of_reconstructions(
     size: int,
     batches: Callable[[], Iterator[Batch]],
 ) -> Measurement:
-    """What comes back of posterior means, against the images.
+    """Reconstructions of posterior means against the images.
 
     Args:
         size: pixels a side.
@@ -178,7 +178,7 @@ def quality_of_reconstructions(
         params, means = spread.replicate(averaged_params(state)), Means()
         for batch in batches():
             count = len(batch["image"])
-            rows = np.minimum(np.arange(asked.batch_size), count - 1)  # the last fills it up
+            rows = np.minimum(np.arange(asked.batch_size), count - 1)  # padded by the last
             found = spread.collect(measure(params, spread.share(batch["image"][rows])))
             means.add({name: x[:count] for name, x in found.items()})
         return hosts.as_the_first({name: float(mean) for name, mean in means.result().items()})

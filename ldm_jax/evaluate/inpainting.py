@@ -1,4 +1,4 @@
-"""How near what a model puts into holes is to what was there, against the mean colour."""
+"""Error of inpainted regions, against the mean colour of the rest."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,45 +18,44 @@ class Options(held_out.Options):
     """The settings of an evaluation; what is None is as the run's config has it."""
 
     draws: int = 4
-    """images for each image, whose mean is measured, too"""
+    """samples per image, whose mean is measured as well"""
 
 
 def inpainting(run: str, options: Options) -> None:
-    """Fills holes in held-out images, and prints the error inside them.
+    """Inpaints held-out images, and prints the error inside the masks.
 
-    A draw shows one of the things that a hole may hide. Where that cannot be known, it is further
-    from the truth than the mean of all of them: in the mean square twice as far, if the model is
-    perfect, since E |x - x'|^2 = 2 E |x - E x|^2 for independent x and x' of one distribution.
+    Where the mask does not determine x, the mean square error of a sample x' of a perfect model is
+    twice that of the mean of all samples: E |x - x'|^2 = 2 E |x - E x|^2 for independent x and x'.
     """
     if options.draws < 1:
         raise InputError(f"--draws is {options.draws}: expected at least 1")
     found = held_out.draw_held_out(run, Inpainting, options, "inpainting", options.draws)
     draws = found.drawn.reshape(options.draws, *found.truth.shape)
-    hidden = found.told["mask"] > 0.5
-    plain = with_mean_color(found.truth, hidden)
-    masked = np.where(hidden, 0, found.truth).astype(np.uint8)
+    masked = found.inputs["mask"] > 0.5
+    plain = with_mean_color(found.truth, masked)
+    masked = np.where(masked, 0, found.truth).astype(np.uint8)
     shown = np.stack([masked, plain, draws[0], found.truth], axis=1)[:8]
     out = Path(options.out or runs.folder(run) / "inpainting")
     image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     compared = {
-        "a draw": draws[0],
-        f"the mean of {options.draws} draws": draws.mean(axis=0),
+        "one sample": draws[0],
+        f"the mean of {options.draws} samples": draws.mean(axis=0),
         "the mean colour of the rest": plain,
     }
-    print(f"hidden: {hidden.mean():.1%} of the pixels")
+    print(f"masked: {masked.mean():.1%} of the pixels")
     for name, images in compared.items():
-        print(f"error inside of {name}: {error_inside(images, found.truth, hidden):.2f} of 255")
+        print(f"error inside of {name}: {error_inside(images, found.truth, masked):.2f} of 255")
 
 
-def with_mean_color(images: Array, hidden: Array) -> Array:
-    """uint8 images [N, H, W, 3] whose hidden pixels [N, H, W, 1] have the mean of the others."""
-    seen = ~hidden
+def with_mean_color(images: Array, masked: Array) -> Array:
+    """uint8 images [N, H, W, 3] whose masked pixels [N, H, W, 1] have the mean of the others."""
+    seen = ~masked
     total = np.sum(images * seen, axis=(1, 2), keepdims=True)
     mean = total / np.maximum(np.sum(seen, axis=(1, 2), keepdims=True), 1)
-    return np.where(hidden, np.round(mean), images).astype(np.uint8)
+    return np.where(masked, np.round(mean), images).astype(np.uint8)
 
 
-def error_inside(images: Array, truth: Array, hidden: Array) -> float:
-    """Root of the mean squared difference of hidden pixels, in 255ths."""
+def error_inside(images: Array, truth: Array, masked: Array) -> float:
+    """Root of the mean squared difference of masked pixels, in 255ths."""
     squared = np.square(images.astype(np.float64) - truth)
-    return float(np.sqrt(np.sum(squared * hidden) / (3 * np.sum(hidden))))
+    return float(np.sqrt(np.sum(squared * masked) / (3 * np.sum(masked))))

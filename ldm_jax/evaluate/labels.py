@@ -1,4 +1,4 @@
-"""Whether a classifier that learned on real images sees the classes that a model was told."""
+"""Accuracy of a classifier of real images on samples of a model of classes."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -25,30 +25,30 @@ class Options(held_out.Options):
     """The settings of an evaluation; what is None is as the run's config has it."""
 
     real: str | None = None
-    """images that the classifier has not seen, with classes: how often it is right about them"""
+    """held-out images with classes, to measure the classifier's own accuracy"""
     split: str = "train"
     """of these images, where they are a data set that has splits"""
 
 
 def labels(run: str, classifier: str, options: Options) -> None:
-    """Draws images of each class in turn, asks the classifier what they show, prints scores.
+    """Draws images of each class, classifies them, prints accuracies.
 
     The classifier is a run of `ClassifierExperiment`: it reads the latents of its own first stage,
-    and is told that they have next to no noise.
+    at the lowest noise level.
 
     Raises:
         InputError: a model of no classes, or a classifier of others.
     """
-    described, judge = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
-    _check(described, judge)
-    real = options.real and _real(judge, options)
+    described, classifier_run = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
+    _check(described, classifier_run)
+    real = options.real and _real(classifier_run, options)
     settings = {name: getattr(options, name) for name in SETTINGS}
     count = described.experiment.condition.num_classes
     wanted = sampling.resolve(described, **settings, label=[str(i) for i in range(count)])
     trained = runs.with_weights(described)
     drawn = sampling.draw(trained, wanted)
-    params = runs.with_weights(judge).params
-    read = make_reader(judge.model)
+    params = runs.with_weights(classifier_run).params
+    read = make_reader(classifier_run.model)
     asked = np.arange(options.num) % count
     found = _read_all(read, params, transforms.normalize(drawn.images), options.batch_size)
     names = trained.class_names or tuple(map(str, range(count)))
@@ -69,28 +69,28 @@ def labels(run: str, classifier: str, options: Options) -> None:
 SETTINGS = ("num", "batch_size", "seed", "steps", "guidance")
 
 
-def make_reader(judge: LatentClassifier) -> Callable[[Params, Array], Array]:
+def make_reader(classifier_run: LatentClassifier) -> Callable[[Params, Array], Array]:
     """(the classifier's params, images [B, H, W, 3]) -> class [B] int32, compiled.
 
-    It reads the mean of the posterior, at the time with the least noise that training had.
+    It reads the mean of the posterior, at the lowest noise level of training.
     """
 
     @jax.jit
     def read(params: Params, images: Array) -> Array:
-        posterior = judge.first_stage.posterior(params["first_stage"], images)
+        posterior = classifier_run.first_stage.posterior(params["first_stage"], images)
         z = scaled(params["first_stage"], posterior.mean)
         t = jnp.full(len(z), 1.0)
 
         def network(z, time):
-            return judge.network(params["classifier"], z, time)
+            return classifier_run.network(params["classifier"], z, time)
 
-        return jnp.argmax(classify(network, judge.process, z, t), axis=1)
+        return jnp.argmax(classify(network, classifier_run.process, z, t), axis=1)
 
     return read
 
 
 def accuracies(found: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> dict[str, float]:
-    """How often `found` [N] is what was `asked` [N]: of each class that was, and of "all"."""
+    """Share of `found` [N] equal to `asked` [N]: for each class of it, and for "all"."""
     right = found == asked
     each = {name: right[asked == i] for i, name in enumerate(names)}
     return {name: float(np.mean(r)) for name, r in (each | {"all": right}).items() if len(r)}
@@ -103,36 +103,38 @@ def _read_all(read: Callable, params: Params, images: np.ndarray, batch_size: in
     return in_batches(of_batch, {"image": images}, np.arange(len(images)), batch_size)
 
 
-def _check(described: runs.Trained, judge: runs.TrainedClassifier) -> None:
-    """Raises InputError unless the classifier tells apart what the model draws."""
+def _check(described: runs.Trained, classifier_run: runs.TrainedClassifier) -> None:
+    """Raises InputError unless classifier and model have the same classes and sizes."""
     condition, run = described.experiment.condition, described.run
     if not isinstance(condition, Label):
         raise InputError(
             f"run '{run}' has a condition of kind {type(condition).__name__}: expected Label"
         )
-    counts = judge.experiment.num_classes, condition.num_classes
-    if counts[0] != counts[1] or judge.class_names != described.class_names:
+    counts = classifier_run.experiment.num_classes, condition.num_classes
+    if counts[0] != counts[1] or classifier_run.class_names != described.class_names:
         raise InputError(
-            f"classifier '{judge.run}' tells {counts[0]} classes apart "
-            f"({', '.join(judge.class_names)}), run '{run}' draws {counts[1]} "
+            f"classifier '{classifier_run.run}' has {counts[0]} classes "
+            f"({', '.join(classifier_run.class_names)}), run '{run}' has {counts[1]} "
             f"({', '.join(described.class_names)}): expected the same"
         )
-    sizes = judge.experiment.data.image_size, described.experiment.data.image_size
+    sizes = classifier_run.experiment.data.image_size, described.experiment.data.image_size
     if sizes[0] != sizes[1]:
         raise InputError(
-            f"classifier '{judge.run}' sees images of {sizes[0]} pixels and run '{run}' draws "
+            f"classifier '{classifier_run.run}' has images of {sizes[0]} pixels and run '{run}' of "
             f"{sizes[1]}: expected the same"
         )
 
 
-def _real(judge: runs.TrainedClassifier, options: Options) -> tuple[np.ndarray, np.ndarray]:
+def _real(
+    classifier_run: runs.TrainedClassifier, options: Options
+) -> tuple[np.ndarray, np.ndarray]:
     """All images of `options.real` [N, H, W, 3] and their labels [N]."""
-    data = replace(judge.experiment.data, path=options.real, split=options.split)
+    data = replace(classifier_run.experiment.data, path=options.real, split=options.split)
     source, info = pipeline.open_source(data)
-    if info.class_names != judge.class_names:
+    if info.class_names != classifier_run.class_names:
         raise InputError(
             f"--real '{options.real}' has the classes {', '.join(info.class_names) or 'none'}: "
-            f"expected {', '.join(judge.class_names)}, those of the classifier"
+            f"expected {', '.join(classifier_run.class_names)}, those of the classifier"
         )
     batches = list(pipeline.once(data, source, info.num_examples, ("label",)))
     return tuple(np.concatenate([batch[name] for batch in batches]) for name in ("image", "label"))

@@ -1,4 +1,4 @@
-"""How probable latents of images are under a diffusion model."""
+"""The likelihood of latents of images under a diffusion model."""
 
 from collections.abc import Callable
 
@@ -14,17 +14,17 @@ from ldm_jax.types import Array, Batch, DiffusionModel, Params
 def make_likelihood(model: DiffusionModel, flow_steps: int, probes: int = 1) -> Callable:
     """A compiled function (params, images [B, H, W, 3], inputs, seeds [B]) -> arrays by name.
 
-    Of the scaled latents that are drawn from each image's posterior, in bits per dimension: "bound"
+    Of scaled latents drawn from each image's posterior, in bits per dimension: "bound"
     [B], the variational bound, with its "prior" [B] and its terms "bits" [B, T], and the mean
-    squared errors "x0_error" and "eps_error" [B, T] at t = 1 ... T; "flow" [B], what the
-    probability flow says.
+    squared errors "x0_error" and "eps_error" [B, T] at t = 1 ... T; "flow" [B], by the
+    probability flow.
 
     Args:
         flow_steps: of the probability flow from time 1 to T, at two passes each (and as many
             derivatives for each of the probes).
 
     Args of the function:
-        inputs: what the conditioner reads, each [B, ...]; empty: no condition.
+        inputs: of the conditioner, each [B, ...]; empty: unconditional.
     """
     process = model.process
 

@@ -1,4 +1,4 @@
-"""Whether things are in the boxes that a model was told of."""
+"""Agreement of samples with the boxes that they are conditioned on."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from ldm_jax.metrics.placement import layout_scores
 
 
 def layout(run: str, options: Options) -> None:
-    """Draws images for held-out boxes of `shapes`, looks for what is in them, prints scores."""
+    """Draws images for held-out boxes of `shapes`, detects their shapes, prints scores."""
     names = runs.object_names(Path(run))
     if not names or not set(names) <= set(SHAPES):
         raise InputError(
@@ -22,7 +22,7 @@ def layout(run: str, options: Options) -> None:
             "only be read from images of `shapes`, with shapes as classes"
         )
     found = draw_held_out(run, Layout, options, "layout")
-    boxes = found.told["boxes"]
+    boxes = found.inputs["boxes"]
     scores = layout_scores(found.drawn, boxes, names)
     by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)
     outlined = [outline(picture, rows) for picture, rows in zip(found.drawn, boxes, strict=True)]
@@ -32,9 +32,9 @@ def layout(run: str, options: Options) -> None:
         print(f"{name}: {value:.1%} (with the boxes of another image {by_chance[name]:.1%})")
 
 
-def outline(picture: np.ndarray, boxes: np.ndarray, scale: int = 3) -> np.ndarray:
+def outline(image: np.ndarray, boxes: np.ndarray, scale: int = 3) -> np.ndarray:
     """An enlarged image with thin frames where boxes are, uint8."""
-    large = picture.repeat(scale, axis=0).repeat(scale, axis=1)
+    large = image.repeat(scale, axis=0).repeat(scale, axis=1)
     last = len(large) - 1
     for x, y, width, height, kind in boxes:
         if kind >= 0:

@@ -1,4 +1,4 @@
-"""Images through a first stage and back: what is measured on the way."""
+"""Reconstructions by a first stage, and what is measured of them."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,9 +15,9 @@ from ldm_jax.types import Array, FirstStage, Gaussian, Params
 
 
 class Measured(NamedTuple):
-    """What is found of a batch."""
+    """Results of a batch."""
 
-    rows: dict[str, Array]  # numbers an image, each [B, ...]
+    rows: dict[str, Array]  # metrics per image, each [B, ...]
     image: Array  # reconstructions [B, H, W, 3]
     latents: Array  # [B, h, w, c], scaled
     codes: Array | None  # [B, h, w], where there is a codebook
@@ -52,7 +52,7 @@ def measurement(
 def _encoded(
     stage: FirstStage, params: Params, images: Array, seeds: Array
 ) -> tuple[Gaussian, Array, Array]:
-    """The posterior, a draw from it, and the draw scaled."""
+    """The posterior, a sample of it, and the scaled sample."""
     q = stage.posterior(params, images)
     z = draw(q, jax.vmap(jax.random.key)(seeds))
     return q, z, scaled(params, z)
@@ -66,9 +66,9 @@ def _decoded(stage: FirstStage, params: Params, latents: Array, images: Array) -
 def comparison(
     plain: FirstStage, stage: FirstStage
 ) -> Callable[[Params, Array, Array], dict[str, Array]]:
-    """A pure function (params, images, seeds) -> how far `stage` is from `plain`, each [B].
+    """A pure function (params, images, seeds) -> differences of `stage` and `plain`, each [B].
 
-    Of the whole way and of decoding the same latents: PSNR in dB, and the largest difference of
+    Of reconstructions and of decoding the same latents: PSNR in dB, and the largest difference of
     pixels, whose range is 2. Of latents: the mean square of their difference.
     """
 

@@ -1,4 +1,4 @@
-"""Whether images are like those whose neighbours a model was told."""
+"""Similarity of samples to the images whose neighbours they are conditioned on."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +22,14 @@ class Options(held_out.Options):
     extractor: ExtractorName = "mobilenet"
     """the network of the embeddings that the run was trained with"""
     weights: str | None = None
-    """a file with its weights; looked for, and fetched, where not given"""
+    """a file with its weights; default: installed, or downloaded"""
 
 
 def retrieval(run: str, options: Options) -> None:
-    """Draws for the neighbours of held-out images, and prints how near images are to those.
+    """Draws for the neighbours of held-out images, and prints cosines to those images.
 
-    The neighbours are of the training images. An image counts as found where its embedding is
-    nearer, by cosine, to that of its own held-out image than to that of another one.
+    The neighbours are training images. The last line is the share of samples whose embedding is
+    nearer to that of their own held-out image than to that of another one.
 
     Raises:
         InputError: a model of another condition, or embeddings that are not the extractor's.
@@ -52,7 +52,7 @@ def retrieval(run: str, options: Options) -> None:
     queries = rows_of(truth)
     if queries.shape[1] != condition.dim:
         raise InputError(
-            f"--extractor {options.extractor} makes embeddings of {queries.shape[1]} numbers: "
+            f"--extractor {options.extractor} has embeddings of {queries.shape[1]} values: "
             f"expected {condition.dim}, as the run was trained with"
         )
     out = Path(options.out or runs.folder(run) / "retrieval")

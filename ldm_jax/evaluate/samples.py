@@ -1,4 +1,4 @@
-"""How far samples are from real images, with all that has to be known to compare the numbers."""
+"""Distances of samples to real images, with everything that they depend on."""
 
 import json
 from collections.abc import Iterator
@@ -32,33 +32,33 @@ from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.extractors import Weights, is_published, load_extractor
 
 SUBSETS = 100  # that KID is a mean over
-SHOWN, NEIGHBOURS = 12, 4  # samples in the image of copies, and what is beside each
-WANTED = {  # features that are extracted beside the main ones
+SHOWN, NEIGHBOURS = 12, 4  # samples in the image of copies, and neighbours of each
+WANTED = {  # features in addition to the main ones
     "inception": ("spatial", "logits_unbiased"),
 }
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What is measured, and by what."""
+    """What is measured, and with which network."""
 
     out: str = "evaluation"
     """folder to write to"""
     num: int | None = None
-    """samples; all, and of a run 50000, where not given"""
+    """samples; default: all, and of a run 50000"""
     num_reference: int | None = None
-    """real images, spread evenly; all where not given"""
+    """real images, evenly spaced; default: all"""
     extractor: ExtractorName = "inception"
     """the network whose features are compared"""
     weights: str | None = None
-    """a file with its weights; looked for, and fetched, where not given"""
+    """a file with its weights; default: installed, or downloaded"""
     resize: ResizeName | None = None
     """of inception, whose FID it is: tensorflow (ADM's and torch-fidelity's), pytorch
     (pytorch-fid's) or clean (clean-fid's)"""
     batch_size: int = 32
-    """images that the network sees at once"""
+    """images per batch of the network"""
     neighbours: int = 10_000
-    """images of each set, at most, that metrics of nearest neighbours are of"""
+    """images of each set, at most, for metrics of nearest neighbours"""
     floor: bool = True
     """also the distance of a part of the reference, of as many images as samples, to the rest"""
     ladder: tuple[float, ...] = ()
@@ -66,7 +66,7 @@ class Measured:
     copies: bool = False
     """also whether samples are copies of the reference, with an image; for training data"""
     save_statistics: str | None = None
-    """an .npz to write the reference's statistics to, which can then be given in its place"""
+    """an .npz to write the reference's statistics to, which can later replace it"""
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ def samples(a: str, b: str, options: Options) -> None:
     )
     names = (network.main, *WANTED.get(network.name, ()))
     extract = make_extract(network, weights.params, names, asked.batch_size)
-    ours = look(found, num, extract, network.main, asked.batch_size)
-    theirs = look(reference, num_reference, extract, network.main, asked.batch_size)
+    ours = features_of(found, num, extract, network.main, asked.batch_size)
+    theirs = features_of(reference, num_reference, extract, network.main, asked.batch_size)
     metrics = measure(network, ours, theirs, asked.neighbours)
     context = {}
     if theirs.features is not None and num:
@@ -117,13 +117,13 @@ def samples(a: str, b: str, options: Options) -> None:
     if asked.copies:
         metrics |= _copies(found, reference, ours, theirs, out)
     if asked.save_statistics:
-        said = {
+        facts = {
             "extractor": network.name,
             "sha256": weights.sha256,
             "resize": network.resize,
             "count": num_reference,
         }
-        write_statistics(asked.save_statistics, theirs.moments, said)
+        write_statistics(asked.save_statistics, theirs.moments, facts)
     report = {
         "samples": _described(found, num),
         "reference": _described(reference, num_reference),
@@ -151,15 +151,15 @@ def samples(a: str, b: str, options: Options) -> None:
     print(f"report: {out / 'report.json'}, {out / 'report.md'}")
 
 
-# What is asked for
+# The request
 
 
 def count_of(asked: int | None, found: Images | Statistics, flag: str) -> int | None:
-    """How many images are looked at; None where there are statistics alone."""
+    """The number of images; None for statistics."""
     if isinstance(found, Statistics):
         if asked is not None:
             raise InputError(f"{flag} is {asked}: leave it out, '{found.name}' holds statistics")
-        return found.said.get("count")
+        return found.facts.get("count")
     count = found.count if asked is None else asked
     if not 2 <= count <= found.count:
         raise InputError(
@@ -174,10 +174,10 @@ def check_statistics(found: Images | Statistics, network: Extractor, weights: We
         return
     ours = {"extractor": network.name, "resize": network.resize, "sha256": weights.sha256}
     for name, value in ours.items():
-        if found.said.get(name, value) != value:
+        if found.facts.get(name, value) != value:
             raise InputError(
-                f"'{found.name}' has statistics of {name} {found.said[name]}: expected {value}, "
-                "with which the samples are looked at"
+                f"'{found.name}' has statistics of {name} {found.facts[name]}: expected {value}, "
+                "as for the samples"
             )
     shape = jax.eval_shape(
         lambda key, x: network.network(network.init(key), x),
@@ -194,14 +194,14 @@ def check_statistics(found: Images | Statistics, network: Extractor, weights: We
 
 def _described(found: Images | Statistics, num: int | None) -> dict[str, Any]:
     size = list(found.size) if isinstance(found, Images) else None
-    return {"name": found.name, "num": num, "size": size, **found.said}
+    return {"name": found.name, "num": num, "size": size, **found.facts}
 
 
-# What is found
+# Results
 
 
-class Seen(NamedTuple):
-    """What the extractor saw of a set.
+class Features(NamedTuple):
+    """Features of a set.
 
     features: the main ones, float32 [N, d]; None where only statistics are known
     logits:   [N, classes], of extractors with which the Inception Score is
@@ -213,15 +213,17 @@ class Seen(NamedTuple):
     moments: dict[str, Moments]
 
 
-def look(found: Images | Statistics, num: int | None, extract, main: str, size: int) -> Seen:
-    """What the extractor sees of `num` images of a set, `size` at a time."""
+def features_of(
+    found: Images | Statistics, num: int | None, extract, main: str, size: int
+) -> Features:
+    """Features of `num` images of a set, in batches of `size`."""
     if isinstance(found, Statistics):
-        return Seen(None, None, found.moments)
+        return Features(None, None, found.moments)
     return gather(extract(found.batches(num, size), num), main)
 
 
-def gather(parts, main: str) -> Seen:
-    """Features batch by batch -> what metrics need of them; statistics are summed as they come."""
+def gather(parts, main: str) -> Features:
+    """Features batch by batch -> inputs of the metrics; statistics are summed."""
     kept: dict[str, list[np.ndarray]] = {main: [], "logits_unbiased": []}
     totals: dict[str, Running] = {}
     for part in parts:
@@ -232,10 +234,10 @@ def gather(parts, main: str) -> Seen:
                 totals.setdefault(name, Running()).add(x)
     logits = kept["logits_unbiased"]
     found = {"pool" if name == main else name: moments(t.result()) for name, t in totals.items()}
-    return Seen(np.concatenate(kept[main]), np.concatenate(logits) if logits else None, found)
+    return Features(np.concatenate(kept[main]), np.concatenate(logits) if logits else None, found)
 
 
-def measure(network: Extractor, ours: Seen, theirs: Seen, most: int) -> dict[str, Any]:
+def measure(network: Extractor, ours: Features, theirs: Features, most: int) -> dict[str, Any]:
     """The metrics that both sets allow, by the names that reports have."""
     found: dict[str, Any] = {
         network.distance: frechet_distance(ours.moments["pool"], theirs.moments["pool"])
@@ -267,14 +269,14 @@ def measure(network: Extractor, ours: Seen, theirs: Seen, most: int) -> dict[str
 
 
 def _parts(M: int, num: int) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the reference: as many as samples, or half, spread evenly; and the rest."""
+    """Indices of the reference: as many as samples, or half, evenly spaced; and the rest."""
     part = np.asarray(spread(M, min(num, M // 2)))
     return part, np.setdiff1d(np.arange(M), part)
 
 
 def _floor(features: np.ndarray, num: int) -> dict[str, Any]:
     """The distance of a part of the reference, of as many images as there are samples, to the rest:
-    what a perfect model would be measured at."""
+    that of a perfect model."""
     part, rest = _parts(len(features), num)
     if len(part) < 2:
         return {}
@@ -283,7 +285,7 @@ def _floor(features: np.ndarray, num: int) -> dict[str, Any]:
 
 
 def _ladder(
-    reference: Images, network: Extractor, extract, asked: Measured, theirs: Seen, num: int
+    reference: Images, network: Extractor, extract, asked: Measured, theirs: Features, num: int
 ) -> list[dict[str, Any]]:
     """The same with noise on the part; without any, it is the floor."""
     M = len(theirs.features)
@@ -308,7 +310,7 @@ def _noisy(batches: Iterator[np.ndarray], level: float) -> Iterator[np.ndarray]:
 
 
 def _picked(found: Images, num: int, places: np.ndarray, batch_size: int) -> Iterator[np.ndarray]:
-    """Of the `num` images of a set that were looked at those at ascending places, as they come."""
+    """Those of the `num` images of a set at ascending places, one after the other."""
     start = 0
     for images in found.batches(num, batch_size):
         here = places[(places >= start) & (places < start + len(images))] - start
@@ -317,7 +319,7 @@ def _picked(found: Images, num: int, places: np.ndarray, batch_size: int) -> Ite
             yield images[here]
 
 
-def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, Any]:
+def _copies(found, reference, ours: Features, theirs: Features, out: Path) -> dict[str, Any]:
     """Which samples are nearest to images of the reference, with an image of them."""
     if ours.features is None or theirs.features is None:
         raise InputError("--copies needs images of both sets: one of them is statistics")
@@ -340,6 +342,6 @@ def _copies(found, reference, ours: Seen, theirs: Seen, out: Path) -> dict[str, 
 
 
 def _pick(found: Images, num: int, places: np.ndarray) -> np.ndarray:
-    """Some of the `num` images of a set that were looked at, uint8 [len(places), H, W, 3]."""
+    """Some of the `num` images of a set, uint8 [len(places), H, W, 3]."""
     each, where = np.unique(places, return_inverse=True)
     return np.concatenate(list(_picked(found, num, each, 64)))[where]

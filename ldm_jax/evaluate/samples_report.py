@@ -1,13 +1,13 @@
-"""The report of a comparison: a page for readers, and what keeps its numbers from being quoted."""
+"""The report of a comparison, with caveats."""
 
 from collections.abc import Iterator
 from typing import Any
 
-USUAL = 50_000  # samples that published FIDs are of
+USUAL = 50_000  # samples of published FIDs
 
 
 def flags(report: dict[str, Any]) -> list[str]:
-    """What keeps the numbers of a report from being compared with published ones, a line each."""
+    """Reasons why a report's numbers do not compare with published ones, a line each."""
     return list(_flags(report))
 
 
@@ -19,7 +19,7 @@ def _flags(report: dict[str, Any]) -> Iterator[str]:
         yield "the extractor's weights are not the published file: its digest differs"
     for name, found in (("samples", ours), ("reference", theirs)):
         if found["num"] is None:
-            yield f"how many images the {name}' statistics are of is not known"
+            yield f"the number of images of the {name}' statistics is unknown"
     if ours["num"] is not None and ours["num"] < USUAL:
         yield f"N = {ours['num']} samples, fewer than {USUAL}: the distance is biased upwards"
     if None not in (ours["num"], theirs["num"]) and ours["num"] != theirs["num"]:
@@ -32,7 +32,7 @@ def _flags(report: dict[str, Any]) -> Iterator[str]:
     for name, found in (("samples", ours), ("reference", theirs)):
         lossy = [kind for kind in ("JPEG", "WEBP") if kind in found.get("format", "")]
         if lossy:
-            yield f"{name} are lossy files ({', '.join(lossy)}), which alone moves FID"
+            yield f"{name} are lossy files ({', '.join(lossy)}), which alone changes FID"
         if found["size"]:
             yield f"{name} were resized from {_pixels(found['size'])}: {network['resize']}"
 
@@ -42,7 +42,7 @@ def _pixels(size: list[int]) -> str:
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as a page."""
+    """The report in Markdown."""
     return "\n".join(_lines(report)) + "\n"
 
 
@@ -76,7 +76,7 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
     yield from _items({key: network[key] for key in ("title", "weights", "sha256", "resize")})
     if report["flags"]:
         yield ""
-        yield "## To be said with every number above"
+        yield "## Caveats"
         yield ""
         yield from (f"- {flag}" for flag in report["flags"])
 
@@ -89,7 +89,7 @@ def _items(found: dict[str, Any]) -> Iterator[str]:
 
 
 def _listed(value: Any) -> str:
-    """A value, or what a dict holds, one after the other."""
+    """A value, or the items of a dict, one after the other."""
     if not isinstance(value, dict):
         return str(value)
     inner = {key: each for key, each in value.items() if each is not None}

@@ -1,4 +1,4 @@
-"""Whether images agree with the class maps that a model was told."""
+"""Agreement of samples with the class maps that they are conditioned on."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def semantic(run: str, options: Options) -> None:
             "images of `shapes`, where every class is known"
         )
     found = draw_held_out(run, SemanticMap, options, "semantic")
-    maps = found.told["segmentation"]
+    maps = found.inputs["segmentation"]
     scores = map_scores(found.drawn, maps)
     by_chance = map_scores(found.drawn, np.roll(maps, 1, axis=0))
     grey = (255 - maps * (200 // max(int(maps.max()), 1))).astype(np.uint8)

@@ -1,8 +1,8 @@
-"""Sets of images, whatever they are kept in.
+"""Sets of images in any form.
 
 FOLDER        of images of one size, or of shards that `evaluate.py generate` wrote
 FILE.npz      images `arr_0`, uint8 [N, H, W, 3] (ADM's layout), or statistics `mu` and `sigma`
-data:RUN      what a run was trained on, prepared as for its training; data:RUN:SPLIT
+data:RUN      the data of a run, prepared as for its training; data:RUN:SPLIT
 """
 
 import json
@@ -24,37 +24,37 @@ from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import holds_statistics, read_statistics
 
-LOOKED_AT = 50  # images of a data set whose format a report names
+CHECKED = 50  # images of a data set whose formats a report names
 SHARDS = "shard-*.npz"
 
 
 class Images(NamedTuple):
     """A set of images of one size.
 
-    name:    as it was asked for
-    count:   how many there are
+    name:    as requested
+    count:   of images
     size:    height and width in pixels
-    said:    what a report says of it
-    batches: (num, batch size) -> uint8 [b, H, W, 3], of `num` of them spread evenly, in order
+    facts:   for the report
+    batches: (num, batch size) -> uint8 [b, H, W, 3], `num` of them evenly spaced, in order
     """
 
     name: str
     count: int
     size: tuple[int, int]
-    said: dict[str, Any]
+    facts: dict[str, Any]
     batches: Callable[[int, int], Iterator[np.ndarray]]
 
 
 class Statistics(NamedTuple):
-    """A set of which only the statistics of its features are known."""
+    """Statistics of the features of a set."""
 
     name: str
-    said: dict[str, Any]
+    facts: dict[str, Any]
     moments: dict[str, Moments]
 
 
 def open_set(name: str) -> Images | Statistics:
-    """The set of a word of the command line.
+    """The set that an argument names.
 
     Raises:
         InputError: there is no such set, or its images cannot be used together; nothing is skipped.
@@ -64,7 +64,7 @@ def open_set(name: str) -> Images | Statistics:
     path = Path(name).expanduser()
     if runs.is_run(path):
         raise InputError(
-            f"'{name}' is a run: expected data:{name} for what it was trained on, or the run as "
+            f"'{name}' is a run: expected data:{name} for its training data, or the run as "
             "the first of the two sets, to draw samples of it"
         )
     if path.is_dir():
@@ -73,20 +73,20 @@ def open_set(name: str) -> Images | Statistics:
     if not path.exists():
         raise InputError(
             f"'{name}' does not exist: expected a folder of images, an .npz of images or "
-            "statistics, or data:RUN for what a run was trained on"
+            "statistics, or data:RUN for the data of a run"
         )
     if not zipfile.is_zipfile(path):
-        raise InputError(f"'{name}' is no folder and no .npz: expected one of them, or data:RUN")
+        raise InputError(f"'{name}' is neither a folder nor an .npz: expected one, or data:RUN")
     with np.load(path, allow_pickle=False) as file:
         has_images = "arr_0" in file.files
     if not has_images and holds_statistics(path):
         saved = read_statistics(path)
-        return Statistics(name, {"kind": "statistics", **saved.said}, saved.moments)
+        return Statistics(name, {"kind": "statistics", **saved.facts}, saved.moments)
     return _of_arrays(name, [path])
 
 
 def spread(count: int, num: int) -> list[int]:
-    """`num` of `count` places, evenly."""
+    """`num` evenly spaced indices of `count`."""
     return [i * count // num for i in range(num)]
 
 
@@ -106,9 +106,9 @@ def _batched(rows: Iterator[np.ndarray], size: int) -> Iterator[np.ndarray]:
 
 
 def _of_folder(name: str, path: Path) -> Images:
-    files = pictures_in(path)
+    files = image_paths(path)
     if not files:
-        raise InputError(f"'{name}' holds no images (.{', .'.join(EXTENSIONS)})")
+        raise InputError(f"'{name}' has no images (.{', .'.join(EXTENSIONS)})")
     with ThreadPoolExecutor(8) as pool:
         heads = list(pool.map(_head, files))
     (size, _), first = heads[0], files[0]
@@ -126,13 +126,13 @@ def _of_folder(name: str, path: Path) -> Images:
             for start in range(0, num, batch_size):
                 yield np.stack(list(pool.map(_pixels, chosen[start : start + batch_size])))
 
-    said = {"kind": "folder", "format": ", ".join(formats), "preparation": "none"}
-    return Images(name, len(files), size, said | _said_by(path / "report.json"), batches)
+    facts = {"kind": "folder", "format": ", ".join(formats), "preparation": "none"}
+    return Images(name, len(files), size, facts | _facts_by(path / "report.json"), batches)
 
 
-def pictures_in(path: Path) -> list[Path]:
+def image_paths(path: Path) -> list[Path]:
     """The files of a folder's images, in the order of the set."""
-    written = (path / "report.json").exists()  # by sample.py, with a grid of all
+    written = (path / "report.json").exists()  # by sample.py, with grid.png
     return sorted(
         file
         for file in path.rglob("*")
@@ -150,7 +150,7 @@ def _head(file: Path) -> tuple[tuple[int, int], str]:
     except Exception as error:  # Pillow's readers raise anything for a damaged file
         raise _unreadable(file) from error
     if mode != "RGB":
-        what = {"L": "grey", "RGBA": "transparent", "LA": "transparent", "P": "a palette's"}
+        what = {"L": "grey", "RGBA": "transparent", "LA": "transparent", "P": "a palette image"}
         raise InputError(
             f"{file} is {what.get(mode, mode)} (mode {mode}): expected 8-bit RGB; convert all "
             "images of both sets in the same way, or use data:RUN, which does"
@@ -167,7 +167,7 @@ def _pixels(file: Path) -> np.ndarray:
 
 
 def _unreadable(file: Path) -> InputError:
-    return InputError(f"{file} cannot be read: expected a whole image; mend it or remove it")
+    return InputError(f"{file} cannot be read: expected a complete image; repair or remove it")
 
 
 # Arrays in .npz files
@@ -178,7 +178,7 @@ def _of_arrays(name: str, paths: list[Path], report: Path | None = None) -> Imag
     sizes = {shape[1:] for shape in shapes}
     if len(sizes) > 1:
         listed = " and ".join(f"{h}x{w}" for h, w, _ in sorted(sizes))
-        raise InputError(f"'{name}' holds images of {listed} pixels: expected one size")
+        raise InputError(f"'{name}' has images of {listed} pixels: expected one size")
     count = sum(shape[0] for shape in shapes)
 
     def batches(num: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -196,13 +196,13 @@ def _of_arrays(name: str, paths: list[Path], report: Path | None = None) -> Imag
 
         return _batched(rows(), batch_size)
 
-    said = {"kind": "npz", "format": "uint8 arrays", "preparation": "none"}
-    said |= _said_by(report) if report else {}
-    return Images(name, count, shapes[0][1:3], said, batches)
+    facts = {"kind": "npz", "format": "uint8 arrays", "preparation": "none"}
+    facts |= _facts_by(report) if report else {}
+    return Images(name, count, shapes[0][1:3], facts, batches)
 
 
 def _array_shape(path: Path) -> tuple[int, ...]:
-    """The shape of arr_0, of which no pixel is read."""
+    """The shape of arr_0, without reading pixels."""
     with _array(path) as (shape, _, _):
         return shape
 
@@ -238,7 +238,7 @@ class _array:
 
 
 def _array_rows(path: Path) -> Iterator[np.ndarray]:
-    """The images of an .npz one after the other, of which no more than one is held."""
+    """The images of an .npz one after the other, one at a time in memory."""
     with _array(path) as (shape, dtype, file):
         size = int(np.prod(shape[1:]))
         for _ in range(shape[0]):
@@ -254,8 +254,8 @@ def _array_rows(path: Path) -> Iterator[np.ndarray]:
             yield np.frombuffer(row, dtype).reshape(shape[1:])
 
 
-def _said_by(report: Path) -> dict[str, Any]:
-    """What sample.py or `generate` says of the images beside its report."""
+def _facts_by(report: Path) -> dict[str, Any]:
+    """Facts from the report of sample.py or `generate` in the images' folder."""
     if not report.exists():
         return {}
     try:
@@ -266,7 +266,7 @@ def _said_by(report: Path) -> dict[str, Any]:
 
 
 def _summary(found: dict[str, Any]) -> dict[str, Any]:
-    """Of a report of sample.py, what decides how good its images can be."""
+    """Of a report of sample.py, what the quality of its images depends on."""
     config = found.get("config", {})
     names = ("run", "checkpoint", "weights", "sampler", "steps", "grid", "guidance", "eta", "seed")
     kept = {name: found[name] for name in names if found.get(name) is not None}
@@ -280,11 +280,11 @@ def _summary(found: dict[str, Any]) -> dict[str, Any]:
 def _labels(found: dict[str, Any]) -> str:
     for what in ("labels", "prompts"):
         if found.get(what):
-            return f"{len(found[what])} {what} in turn"
+            return f"{len(found[what])} {what}, cycled"
     return "none"
 
 
-# What a run was trained on
+# Data of a run
 
 
 def _of_run(name: str) -> Images:
@@ -304,20 +304,20 @@ def of_data(name: str, data: Data, source: Any, trained: str = "") -> Images:
     """The images of an opened source, prepared as for training.
 
     Args:
-        trained: what for, as a report says it.
+        trained: the purpose, for the report.
     """
 
     def batches(num: int, batch_size: int) -> Iterator[np.ndarray]:
         for batch in pipeline.once(replace(data, batch_size=batch_size), source, num):
             yield image_files.to_uint8(batch["image"])
 
-    some = [source[i]["image"] for i in spread(len(source), min(len(source), LOOKED_AT))]
-    said = {
+    some = [source[i]["image"] for i in spread(len(source), min(len(source), CHECKED))]
+    facts = {
         "kind": "data",
         "data": data.path,
         "split": data.split,
         "format": ", ".join(sorted({transforms.open_image(image).format for image in some})),
         "preparation": f"shorter side to {data.image_size} pixels by Lanczos, cropped in the "
-        f"middle, not mirrored{trained}",
+        f"centre, not flipped{trained}",
     }
-    return Images(name, len(source), (data.image_size,) * 2, said, batches)
+    return Images(name, len(source), (data.image_size,) * 2, facts, batches)

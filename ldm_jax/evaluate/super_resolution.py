@@ -1,4 +1,4 @@
-"""How near enlarged images are to those that they were made small of, against bicubic."""
+"""PSNR and LPIPS of enlarged images, against bicubic."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,20 +22,20 @@ class Options(held_out.Options):
     """The settings of an evaluation; what is None is as the run's config has it."""
 
     lpips: Network | None = None
-    """the network that sees the perceptual distance LPIPS; none where not given"""
+    """the network of the perceptual distance LPIPS; default: no LPIPS"""
     lpips_weights: str | None = None
-    """its weights; found or fetched where not given"""
+    """its weights; default: installed, or downloaded"""
 
 
 def super_resolution(run: str, options: Options) -> None:
-    """Enlarges held-out images that were made small, and prints PSNR and LPIPS to the originals."""
+    """Enlarges downsampled held-out images, and prints PSNR and LPIPS to the originals."""
     measures = {"PSNR": (psnr, "dB")}
     if options.lpips:
         params = load_lpips(options.lpips, options.lpips_weights)
         distance = lpips(options.lpips).distance
         measures["LPIPS"] = (lambda x, y: distance(params, x, y), options.lpips)
     found = held_out.draw_held_out(run, LowResolution, options, "super-resolution")
-    small = image_files.to_uint8(found.told["low_resolution"])
+    small = image_files.to_uint8(found.inputs["low_resolution"])
     H, W = found.truth.shape[1:3]
     bicubic = np.stack([enlarge(image, H, W) for image in small])
     nearest = small.repeat(H // small.shape[1], axis=1).repeat(W // small.shape[2], axis=2)

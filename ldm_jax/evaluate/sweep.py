@@ -46,17 +46,17 @@ class Options:
     """of samplers that take it"""
     samplers: tuple[SamplerName, ...] = ()
     seeds: int = 3
-    """sets of samples a cell, of seeds that have nothing in common"""
+    """sets of samples per cell, with disjoint seeds"""
     num: int = 1000
-    """samples a set"""
+    """samples per set"""
     num_reference: int | None = None
     extractor: ExtractorName = "inception"
     weights: str | None = None
     resize: ResizeName | None = None
     batch_size: int = 32
-    """images that the network sees at once"""
+    """images per batch of the network"""
     draw_batch: int = 16
-    """images that are drawn at once"""
+    """images per batch of sampling"""
 
 
 class Cell(NamedTuple):
@@ -75,7 +75,7 @@ class Cell(NamedTuple):
 
 
 def sweep(run: str, b: str, options: Options) -> None:
-    """Measures each cell that is not there yet; writes OUT/sweep.csv, sweep.md and sweep.png."""
+    """Measures each missing cell; writes OUT/sweep.csv, sweep.md and sweep.png."""
     check_batch(options.batch_size, "--batch-size")
     described = runs.describe(Path(run))
     cells = plan(described.experiment.sampling, options)
@@ -88,7 +88,7 @@ def sweep(run: str, b: str, options: Options) -> None:
     check_statistics(reference, network, weights)
     out = Path(options.out or runs.folder(run) / "sweep")
     check_folder(out, "--out")
-    said = {
+    facts = {
         "run": str(described.run),
         "checkpoint": described.step,
         "reference": b,
@@ -98,7 +98,7 @@ def sweep(run: str, b: str, options: Options) -> None:
         "resize": network.resize,
         "sha256": weights.sha256,
     }
-    note(out, "measured.json", said, "cells of another sweep")
+    note(out, "measured.json", facts, "cells of another sweep")
     missing = [cell for cell in cells if not (out / "cells" / cell.file()).exists()]
     if missing:
         trained = runs.with_weights(described)
@@ -115,7 +115,7 @@ def sweep(run: str, b: str, options: Options) -> None:
                 write_json(out / "cells" / cell.file(), {**cell._asdict(), "distance": distance})
                 print(f"{cell.file().removesuffix('.json')}: {distance:.4g}", flush=True)
     rows = summary([json.loads((out / "cells" / cell.file()).read_text()) for cell in cells])
-    _report(out, rows, network.distance, said)
+    _report(out, rows, network.distance, facts)
     print(f"table: {out / 'sweep.md'}, plot: {out / 'sweep.png'}")
 
 
@@ -123,7 +123,7 @@ def plan(own: Any, options: Options) -> list[Cell]:
     """All cells, those of one sampler together.
 
     Raises:
-        InputError: a number that makes no set, or eta of no sampler that takes it.
+        InputError: an empty set, or eta without a sampler that uses it.
     """
     for name in ("seeds", "num"):
         value, least = getattr(options, name), {"seeds": 1, "num": 2}[name]
@@ -133,7 +133,7 @@ def plan(own: Any, options: Options) -> list[Cell]:
     takers = sampling.takers_of("eta")
     if options.eta and not set(samplers) & set(takers):
         raise InputError(
-            f"--eta given to {', '.join(samplers)}: leave it out, it is of {', '.join(takers)}"
+            f"--eta given to {', '.join(samplers)}: leave it out, only {', '.join(takers)} use it"
         )
     cells = []
     for sampler in samplers:
@@ -170,11 +170,11 @@ def _as_large(drawn, size: int):
             yield images[start : start + size]
 
 
-# What comes of it
+# Results
 
 
 def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A row a cell: its mean over seeds, with half of the 95 % interval (None for one seed)."""
+    """A row per cell: its mean over seeds, with half of the 95 % interval (None for one seed)."""
     names = ("sampler", "steps", "guidance", "eta")
     groups: dict[tuple, list[float]] = {}
     for each in found:
@@ -191,7 +191,7 @@ def summary(found: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def interval(values: Sequence[float]) -> float | None:
-    """t s / sqrt(n), half of the interval that holds the mean of all seeds 19 times in 20."""
+    """t s / sqrt(n), half of the 95 % confidence interval of the mean."""
     n = len(values)
     if n < 2:
         return None
@@ -199,13 +199,13 @@ def interval(values: Sequence[float]) -> float | None:
     return float(t * np.std(values, ddof=1) / math.sqrt(n))
 
 
-def _report(out: Path, rows: list[dict[str, Any]], distance: str, said: dict[str, Any]) -> None:
+def _report(out: Path, rows: list[dict[str, Any]], distance: str, facts: dict[str, Any]) -> None:
     with (out / "sweep.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
     lines = [
-        f"# {distance} of {said['run']}",
+        f"# {distance} of {facts['run']}",
         "",
         f"| sampler | steps | guidance | eta | {distance} |",
     ]
@@ -223,9 +223,9 @@ def _report(out: Path, rows: list[dict[str, Any]], distance: str, said: dict[str
         curves.setdefault(name, []).append(point)
     lines += [
         "",
-        f"Mean and 95 % interval over {rows[0]['seeds']} sets of {said['num']} samples.",
+        f"Mean and 95 % interval over {rows[0]['seeds']} sets of {facts['num']} samples.",
         "",
     ]
-    lines += [f"- {name}: {value}" for name, value in said.items()]
+    lines += [f"- {name}: {value}" for name, value in facts.items()]
     (out / "sweep.md").write_text("\n".join(lines) + "\n")
     image_files.save(out / "sweep.png", chart(curves, "steps", distance))

@@ -1,4 +1,4 @@
-"""Images sorted into classes by their names (Radford et al. 2021, section 3.1)."""
+"""Zero-shot classification by the names of classes (Radford et al. 2021, section 3.1)."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -36,31 +36,29 @@ class Options:
     """The settings of `zero-shot`."""
 
     classes: tuple[str, ...] = ()
-    """what the classes are called, in the order of their numbers, or a .txt with one a line; as the
-    data calls them where not given"""
+    """names of the classes in order, or a .txt with one per line; default: the data's names"""
     templates: tuple[str, ...] = ("a photo of a {}.",)
-    """what is said of an image of a class, which stands for {}, or a .txt with one a line; the
-    answer is by the mean of all"""
+    """captions with {} for the class, or a .txt with one per line; embeddings are averaged"""
     clip: CLIPName = "vit_l14"
-    """which model weights are of; a run says it itself"""
+    """the model of the weights; not needed for a run"""
     tokenizer: str | None = None
-    """of weights: a tokenizer.json or merges.txt; the published one of a package where not given"""
+    """of weights: a tokenizer.json or merges.txt; default: the published one of a package"""
     split: str = "test"
     """of the data, where it has splits"""
     label: str = "label"
-    """the field of the data that holds the class"""
+    """the field of the data with the class"""
     num: int | None = None
-    """images, spread evenly; all where not given"""
+    """images, evenly spaced; default: all"""
     batch_size: int = 32
-    """images, or captions, that the model sees at once"""
+    """images, or captions, per batch"""
     out: str = "zero-shot"
     """folder to write to"""
 
 
-class Judge(NamedTuple):
-    """A model, how it reads, and how images are made ready for it.
+class Classifier(NamedTuple):
+    """A CLIP, its tokenizer and its image preprocessing.
 
-    data: as it was trained, or where that is not known, no more than the size
+    data: of its training, or where that is unknown, only the size
     fit: from an image to [size, size, 3] uint8, by `filter`
     """
 
@@ -71,14 +69,14 @@ class Judge(NamedTuple):
     data: Data
     fit: Callable[[Image.Image, int], np.ndarray]
     filter: str
-    said: dict[str, Any]
+    facts: dict[str, Any]
 
 
 def zero_shot(model: str, data: str, options: Options) -> None:
-    """Sorts images of DATA by a CLIP, a run or a file; writes OUT/zero-shot.json and .md.
+    """Classifies images of DATA by a CLIP, a run or a file; writes OUT/zero-shot.json and .md.
 
     Raises:
-        InputError: no such model, no classes, or a template without a place for them.
+        InputError: no such model, no classes, or a template without {}.
     """
     check_batch(options.batch_size, "--batch-size")
     out = Path(options.out)
@@ -86,9 +84,9 @@ def zero_shot(model: str, data: str, options: Options) -> None:
     templates = _lines(options.templates, "--templates")
     for template in templates:
         if "{}" not in template:
-            raise InputError(f"--templates has '{template}': expected {{}} where the class stands")
-    judge = find_judge(model, options)
-    asked = replace(judge.data, path=data, split=options.split, label=options.label, upscale=True)
+            raise InputError(f"--templates has '{template}': expected {{}} for the class")
+    clip = find_classifier(model, options)
+    asked = replace(clip.data, path=data, split=options.split, label=options.label, upscale=True)
     source, info = pipeline.open_source(asked)
     if not info.class_names:
         raise InputError(source.absent.get("label", f"'{data}' has no classes"))
@@ -99,8 +97,8 @@ def zero_shot(model: str, data: str, options: Options) -> None:
             f"'{data}': {', '.join(info.class_names[:5])}, ..."
         )
     num = min(options.num or len(source), len(source))
-    weights = class_weights(judge, classes, templates, options.batch_size)
-    logits, labels = sorted_out(judge, source, asked, num, weights, options.batch_size)
+    weights = class_weights(clip, classes, templates, options.batch_size)
+    logits, labels = sorted_out(clip, source, asked, num, weights, options.batch_size)
     table = confusion(np.argmax(logits, axis=1), labels, len(classes))
     k = min(5, len(classes))
     report = {
@@ -112,9 +110,9 @@ def zero_shot(model: str, data: str, options: Options) -> None:
         "templates": list(templates),
         "confusion": table.tolist(),
         "data": {"path": data, "split": options.split, "label": options.label},
-        "model": judge.said,
-        "preparation": f"shorter side to {asked.image_size} pixels by {judge.filter}, "
-        "cropped in the middle",
+        "model": clip.facts,
+        "preparation": f"shorter side to {asked.image_size} pixels by {clip.filter}, "
+        "cropped in the centre",
         "ldm_jax": ldm_jax.__version__,
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
@@ -126,98 +124,98 @@ def zero_shot(model: str, data: str, options: Options) -> None:
     print(text)
 
 
-def find_judge(place: str, options: Options) -> Judge:
-    """The model of a run, or of a file or folder of weights from elsewhere."""
+def find_classifier(place: str, options: Options) -> Classifier:
+    """The model of a run, or of a file or folder of published weights."""
     if runs.is_run(place):
         found = runs.load_clip(Path(place))
-        said = {"run": str(found.run), "step": found.step, "weights": "averages"}
+        facts = {"run": str(found.run), "step": found.step, "weights": "averages"}
         towers = (found.model, found.params, found.tokenizer)
-        return Judge(place, *towers, found.experiment.data, _as_in_training, "lanczos", said)
+        return Classifier(place, *towers, found.experiment.data, _as_in_training, "lanczos", facts)
     model = MODELS[options.clip]
     tokenizer = clip_tokenizer.load(options.tokenizer, model.text.length, model.weights)
     weights = load_clip(options.clip, model, place)
-    said = {"clip": options.clip, "weights": weights.path.name, "sha256": weights.sha256}
+    facts = {"clip": options.clip, "weights": weights.path.name, "sha256": weights.sha256}
     data = Data(image_size=model.vision.size)
-    return Judge(
-        options.clip, model, weights.params, tokenizer, data, clip_image.middle, "bicubic", said
+    return Classifier(
+        options.clip, model, weights.params, tokenizer, data, clip_image.middle, "bicubic", facts
     )
 
 
 def _as_in_training(image: Image.Image, size: int) -> np.ndarray:
-    """The middle of an image, [size, size, 3] uint8."""
+    """The centre of an image, [size, size, 3] uint8."""
     return transforms.center_crop(np.asarray(transforms.resize(image, size)), size)
 
 
 def class_weights(
-    judge: Judge, classes: Sequence[str], templates: Sequence[str], batch_size: int
+    clip: Classifier, classes: Sequence[str], templates: Sequence[str], batch_size: int
 ) -> np.ndarray:
-    """[K, dim] of unit length, one direction a class."""
+    """[K, dim] of unit length, one per class."""
     captions = [template.replace("{}", name) for name in classes for template in templates]
-    tokens = np.stack([encode(judge.tokenizer, caption) for caption in captions])
+    tokens = np.stack([encode(clip.tokenizer, caption) for caption in captions])
 
     def embed(params, tokens):
-        return unit(embed_captions(judge.model, params, tokens))
+        return unit(embed_captions(clip.model, params, tokens))
 
     batches = (tokens[i : i + batch_size] for i in range(0, len(tokens), batch_size))
-    found = np.concatenate(list(_each(embed, judge.params, batches, batch_size)))
+    found = np.concatenate(list(_each(embed, clip.params, batches, batch_size)))
     return ensemble(found.reshape(len(classes), len(templates), -1))
 
 
 def sorted_out(
-    judge: Judge, source: Any, data: Data, num: int, weights: np.ndarray, batch_size: int
+    clip: Classifier, source: Any, data: Data, num: int, weights: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The cosines [N, K] of `num` images and the classes' directions, and labels [N]."""
     chosen = list(spread(len(source), num))
     labels = np.array([source[i]["label"] for i in chosen], np.int64)
 
     def embed(params, images):
-        return unit(embed_images(judge.model, params, normalised(images / 255.0)))
+        return unit(embed_images(clip.model, params, normalised(images / 255.0)))
 
-    def pictures() -> Iterator[np.ndarray]:
+    def images() -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(data.threads) as pool:
             for start in range(0, num, batch_size):
                 some = chosen[start : start + batch_size]
-                yield np.stack(list(pool.map(lambda i: _picture(source[i], data, judge.fit), some)))
+                yield np.stack(list(pool.map(lambda i: _image(source[i], data, clip.fit), some)))
 
-    found = list(_each(embed, judge.params, pictures(), batch_size))
+    found = list(_each(embed, clip.params, images(), batch_size))
     return np.float64(np.concatenate(found)) @ weights.T, labels
 
 
-def _picture(record: dict[str, Any], data: Data, fit: Callable) -> np.ndarray:
+def _image(record: dict[str, Any], data: Data, fit: Callable) -> np.ndarray:
     """float32 [size, size, 3] of 0 ... 255."""
     try:
         image = transforms.decode(record["image"], data.background)
     except Exception as error:  # Pillow's readers raise anything for a damaged file
         raise InputError(
-            f"{record['name']} cannot be read: expected a whole image; mend it or remove it"
+            f"{record['name']} cannot be read: expected a complete image; repair or remove it"
         ) from error
     return np.float32(fit(image, data.image_size))
 
 
 def _each(embed: Callable, params: Params, batches, size: int) -> Iterator[np.ndarray]:
-    """What `embed` makes of batches of at most `size`, over all devices; compiled once."""
+    """Outputs of `embed` for batches of at most `size`, over all devices; compiled once."""
     everywhere, embed = devices("jit"), jax.jit(embed)
     params = everywhere.replicate(params)
     for batch in batches:
-        rows = np.minimum(np.arange(size), len(batch) - 1)  # the last fills the batch up
+        rows = np.minimum(np.arange(size), len(batch) - 1)  # padded by the last
         yield everywhere.collect(embed(params, everywhere.share(batch[rows])))[: len(batch)]
 
 
 def _lines(given: tuple[str, ...], flag: str) -> tuple[str, ...]:
-    """The words given, or where it is one file, its lines."""
+    """The given texts, or the lines of a single file."""
     if len(given) != 1 or not given[0].endswith(".txt"):
         return given
     if not Path(given[0]).is_file():
-        raise InputError(f"{flag} '{given[0]}' does not exist: expected a file with one a line")
+        raise InputError(f"{flag} '{given[0]}' does not exist: expected a file with one per line")
     lines = (line.strip() for line in Path(given[0]).read_text("utf-8").splitlines())
     return tuple(line for line in lines if line)
 
 
-MOST_SHOWN = 20  # classes in the table of confusions
+MOST_SHOWN = 20  # classes in the confusion matrix
 
 
 def markdown(report: dict[str, Any]) -> str:
-    """The report as text: accuracies, and of few classes which was taken for which."""
+    """The report as text: accuracies, and for few classes the confusion matrix."""
     names, table = report["classes"], np.array(report["confusion"])
     said = [f"{name} {report[name]:.1%}" for name in report if name.startswith("top-")]
     lines = [

@@ -23,7 +23,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Cascade:
-    """The stages, from the first that draws to the one whose images are asked for."""
+    """The stages in order of sampling; the last draws the result."""
 
     stages: tuple[Stage, ...] = ()
 

@@ -19,7 +19,7 @@ class Evaluation:
     num: AtLeast2 = 1_000  # samples; the fewer, the farther from real images they seem
     reference: str | None = None  # a folder, FILE.npz or data:RUN; None: the training data
     num_reference: AtLeast2 = 10_000  # of its images, at most
-    batch_size: AtLeast1 = 64  # images that are drawn, and looked at, at once
+    batch_size: AtLeast1 = 64  # images per batch
     extractor: ExtractorName = "inception"  # the network whose features are compared
     weights: str | None = None  # a file with its weights; None: found or fetched
     resize: ResizeName | None = None  # of inception, tensorflow where None

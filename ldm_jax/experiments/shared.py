@@ -1,4 +1,4 @@
-"""What is asked of experiments of more than one kind."""
+"""What experiments of several kinds have in common."""
 
 from typing import Any
 

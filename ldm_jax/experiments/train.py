@@ -31,7 +31,7 @@ class Train:
     sample_every: NotNegativeInt = 1_000  # 0: never
     num_samples: AtLeast1 = 16
     profile_steps: FirstAndLast = ()  # first and last of which RUN/profile has a trace
-    devices: Literal["jit", "pmap"] = "jit"  # how the step is spread over the devices
+    devices: Literal["jit", "pmap"] = "jit"  # how the step is parallelized over devices
     mesh: Mesh = field(default_factory=Mesh)
     accumulate: AtLeast1 = 1  # parts of a batch that follow one another before an update
 

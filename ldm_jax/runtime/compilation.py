@@ -26,7 +26,7 @@ def cache_folder() -> Path:
 
 
 def use_cache() -> None:
-    """Keeps compiled programs for later launches, unless JAX's own settings say otherwise.
+    """Keeps compiled programs for later launches, unless JAX's own settings differ.
 
     Programs for processors are kept apart by the processor's instruction set, since machines that
     share a home may have different ones.

@@ -1,7 +1,7 @@
 """Sharding: how arrays and one pure step are divided over the devices.
 
-The only file that places arrays. Every way computes the same values: examples are split over the
-devices, gradients are averaged, and the training state is replicated or split.
+The only file that places arrays. Every arrangement computes the same values: examples are split
+over the devices, gradients are averaged, and the training state is replicated or split.
 """
 
 import functools
@@ -23,9 +23,9 @@ from ldm_jax.settings import AtLeast1
 
 @dataclass(frozen=True)
 class Mesh:
-    """How many devices stand along each axis, for `devices` jit; in all, as many as there are.
+    """The number of devices along each axis, for `devices` jit; their product is the number of all.
 
-    Examples are spread over data and fsdp; parameters, their averages and the optimizer's state
+    Examples are split over data and fsdp; parameters, their averages and the optimizer's state
     over fsdp, and heads and inner widths over tensor (see `sharding.py`).
     """
 

@@ -142,7 +142,7 @@ def rearranged(table: Table, state: State) -> dict:
 
 
 def to_original(table: Table, params: Mapping) -> dict[str, np.ndarray]:
-    """The original state dict of our parameters: the inverse of `to_here`."""
+    """The original state dict of our parameters, the inverse of `to_here`."""
     state, flat = {}, flattened(params)
     for row in table:
         parts = np.split(np.asarray(flat[row.path]), len(row.keys), axis=-1)

@@ -180,7 +180,7 @@ def test_a_clip_is_taken_for_nothing_else(clip_run, trained_run):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--templates", "a photo"), r"expected \{\} where the class stands"),
+        (("--templates", "a photo"), r"expected \{\} for the class"),
         (("--classes", "red", "blue"), "--classes names 2: expected 4"),
         (("--classes", "none.txt"), "'none.txt' does not exist"),
     ],

@@ -136,7 +136,7 @@ def test_files_of_pytorch_fid_and_of_adm_are_read_and_written(here):
     with np.load("ours.npz") as file:
         assert {"mu", "sigma", "mu_s", "sigma_s"} <= set(file.files)
         np.testing.assert_array_equal(file["sigma_s"], found.covariance)
-    assert read_statistics("ours.npz").said == {"count": 40}
+    assert read_statistics("ours.npz").facts == {"count": 40}
 
 
 def test_the_report_names_what_decides_the_numbers(here):

@@ -1,4 +1,4 @@
-"""What a denoiser is trained for, as a config says it."""
+"""Settings of the loss of a denoiser."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -16,13 +16,13 @@ CLIPName = Literal["vit_b32", "vit_b16", "vit_l14", "vit_l14_336", "openclip_vit
 
 @dataclass(frozen=True)
 class CLIPModel:
-    """A tower of images and a tower of captions; defaults are ViT-B/32's (Radford et al. 2021,
-    tables 19 and 20).
+    """An image encoder and a text encoder; defaults are ViT-B/32's (Radford et al. 2021, tables 19
+    and 20).
 
-    Captions are cut into byte pairs, of which the last marks a caption's end.
+    Captions are byte pair tokens with an end token.
     """
 
-    dim: AtLeast1 = 512  # of the space that both lead into
+    dim: AtLeast1 = 512  # of the shared embedding space
     patch: AtLeast1 = 32  # pixels a side
     vision_channels: AtLeast1 = 768
     vision_layers: AtLeast1 = 12
@@ -31,7 +31,7 @@ class CLIPModel:
     text_layers: AtLeast1 = 12
     text_heads: AtLeast1 = 8
     length: CaptionLength = 77  # tokens
-    vocab_size: VocabSize = 49_408  # at most, where the pieces are learned; known once they are
+    vocab_size: VocabSize = 49_408  # at most, where tokens are learned; filled in once they are
     # a tokenizer.json or merges.txt to use; None: the published one where vocab_size is its 49,408,
     # and else learned from the captions; kept in the run
     tokenizer: str | None = None

@@ -49,7 +49,7 @@ def download(url: str, sha256: str, name: str) -> Path:
         name: of the file in the cache.
 
     Raises:
-        InputError: it cannot be fetched, or is not what was expected; says where to put it.
+        InputError: it cannot be downloaded, or is another file; with where to put it.
     """
     path = cache_folder() / name
     if path.is_file():

@@ -53,7 +53,7 @@ HARMFUL_BUILTINS = {"eval", "exec", "execfile", "compile", "open", "__import__",
 
 
 class Placeholder:
-    """Stands for an object of a class that is not known here, and ignores all that is done to it.
+    """A placeholder for an object of an unknown class, which ignores everything done to it.
 
     `kind` is the name of that class.
     """
@@ -121,7 +121,7 @@ class _Unpickler(pickle.Unpickler):
         }
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name in the pickle stands for; nothing is imported, no attribute is looked up."""
+        """The object for a name in the pickle; nothing is imported, no attribute is read."""
         if (module, name) in self.makers:
             return self.makers[module, name]
         if module.partition(".")[0] == "__torch__":

@@ -1,4 +1,4 @@
-"""PyTorch's checkpoints, written without PyTorch; the format is told in `torch_file.py`.
+"""PyTorch's checkpoints, written without PyTorch; the format is described in `torch_file.py`.
 
 The pickle is written instruction by instruction, since a pickler would import what it names.
 """

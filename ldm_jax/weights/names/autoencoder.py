@@ -83,7 +83,7 @@ def _decoder(config: Autoencoder) -> Table:
 
 
 def _autoencoder(config: Autoencoder, moments: int) -> Table:
-    """Rows of an encoder that answers with so many channels, and of the decoder."""
+    """Rows of an encoder with `outputs` channels, and of the decoder."""
     z = config.z_channels
     return [
         *under(_encoder(config, moments), "encoder/", "encoder."),

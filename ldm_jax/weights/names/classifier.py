@@ -9,7 +9,7 @@ from ldm_jax.weights.table import DENSE, Row, Table
 
 
 def classifier(config: Any, in_channels: int, num_classes: int, side: int) -> Table:
-    """Rows of the classifier that `config` describes, for latents of so many places a side."""
+    """Rows of the classifier that `config` describes, for latents of `side` positions a side."""
     channels = config.channels * config.channel_mults[-1]
     places = (side // 2 ** (len(config.channel_mults) - 1)) ** 2
     return [

@@ -1,4 +1,4 @@
-"""What others call the weights of CLIP's towers.
+"""Published names of the weights of CLIP's encoders.
 
 Stable Diffusion 1 holds that of captions as transformers does, version 2 as OpenCLIP does. That of
 images alone is read from transformers' files, both together from either's; OpenAI's own have the
@@ -14,7 +14,7 @@ from ldm_jax.weights.table import DENSE, SAME, Row, Table, under
 
 
 class Tower(Protocol):
-    """What decides the shapes of a tower of captions."""
+    """What the shapes of a text encoder depend on."""
 
     dim: int
     layers: int
@@ -29,7 +29,7 @@ class PublishedTower(Tower, Protocol):
 
 
 def text_tower(config: PublishedTower) -> Table:
-    """Rows of the tower, under the names of `config.weights`."""
+    """Rows of the text encoder, under the names of `config.weights`."""
     if config.weights == "openclip":
         return _openclip(config, "model.")
     return _transformers(config, "transformer.text_model")
@@ -48,7 +48,7 @@ def both_towers(of: CLIP, layout: str) -> Table:
 
 
 def transformers_names(config: Tower) -> Table:
-    """Rows of the tower as transformers names it, whosever its weights are."""
+    """Rows of the text encoder under transformers' names, for either kind of weights."""
     return _transformers(config, "text_model")
 
 
@@ -62,7 +62,7 @@ def _transformers(config: Tower, model: str) -> Table:
 
 
 def _blocks(model: str, layers: int, dim: int) -> Table:
-    """The transformer of either tower, as transformers names it."""
+    """The transformer of either encoder, under transformers' names."""
     table: Table = []
     for n in range(layers):
         here, there = f"block_{n}", f"{model}.encoder.layers.{n}"
@@ -77,7 +77,7 @@ def _blocks(model: str, layers: int, dim: int) -> Table:
 
 
 def vision_tower(of: Architecture) -> Table:
-    """Rows of the tower of images, as transformers names them."""
+    """Rows of the image encoder, under transformers' names."""
     C, places = of.channels, (of.size // of.patch) ** 2 + 1
     there = "vision_model.embeddings"
     return [
@@ -100,7 +100,7 @@ def _openclip(config: Tower, model: str) -> Table:
 
 
 def openclip_vision(of: Architecture) -> Table:
-    """Rows of the tower of images, as OpenCLIP and OpenAI name them."""
+    """Rows of the image encoder, under the names of OpenCLIP and OpenAI."""
     C, places = of.channels, (of.size // of.patch) ** 2 + 1
     return [
         Row("patches/token", ("visual.class_embedding",), (C,), SAME),
@@ -114,7 +114,7 @@ def openclip_vision(of: Architecture) -> Table:
 
 
 def _resblocks(model: str, layers: int, dim: int) -> Table:
-    """The transformer of either tower, as OpenCLIP names it."""
+    """The transformer of either encoder, under OpenCLIP's names."""
     table: Table = []
     for n in range(layers):
         here, there = f"block_{n}", f"{model}.resblocks.{n}"

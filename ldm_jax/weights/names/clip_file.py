@@ -28,8 +28,8 @@ UNUSED = re.compile(
 )
 
 
-# where the sizes of a model are read: the patches of the tower of images, its positions and the
-# way out of it, the pieces and positions of that of captions, and the blocks of each
+# where the sizes of a model are read: the patches of the image encoder, its positions and the
+# projection, the tokens and positions of the text encoder, and the blocks of each
 SIZES = {
     "transformers": (
         "vision_model.embeddings.patch_embedding.weight",
@@ -54,7 +54,7 @@ HEAD = 64  # channels of a head, where no published model of these sizes has oth
 
 
 def holds_clip(keys: Collection[str]) -> bool:
-    """Whether both towers are among the weights of these keys."""
+    """Whether these keys have both encoders."""
     return any(all(key in keys for key in of[:5]) for of in SIZES.values())
 
 
@@ -104,7 +104,7 @@ def find_clip(path: Path) -> Path:
 
 
 def read_towers(of: CLIP, state: State) -> dict:
-    """The params of both towers, float32.
+    """The params of both encoders, float32.
 
     Raises:
         InputError: another network's; the message lists what is wrong.
@@ -119,7 +119,7 @@ def read_towers(of: CLIP, state: State) -> dict:
 
 
 def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:
-    """The weights of both towers in a file, or in the file of a folder.
+    """The weights of both encoders in a file, or in the file of a folder.
 
     Raises:
         InputError: no such file, or another network's.

@@ -1,4 +1,4 @@
-"""The original names of what turns conditions into what the denoiser is told."""
+"""The original names of conditioners."""
 
 import re
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ class ConditionNames(NamedTuple):
     """The weights of a conditioner under their whole keys, and what the denoiser gets from it."""
 
     table: Table = []  # noqa: RUF012
-    tokens: int | None = None  # width of what is attended to; None: there is no such thing
-    concat: int = 0  # input channels beside z
+    tokens: int | None = None  # width of the tokens; None: none
+    concat: int = 0  # additional input channels
     copies: bool = False  # the first stage is held once more, as the conditioner
-    unused: tuple[str, ...] = ()  # patterns of keys that a file holds beside, and no model reads
+    unused: tuple[str, ...] = ()  # patterns of keys of a file that no model reads
 
 
 def part(i: int) -> str:
@@ -44,9 +44,9 @@ def conditioner(table: Table, **widths: int) -> ConditionNames:
     return ConditionNames(under(table, there=CONDITIONER), **widths)
 
 
-EMBEDDER = "embedder.model."  # of images, beside captions
+EMBEDDER = "embedder.model."  # of images, in addition to captions
 AUGMENTOR = "noise_augmentor."  # of what it embeds
-# of a whole CLIP in a file, whose tower of images alone is read
+# of a whole CLIP in a file, whose image encoder alone is read
 CAPTIONS = r"(transformer\..*|token_embedding\.weight|positional_embedding|ln_final\..*)"
 CAPTIONS += r"|text_projection|logit_scale|attn_mask"
 ROW = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))  # [1, d] and [d]
@@ -55,7 +55,7 @@ STATISTICS = {f"{AUGMENTOR}data_mean": 0.0, f"{AUGMENTOR}data_std": 1.0}
 
 
 def clip_image(tower: Table, dim: int) -> ConditionNames:
-    """The tower of images of image variations, inside a whole CLIP."""
+    """The image encoder of image variations, inside a whole CLIP."""
     there = f"{CONDITIONER}model."
     return ConditionNames(
         under(tower, "tower/", there), tokens=dim, unused=(f"{re.escape(there)}({CAPTIONS})",)

@@ -1,7 +1,7 @@
 """What diffusers calls the parts of whole models that read captions, and their config.json.
 
 unet/ and vae/ are networks of diffusers, text_encoder/ is the CLIPTextModel of transformers, and
-scheduler/ says the noising process. Numbers are those of `model_index.json`'s Stable Diffusion
+scheduler/ has the noising process. Numbers are those of `model_index.json`'s Stable Diffusion
 pipelines, versions 1 and 2.
 """
 
@@ -216,7 +216,7 @@ def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of the text encoder of a config.json.
 
     Raises:
-        InputError: another tower.
+        InputError: another encoder.
     """
     kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
     if kind != "clip_text_model" or act not in ACTIVATIONS:
@@ -242,7 +242,7 @@ def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def text_config(text: Any) -> dict[str, Any]:
-    """The config.json of a tower of captions."""
+    """The config.json of a text encoder."""
     (act,) = (name for name, weights in ACTIVATIONS.items() if weights == text.weights)
     return {
         "architectures": ["CLIPTextModel"],
@@ -262,14 +262,14 @@ def text_config(text: Any) -> dict[str, Any]:
     }
 
 
-# config.json and preprocessor_config.json of the tower of images
+# config.json and preprocessor_config.json of the image encoder
 
 
 def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `config.CLIPImage` that a config.json of image_encoder says.
+    """The fields of a `config.CLIPImage` in a config.json of image_encoder.
 
     Raises:
-        InputError: another tower.
+        InputError: another encoder.
     """
     kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
     dim = s.get("hidden_size", 768)
@@ -295,7 +295,7 @@ def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def vision_config(tower: Any) -> dict[str, Any]:
-    """The config.json of a tower of images."""
+    """The config.json of an image encoder."""
     (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
     return {
         "architectures": ["CLIPVisionModelWithProjection"],
@@ -313,7 +313,7 @@ def vision_config(tower: Any) -> dict[str, Any]:
 
 
 def preprocessor_config(size: int) -> dict[str, Any]:
-    """How images are made ready for the tower, as `conditioning.clip_image.prepared` does."""
+    """The preprocessing of images, as by `conditioning.clip_image.prepared`."""
     return {
         "image_processor_type": "CLIPImageProcessor",
         "do_resize": True,

@@ -154,14 +154,14 @@ KINDS = {
         for name, of in ARCHITECTURES.items()
     },
 }
-# beginnings and parts of keys that mean nothing here: counters, heads of other uses, a text tower
+# prefixes and parts of keys that are not used here: counters, other heads, a text encoder
 UNUSED = re.compile(
     r"num_batches_tracked|AuxLogits\.|mask_token|position_ids|^logit_scale|^text_(model|projection)"
 )
 
 
 def convert(extractor: Extractor, state: State, where: str = "the weights") -> Params:
-    """The params of an extractor, float32, that a state dict stands for.
+    """The params of an extractor, float32, from a state dict.
 
     Raises:
         InputError: a key is missing, unexpected or misshapen.
@@ -187,7 +187,7 @@ def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = Non
             which they are fetched.
 
     Raises:
-        InputError: the weights cannot be had, which says how to get them, or are another network's.
+        InputError: the weights are not available (with how to get them), or another network's.
     """
     file = FILES.get(extractor.name)
     if weights is None and file is None:

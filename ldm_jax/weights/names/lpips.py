@@ -22,7 +22,7 @@ from ldm_jax.weights.table import Layout, Row, State, Table, mismatches, to_here
 
 
 class Layer(NamedTuple):
-    """A convolution of a trunk: its path here, its name there, channels and window."""
+    """A convolution of a backbone: its path here, its original name, channels and window."""
 
     here: str
     there: str
@@ -93,7 +93,7 @@ def table(network: str, whole: bool) -> Table:
     """Rows of lpips(network).
 
     Args:
-        whole: whether the trunk has the names it has inside LPIPS, or torchvision's.
+        whole: whether the backbone has LPIPS' names, or torchvision's.
     """
     rows: Table = []
     for n, layers in enumerate(NETWORKS[network], start=1):
@@ -111,7 +111,7 @@ def table(network: str, whole: bool) -> Table:
 class File(NamedTuple):
     """A published file."""
 
-    parts: tuple[str, ...]  # of the params: heads, trunk
+    parts: tuple[str, ...]  # of the params
     name: str
     url: str
     sha256: str
@@ -190,7 +190,7 @@ MOST_NAMED = 100  # keys in a message; the wrong network has fewer, another mode
 
 
 def _own_names(state: State) -> dict[str, np.ndarray]:
-    """The heads, and the trunk under its name inside LPIPS or torchvision's.
+    """The heads, and the backbone under LPIPS' names or torchvision's.
 
     An LPIPS that is part of another model, such as the first stage of latent diffusion with its
     loss, has a prefix. Classifiers are not used; scale, shift and blur are constants of the code.
@@ -226,7 +226,7 @@ def _missing(network: str, path: Path) -> list[Path]:
     state = _own_names(read_weights(path))
     prefixes = {"heads": "lin", "trunk": ("features.", "net.")}
     parts = {part for part, prefix in prefixes.items() if any(k.startswith(prefix) for k in state)}
-    if not parts or len(FILES[network]) == 1:  # nothing else goes with it
+    if not parts or len(FILES[network]) == 1:  # the file is complete
         parts = set(prefixes)
     _check(network, state, parts, [path])  # before something large is fetched
     others = [file for file in FILES[network] if not parts.issuperset(file.parts)]
@@ -237,7 +237,7 @@ def load_lpips(network: str, weights: str | os.PathLike | None = None) -> dict:
     """The params of lpips(network), numpy arrays, from published weights.
 
     Args:
-        weights: a file with trunk and heads, or with one of them (the other is then looked for in
+        weights: a file with backbone and heads, or with one of them (the other is then searched in
             the same folder, and else as for None); or a folder with the published files; or None:
             from installed packages, torch's cache or this project's, into which they are fetched.
 

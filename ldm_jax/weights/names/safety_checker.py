@@ -31,7 +31,7 @@ PUBLISHED = {  # of CLIP ViT-L/14, where config.json leaves it out
 
 
 class Checker(NamedTuple):
-    """A tower of images, its params, and what is not wanted."""
+    """An image encoder, its params, and unwanted concepts."""
 
     tower: Architecture
     params: Params
@@ -39,7 +39,7 @@ class Checker(NamedTuple):
 
 
 def architecture(settings: dict[str, Any]) -> Architecture:
-    """What config.json says of the tower."""
+    """The image encoder in config.json."""
     sizes = PUBLISHED | (settings.get("vision_config_dict") or {})
     sizes |= settings.get("vision_config") or {}
     return Architecture(
@@ -84,5 +84,5 @@ def load(folder: str | Path) -> Checker:
     table = vision_tower(of)
     wrong = mismatches(table, {key: x.shape for key, x in state.items()})
     if wrong:
-        raise InputError(f"--safety-check '{folder}' is not of the tower it says: {wrong[0]}")
+        raise InputError(f"--safety-check '{folder}' does not match its config.json: {wrong[0]}")
     return Checker(of, to_here(table, state), concepts)

@@ -119,7 +119,7 @@ def halves(path: Path) -> tuple[Path, Path]:
     """The files with the encoder and the decoder, of which `path` is one.
 
     Raises:
-        InputError: the file's name does not say which it is, or the other one is missing.
+        InputError: the file's name does not tell which it is, or the other one is missing.
     """
     found = re.fullmatch(r"(.*)(encoder|decoder)(.*)", path.name)
     if not found:

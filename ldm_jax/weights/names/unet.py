@@ -9,13 +9,13 @@ from ldm_jax.weights.table import Table
 UNet = Any  # settings of a denoiser, or of half of one, read by the names of their fields
 
 
-def _res(here: str, there: str, i: int, o: int, time: int, told: int) -> Table:
-    """A residual block; `told` numbers come to it from the step's embedding, of width `time`."""
+def _res(here: str, there: str, i: int, o: int, time: int, projected: int) -> Table:
+    """A residual block; `projected` values are its projection of the timestep embedding."""
     skip = dense(f"{here}/skip", f"{there}.skip_connection", i, o, ones=2) if i != o else []
     return [
         *norm(f"{here}/norm1", f"{there}.in_layers.0", i),
         *conv(f"{here}/conv1", f"{there}.in_layers.2", i, o),
-        *dense(f"{here}/embedding", f"{there}.emb_layers.1", time, told),
+        *dense(f"{here}/embedding", f"{there}.emb_layers.1", time, projected),
         *norm(f"{here}/norm2", f"{there}.out_layers.0", o),
         *conv(f"{here}/conv2", f"{there}.out_layers.3", o, o),
         *skip,
