@@ -140,10 +140,10 @@ def load_bert(config: BERTText) -> Params:
 
 
 def load_bert_tokenizer(config: BERTText) -> Tokenizer:
-    """What cuts captions into the pieces that the encoder knows.
+    """The tokenizer of the encoder.
 
     Raises:
-        InputError: there is none, or it has more pieces than its vocab_size.
+        InputError: there is none, or it has more tokens than vocab_size.
     """
     path = Path(config.tokenizer) if config.tokenizer else _location(config.weights)
     if path.is_file() and not config.tokenizer:
@@ -154,7 +154,7 @@ def load_bert_tokenizer(config: BERTText) -> Tokenizer:
     count = found.get_vocab_size()
     if count > config.vocab_size:
         raise InputError(
-            f"tokenizer '{path}' has {count} pieces: expected at most {config.vocab_size}, as "
+            f"tokenizer '{path}' has {count} tokens: expected at most {config.vocab_size}, as "
             "vocab_size of BERTText"
         )
     return found

@@ -1,4 +1,4 @@
-"""Captions as a frozen conditioner answered to them once, in place of the captions."""
+"""Cached encodings of captions by a frozen conditioner, used instead of the captions."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,21 +10,21 @@ SLOTS = ("tokens", "vector", "mask")  # of a Cond, that can be kept
 
 
 def answers(cond: Cond) -> dict[str, Array]:
-    """What a conditioner answers of captions, by slot."""
+    """Encodings of captions by a conditioner, by slot."""
     found = {slot: getattr(cond, slot) for slot in SLOTS}
     return {slot: x for slot, x in found.items() if x is not None}
 
 
 def can_be_remembered(conditioner: Conditioner) -> bool:
-    """Whether it reads captions alone, and training does not change what it answers."""
+    """Whether it reads captions alone, and training does not change its encodings."""
     return conditioner.keys == ("tokens",) and not conditioner.trained
 
 
 def remembered(conditioner: Conditioner, empty: dict[str, np.ndarray]) -> Conditioner:
-    """The conditioner for training on answers that it gave before; its params are not read.
+    """The conditioner for training on its cached encodings; its params are not used.
 
     Args:
-        empty: by slot, its answer to the empty caption, [n, d], [d] or [n], which is the null.
+        empty: by slot, its encoding of the empty caption, [n, d], [d] or [n], which is the null.
     """
 
     def apply(params, inputs):

@@ -16,7 +16,7 @@ from ldm_jax.weights.names import clip as clip_names
 from ldm_jax.weights.names.condition import ConditionNames
 from ldm_jax.weights.names.condition import clip_image as original_names
 
-ENTRY, PART = "picture", "tower"  # of a batch, and of the params
+ENTRY, PART = "picture", "tower"  # of a batch, and of the params; names in checkpoints and caches
 
 
 @dataclass(frozen=True)
@@ -26,13 +26,13 @@ class CLIPImage(Condition):
     Defaults are OpenAI's ViT-L/14, of Stable Diffusion image variations.
     """
 
-    weights: Literal["openai", "openclip"] = "openai"  # whose: the activation
+    weights: Literal["openai", "openclip"] = "openai"  # decides the activation
     channels: AtLeast1 = 1024
     layers: AtLeast1 = 24
     num_heads: AtLeast1 = 16
     dim: AtLeast1 = 768  # of an embedding
     patch: AtLeast1 = 14  # pixels a side
-    size: AtLeast1 = 224  # pixels a side that the encoder sees
+    size: AtLeast1 = 224  # pixels a side of the encoder's input
     drop: Fraction = 0.1
 
     kind: ClassVar = "images"
@@ -84,7 +84,7 @@ class CLIPImage(Condition):
 
 
 def seen(size: int) -> Derive:
-    """The image as CLIP's image encoder sees it, [size, size, 3] float32."""
+    """The input of CLIP's image encoder, [size, size, 3] float32."""
 
     def make(example, rng):
         return prepared(Image.fromarray(np.asarray(example["image"])), size)
@@ -95,8 +95,7 @@ def seen(size: int) -> Derive:
 def clip_image(network: VisionTower) -> Conditioner:
     """Reads `batch[ENTRY]` [B, size, size, 3], see `prepared`; the embedding is the token.
 
-    An image of nothing but 0, which no 8-bit image becomes, stands for no condition: the token is
-    then 0.
+    An image of zeros, which no 8-bit image becomes, is the unconditional one: its token is 0.
     """
     size = network.of.size
 
@@ -123,14 +122,14 @@ def clip_image(network: VisionTower) -> Conditioner:
 
 
 def present(e: Array, image: Array) -> Array:
-    """Embeddings [B, d], 0 where the image [B, size, size, 3] is nothing but 0."""
+    """Embeddings [B, d], 0 where the image [B, size, size, 3] is all 0."""
     return jnp.where(jnp.any(image != 0.0, axis=(1, 2, 3))[:, None], e, 0.0)
 
 
 def middle(image: Image.Image, size: int) -> np.ndarray:
-    """The middle of an image, [size, size, 3] uint8, as CLIP's own preparation has it.
+    """The centre of an image, [size, size, 3] uint8, as in CLIP's own preprocessing.
 
-    The shorter side becomes `size` by Pillow's bicubic filter, the longer one is cut to whole
+    The shorter side becomes `size` by Pillow's bicubic filter, the longer one is truncated to whole
     pixels.
     """
     width, height = image.size
@@ -142,5 +141,5 @@ def middle(image: Image.Image, size: int) -> np.ndarray:
 
 
 def prepared(image: Image.Image, size: int) -> np.ndarray:
-    """What the encoder sees of an image: its middle, [size, size, 3] float32, normalised."""
+    """The input of the encoder: the centre of an image, [size, size, 3] float32, normalised."""
     return normalised(np.float32(middle(image, size)) / 255.0)

@@ -1,4 +1,4 @@
-"""Several conditions of one model: what each gives the network is joined."""
+"""Several conditions of one model, joined."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,8 +12,8 @@ from ldm_jax.weights.names.condition import ConditionNames, joined, part
 
 
 def dropped(conditions: Sequence[Condition]) -> list[Condition]:
-    """Those that dropout and guidance drop, together: all, but those that stand beside latents only
-    where there are no others, as in Stable Diffusion."""
+    """Those that dropout and guidance drop together: all but those that are concatenated to latents,
+    which are dropped only where there are no others, as in Stable Diffusion."""
     return [one for one in conditions if not one.stays] or list(conditions)
 
 
@@ -106,13 +106,13 @@ def join(conds: Sequence[Cond], vector_dim: int | None = None) -> Cond:
 
 
 def names(conditions: Sequence[Condition], channels: int) -> ConditionNames:
-    """What the original calls their weights, beside latents of `channels` channels."""
+    """The original names of their weights, for latents of `channels` channels."""
     return joined([one.names(channels) for one in conditions])
 
 
 def from_file(conditions: Sequence[Condition], there: Sequence[Condition]) -> bool:
-    """Whether weights are to be taken from files: those of a run with the conditions `there`, from
-    whose weights training starts, do not take their place."""
+    """Whether weights come from files, and are not replaced by those of a run with the conditions
+    `there`, from which training starts."""
     found = [*there, *[None] * len(conditions)]
     return any(
         one.from_file and not (other and one.same_weights(other))

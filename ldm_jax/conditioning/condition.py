@@ -1,4 +1,4 @@
-"""What a condition is: its settings, and all that the rest of the package asks it.
+"""The interface of a condition's settings.
 
 A condition is one file here: a subclass of `Condition`, frozen settings as a config file writes
 them, and the functions that it builds. Nobody else asks for its class: what a check, a command or a
@@ -56,20 +56,20 @@ class DataFacts(Protocol):
 
 @dataclass(frozen=True)
 class Condition:
-    """Settings of a condition; each subclass says only what differs from what stands here.
+    """Settings of a condition; subclasses override what differs.
 
     kind:          what it is conditioned on, as messages call it
     reads:         the entries of a batch by which commands find it, such as ("label",)
     drop:          how often training drops it, where that is no field
     stays:         whether it is dropped only where there is no condition that does not stay
-    square_only:   it stands beside latents or is made of a square image: no `data.buckets`
+    square_only:   it is concatenated to latents or computed from a square image: no `data.buckets`
     held_out:      whether the data set holds it for images that training did not see
     noise_level:   that sampling takes where none is given; only where `max_noise` is a field
     of_image:      whether it is CLIP's embedding of an image
     has_weights:   whether it has any
     frozen:        whether its weights do not train
     from_file:     whether training begins with weights of a file, see `published`
-    sections:      what a request of `sample.py` may say of it
+    sections:      its sections of a request of `sample.py`
     """
 
     kind: ClassVar[str] = "a condition"
@@ -127,7 +127,7 @@ class Condition:
             )
 
     def fitted(self, info: DataFacts, prefix: str = "") -> "Condition":
-        """The same with what the data say filled in.
+        """The same with fields that follow from the data filled in.
 
         Raises:
             InputError: the data have not what it reads, or labels beyond it.
@@ -151,13 +151,13 @@ class Condition:
         return None
 
     def same_weights(self, other: "Condition") -> bool:
-        """Whether the weights of a run with the other condition take the place of a file's."""
+        """Whether the weights of a run with the other condition replace those of a file."""
         return False
 
     # its weights elsewhere
 
     def names(self, channels: int) -> ConditionNames:
-        """What the original calls its weights, beside latents of `channels` channels."""
+        """The original names of its weights, for latents of `channels` channels."""
         raise InputError(f"{type(self).__name__} is published nowhere: it has no other names")
 
     # how images are drawn

@@ -1,4 +1,4 @@
-"""Depth: how far each place of an image is, as a further input channel (Stable Diffusion 2)."""
+"""Depth of each pixel, as an additional input channel (Stable Diffusion 2)."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -14,7 +14,7 @@ from ldm_jax.weights.names.condition import ConditionNames
 
 @dataclass(frozen=True)
 class Depth(Condition):
-    """How far each place of the image is, as large as the latents; Stable Diffusion 2's."""
+    """A depth map of the size of the latents, as in Stable Diffusion 2."""
 
     drop: Fraction = 0.0
 
@@ -37,7 +37,7 @@ class Depth(Condition):
 
 
 def nearness(factor: int) -> Derive:
-    """How near each place is, from -1, the farthest, to 1, [R / factor, R / factor, 1] float32."""
+    """The map from -1, the farthest, to 1, the nearest, [R / factor, R / factor, 1] float32."""
 
     def make(example, rng):
         side = len(example["image"]) // factor
@@ -49,7 +49,7 @@ def nearness(factor: int) -> Derive:
 def depth() -> Conditioner:
     """Reads `batch["depth"]` [B, h, w, 1] in [-1, 1], of the size of the latents, see `normalised`.
 
-    A flat image stands for no condition.
+    A constant map is the unconditional one.
     """
 
     def null(n, h=1, w=1):
@@ -67,7 +67,7 @@ def depth() -> Conditioner:
 def resized(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """A map [H, W] -> [h, w] = `size` by PyTorch's bicubic filter, which smooths nothing.
 
-    Keys 1981 with a = -3/4; places beyond the border are as at the border.
+    Keys 1981 with a = -3/4; the border is repeated.
     """
     for n in size:  # rows, then columns
         depth = (_bicubic(depth.shape[0], n) @ depth).T
@@ -75,7 +75,7 @@ def resized(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _bicubic(n: int, m: int) -> np.ndarray:
-    """The matrix [m, n] of the filter from n places to m along one axis."""
+    """The matrix [m, n] of the filter from n pixels to m along one axis."""
     a = -0.75
     places = (np.arange(m) + 0.5) * n / m - 0.5
     whole = np.floor(places).astype(int)

@@ -20,7 +20,7 @@ def drop(
     Args:
         inputs: the entries that the conditioner reads, each [B, ...].
         keys: [B], one key an example.
-        size: (h, w) of the latents beside which the condition stands.
+        size: (h, w) of the latents.
     """
     hidden = jax.vmap(lambda key: jax.random.bernoulli(key, rate))(keys)
     null = conditioner.null(len(hidden), *size)

@@ -1,4 +1,4 @@
-"""Inpainting: what a mask leaves of an image, and the mask (Rombach et al. 2022, section 4.5)."""
+"""Inpainting: a masked image and its mask (Rombach et al. 2022, section 4.5)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple
@@ -16,10 +16,10 @@ from ldm_jax.weights.names.condition import ConditionNames
 
 @dataclass(frozen=True)
 class Inpainting(Condition):
-    """The image without what a mask hides, and the mask; the original's inpainting_big.
+    """The masked image and the mask; the original's inpainting_big.
 
-    Stable Diffusion has the mask first, as 0 and 1, and grey where it hides; latent diffusion has
-    it last, as -1 and 1, and black.
+    Stable Diffusion has the mask first, as 0 and 1, and grey in the inpainted region; latent
+    diffusion has it last, as -1 and 1, and black.
     """
 
     form: Literal["latent_diffusion", "stable_diffusion"] = "latent_diffusion"
@@ -54,10 +54,10 @@ def free_form() -> Derive:
 
 
 class Form(NamedTuple):
-    """How a model is told what is hidden.
+    """The form of the conditioning inputs.
 
-    fill:  the colour in its place
-    masks: what the mask is where the image is seen and where it is hidden
+    fill:  colour of the inpainted region
+    masks: values of the mask outside and inside of it
     order: of the channels
     """
 
@@ -78,11 +78,12 @@ def hide(image: Array, mask: Array, fill: float = -1.0) -> Array:
 
 
 def inpainting(first_stage: FirstStage, form: str = "latent_diffusion") -> Conditioner:
-    """Reads `batch["image"]` [B, H, W, 3] and `batch["mask"]` [B, H, W, 1], 1 where it is hidden.
+    """Reads `batch["image"]` [B, H, W, 3] and `batch["mask"]` [B, H, W, 1], 1 in the
+    inpainted region.
 
-    The network sees the latents of the image without the hidden part (the mean of the posterior),
-    and the mask at every f-th pixel, as PyTorch's nearest resizing picks them. An image that is
-    hidden as a whole stands for no condition.
+    The network is conditioned on the latents of the masked image (the mean of the posterior) and on
+    the mask at every f-th pixel, as by PyTorch's nearest resizing. A fully masked image is the
+    unconditional one.
 
     Args:
         form: one of `FORMS`.

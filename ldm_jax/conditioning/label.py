@@ -46,7 +46,7 @@ class Label(Condition):
         if not self.null and self.drop:
             raise InputError(
                 f"{prefix}drop is {self.drop}: expected 0 where {prefix}null is False, since there "
-                "is nothing to show in place of a label"
+                "is no unconditional input"
             )
 
     def check_model(self, model: ModelFacts, prefix: str) -> None:
@@ -81,7 +81,7 @@ class Label(Condition):
 
 
 def fit_classes(wanted: int | None, name: str, info: DataFacts) -> int:
-    """How many classes to tell apart: `wanted`, or as many as the data has."""
+    """The number of classes: `wanted`, or that of the data."""
     found = len(info.class_names)
     wanted = wanted or found
     if found > wanted:
@@ -97,7 +97,7 @@ def label(num_classes: int, dim: int, slot: str = "token", no_label: bool = True
 
     Args:
         slot: "token" or "vector".
-        no_label: whether there is such a class; else class 0 stands for no label, unlearned.
+        no_label: whether there is such a class; else class 0 is used, untrained.
     """
     entries = num_classes + no_label
 

@@ -23,7 +23,7 @@ from ldm_jax.weights.names.text import text_transformer
 class Layout(Condition):
     """Boxes with classes as tokens, through a transformer; the original's layout2img.
 
-    Three tokens a box, and two that say which part of an image is seen: 92.
+    Three tokens per box, and two for the visible part of the image: 92.
     """
 
     num_classes: AtLeast1 | None = None  # None: as many as the boxes of the data have
@@ -97,7 +97,7 @@ def boxes(max_objects: int, num_classes: int) -> Derive:
 
 
 def rows_of(vocab_size: int) -> int:
-    """Rows, and as many columns, by which tokens number places in an image."""
+    """Rows, and columns, of the grid of positions that tokens number."""
     return math.isqrt(vocab_size)
 
 
@@ -107,7 +107,7 @@ def tokens_of(boxes: Array, vocab_size: int) -> Array:
     Args:
         boxes: x and y of the upper left corner, width and height, in [0, 1], and the class, which
             is negative where there is no box. A box beyond the image is cut at its border.
-        vocab_size: the last token, vocab_size - 1, stands for what is missing.
+        vocab_size: the last token, vocab_size - 1, is padding.
     """
     none, rows = vocab_size - 1, rows_of(vocab_size)
 

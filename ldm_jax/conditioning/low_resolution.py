@@ -1,4 +1,4 @@
-"""A small image of what is to be drawn, as further input channels (Rombach et al. 2022, 4.4)."""
+"""A low-resolution image, as additional input channels (Rombach et al. 2022, 4.4)."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -17,10 +17,10 @@ from ldm_jax.weights.names.condition import ConditionNames
 
 @dataclass(frozen=True)
 class LowResolution(Condition):
-    """The image itself, made small and perhaps worse; the original's bsr_sr.
+    """The image, downsampled and perhaps degraded; the original's bsr_sr.
 
-    Stable Diffusion's upscaler has max_noise=350 beside its captions, and says how much noise it is
-    by one of model.vector_entries=1000 vectors.
+    Stable Diffusion's upscaler also has captions, max_noise=350, and an embedding of the noise
+    level, one of model.vector_entries=1000.
     """
 
     factor: AtLeast1 = 4  # by which it is smaller, the first stage's
@@ -41,7 +41,7 @@ class LowResolution(Condition):
         if self.factor != model.factor:
             raise InputError(
                 f"{prefix}factor is {self.factor}: expected {model.factor}, the factor of the "
-                "first stage, since the small image stands beside its latents"
+                "first stage, since the small image is concatenated to its latents"
             )
         if (self.max_noise or 0) > LEVELS:
             raise InputError(
@@ -65,7 +65,7 @@ class LowResolution(Condition):
 
 
 def reduced(factor: int, kind: Literal["bicubic", "bsr"]) -> Derive:
-    """The image made small, [R / factor, R / factor, 3] float32 in [-1, 1]."""
+    """The downsampled image, [R / factor, R / factor, 3] float32 in [-1, 1]."""
 
     def make(example, rng):
         if kind == "bsr":
@@ -93,11 +93,11 @@ def noise(factor: int, max_noise: int | None) -> dict[str, Derive]:
 def low_resolution(with_noise: bool = False) -> Conditioner:
     """Reads `batch["low_resolution"]` [B, h, w, 3] in [-1, 1], of the size of the latents.
 
-    The network sees it as it is; a grey image stands for no condition.
+    A grey image is the unconditional one.
 
     Args:
         with_noise: reads also `low_resolution_noise`, as large and standard normal, and
-            `noise_level` [B] int32, see `noised`; the level is told as the number of a vector.
+            `noise_level` [B] int32, see `noised`; the vector is an index, the level.
     """
 
     def null(n, h=1, w=1):

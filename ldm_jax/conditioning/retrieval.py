@@ -77,9 +77,9 @@ def nearest(condition: Retrieval) -> Derive:
 
 
 def retrieval(dim: int, neighbours: int) -> Conditioner:
-    """Reads `batch["neighbours"]` [B, k, dim]; zeros stand for no condition.
+    """Reads `batch["neighbours"]` [B, k, dim]; zeros are the unconditional input.
 
-    Embeddings are attended to as they are, and in no order, so that k need not be that of training.
+    Embeddings are attended to without order, so that k may differ from training.
     """
 
     def null(n, h=1, w=1):

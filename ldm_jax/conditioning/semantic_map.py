@@ -15,7 +15,7 @@ from ldm_jax.types import Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames, conditioner
 from ldm_jax.weights.names.layers import dense
 
-UNLABELLED = 255  # what maps say of pixels that have no class
+UNLABELLED = 255  # value of pixels without a class
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def segmentation(num_classes: int) -> Derive:
 
 
 def checked_map(classes: np.ndarray, num_classes: int, name: str) -> np.ndarray:
-    """A map uint8 [H, W] as conditioners read it, int32; `name` says whose it is.
+    """A map uint8 [H, W] as input of conditioners, int32; `name` is for messages.
 
     Raises:
         InputError: a class beyond the last.

@@ -116,7 +116,7 @@ class Text(Condition):
             return start[0].load_tokenizer(start[1])
         if self.vocab_size is None:
             raise InputError(
-                "vocab_size of Text is None: expected how many word pieces to learn, or a "
+                "vocab_size of Text is None: expected the number of tokens to learn, or a "
                 "tokenizer.json as its tokenizer"
             )
         return tokens.learn(captions(), self.vocab_size, self.length)
@@ -127,7 +127,7 @@ def check_captioned(info: DataFacts) -> None:
     if not info.has_captions:
         raise InputError(
             "conditions has Text but the data has no captions: expected metadata.jsonl, a .txt "
-            "beside each image, or another field (--data.caption); or use conditions=(Label(),)"
+            "next to each image, or another field (--data.caption); or use conditions=(Label(),)"
         )
 
 
@@ -141,7 +141,7 @@ def check_width(encoder: Text, prefix: str) -> None:
 
 
 def text(encoder: TextEncoder, pooled: bool = False) -> Conditioner:
-    """Reads `batch["tokens"]` [B, n] int32; the empty caption stands for no condition.
+    """Reads `batch["tokens"]` [B, n] int32; the empty caption is the unconditional one.
 
     Args:
         pooled: whether the pooled embedding is a vector as well, by which a caption reaches every

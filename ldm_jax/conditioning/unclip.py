@@ -1,4 +1,4 @@
-"""An image as CLIP embeds it, with noise, as a vector (Ramesh et al. 2022; Stable Diffusion 2.1
+"""CLIP's image embedding with noise, as a vector (Ramesh et al. 2022; Stable Diffusion 2.1
 unCLIP)."""
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class UnCLIP(CLIPImage):
     """The same with noise, as a vector of model.vector_dim = 2 dim with the level of that noise.
 
     Defaults are OpenCLIP's ViT-H/14, of Stable Diffusion 2.1 unCLIP. Guidance drops it with the
-    caption that goes with it.
+    caption.
     """
 
     weights: Literal["openai", "openclip"] = "openclip"
@@ -67,7 +67,7 @@ class UnCLIP(CLIPImage):
         return unclip(clip_names.openclip_vision(self.architecture), self.dim)
 
     def takes(self, size: tuple[int, int]) -> str:
-        return "--image P, an image to vary; --prompt TEXT may say more"
+        return "--image P, an image to vary; --prompt TEXT in addition"
 
 
 def embedding_noise(dim: int, max_noise: int) -> dict[str, Derive]:
@@ -82,7 +82,7 @@ def noised_image(network: VisionTower) -> Conditioner:
     """Reads what `clip_image` reads, `picture_noise` [B, d] standard normal, and
     `noise_level` [B] int32, see `noised_embedding`.
 
-    The vector is [e, sines and cosines of the level]; it is 0 where the image is nothing but 0.
+    The vector is [e, sines and cosines of the level]; it is 0 where the image is all 0.
     """
     size, dim = network.of.size, network.of.dim
 

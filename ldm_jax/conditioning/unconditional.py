@@ -26,7 +26,7 @@ class Unconditional(Condition):
 
 
 def unconditional() -> Conditioner:
-    """The conditioner that says nothing."""
+    """The conditioner without inputs."""
     return Conditioner(
         init=lambda key: {},
         apply=lambda params, inputs: Cond(),

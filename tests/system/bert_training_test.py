@@ -100,7 +100,7 @@ def test_a_missing_file_is_said_before_anything_is_written(image_folder, tmp_pat
     refused("'.*empty' has no tokenizer.json: expected it, or vocab.txt", here(tmp_path / "empty"))
     folder = tiny_bert.write_folder(tmp_path / "folder")
     refused(r"encoder\.layer\.2\..* is missing: ", replace(here(folder), layers=3))
-    refused("has 58 pieces: expected at most 20", replace(here(folder), vocab_size=20))
+    refused("has 58 tokens: expected at most 20", replace(here(folder), vocab_size=20))
     (folder / "model.safetensors").unlink()
     refused("'.*folder' has no model.safetensors", here(folder))
 
