@@ -12,7 +12,7 @@ from ldm_jax.weights.names.condition import ConditionNames, joined, part
 
 
 def dropped(conditions: Sequence[Condition]) -> list[Condition]:
-    """Those that dropout and guidance drop together: all but those that are concatenated to latents,
+    """Those that dropout and guidance drop together: all but those concatenated to latents,
     which are dropped only where there are no others, as in Stable Diffusion."""
     return [one for one in conditions if not one.stays] or list(conditions)
 
