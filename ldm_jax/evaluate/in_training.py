@@ -16,7 +16,7 @@ from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.data import image_files, latents
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.samples import check_statistics, gather, look
+from ldm_jax.evaluate.samples import check_statistics, features_of, gather
 from ldm_jax.evaluate.sets import Images, Statistics, of_data, open_set
 from ldm_jax.experiments.evaluation import Evaluation, FirstStageEvaluation
 from ldm_jax.experiments.train import Train, check_batch
@@ -143,7 +143,7 @@ def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
         return saved.moments["pool"]
     print(f"evaluation: {wanted.num} images of {of.name}", flush=True)
     size = wanted.asked.batch_size
-    found = look(of, wanted.num, extract, wanted.network.main, size).moments
+    found = features_of(of, wanted.num, extract, wanted.network.main, size).moments
     if hosts.is_first():
         write_statistics(file, found, facts)
     return found["pool"]

@@ -20,7 +20,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.asked import note, write_json
 from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.generate import Generation, wanted_samples
-from ldm_jax.evaluate.samples import check_statistics, count_of, gather, look
+from ldm_jax.evaluate.samples import check_statistics, count_of, features_of, gather
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
@@ -103,7 +103,7 @@ def sweep(run: str, b: str, options: Options) -> None:
     if missing:
         trained = runs.with_weights(described)
         extract = make_extract(network, weights.params, (network.main,), options.batch_size)
-        real = look(reference, num_reference, extract, network.main, options.batch_size)
+        real = features_of(reference, num_reference, extract, network.main, options.batch_size)
         for _, group in itertools.groupby(missing, lambda cell: cell.sampler):
             group = list(group)
             generate = request.compiled(trained, requests[group[0]])

@@ -29,7 +29,7 @@ def memorisation(samples: np.ndarray, training: np.ndarray, k: int = 3) -> Memor
 
     A sample is not authentic if it is nearer to a training example than any other training example
     is (Alaa et al. 2022, section 4.3). Of samples as good as new training examples half are
-    authentic, of copies none. The ratio orders them; copies are judged by eye.
+    authentic, of copies none. The ratio orders them; inspect them by eye.
 
     Raises:
         InputError: fewer than k training examples or than two.
