@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.diffusion.prediction import Prediction
-from ldm_jax.nn.repeat import repeated
 from ldm_jax.types import (
     Array,
     Backbone,
@@ -48,7 +47,7 @@ def diffusion_model(
     def denoise(params: Params, z: Array, timestep: Array, cond: Cond) -> Array:
         if not backbone.shares:
             count = cond.count or len(z)
-            z, timestep = repeated(z, count), repeated(timestep, count)
+            z, timestep = (jnp.repeat(x, count // len(z), axis=0) for x in (z, timestep))
         return backbone.apply(params["denoiser"], z, timestep, cond)
 
     def precompute(params: Params, cond: Cond) -> Cond:

@@ -7,7 +7,7 @@ import numpy as np
 from ldm_jax import runs
 from ldm_jax.conditioning.layout import Layout
 from ldm_jax.data import image_files
-from ldm_jax.data.shapes import SHAPES
+from ldm_jax.data.drawing import SHAPES
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.held_out import Options, draw_held_out
 from ldm_jax.metrics.placement import layout_scores

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage, optimize
 
-from ldm_jax.data import shapes
-from ldm_jax.data.shapes import Object, Scene
+from ldm_jax.data import drawing
+from ldm_jax.data.drawing import Object, Scene
 from ldm_jax.errors import InputError
 
 UNKNOWN = "unknown"
@@ -33,7 +33,7 @@ FADED = 0.7  # least opacity of an object
 RADII = 0.145 * 1.07 ** np.arange(-10, 4)  # half widths that are tried: 0.074 ... 0.178
 BLURS = (0.0, 0.8)  # standard deviations that are tried, in 32nds of the image
 SHIFT, NUM_SHIFTS = 0.3, 5  # how far off the centroid, in 32nds, and in how many steps, to try
-SMALL_LARGE = float(np.sqrt(shapes.SIZES["small"] * shapes.SIZES["large"]))  # limit between them
+SMALL_LARGE = float(np.sqrt(drawing.SIZES["small"] * drawing.SIZES["large"]))  # limit between them
 
 
 def read(picture: np.ndarray) -> tuple[Object, ...]:
@@ -47,7 +47,7 @@ def read(picture: np.ndarray) -> tuple[Object, ...]:
     Raises:
         InputError: for an image of another shape or type.
     """
-    contrast = _prepare(picture) - np.asarray(shapes.BACKGROUND, np.float32)
+    contrast = _prepare(picture) - np.asarray(drawing.BACKGROUND, np.float32)
     owner = _owners(np.linalg.norm(contrast, axis=-1) > CONTRAST)
     return tuple(_read_object(contrast, owner, cell) for cell in np.unique(owner) if cell > 0)
 
@@ -74,7 +74,7 @@ def _owners(mask: np.ndarray) -> np.ndarray:
     size = len(mask)
     cells = _cells(size)
     regions, count = ndimage.label(mask)
-    shape = count + 1, len(shapes.POSITIONS) + 1
+    shape = count + 1, len(drawing.POSITIONS) + 1
     part = regions * shape[1] + cells  # the part of a region that lies in a cell
 
     def total(weights: np.ndarray | None = None) -> np.ndarray:  # over the pixels of each part
@@ -84,7 +84,7 @@ def _owners(mask: np.ndarray) -> np.ndarray:
     mass = total()
     # How far, in y or in x, the centroid of a part lies from the center of its cell.
     points = (np.arange(size) + 0.5) / size
-    centers = np.array([(0, 0), *shapes.POSITIONS.values()])[cells]
+    centers = np.array([(0, 0), *drawing.POSITIONS.values()])[cells]
     away = [total(points[:, None] - centers[..., 0]), total(points[None, :] - centers[..., 1])]
     away = np.abs(away).max(0) / np.maximum(mass, 1)
     speck = 0.5 * _smallest_area() * size**2
@@ -99,21 +99,21 @@ def _owners(mask: np.ndarray) -> np.ndarray:
 def _cells(size: int) -> np.ndarray:
     """The nearest position of each pixel: [size, size], 1 + index in POSITIONS."""
     points = (np.arange(size) + 0.5) / size
-    row = abs(points[:, None] - np.array(shapes.ROWS)).argmin(1)
-    column = abs(points[:, None] - np.array(shapes.COLUMNS)).argmin(1)
-    return 1 + len(shapes.COLUMNS) * row[:, None] + column[None, :]
+    row = abs(points[:, None] - np.array(drawing.ROWS)).argmin(1)
+    column = abs(points[:, None] - np.array(drawing.COLUMNS)).argmin(1)
+    return 1 + len(drawing.COLUMNS) * row[:, None] + column[None, :]
 
 
 @cache
 def _smallest_area() -> float:
     """Of all objects, the least, in squared widths of the image."""
-    least = min(shapes.SIZES.values())
-    return min(_coverage(shape, least, 0.5, 0.5, 64).mean() for shape in shapes.SHAPES)
+    least = min(drawing.SIZES.values())
+    return min(_coverage(shape, least, 0.5, 0.5, 64).mean() for shape in drawing.SHAPES)
 
 
 def _coverage(shape: str, radius: float, y: float, x: float, size: int) -> np.ndarray:
     whole = np.zeros((size, size), np.float32)
-    window, alpha = shapes.coverage(shape, radius, (y, x), size)
+    window, alpha = drawing.coverage(shape, radius, (y, x), size)
     whole[window] = alpha
     return whole
 
@@ -139,7 +139,7 @@ def _read_position(y: float, x: float) -> str:
     """The position at (y, x), in [0, 1]; UNKNOWN between two of them."""
     away = {
         name: max(abs(y - cell_y), abs(x - cell_x))
-        for name, (cell_y, cell_x) in shapes.POSITIONS.items()
+        for name, (cell_y, cell_x) in drawing.POSITIONS.items()
     }
     nearest = min(away, key=away.get)
     return nearest if away[nearest] <= OFF_CENTER else UNKNOWN
@@ -158,8 +158,8 @@ def _read_color(contrast: np.ndarray) -> tuple[str, np.ndarray]:
     Args:
         contrast: [n, 3], the object's pixels minus the background.
     """
-    names = list(shapes.COLORS)
-    toward = np.array([shapes.COLORS[name] for name in names], np.float32) - shapes.BACKGROUND
+    names = list(drawing.COLORS)
+    toward = np.array([drawing.COLORS[name] for name in names], np.float32) - drawing.BACKGROUND
     strength = np.linalg.norm(contrast, axis=1)
     core = contrast[strength >= np.quantile(strength, 0.6)]  # the others are edges
     middle = np.median(core, axis=0)
@@ -193,7 +193,7 @@ def _read_shape(
     best = error.argmin()
     excess = error[best] - noise * np.sum(~ignored) / energy
     shape, radius, dy, dx = labels[best]
-    name = list(shapes.SHAPES)[int(shape)] if excess <= SHAPE_ERROR else UNKNOWN
+    name = list(drawing.SHAPES)[int(shape)] if excess <= SHAPE_ERROR else UNKNOWN
     return name, radius, int(y) + 0.5 + dy, int(x) + 0.5 + dx
 
 
@@ -216,15 +216,15 @@ def _drawings(size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     most = 0.5 + SHIFT * size / 32  # the centroid lies within half a pixel of the middle
     shifts = np.linspace(-most, most, NUM_SHIFTS)
     drawings, labels = [], []
-    for index, shape in enumerate(shapes.SHAPES):
+    for index, shape in enumerate(drawing.SHAPES):
         # Below the middle of its box, in half widths, lies the centroid of the shape.
         lower = (_centroid(_coverage(shape, 0.4, 0.5, 0.5, 256))[0] / 256 - 0.5) / 0.4
         for radius in RADII:
             for dy, dx in itertools.product(shifts, shifts):
                 y, x = (middle + dy) / width - lower * radius * size / width, (middle + dx) / width
-                drawing = _coverage(shape, radius * size / width, y, x, width)
+                sharp = _coverage(shape, radius * size / width, y, x, width)
                 for blur in BLURS:
-                    drawings.append(ndimage.gaussian_filter(drawing, blur * size / 32, truncate=3))
+                    drawings.append(ndimage.gaussian_filter(sharp, blur * size / 32, truncate=3))
                     labels.append((index, radius, dy - lower * radius * size, dx))
     flat = np.stack(drawings).reshape(len(drawings), -1)
     return flat, (flat**2).sum(1), np.array(labels)
@@ -243,7 +243,7 @@ def caption_scores(images: Iterable[np.ndarray], captions: Iterable[str]) -> dic
 
     Args:
         images: n images as for `read`, n >= 1.
-        captions: n captions as for `ldm_jax.data.shapes.parse`.
+        captions: n captions as for `ldm_jax.data.drawing.parse`.
 
     Returns:
         "caption": share of the images with exactly the stated objects, every attribute right;
@@ -259,7 +259,7 @@ def caption_scores(images: Iterable[np.ndarray], captions: Iterable[str]) -> dic
         raise InputError(
             f"{len(images)} images and {len(captions)} captions; expected as many, at least one"
         )
-    scenes = [shapes.parse(text) for text in captions]
+    scenes = [drawing.parse(text) for text in captions]
     found = [read(picture) for picture in images]
     pairs = list(zip(scenes, found, strict=True))
     agreement = np.concatenate([_agreement(scene, objects) for scene, objects in pairs])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import ndimage
 
-from ldm_jax.data import shapes
+from ldm_jax.data import drawing
 from ldm_jax.metrics.caption_accuracy import CONTRAST, read
 
 FOUND = 0.5  # least intersection over union of a box that is counted as found
@@ -13,7 +13,7 @@ FOUND = 0.5  # least intersection over union of a box that is counted as found
 
 def foreground(image: np.ndarray) -> np.ndarray:
     """The mask of pixels that are not background: uint8 [H, W, 3] -> bool [H, W]."""
-    difference = image.astype(np.float32) - np.asarray(shapes.BACKGROUND, np.float32)
+    difference = image.astype(np.float32) - np.asarray(drawing.BACKGROUND, np.float32)
     return np.linalg.norm(difference, axis=-1) > CONTRAST
 
 
@@ -24,9 +24,9 @@ def boxes_in(image: np.ndarray) -> np.ndarray:
     """
     mask = foreground(image)
     H, W = mask.shape
-    row = np.minimum(np.arange(H) * len(shapes.ROWS) // H, len(shapes.ROWS) - 1)
-    column = np.minimum(np.arange(W) * len(shapes.COLUMNS) // W, len(shapes.COLUMNS) - 1)
-    cells = np.where(mask, 1 + len(shapes.COLUMNS) * row[:, None] + column[None, :], 0)
+    row = np.minimum(np.arange(H) * len(drawing.ROWS) // H, len(drawing.ROWS) - 1)
+    column = np.minimum(np.arange(W) * len(drawing.COLUMNS) // W, len(drawing.COLUMNS) - 1)
+    cells = np.where(mask, 1 + len(drawing.COLUMNS) * row[:, None] + column[None, :], 0)
     rows = [
         (x.start / W, y.start / H, (x.stop - x.start) / W, (y.stop - y.start) / H)
         for y, x in filter(None, ndimage.find_objects(cells))
@@ -76,7 +76,7 @@ SCORES = ("found", "class", "count")
 def _cell(x: float, y: float) -> str:
     """The position of `shapes` that is nearest to a point."""
     away = {
-        name: abs(y - row) + abs(x - column) for name, (row, column) in shapes.POSITIONS.items()
+        name: abs(y - row) + abs(x - column) for name, (row, column) in drawing.POSITIONS.items()
     }
     return min(away, key=away.get)
 
@@ -92,7 +92,7 @@ def map_scores(images: Sequence[np.ndarray], maps: Sequence[np.ndarray]) -> dict
         intersection over union of the foreground; "class": share of the map's objects whose shape
         is read from the image in their cell.
     """
-    names = list(shapes.SHAPES)
+    names = list(drawing.SHAPES)
     same, shared, either, right = 0, 0, 0, []
     for image, classes in zip(images, maps, strict=True):
         mask, expected = foreground(image), classes > 0

@@ -6,21 +6,21 @@ import pytest
 from PIL import Image
 
 from ldm_jax import config
-from ldm_jax.data import shapes
-from ldm_jax.data.shapes import Object, Scene
+from ldm_jax.data import drawing, shapes
+from ldm_jax.data.drawing import Object, Scene
 from ldm_jax.errors import InputError
 
 EVERY_OBJECT = [
     Object(*attributes)
     for attributes in itertools.product(
-        shapes.SHAPES, shapes.COLORS, shapes.SIZES, shapes.POSITIONS
+        drawing.SHAPES, drawing.COLORS, drawing.SIZES, drawing.POSITIONS
     )
 ]
 
 
 def scenes(count, seed=0, **kwargs):
     rng = np.random.default_rng(seed)
-    return [shapes.random_scene(rng, **kwargs) for _ in range(count)]
+    return [drawing.random_scene(rng, **kwargs) for _ in range(count)]
 
 
 def test_a_caption_reads_as_promised():
@@ -31,7 +31,7 @@ def test_a_caption_reads_as_promised():
             Object("cross", "pink", "small", "bottom"),
         )
     )
-    assert shapes.caption(scene) == (
+    assert drawing.caption(scene) == (
         "a large red circle at the top left, a small blue star at the center "
         "and a small pink cross at the bottom"
     )
@@ -39,12 +39,12 @@ def test_a_caption_reads_as_promised():
 
 def test_parse_inverts_caption():
     for scene in scenes(200, max_objects=9):
-        assert shapes.parse(shapes.caption(scene)) == scene
+        assert drawing.parse(drawing.caption(scene)) == scene
 
 
 def test_parse_ignores_capitals_and_the_final_period():
     text = "A large red circle at the top left and a small blue star at the center."
-    assert [o.color for o in shapes.parse(text).objects] == ["red", "blue"]
+    assert [o.color for o in drawing.parse(text).objects] == ["red", "blue"]
 
 
 @pytest.mark.parametrize(
@@ -61,14 +61,14 @@ def test_parse_ignores_capitals_and_the_final_period():
 )
 def test_parse_names_what_is_wrong_and_what_is_expected(text, bad, expected):
     with pytest.raises(InputError) as error:
-        shapes.parse(text)
+        drawing.parse(text)
     assert bad in str(error.value)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_about_one_combination_in_ten_is_held_out():
-    part = np.mean([shapes.held_out(thing) for thing in EVERY_OBJECT])
+    part = np.mean([drawing.held_out(thing) for thing in EVERY_OBJECT])
     assert 0.07 < part < 0.13
 
 
@@ -76,22 +76,22 @@ def test_size_does_not_decide_what_is_held_out():
     by_rest = {}
     for thing in EVERY_OBJECT:
         key = (thing.shape, thing.color, thing.position)
-        by_rest.setdefault(key, set()).add(shapes.held_out(thing))
+        by_rest.setdefault(key, set()).add(drawing.held_out(thing))
     assert all(len(answers) == 1 for answers in by_rest.values())
 
 
 def test_training_and_test_scenes_both_show_every_attribute():
     for held_out in (False, True):
-        things = [o for o in EVERY_OBJECT if shapes.held_out(o) == held_out]
-        assert {o.shape for o in things} == set(shapes.SHAPES)
-        assert {o.color for o in things} == set(shapes.COLORS)
-        assert {o.position for o in things} == set(shapes.POSITIONS)
+        things = [o for o in EVERY_OBJECT if drawing.held_out(o) == held_out]
+        assert {o.shape for o in things} == set(drawing.SHAPES)
+        assert {o.color for o in things} == set(drawing.COLORS)
+        assert {o.position for o in things} == set(drawing.POSITIONS)
 
 
 def test_training_shows_every_color_of_every_shape_and_either_anywhere():
-    things = [o for o in EVERY_OBJECT if not shapes.held_out(o)]
+    things = [o for o in EVERY_OBJECT if not drawing.held_out(o)]
     for one, other in (("shape", "color"), ("shape", "position"), ("color", "position")):
-        tables = [getattr(shapes, f"{name.upper()}S") for name in (one, other)]
+        tables = [getattr(drawing, f"{name.upper()}S") for name in (one, other)]
         shown = {(getattr(o, one), getattr(o, other)) for o in things}
         assert shown == set(itertools.product(*tables))
 
@@ -99,7 +99,7 @@ def test_training_shows_every_color_of_every_shape_and_either_anywhere():
 @pytest.mark.parametrize("held_out", [False, True])
 def test_scenes_hold_only_what_their_split_may_show(held_out):
     for scene in scenes(200, held_out=held_out):
-        assert all(shapes.held_out(thing) == held_out for thing in scene.objects)
+        assert all(drawing.held_out(thing) == held_out for thing in scene.objects)
 
 
 def test_scenes_have_as_many_objects_as_asked_for_at_different_positions():
@@ -111,39 +111,39 @@ def test_scenes_have_as_many_objects_as_asked_for_at_different_positions():
 @pytest.mark.parametrize("counts", [(0, 1), (3, 2), (1, 10)])
 def test_impossible_numbers_of_objects_are_refused(counts):
     with pytest.raises(InputError, match="min_objects"):
-        shapes.random_scene(np.random.default_rng(0), *counts)
+        drawing.random_scene(np.random.default_rng(0), *counts)
 
 
 def test_the_label_is_the_shape_named_first():
-    scene = shapes.parse("a large red star at the top and a small blue circle at the left")
-    assert list(shapes.SHAPES)[shapes.label(scene)] == "star"
+    scene = drawing.parse("a large red star at the top and a small blue circle at the left")
+    assert list(drawing.SHAPES)[drawing.label(scene)] == "star"
 
 
 @pytest.mark.parametrize("size", [24, 32, 64, 200])
 def test_pictures_have_the_color_of_each_object_at_its_position(size):
     for scene in scenes(20, max_objects=9):
-        picture = shapes.draw(scene, size)
+        picture = drawing.draw(scene, size)
         assert picture.shape == (size, size, 3)
         assert picture.dtype == np.uint8
         for thing in scene.objects:
-            y, x = (int(c * size) for c in shapes.POSITIONS[thing.position])
-            np.testing.assert_allclose(picture[y, x], shapes.COLORS[thing.color], atol=15)
-        np.testing.assert_array_equal(picture[0, 0], shapes.BACKGROUND)
+            y, x = (int(c * size) for c in drawing.POSITIONS[thing.position])
+            np.testing.assert_allclose(picture[y, x], drawing.COLORS[thing.color], atol=15)
+        np.testing.assert_array_equal(picture[0, 0], drawing.BACKGROUND)
 
 
 def test_a_picture_is_what_a_finer_one_shows_from_afar():
     for scene in scenes(10):
-        coarse, fine = shapes.draw(scene, 32), shapes.draw(scene, 128)
+        coarse, fine = drawing.draw(scene, 32), drawing.draw(scene, 128)
         reduced = fine.reshape(32, 4, 32, 4, 3).mean((1, 3))
         assert abs(coarse - reduced).mean() < 1
 
 
 def test_neighbors_never_touch():
-    things = [Object("circle", "red", "large", position) for position in shapes.POSITIONS]
+    things = [Object("circle", "red", "large", position) for position in drawing.POSITIONS]
     scene = Scene(tuple(things))
     rng = np.random.default_rng(0)
     for _ in range(20):
-        box = shapes.boxes(scene, shapes.random_offsets(rng, scene))
+        box = drawing.boxes(scene, drawing.random_offsets(rng, scene))
         assert box.min() > 0
         assert box.max() < 1
         for a, b in itertools.combinations(box, 2):
@@ -153,15 +153,15 @@ def test_neighbors_never_touch():
 def test_boxes_and_segmentation_agree_with_the_picture():
     rng = np.random.default_rng(0)
     size = 96
-    for thing in EVERY_OBJECT[:: len(shapes.COLORS) + 1]:
+    for thing in EVERY_OBJECT[:: len(drawing.COLORS) + 1]:
         scene = Scene((thing,))
-        offsets = shapes.random_offsets(rng, scene)
-        drawn = (shapes.draw(scene, size, offsets) != shapes.BACKGROUND).any(-1)
+        offsets = drawing.random_offsets(rng, scene)
+        drawn = (drawing.draw(scene, size, offsets) != drawing.BACKGROUND).any(-1)
         ys, xs = np.nonzero(drawn)
         seen = np.array([ys.min(), xs.min(), ys.max() + 1, xs.max() + 1]) / size
-        np.testing.assert_allclose(shapes.boxes(scene, offsets)[0], seen, atol=1.5 / size)
-        classes = shapes.segment(scene, size, offsets)
-        assert set(np.unique(classes)) == {0, 1 + list(shapes.SHAPES).index(thing.shape)}
+        np.testing.assert_allclose(drawing.boxes(scene, offsets)[0], seen, atol=1.5 / size)
+        classes = drawing.segment(scene, size, offsets)
+        assert set(np.unique(classes)) == {0, 1 + list(drawing.SHAPES).index(thing.shape)}
         assert not (classes.astype(bool) & ~drawn).any()
 
 
@@ -181,14 +181,14 @@ def test_the_splits_have_the_numbers_of_examples_asked_for(prepared):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_examples_are_drawings_of_their_captions(prepared, split):
     for example in prepared.as_data_source(split=split):
-        scene = shapes.parse(example["text"].decode())
+        scene = drawing.parse(example["text"].decode())
         objects = example["objects"]
-        assert all(shapes.held_out(o) == (split == "test") for o in scene.objects)
-        assert example["label"] == shapes.label(scene) == objects["shape"][0]
-        offsets = np.array(objects["bbox"])[:, :2] - shapes.boxes(scene)[:, :2]
-        assert abs(offsets).max() < shapes.JITTER + 1e-6
-        np.testing.assert_allclose(example["image"], shapes.draw(scene, 32, offsets), atol=1)
-        classes = shapes.segment(scene, 32, offsets)
+        assert all(drawing.held_out(o) == (split == "test") for o in scene.objects)
+        assert example["label"] == drawing.label(scene) == objects["shape"][0]
+        offsets = np.array(objects["bbox"])[:, :2] - drawing.boxes(scene)[:, :2]
+        assert abs(offsets).max() < drawing.JITTER + 1e-6
+        np.testing.assert_allclose(example["image"], drawing.draw(scene, 32, offsets), atol=1)
+        classes = drawing.segment(scene, 32, offsets)
         assert (example["segmentation"][..., 0] != classes).mean() < 0.01
         for index, thing in enumerate(scene.objects):
             for name in ("shape", "color", "size", "position"):

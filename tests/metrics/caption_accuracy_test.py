@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from ldm_jax.data import shapes
-from ldm_jax.data.shapes import Object, Scene
+from ldm_jax.data import drawing
+from ldm_jax.data.drawing import Object, Scene
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.caption_accuracy import (
     UNKNOWN,
@@ -19,12 +19,12 @@ from ldm_jax.metrics.caption_accuracy import (
 def drawn(count, size, seed=0, **kwargs):
     """Random scenes and their images."""
     rng = np.random.default_rng(seed)
-    scenes = [shapes.random_scene(rng, **kwargs) for _ in range(count)]
-    return scenes, [shapes.draw(s, size, shapes.random_offsets(rng, s)) for s in scenes]
+    scenes = [drawing.random_scene(rng, **kwargs) for _ in range(count)]
+    return scenes, [drawing.draw(s, size, drawing.random_offsets(rng, s)) for s in scenes]
 
 
 def accuracy(scenes, pictures):
-    return caption_accuracy(pictures, [shapes.caption(scene) for scene in scenes])
+    return caption_accuracy(pictures, [drawing.caption(scene) for scene in scenes])
 
 
 def degrade(picture, rng, blur=0.5, noise=6.0):
@@ -66,7 +66,7 @@ def others(table, name):
 @pytest.mark.parametrize("size", [32, 64])
 @pytest.mark.parametrize("attribute", ["shape", "color", "size", "position"])
 def test_one_wrong_attribute_is_rejected(attribute, size):
-    table = getattr(shapes, f"{attribute.upper()}S")
+    table = getattr(drawing, f"{attribute.upper()}S")
     rng = np.random.default_rng(2)
     for scene, picture in zip(*drawn(25, size, seed=3), strict=True):
         first, *rest = scene.objects
@@ -81,7 +81,7 @@ def test_one_wrong_attribute_is_rejected(attribute, size):
 
 def test_a_missing_object_is_rejected():
     for scene, picture in zip(*drawn(25, 32, max_objects=2), strict=True):
-        free = others(shapes.POSITIONS, scene.objects[0].position)[-1]
+        free = others(drawing.POSITIONS, scene.objects[0].position)[-1]
         if free not in [thing.position for thing in scene.objects]:
             more = Scene((*scene.objects, Object("star", "pink", "small", free)))
             assert not matches(more, read(picture))
@@ -98,7 +98,7 @@ def test_the_order_of_the_objects_does_not_matter():
 
 
 def test_an_empty_picture_shows_nothing():
-    empty = np.full((32, 32, 3), shapes.BACKGROUND, np.uint8)
+    empty = np.full((32, 32, 3), drawing.BACKGROUND, np.uint8)
     assert read(empty) == ()
     assert read(degrade(empty, np.random.default_rng(0))) == ()
 
@@ -106,7 +106,7 @@ def test_an_empty_picture_shows_nothing():
 def test_noise_and_flat_color_match_no_caption():
     rng = np.random.default_rng(0)
     pictures = [rng.integers(0, 256, (32, 32, 3)).astype(np.uint8) for _ in range(5)]
-    pictures += [np.full((32, 32, 3), color, np.uint8) for color in shapes.COLORS.values()]
+    pictures += [np.full((32, 32, 3), color, np.uint8) for color in drawing.COLORS.values()]
     scenes, _ = drawn(len(pictures), 32)
     assert accuracy(scenes, pictures) == 0
 
@@ -126,14 +126,14 @@ def bar(x, y):
 @pytest.mark.parametrize("outline", [ring, half_circle, bar])
 @pytest.mark.parametrize("size", [32, 64])
 def test_a_shape_without_a_name_is_unknown(outline, size, monkeypatch):
-    read(np.full((size, size, 3), shapes.BACKGROUND, np.uint8))
+    read(np.full((size, size, 3), drawing.BACKGROUND, np.uint8))
     with monkeypatch.context() as patch:
-        patch.setitem(shapes.SHAPES, "circle", shapes.Outline(outline, 1, 1))
+        patch.setitem(drawing.SHAPES, "circle", drawing.Outline(outline, 1, 1))
         pictures = [
-            shapes.draw(Scene((Object("circle", color, "large", "center"),)), size)
-            for color in shapes.COLORS
+            drawing.draw(Scene((Object("circle", color, "large", "center"),)), size)
+            for color in drawing.COLORS
         ]
-    for color, picture in zip(shapes.COLORS, pictures, strict=True):
+    for color, picture in zip(drawing.COLORS, pictures, strict=True):
         (thing,) = read(picture)
         assert (thing.shape, thing.color) == (UNKNOWN, color)
 
@@ -141,21 +141,21 @@ def test_a_shape_without_a_name_is_unknown(outline, size, monkeypatch):
 def test_a_color_without_a_name_is_unknown(monkeypatch):
     scene = Scene((Object("circle", "red", "large", "center"),))
     with monkeypatch.context() as patch:
-        patch.setitem(shapes.COLORS, "red", (140, 140, 140))  # gray
-        picture = shapes.draw(scene, 32)
+        patch.setitem(drawing.COLORS, "red", (140, 140, 140))  # gray
+        picture = drawing.draw(scene, 32)
     assert read(picture) == (Object("circle", UNKNOWN, "large", "center"),)
 
 
 def test_an_object_between_two_positions_matches_neither():
-    for shape in shapes.SHAPES:
+    for shape in drawing.SHAPES:
         scene = Scene((Object(shape, "blue", "large", "center"),))
-        objects = read(shapes.draw(scene, 64, np.array([[0.0, 0.1625]])))
+        objects = read(drawing.draw(scene, 64, np.array([[0.0, 0.1625]])))
         for position in ("center", "right"):
             assert not matches(Scene((Object(shape, "blue", "large", position),)), objects)
 
 
 def test_scores_tell_which_attribute_is_wrong():
-    picture = shapes.draw(shapes.parse("a large red circle at the top left"), 32)
+    picture = drawing.draw(drawing.parse("a large red circle at the top left"), 32)
     texts = {
         "shape": "a large red star at the top left",
         "color": "a large blue circle at the top left",
@@ -168,8 +168,8 @@ def test_scores_tell_which_attribute_is_wrong():
 
 
 def test_scores_pair_objects_so_that_most_attributes_agree():
-    picture = shapes.draw(
-        shapes.parse("a large red circle at the top left and a small blue star at the right"), 32
+    picture = drawing.draw(
+        drawing.parse("a large red circle at the top left and a small blue star at the right"), 32
     )
     text = "a small blue star at the top left and a large red circle at the right"  # exchanged
     scores = caption_scores([picture], [text])
@@ -178,7 +178,7 @@ def test_scores_pair_objects_so_that_most_attributes_agree():
 
 
 def test_a_missing_object_has_no_right_attribute():
-    picture = shapes.draw(shapes.parse("a large red circle at the top left"), 32)
+    picture = drawing.draw(drawing.parse("a large red circle at the top left"), 32)
     text = "a large red circle at the top left and a small blue star at the right"
     scores = caption_scores([picture], [text])
     assert scores == {

@@ -3,22 +3,22 @@
 import numpy as np
 import pytest
 
-from ldm_jax.data import shapes
+from ldm_jax.data import drawing
 from ldm_jax.metrics import placement
 
 SIZE = 32
-NAMES = tuple(shapes.SHAPES)
+NAMES = tuple(drawing.SHAPES)
 
 
 @pytest.fixture(scope="module")
 def scenes():
     rng = np.random.default_rng(0)
-    return [shapes.random_scene(rng) for _ in range(12)]
+    return [drawing.random_scene(rng) for _ in range(12)]
 
 
 @pytest.fixture(scope="module")
 def drawn(scenes):
-    return [shapes.draw(scene, SIZE) for scene in scenes]
+    return [drawing.draw(scene, SIZE) for scene in scenes]
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def layouts(scenes):
     """Boxes x, y, width, height, class, and a row of -1."""
     rows = []
     for scene in scenes:
-        top, left, bottom, right = shapes.boxes(scene).T
+        top, left, bottom, right = drawing.boxes(scene).T
         kinds = [NAMES.index(thing.shape) for thing in scene.objects]
         boxes = np.stack([left, top, right - left, bottom - top, kinds], axis=1)
         rows.append(np.concatenate([boxes, -np.ones((1, 5))]).astype(np.float32))
@@ -51,12 +51,12 @@ def test_another_shape_in_the_box_is_found_but_of_the_wrong_class(drawn, layouts
 
 
 def test_an_empty_picture_follows_no_layout(layouts):
-    empty = [np.full((SIZE, SIZE, 3), shapes.BACKGROUND[0], np.uint8)] * len(layouts)
+    empty = [np.full((SIZE, SIZE, 3), drawing.BACKGROUND[0], np.uint8)] * len(layouts)
     assert placement.layout_scores(empty, layouts, NAMES) == dict.fromkeys(placement.SCORES, 0.0)
 
 
 def test_drawings_agree_with_their_own_maps_and_no_others(scenes, drawn):
-    maps = [shapes.segment(scene, SIZE) for scene in scenes]
+    maps = [drawing.segment(scene, SIZE) for scene in scenes]
     own = placement.map_scores(drawn, maps)
     assert own["class"] == 1.0
     assert own["iou"] > 0.85  # the border of an object is half background
