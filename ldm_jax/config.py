@@ -3,7 +3,15 @@
 A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`, one
 `ClassifierExperiment`, or one `CLIPExperiment`) under the name `config`. Fields that are None
 are filled in from the data. A setting is declared in the file of what it sets.
+
+Configs of a family share a base.py in their folder, and say what differs:
+
+    from base import *
+
+    config = replace(base, train=Train(steps=1000))
 """
+
+from dataclasses import replace
 
 from ldm_jax.autoencoders import (
     FirstStageModel,
@@ -108,4 +116,5 @@ __all__ = [
     "UnCLIP",
     "Unconditional",
     "VQAutoencoder",
+    "replace",
 ]

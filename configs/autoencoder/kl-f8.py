@@ -4,18 +4,6 @@ python train.py configs/autoencoder/kl-f8.py --data.path FOLDER
 The original's trainer multiplies this lr by the global batch size, on however many devices.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = FirstStageExperiment(
-    model=KLAutoencoder(channel_mults=(1, 2, 4, 4), z_channels=4),
-    loss=AutoencoderLoss(
-        reconstruction="l1",
-        reduction="sum",
-        perceptual_weight=1.0,
-        kl_weight=1e-6,
-        adversary=Adversary(weight=0.5, start=50_001, loss="hinge", layers=3),
-    ),
-    data=Data(image_size=256, batch_size=4, crop="random"),
-    optim=Optim(lr=4.5e-6, b1=0.5, b2=0.9, clip=None, ema_decay=0.0),
-    train=Train(steps=500_000),
-)
+config = trained(kl, KLAutoencoder(channel_mults=(1, 2, 4, 4), z_channels=4), 4)

@@ -4,20 +4,9 @@ python train.py configs/autoencoder/vq-f8.py --data.path FOLDER
 The original's trainer multiplies this lr by the global batch size, on however many devices.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = FirstStageExperiment(
-    model=VQAutoencoder(
-        channel_mults=(1, 2, 2, 4), z_channels=4, codebook_size=16384, attention_factors=(8,)
-    ),
-    loss=AutoencoderLoss(
-        reconstruction="l1",
-        reduction="mean",
-        perceptual_weight=1.0,
-        codebook=Codebook(weight=0.25, commitment=1.0),  # as the original's beta falls on the codes
-        adversary=Adversary(weight=0.6, start=1, loss="hinge", layers=2),
-    ),
-    data=Data(image_size=256, batch_size=10, crop="random"),
-    optim=Optim(lr=4.5e-6, b1=0.5, b2=0.9, clip=None, ema_decay=0.0),
-    train=Train(steps=500_000),
+model = VQAutoencoder(
+    channel_mults=(1, 2, 2, 4), z_channels=4, codebook_size=16384, attention_factors=(8,)
 )
+config = trained(vq, model, batch_size=10, weight=0.6, start=1, layers=2)

@@ -5,19 +5,17 @@ RUN is of configs/autoencoder/vq-f4.py, trained or converted.
 The original's trainer multiplies 1e-6 by the global batch size: lr is that of one device.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=256, batch_size=64, crop="random"),
-    first_stage=FirstStageExperiment(model=VQAutoencoder()),
-    latent_scale=1.0,
+config = replace(
+    base,
+    data=replace(base.data, batch_size=64, crop="random"),
     model=UNet(
         channels=160, channel_mults=(1, 2, 2, 4), attention_factors=(16, 8), head_channels=32
     ),
     conditions=(LowResolution(degradation="bsr"),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0155),
-    loss=DiffusionLoss(distance="l2"),
+    diffusion=replace(base.diffusion, beta_end=0.0155),
     sampling=Sampling(steps=100, eta=1.0),
-    optim=Optim(lr=6.4e-5, weight_decay=0.01, clip=None),
+    optim=replace(base.optim, lr=6.4e-5),
     train=Train(steps=860_000),
 )

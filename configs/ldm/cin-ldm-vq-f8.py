@@ -5,23 +5,21 @@ RUN is of configs/autoencoder/vq-f8.py, trained or converted.
 The original's trainer multiplies 1e-6 by the global batch size: lr is that of one device.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=256, batch_size=64, crop="random", flip=True),
+config = replace(
+    base,
+    data=replace(base.data, batch_size=64, crop="random", flip=True),
     first_stage=FirstStageExperiment(
         model=VQAutoencoder(
             channel_mults=(1, 2, 2, 4), z_channels=4, codebook_size=16384, attention_factors=(8,)
         ),
     ),
-    latent_scale=1.0,
     model=UNet(
         channels=256, channel_mults=(1, 2, 4), attention_factors=(4, 2, 1), head_channels=32
     ),
     conditions=(Label(num_classes=1000, null=False, drop=0.0),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
-    loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=200, eta=1.0),
-    optim=Optim(lr=6.4e-5, weight_decay=0.01, clip=None),
+    optim=replace(base.optim, lr=6.4e-5),
     train=Train(steps=500_000),
 )

@@ -5,10 +5,11 @@ python train.py configs/ldm/lsun_churches-ldm-kl-8.py --data.path FOLDER --first
 RUN is of configs/autoencoder/kl-f8.py, trained or converted.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=256, batch_size=96, flip=True),
+config = replace(
+    base,
+    data=replace(base.data, batch_size=96, flip=True),
     first_stage=FirstStageExperiment(model=KLAutoencoder()),
     latent_scale="one",
     model=UNet(
@@ -19,10 +20,9 @@ config = Experiment(
         scale_shift=True,
         resample_blocks=True,
     ),
-    conditions=(),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0155),
+    diffusion=replace(base.diffusion, beta_end=0.0155),
     loss=DiffusionLoss(distance="l1"),
     sampling=Sampling(steps=400, eta=0.0),
-    optim=Optim(lr=5e-5, warmup=10000, weight_decay=0.01, clip=None),
+    optim=replace(base.optim, lr=5e-5, warmup=10000),
     train=Train(steps=500_000),
 )

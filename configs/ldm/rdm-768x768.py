@@ -4,9 +4,10 @@ python train.py configs/ldm/rdm-768x768.py --data.path FOLDER --first-stage.run 
 RUN is of configs/autoencoder/kl-f16.py, trained or converted.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
+config = replace(
+    base,
     data=Data(image_size=768, batch_size=1280),
     first_stage=FirstStageExperiment(
         model=KLAutoencoder(channel_mults=(1, 1, 2, 2, 4), z_channels=16, attention_factors=(16,)),
@@ -20,9 +21,7 @@ config = Experiment(
         remat="full",
     ),
     conditions=(Retrieval(),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.015),
-    loss=DiffusionLoss(distance="l2"),
+    diffusion=replace(base.diffusion, beta_end=0.015),
     sampling=Sampling(steps=50, guidance=3.0),
-    optim=Optim(lr=1e-4, weight_decay=0.01, clip=None),
     train=Train(steps=500_000),
 )

@@ -5,17 +5,16 @@ RUN is of configs/autoencoder/vq-f4.py, trained or converted.
 The original's trainer multiplies 1e-6 by the global batch size: lr is that of one device.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=256, batch_size=48),
-    first_stage=FirstStageExperiment(model=VQAutoencoder()),
-    latent_scale=1.0,
+config = replace(
+    base,
+    data=replace(base.data, batch_size=48),
     model=UNet(channels=128, channel_mults=(1, 4, 8), attention_factors=(32, 16, 8), num_heads=8),
     conditions=(SemanticMap(drop=0.0),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0205),
+    diffusion=replace(base.diffusion, beta_end=0.0205),
     loss=DiffusionLoss(distance="l1"),
     sampling=Sampling(steps=200, eta=1.0),
-    optim=Optim(lr=4.8e-5, weight_decay=0.01, clip=None),
+    optim=replace(base.optim, lr=4.8e-5),
     train=Train(steps=360_000),
 )

@@ -5,19 +5,16 @@ RUN is of configs/autoencoder/vq-f4.py, trained or converted.
 The original's trainer multiplies 2e-6 by the global batch size: lr is that of one device.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=256, batch_size=28),
-    first_stage=FirstStageExperiment(model=VQAutoencoder()),
-    latent_scale=1.0,
+config = replace(
+    base,
+    data=replace(base.data, batch_size=28),
     model=UNet(
         channels=192, channel_mults=(1, 2, 3, 5), attention_factors=(8, 4, 2), head_channels=32
     ),
     conditions=(Text(dim=640, vocab_size=30522, tokenizer="bert-base-uncased/vocab.txt"),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195),
-    loss=DiffusionLoss(distance="l2"),
     sampling=Sampling(steps=100),
-    optim=Optim(lr=5.6e-5, weight_decay=0.01, clip=None),
+    optim=replace(base.optim, lr=5.6e-5),
     train=Train(steps=500_000),
 )

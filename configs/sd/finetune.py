@@ -6,17 +6,14 @@ SD is a run that scripts/convert.py made with configs/sd/v1.py or of a folder of
 for few images, after no publication; min-SNR weights as Hang et al. 2023.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
+config = replace(
+    base,
     data=Data(image_size=512, batch_size=4, crop="random"),
-    first_stage=FirstStageExperiment(model=KLAutoencoder()),
-    latent_scale=0.18215,
     model=UNet(remat="full"),
     conditions=(CLIPText(drop=0.1),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
     loss=DiffusionLoss(distance="l2", weight="min_snr", min_snr_gamma=5.0),
-    sampling=Sampling(steps=50, guidance=7.5),
     optim=Optim(lr=1e-5, warmup=500, weight_decay=0.01, ema_decay=0.999),
     train=Train(steps=10_000, num_samples=4),
 )

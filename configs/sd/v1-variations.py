@@ -7,17 +7,12 @@ batch, rate and steps are those of the first weights. A file of the original lay
 with this config.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=512, batch_size=24),
-    first_stage=FirstStageExperiment(model=KLAutoencoder()),
-    latent_scale=0.18215,
-    model=UNet(),
+config = replace(
+    base,
+    data=replace(base.data, batch_size=24),
     conditions=(CLIPImage(),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
-    loss=DiffusionLoss(distance="l2"),
-    sampling=Sampling(steps=50, guidance=7.5),
-    optim=Optim(lr=1e-4, warmup=1_000, weight_decay=0.01, clip=None),
+    optim=replace(base.optim, warmup=1_000),
     train=Train(steps=87_000),
 )

@@ -5,17 +5,6 @@ python sample.py RUN --prompt "a photograph of an astronaut riding a horse"
 Steps and batch are those of 1.5's training at this size (model card).
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=512, batch_size=2048),
-    first_stage=FirstStageExperiment(model=KLAutoencoder()),
-    latent_scale=0.18215,
-    model=UNet(),
-    conditions=(CLIPText(),),
-    diffusion=Diffusion(schedule="scaled_linear", beta_start=0.00085, beta_end=0.012),
-    loss=DiffusionLoss(distance="l2"),
-    sampling=Sampling(steps=50, guidance=7.5),
-    optim=Optim(lr=1e-4, warmup=10_000, weight_decay=0.01, clip=None),
-    train=Train(steps=595_000),
-)
+config = replace(base, train=Train(steps=595_000))

@@ -7,22 +7,10 @@ fine-tuned. Files of the original layout lack the mean and standard deviation of
 folder of diffusers has them, in image_normalizer.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=768, batch_size=2048),
-    first_stage=FirstStageExperiment(model=KLAutoencoder()),
-    latent_scale=0.18215,
-    model=UNet(head_channels=64, linear_projections=True, vector_dim=1536),
-    conditions=(
-        CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16),
-        UnCLIP(weights="openai", channels=1024, layers=24, dim=768),
-    ),
-    diffusion=Diffusion(
-        schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction="v"
-    ),
-    loss=DiffusionLoss(distance="l2"),
-    sampling=Sampling(steps=20, guidance=10.0),
-    optim=Optim(lr=1e-4, warmup=10_000, weight_decay=0.01, clip=None),
-    train=Train(steps=140_000),
+config = replace(
+    unclip,
+    model=replace(base2.model, vector_dim=1536),
+    conditions=(caption, UnCLIP(weights="openai", channels=1024, layers=24, dim=768)),
 )

@@ -6,19 +6,10 @@ v2-1-stable-unclip-h-inference.yaml. Training settings are those of 2.1, from wh
 fine-tuned.
 """
 
-from ldm_jax.config import *
+from base import *
 
-config = Experiment(
-    data=Data(image_size=768, batch_size=2048),
-    first_stage=FirstStageExperiment(model=KLAutoencoder()),
-    latent_scale=0.18215,
-    model=UNet(head_channels=64, linear_projections=True, vector_dim=2048),
-    conditions=(CLIPText(weights="openclip", dim=1024, layers=23, num_heads=16), UnCLIP()),
-    diffusion=Diffusion(
-        schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, prediction="v"
-    ),
-    loss=DiffusionLoss(distance="l2"),
-    sampling=Sampling(steps=20, guidance=10.0),
-    optim=Optim(lr=1e-4, warmup=10_000, weight_decay=0.01, clip=None),
-    train=Train(steps=140_000),
+config = replace(
+    unclip,
+    model=replace(base2.model, vector_dim=2048),
+    conditions=(caption, UnCLIP()),
 )

@@ -1,9 +1,6 @@
 """Shapes from boxes with classes."""
 
-from dataclasses import replace
-
-from configs.tasks.unconditional import config as base
-from ldm_jax.config import *
+from base import *
 
 config = replace(
     base,

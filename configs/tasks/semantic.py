@@ -1,14 +1,5 @@
 """Shapes from a map of the class of each pixel."""
 
-from dataclasses import replace
+from base import *
 
-from configs.tasks.unconditional import config as base
-from ldm_jax.config import *
-
-config = replace(
-    base,
-    conditions=(SemanticMap(num_classes=6, out_channels=6),),
-    model=replace(base.model, channels=48, attention_factors=(2,)),
-    data=replace(base.data, batch_size=16),
-    train=replace(base.train, steps=2000, save_every=500),
-)
+config = replace(beside, conditions=(SemanticMap(num_classes=6, out_channels=6),))

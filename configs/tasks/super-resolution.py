@@ -1,14 +1,5 @@
 """Shapes from images of 8 x 8 pixels, four times as large."""
 
-from dataclasses import replace
+from base import *
 
-from configs.tasks.unconditional import config as base
-from ldm_jax.config import *
-
-config = replace(
-    base,
-    conditions=(LowResolution(factor=4),),
-    model=replace(base.model, channels=48, attention_factors=(2,)),
-    data=replace(base.data, batch_size=16),
-    train=replace(base.train, steps=2000, save_every=500),
-)
+config = replace(beside, conditions=(LowResolution(factor=4),))

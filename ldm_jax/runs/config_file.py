@@ -1,10 +1,6 @@
 """A config file: Python that builds an experiment, or the config of a run, read as data.
 
-A config says what differs from another file of its folder, by convention base.py:
-
-    from base import *
-
-    config = replace(base, seed=1)
+It may import other files of its folder, such as the base.py of its family.
 """
 
 import contextlib

@@ -8,9 +8,7 @@ from ldm_jax.config import Experiment
 from ldm_jax.errors import InputError
 from ldm_jax.runs.config_file import load_config
 
-BASE = (
-    "from dataclasses import replace\nfrom ldm_jax.config import *\nbase = Experiment(seed={seed})"
-)
+BASE = "from ldm_jax.config import *\nbase = Experiment(seed={seed})"
 CONFIG = "from base import *\nconfig = replace(base, latent_scale=2.0)"
 
 
