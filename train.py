@@ -19,43 +19,49 @@ another than its newest checkpoint: a step, or best.
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_jax import cli, runs, training
 from ldm_jax.errors import InputError
+from ldm_jax.experiments import Experiment
 from ldm_jax.runtime import hosts
 from ldm_jax.runtime.compilation import use_first_thread
 
 
+@dataclass(frozen=True)
+class Tool:
+    """The options of train.py itself."""
+
+    workdir: str | None = None  # the run's folder; None: runs/NAME for configs/NAME.py
+    init_from: str | None = None  # a run whose weights training starts from
+    init_checkpoint: str | None = None  # of that run: a step, or best; None: the newest
+    init_partial: bool = False  # start from those of its weights that match
+    dry_run: bool = False  # check config and data, print what training takes, and write nothing
+    distributed: bool = False  # one of several hosts, which JAX detects (SLURM, Kubernetes, ...)
+    coordinator: str | None = None  # HOST:PORT of process 0, where hosts are not detected
+    num_processes: int | None = None  # of all hosts
+    process_id: int | None = None  # of this process, 0 ... num_processes - 1
+
+
 def main(words: Sequence[str]) -> None:
     """Parse, build, call."""
-    if not words or words[0].startswith("-"):
-        if "--help" in words or "-h" in words:
-            print(__doc__ + "\nEvery setting: python train.py CONFIG.py --help")
-            return
+    path, *rest = words if words and not words[0].startswith("-") else (None, *words)
+    default = cli.load_config(path) if path else Experiment()
+    prog = f"train.py {path or 'CONFIG.py'}"
+    tool, experiment = cli.override_both(Tool(), default, rest, prog, __doc__)
+    if not path:
         raise InputError("no config: expected python train.py CONFIG.py, see configs/")
-    path, *rest = words
-    config = cli.load_config(path)
-    workdir, rest = cli.option(rest, "--workdir")
-    init_from, rest = cli.option(rest, "--init-from")
-    which, rest = cli.option(rest, "--init-checkpoint", "a step, or best")
-    flags = ("--dry-run", "--distributed", "--init-partial")
-    dry_run, distributed, partial = (flag in rest for flag in flags)
-    rest = [word for word in rest if word not in flags]
-    for flag, given in (("--init-partial", partial), ("--init-checkpoint", which)):
-        if given and not init_from:
+    for name in ("init_partial", "init_checkpoint"):
+        if getattr(tool, name) and not tool.init_from:
+            flag = f"--{name.replace('_', '-')}"
             raise InputError(f"{flag} is given without --init-from RUN: expected both")
-    meeting = []
-    for name in hosts.BY_HAND:
-        value, rest = cli.option(rest, name, "a value")
-        meeting.append(value)
-    hosts.connect(distributed, *meeting)
-    experiment = cli.override(config, rest, f"train.py {path}", __doc__)
-    run = Path(workdir or Path("runs") / Path(path).stem)
-    start = runs.chosen(init_from, which) if init_from else None
+    hosts.connect(tool.distributed, tool.coordinator, tool.num_processes, tool.process_id)
+    run = Path(tool.workdir or Path("runs") / Path(path).stem)
+    start = runs.chosen(tool.init_from, tool.init_checkpoint) if tool.init_from else None
     use_first_thread()
-    training.train(experiment, run, dry_run, start, partial)
-    if dry_run:
+    training.train(experiment, run, tool.dry_run, start, tool.init_partial)
+    if tool.dry_run:
         print(f"dry run: config and data can be used, nothing is written to {run}")
 
 

@@ -9,8 +9,18 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NoReturn,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 import tyro
 
@@ -21,6 +31,9 @@ from ldm_jax.settings import check_folder as check_folder
 from ldm_jax.settings import did_you_mean
 
 T = TypeVar("T")
+S = TypeVar("S")
+COMPLETION, SHELLS = "--print-completion", ("bash", "zsh")
+EITHER = " or ".join(SHELLS)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk that takes no more
 
 
@@ -71,48 +84,142 @@ def _told_already(hook: Callable) -> Callable:
     return tell
 
 
+def places(words: Sequence[str], names: str, prog: str) -> tuple[list[str], list[str]]:
+    """The words that come first, named as in "RUN OUT", and the options that follow them.
+
+    With --help or --print-completion the former are not needed, and empty.
+
+    Raises:
+        InputError: fewer words than names.
+    """
+    count = len(names.split())
+    found = [word for word in words[:count] if not word.startswith("-")]
+    if len(found) == count:
+        return found, list(words[count:])
+    if not {"--help", "-h"} & set(words) and not option(words, COMPLETION, EITHER)[0]:
+        raise InputError(f"expected python {prog} {names} [options], see --help")
+    return [""] * count, list(words[len(found) :])
+
+
 def override(
     default: T,
     words: Sequence[str],
     prog: str,
-    description: str | None = None,
+    description: str = "",
     sections: bool = True,
 ) -> T:
-    """A frozen dataclass with fields replaced by `--section.field VALUE`.
+    """A frozen dataclass with fields replaced by `--section.field VALUE`; a flag needs no value.
+
+    --help prints a table of them and exits, --print-completion a script by which bash or zsh
+    completes them.
 
     Args:
+        prog: the tool's name and the words that come first, as in "ema.py RUN OUT".
         sections: False leaves them out of the options, and has them only in the help.
 
     Raises:
         InputError: an unknown field or a value of the wrong type.
     """
-    complaint = io.StringIO()
-    config = [tyro.conf.AvoidSubcommands, tyro.conf.FlagConversionOff]
+    shell, words = option(words, COMPLETION, EITHER)
+    hints = {name if sections else name.rpartition(".")[2]: x for name, x in _fields(default)}
+    if shell:
+        _print_completion(shell, prog.split()[0], hints)
+    if {"--help", "-h"} & set(words):
+        print(f"{description}\n{COMPLETION} SHELL prints a script that completes the options.\n")
+    config = [tyro.conf.AvoidSubcommands]
     config += [] if sections else [tyro.conf.OmitArgPrefixes]
+    message = io.StringIO()
     try:
-        with contextlib.redirect_stderr(complaint):
+        with contextlib.redirect_stderr(message):
             result, unknown = tyro.cli(
                 type(default),
                 default=default,
-                args=list(words),
+                args=_without_values(words, {name for name, x in hints.items() if x is bool}),
                 prog=prog,
-                description=description,
+                description=" ",
                 return_unknown_args=True,
                 config=config,
             )
     except SystemExit as stop:
         if not stop.code:
             raise  # --help
-        raise InputError(_wrong_value(_first_paragraph(complaint.getvalue()))) from None
+        raise InputError(_wrong_value(_first_paragraph(message.getvalue()))) from None
     if unknown:
         word = unknown[0]
-        names = field_names(default)
-        flags = [f"--{name if sections else name.rpartition('.')[2]}" for name in names]
         if not word.startswith("--"):
             expected = "--section.field VALUE" if sections else "--option VALUE"
             raise InputError(f"'{word}' is one word too many: expected {expected}")
         flag = word.split("=")[0].replace("_", "-")
-        raise InputError(f"{word} is not a setting{did_you_mean(flag, flags)}")
+        raise InputError(f"{word} is not a setting{did_you_mean(flag, [f'--{x}' for x in hints])}")
+    return result
+
+
+def override_both(
+    tool: T, settings: S, words: Sequence[str], prog: str, description: str = ""
+) -> tuple[T, S]:
+    """A tool's own options and settings, read together; see `override`."""
+    kinds = [("tool", type(tool)), ("settings", type(settings))]
+    fields = [(name, Annotated[kind, tyro.conf.arg(name="")]) for name, kind in kinds]
+    both = dataclasses.make_dataclass("Options", fields, frozen=True)
+    found = override(both(tool, settings), words, prog, description)
+    return found.tool, found.settings
+
+
+def _print_completion(shell: str, tool: str, hints: Mapping[str, Any]) -> NoReturn:
+    """Prints a script for bash and zsh that completes a tool's options, and their values where
+    these have names; exits."""
+    if shell not in SHELLS:
+        raise InputError(f"{COMPLETION} is '{shell}': expected {EITHER}")
+    flags = " ".join(f"--{name}" for name in [*hints, "help"])
+    cases = "".join(
+        f"    --{name}) words='{' '.join(map(str, values))}';;\n"
+        for name, hint in hints.items()
+        if (values := _values(hint))
+    )
+    print(_COMPLETION.format(name=Path(tool).stem, flags=flags, cases=cases))
+    sys.exit(0)
+
+
+_COMPLETION = """\
+if [ -n "$ZSH_VERSION" ]; then autoload -U +X compinit bashcompinit; compinit; bashcompinit; fi
+_ldm_jax_{name}() {{
+  local words='{flags}'
+  case "$3" in
+{cases}  esac
+  COMPREPLY=($(compgen -W "$words" -- "$2"))
+}}
+_ldm_jax_python() {{
+  local tool="_ldm_jax_$(basename "${{COMP_WORDS[1]}}" .py)"
+  type "$tool" > /dev/null 2>&1 && "$tool" "$@"
+}}
+complete -o default -F _ldm_jax_{name} {name}.py
+complete -o default -F _ldm_jax_python python python3"""
+
+
+def _values(hint: Any) -> tuple[Any, ...]:
+    """The values of a Literal, or of one among others."""
+    found = get_args(hint) if get_origin(hint) is Literal else ()
+    return found or tuple(value for one in get_args(hint) for value in _values(one))
+
+
+def _without_values(words: Sequence[str], flags: Set[str]) -> list[str]:
+    """`--flag True` as `--flag`, and `--flag False` as `--no-flag`."""
+    result, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        name, equals, value = word.partition("=")
+        name = name.replace("_", "-")
+        if equals and not value:
+            raise InputError(f"{name} has no value: expected one")
+        if not name.startswith("--") or name[2:] not in flags:
+            result.append(word)
+            continue
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("-") else "True"
+        if value not in ("True", "False"):
+            raise InputError(f"{name} is '{value}': expected 'True', 'False' or nothing after it")
+        section, dot, field = name[2:].rpartition(".")
+        result.append(name if value == "True" else f"--{section}{dot}no-{field}")
     return result
 
 
@@ -133,20 +240,29 @@ def option(
     return None, words
 
 
-def field_names(config: Any, prefix: str = "") -> list[str]:
-    """The dotted names of all fields, as the command line spells them."""
-    names = []
+def _fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Names of fields as the command line spells them, dotted, and their types."""
+    hints = get_type_hints(type(config), include_extras=True)
     for field in dataclasses.fields(config):
-        value, name = getattr(config, field.name), prefix + field.name.replace("_", "-")
-        names += field_names(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
-    return names
+        value, hint = getattr(config, field.name), hints[field.name]
+        name = prefix + field.name.replace("_", "-")
+        if dataclasses.is_dataclass(value):
+            unnamed = any(getattr(x, "name", None) == "" for x in getattr(hint, "__metadata__", ()))
+            yield from _fields(value, prefix if unnamed else f"{name}.")
+        elif isinstance(value, tuple) and any(dataclasses.is_dataclass(one) for one in value):
+            for i, one in enumerate(value):
+                yield from _fields(one, f"{name}.{i}.")
+        else:
+            yield name, hint
 
 
-def _wrong_value(complaint: str) -> str:
-    """What tyro says of a value that is not of its field's type, in our words."""
-    found = re.match(r"Error parsing (\S+): .*?(\bint\b|\bINT\b|float|FLOAT).*'(.*)'", complaint)
+def _wrong_value(text: str) -> str:
+    """tyro's message about a value that is not of its field's type, in our words."""
+    if missing := re.match(r"Missing value for argument '(\S+)'", text):
+        return f"{missing[1]} has no value: expected one"
+    found = re.match(r"Error parsing (\S+): .*?(\bint\b|\bINT\b|float|FLOAT).*'(.*)'", text)
     if not found:
-        return complaint
+        return text
     flag, kind, value = found.groups()
     expected = {"int": "a whole number", "float": "a number"}[kind.lower()]
     return f"{flag} is '{value}': expected {expected}"

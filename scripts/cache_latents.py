@@ -16,19 +16,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import cli
-from ldm_jax.errors import InputError
 from ldm_jax.tools.cache_latents import cache_latents
 
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
-    if {"--help", "-h"} & set(words):
-        words = ["", "", "", "--help"]
-    if len(words) < 3 or any(word.startswith("-") for word in words[:3]):
-        raise InputError(
-            "expected python scripts/cache_latents.py RUN DATA OUT [options], see --help"
-        )
-    run, data, out, *rest = words
+    (run, data, out), rest = cli.places(words, "RUN DATA OUT", "scripts/cache_latents.py")
     cache_latents(Path(run), data, Path(out), rest, __doc__)
 
 

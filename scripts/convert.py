@@ -22,7 +22,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_jax import cli, convert
-from ldm_jax.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -39,14 +38,7 @@ class Options:
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
-    if "--help" in words or "-h" in words:
-        print(__doc__)
-        return
-    if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
-        raise InputError(
-            "expected python scripts/convert.py SOURCE DESTINATION [--config CONFIG.py], see --help"
-        )
-    source, destination, *rest = words
+    (source, destination), rest = cli.places(words, "SOURCE DESTINATION", "scripts/convert.py")
     options = cli.override(Options(), rest, "convert.py SOURCE DESTINATION", __doc__)
     config = Path(options.config) if options.config else None
     tokenizer = Path(options.tokenizer) if options.tokenizer else None

@@ -12,17 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import cli
-from ldm_jax.errors import InputError
 from ldm_jax.tools.ema import average
 
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
-    if {"--help", "-h"} & set(words):
-        words = ["", "", "--help"]
-    if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
-        raise InputError("expected python scripts/ema.py RUN OUT [--sigma-rel S], see --help")
-    run, out, *rest = words
+    (run, out), rest = cli.places(words, "RUN OUT", "scripts/ema.py")
     average(Path(run), Path(out), rest, __doc__)
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from ldm_jax import cli
 from ldm_jax.config import Data, ExtractorName
-from ldm_jax.errors import InputError
 from ldm_jax.tools.embed import embed
 
 
@@ -30,13 +29,8 @@ class Options:
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
-    if "--help" in words or "-h" in words:
-        print(__doc__)
-        return
-    if len(words) < 2 or any(word.startswith("-") for word in words[:2]):
-        raise InputError("expected python scripts/embed.py CONFIG.py OUT.npy, see --help")
-    config, out, *rest = words
-    defaults = Options(data=cli.load_config(config).data)
+    (config, out), rest = cli.places(words, "CONFIG.py OUT.npy", "scripts/embed.py")
+    defaults = Options(data=cli.load_config(config).data) if config else Options()
     options = cli.override(defaults, rest, "embed.py CONFIG.py OUT.npy", __doc__)
     embed(options.data, Path(out), options.extractor, options.weights, options.batch_size)
 

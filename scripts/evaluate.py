@@ -93,18 +93,14 @@ def main(words: Sequence[str]) -> None:
         named = f"'{words[0]}' is no evaluation" if words else "no evaluation"
         raise InputError(f"{named}: expected python scripts/evaluate.py {{{','.join(TOOLS)}}} RUN")
     which, words = cli.option(words, "--checkpoint", "a step, or best")
-    tool, options, places = TOOLS[words[0]]
-    count = len(places.split())
-    given = words[1 : 1 + count]
-    if {"--help", "-h"} & set(words):
-        given = [""] * count
-        words = [words[0], *given, "--help"]
-    if len(given) < count or any(word.startswith("-") for word in given):
-        raise InputError(f"expected python scripts/evaluate.py {words[0]} {places} [options]")
+    name, *words = words
+    tool, new, places = TOOLS[name]
+    given, words = cli.places(words, places, f"scripts/evaluate.py {name}")
+    prog = f"evaluate.py {name} {places}"
+    options = cli.override(new(), words, prog, __doc__, sections=False)
     if which:
         given = [str(runs.chosen(given[0], which)), *given[1:]]
-    prog = f"evaluate.py {words[0]} {places}"
-    tool(*given, cli.override(options(), words[1 + count :], prog, __doc__, sections=False))
+    tool(*given, options)
 
 
 if __name__ == "__main__":

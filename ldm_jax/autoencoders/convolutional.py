@@ -30,12 +30,12 @@ class ConvolutionalAutoencoder(Autoencoder):
     The downsampling factor is 2^(len(channel_mults) - 1).
     """
 
-    channels: AtLeast1 = 128
-    channel_mults: Levels = (1, 2, 4, 4)
-    num_res_blocks: AtLeast1 = 2
+    channels: AtLeast1 = 128  # of the first level
+    channel_mults: Levels = (1, 2, 4, 4)  # channels of each level, in those of the first
+    num_res_blocks: AtLeast1 = 2  # residual blocks of a level
     attention_factors: Factors = ()  # downsampling factors with attention
-    mid_attention: bool = True
-    z_channels: AtLeast1 = 4
+    mid_attention: bool = True  # self-attention between the two middle blocks
+    z_channels: AtLeast1 = 4  # channels of the latents
     norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
     compute: Literal["float32", "bfloat16"] = "float32"  # but for norms and last convolutions
 

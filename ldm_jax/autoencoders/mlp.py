@@ -30,7 +30,7 @@ class MLPAutoencoder(Autoencoder):
     image_size: AtLeast1 = 28  # pixels a side, as data.image_size
     image_channels: Literal[1, 3] = 1  # 1: grey, the mean of red, green and blue
     hidden: AtLeast1 = 500  # units of each hidden layer
-    z_channels: AtLeast1 = 20
+    z_channels: AtLeast1 = 20  # values of a latent
     likelihood: Literal["bernoulli", "gaussian"] = "bernoulli"  # of binary pixels; of 8-bit values
 
     has_posterior: ClassVar[bool] = True

@@ -34,9 +34,9 @@ class TinyAutoencoder(Autoencoder):
     2^(len(blocks) - 1).
     """
 
-    channels: AtLeast1 = 64
+    channels: AtLeast1 = 64  # of all layers
     blocks: Levels = (1, 3, 3, 3)  # a level, from the images down, each way
-    z_channels: AtLeast1 = 4
+    z_channels: AtLeast1 = 4  # channels of the latents
     mid_norm: bool = False  # blocks of the last level begin with a normalised branch
 
     diffusers_class: ClassVar[str] = "AutoencoderTiny"

@@ -25,9 +25,9 @@ from ldm_jax.weights.table import Table
 class VQAutoencoder(ConvolutionalAutoencoder):
     """Latents are rounded to a codebook; defaults are the original's vq-f4."""
 
-    channel_mults: Levels = (1, 2, 4)
+    channel_mults: Levels = (1, 2, 4)  # channels of each level, in those of the first
     z_channels: AtLeast1 = 3  # of a code
-    codebook_size: AtLeast1 = 8192
+    codebook_size: AtLeast1 = 8192  # codes
 
     has_codebook: ClassVar[bool] = True
     diffusers_class: ClassVar[str] = "VQModel"

@@ -18,11 +18,11 @@ class Classifier:
     """The UNet's encoder with a classifier head; defaults are those of Dhariwal and Nichol (2021)
     for 64 pixels."""
 
-    channels: AtLeast1 = 128
-    channel_mults: Levels = (1, 2, 3, 4)
-    num_res_blocks: AtLeast1 = 4
+    channels: AtLeast1 = 128  # of the first level
+    channel_mults: Levels = (1, 2, 3, 4)  # channels of each level, in those of the first
+    num_res_blocks: AtLeast1 = 4  # residual blocks of a level
     attention_factors: Factors = (2, 4, 8)  # downsampling factors with attention
-    head_channels: AtLeast1 = 64
+    head_channels: AtLeast1 = 64  # width of an attention head
     scale_shift: bool = True  # time scales and shifts norms; False: it is added
     resample_blocks: bool = True  # change the resolution within a block; False: by a convolution
     norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few

@@ -25,13 +25,13 @@ from ldm_jax.types import Array, Backbone, Cond, Params, Site
 class UNet:
     """The denoiser (Rombach et al. 2022, section 3.2); defaults are the original's txt2img-1p4B."""
 
-    channels: AtLeast1 = 320
-    channel_mults: Levels = (1, 2, 4, 4)
-    num_res_blocks: AtLeast1 = 2
+    channels: AtLeast1 = 320  # of the first level
+    channel_mults: Levels = (1, 2, 4, 4)  # channels of each level, in those of the first
+    num_res_blocks: AtLeast1 = 2  # residual blocks of a level
     attention_factors: Factors = (4, 2, 1)  # downsampling factors with attention
-    num_heads: AtLeast1 = 8
+    num_heads: AtLeast1 = 8  # attention heads
     head_channels: AtLeast1 | None = None  # width of a head; decides the number of heads where set
-    transformer_depth: AtLeast1 = 1
+    transformer_depth: AtLeast1 = 1  # blocks of each transformer
     cross_only_factors: Factors = ()  # of these, those with cross-attention only
     linear_projections: bool = False  # in files: not 1x1 convolutions before and after transformers
     scale_shift: bool = False  # the step scales and shifts inside residual blocks

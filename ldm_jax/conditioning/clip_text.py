@@ -27,11 +27,11 @@ class CLIPText(Text):
     num_heads=16.
     """
 
-    dim: AtLeast1 = 768
-    layers: AtLeast1 = 12
-    num_heads: AtLeast1 = 12
+    dim: AtLeast1 = 768  # width of the tokens
+    layers: AtLeast1 = 12  # transformer blocks
+    num_heads: AtLeast1 = 12  # attention heads
     head_dim: AtLeast1 = 64  # dim / num_heads
-    vocab_size: MoreThan4 | None = 49_408
+    vocab_size: MoreThan4 | None = 49_408  # tokens that there are
     weights: Literal["openai", "openclip"] = "openai"  # whose: activation, padding, names in files
 
     frozen: ClassVar = True

@@ -16,7 +16,7 @@ from ldm_jax.weights.names.condition import ConditionNames
 class Depth(Condition):
     """A depth map of the size of the latents, as in Stable Diffusion 2."""
 
-    drop: Fraction = 0.0
+    drop: Fraction = 0.0  # share of depth maps dropped in training
 
     kind: ClassVar = "depth maps"
     stays: ClassVar = True

@@ -22,8 +22,10 @@ class Inpainting(Condition):
     diffusion has it last, as -1 and 1, and black.
     """
 
+    # whose: the fill, the mask, the order
+    # whose: the fill, the mask, the order
     form: Literal["latent_diffusion", "stable_diffusion"] = "latent_diffusion"
-    drop: Fraction = 0.0
+    drop: Fraction = 0.0  # share of masked images dropped in training
 
     kind: ClassVar = "masked images"
     stays: ClassVar = True

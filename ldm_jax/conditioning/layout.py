@@ -29,11 +29,11 @@ class Layout(Condition):
     num_classes: AtLeast1 | None = None  # None: as many as the boxes of the data have
     max_objects: AtLeast1 = 30  # boxes of an image that count
     vocab_size: MoreThan4 = 8192  # of classes and of corners: as many rows and columns as fit
-    dim: AtLeast1 = 512
-    layers: AtLeast1 = 16
-    num_heads: AtLeast1 = 8
-    head_dim: AtLeast1 = 64
-    drop: Fraction = 0.1
+    dim: AtLeast1 = 512  # width of the tokens
+    layers: AtLeast1 = 16  # transformer blocks
+    num_heads: AtLeast1 = 8  # attention heads
+    head_dim: AtLeast1 = 64  # width of a head
+    drop: Fraction = 0.1  # share of layouts dropped in training
     compute: Literal["float32", "bfloat16"] = "float32"  # but for sums, norms and softmax
 
     kind: ClassVar = "boxes"

@@ -24,9 +24,9 @@ class LowResolution(Condition):
     """
 
     factor: AtLeast1 = 4  # by which it is smaller, the first stage's
-    degradation: Literal["bicubic", "bsr"] = "bicubic"
+    degradation: Literal["bicubic", "bsr"] = "bicubic"  # how it is made of the image
     max_noise: AtLeast1 | None = None  # of 1000 levels of noise, those below are drawn; None: none
-    drop: Fraction = 0.0
+    drop: Fraction = 0.0  # share of them dropped in training
 
     kind: ClassVar = "low-resolution images"
     stays: ClassVar = True

@@ -20,7 +20,7 @@ class Retrieval(Condition):
     dim: AtLeast1 = 768  # of an embedding, CLIP's
     neighbours: AtLeast1 = 4  # that training shows
     embeddings: str | None = None  # .npy [N, dim], a row for each image of the training data
-    drop: Fraction = 0.1
+    drop: Fraction = 0.1  # share of images whose neighbours are dropped in training
 
     kind: ClassVar = "neighbours"
     reads: ClassVar = ("neighbours",)

@@ -22,10 +22,10 @@ UNLABELLED = 255  # value of pixels without a class
 class SemanticMap(Condition):
     """A class for each pixel, halved to the size of the latents; the original's rescaler."""
 
-    num_classes: AtLeast1 = 182
+    num_classes: AtLeast1 = 182  # of pixels
     stages: AtLeast1 = 2  # of halving, as many as the first stage has
     out_channels: AtLeast1 = 3  # that the denoiser sees
-    drop: Fraction = 0.1
+    drop: Fraction = 0.1  # share of maps dropped in training
 
     kind: ClassVar = "class maps"
     stays: ClassVar = True

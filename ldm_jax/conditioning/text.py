@@ -27,17 +27,17 @@ ENTRY = "tokens"  # of a batch
 class Text(Condition):
     """Captions through a transformer trained jointly (the original's text-to-image encoder)."""
 
-    dim: AtLeast1 = 1280
-    layers: AtLeast1 = 32
-    num_heads: AtLeast1 = 8
-    head_dim: AtLeast1 = 64
+    dim: AtLeast1 = 1280  # width of the tokens
+    layers: AtLeast1 = 32  # transformer blocks
+    num_heads: AtLeast1 = 8  # attention heads
+    head_dim: AtLeast1 = 64  # width of a head
     length: AtLeast3 = 77  # tokens
     # at most, learned from the captions; the tokenizer's own once known
     vocab_size: MoreThan4 | None = 4096
     # a tokenizer.json or BERT's vocab.txt to use; None: learned, kept in the run
     tokenizer: str | None = None
     pooled: bool = False  # the tokens' mean is a vector as well; set model.vector_dim, too
-    drop: Fraction = 0.1
+    drop: Fraction = 0.1  # share of captions dropped in training
     compute: Literal["float32", "bfloat16"] = "float32"  # but for sums, norms and softmax
 
     kind: ClassVar = "captions"

@@ -27,12 +27,12 @@ class UnCLIP(CLIPImage):
     caption.
     """
 
-    weights: Literal["openai", "openclip"] = "openclip"
-    channels: AtLeast1 = 1280
-    layers: AtLeast1 = 32
-    dim: AtLeast1 = 1024
+    weights: Literal["openai", "openclip"] = "openclip"  # whose: the activation
+    channels: AtLeast1 = 1280  # width of the transformer
+    layers: AtLeast1 = 32  # transformer blocks
+    dim: AtLeast1 = 1024  # of an embedding
     max_noise: AtLeast1 = 1000  # of 1000 levels of noise, those below are drawn
-    drop: Fraction = 0.0
+    drop: Fraction = 0.0  # share of images dropped in training
 
     @property
     def token_width(self) -> int | None:

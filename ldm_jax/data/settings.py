@@ -15,10 +15,10 @@ Colour = Annotated[
 class Shapes:
     """The drawn data set: scenes of coloured shapes (only read where `data.path` is `shapes`)."""
 
-    min_objects: AtLeast1 = 1
-    max_objects: AtLeast1 = 3
-    num_train: AtLeast1 = 20_000
-    num_test: AtLeast1 = 1_000
+    min_objects: AtLeast1 = 1  # shapes of an image, at least
+    max_objects: AtLeast1 = 3  # shapes of an image, at most
+    num_train: AtLeast1 = 20_000  # images of the training split
+    num_test: AtLeast1 = 1_000  # images of the test split
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class Data:
     path: str | None = None  # a folder, `tfds:NAME`, or `shapes`
     image_size: AtLeast1 | None = None  # pixels a side
     batch_size: AtLeast1 = 64  # global: over all devices and hosts
-    split: str = "train"
-    crop: Literal["center", "random"] = "center"
+    split: str = "train"  # of the data
+    crop: Literal["center", "random"] = "center"  # the square that is cut from an image
     flip: bool = False  # mirror half of the images
     upscale: bool = False  # enlarge images smaller than image_size instead of refusing them
     background: Colour = (255, 255, 255)  # behind transparent images

@@ -37,16 +37,16 @@ GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "expo
 class Sampling:
     """How images are drawn unless the command line says otherwise."""
 
-    sampler: SamplerName = "ddim"
-    steps: AtLeast1 = 50
-    grid: GridName = "uniform"
+    sampler: SamplerName = "ddim"  # the method that takes the steps
+    steps: AtLeast1 = 50  # of the sampler
+    grid: GridName = "uniform"  # timestep spacing
     times: tuple[float, ...] = ()  # from noise to data, in place of steps and grid
     guidance: Finite = 1.0  # 1 is no guidance
     eta: Fraction | None = None  # of some samplers, as all below; None: the sampler's own
-    s_churn: NotNegative | None = None
-    s_tmin: NotNegative | None = None
-    s_tmax: NotNegative | None = None
-    s_noise: NotNegative | None = None
+    s_churn: NotNegative | None = None  # noise added before each step (Karras et al. 2022)
+    s_tmin: NotNegative | None = None  # smallest sigma with such noise
+    s_tmax: NotNegative | None = None  # largest sigma with such noise
+    s_noise: NotNegative | None = None  # standard deviation of such noise
 
 
 OPTIONS = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")  # fields that only some samplers take

@@ -27,7 +27,7 @@ class CLIPExperiment:
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
-    seed: Seed = 0
+    seed: Seed = 0  # of weights, batches and noise
 
     def check(self, prefix: str = "") -> None:
         """Raises InputError where an encoder does not fit images of this size, or its heads."""

@@ -49,7 +49,7 @@ class Experiment:
     optim: Optim = field(default_factory=Optim)
     train: Train = field(default_factory=Train)
     evaluation: Evaluation = field(default_factory=Evaluation)
-    seed: Seed = 0
+    seed: Seed = 0  # of weights, batches and noise
 
     @property
     def condition(self) -> Condition:

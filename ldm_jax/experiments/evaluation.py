@@ -36,4 +36,4 @@ class FirstStageEvaluation:
     every: NotNegativeInt = 0  # steps; 0: never
     num: AtLeast2 = 500  # images, at most
     split: str = "test"  # of the data; a folder without splits has one, which is trained on
-    batch_size: AtLeast1 = 64
+    batch_size: AtLeast1 = 64  # images at once

@@ -30,7 +30,7 @@ class FirstStageExperiment:
     optim: Optim = field(default_factory=lambda: Optim(lr=4.5e-6, b1=0.5, b2=0.9))
     train: Train = field(default_factory=Train)
     evaluation: FirstStageEvaluation = field(default_factory=FirstStageEvaluation)
-    seed: Seed = 0
+    seed: Seed = 0  # of weights, batches and noise
     run: str | None = None  # an already trained run to use instead of training one
 
     def check(self, prefix: str = "") -> None:

@@ -20,8 +20,8 @@ FirstAndLast = Annotated[
 class Train:
     """How long, over which devices, and what to write on the way."""
 
-    steps: AtLeast1 = 100_000
-    save_every: AtLeast1 = 1_000
+    steps: AtLeast1 = 100_000  # updates
+    save_every: AtLeast1 = 1_000  # steps between checkpoints
     keep: AtLeast1 = 2  # of the newest checkpoints
     # steps after which averages of optim.power_ema are kept; 0: never
     snapshot_every: NotNegativeInt = 0
@@ -29,7 +29,7 @@ class Train:
     best: str | None = None
     log_every: AtLeast1 = 50
     sample_every: NotNegativeInt = 1_000  # 0: never
-    num_samples: AtLeast1 = 16
+    num_samples: AtLeast1 = 16  # images drawn on the way
     profile_steps: FirstAndLast = ()  # first and last of which RUN/profile has a trace
     devices: Literal["jit", "pmap"] = "jit"  # how the step is parallelized over devices
     mesh: Mesh = field(default_factory=Mesh)

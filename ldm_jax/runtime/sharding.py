@@ -30,8 +30,8 @@ class Mesh:
     """
 
     data: AtLeast1 | None = None  # None: all that the others leave
-    fsdp: AtLeast1 = 1
-    tensor: AtLeast1 = 1
+    fsdp: AtLeast1 = 1  # devices over which weights are sharded, and the batch
+    tensor: AtLeast1 = 1  # devices over which widths of layers are sharded
 
 
 AXES = ("data", "fsdp", "tensor")

@@ -36,6 +36,8 @@ class Options:
     batch_size: int = 16
     """images that are encoded at once"""
     split: str = "train"
+    """of the data"""
+    """of the data"""
     caption: str = "text"
     """field that holds the caption, as data.caption"""
     label: str = "label"
@@ -55,6 +57,8 @@ class Options:
     host: int | None = None
     """which of `hosts` this is; JAX's own unless given"""
     hosts: int | None = None
+    """that encode at once, shards of their own each"""
+    """that encode at once, shards of their own each"""
 
 
 def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], description: str) -> None:

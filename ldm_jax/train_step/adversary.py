@@ -19,10 +19,10 @@ class Adversary:
 
     weight: NotNegative = 0.0  # 0: none
     start: NotNegativeInt = 50_001  # the step from which on it takes part
-    loss: Literal["hinge", "vanilla", "non_saturating"] = "hinge"
+    loss: Literal["hinge", "vanilla", "non_saturating"] = "hinge"  # of the discriminator
     adaptive: bool = True  # times |gradient of the rest| / |its gradient| at the last layer
-    channels: AtLeast1 = 64
-    layers: AtLeast1 = 3
+    channels: AtLeast1 = 64  # of its first layer
+    layers: AtLeast1 = 3  # convolutions with stride 2
     r1_weight: NotNegative = 0.0  # of the gradient penalty on images (Mescheder et al. 2018)
     lecam_weight: NotNegative = 0.0  # of the regularisation by Tseng et al. 2021
 

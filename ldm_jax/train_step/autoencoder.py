@@ -32,12 +32,14 @@ class AutoencoderLoss:
     reconstruction: Literal["l1", "l2", "likelihood"] = "l1"  # likelihood: an MLPAutoencoder's own
     reduction: Literal["sum", "mean"] = "sum"  # the original's KL and VQ stages, in this order
     perceptual_weight: NotNegative = 0.0  # of LPIPS; 0: none
+    # the network of LPIPS
+    # the network of LPIPS
     perceptual: Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"] = (
         "vgg"
     )
     perceptual_weights: str | None = None  # file or folder; None: found or fetched
     learn_log_variance: bool = False  # the original keeps s = 0: it is in no optimizer there
-    kl_weight: NotNegative = 1e-6
+    kl_weight: NotNegative = 1e-6  # of the KL to a standard Gaussian
     codebook: Codebook = field(default_factory=Codebook)
     adversary: Adversary = field(default_factory=Adversary)
 

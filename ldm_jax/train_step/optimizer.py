@@ -29,8 +29,8 @@ class Optim:
     The learning rate is used as it stands here, whatever the batch, the devices or `accumulate`.
     """
 
-    kind: Literal["adamw", "lion", "adafactor", "muon"] = "adamw"
-    lr: Positive = 1e-4
+    kind: Literal["adamw", "lion", "adafactor", "muon"] = "adamw"  # the optimizer
+    lr: Positive = 1e-4  # learning rate
     # after the warm-up: as it is, to 0 at the last step by a half cosine or a line, or with the
     # square root of warmup / step
     schedule: Literal["constant", "cosine", "linear", "inverse_sqrt"] = "constant"
@@ -38,7 +38,7 @@ class Optim:
     b1: Decay = 0.9  # decay of the mean of gradients; adafactor keeps none where it is 0
     b2: Decay = 0.999  # of their squares; lion's authors have 0.99, adafactor has a rule of its own
     eps: Positive = 1e-8  # of adamw, added to the root of the mean of squares
-    weight_decay: NotNegative = 0.0
+    weight_decay: NotNegative = 0.0  # decoupled; 0: none
     # what decays: all that trains, or what has at least two axes: neither gains, biases nor scalars
     decays: Literal["all", "matrices"] = "all"
     clip: Positive | None = 1.0  # largest global norm of the gradient

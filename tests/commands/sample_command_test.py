@@ -127,7 +127,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--init-image no.png --strength 0.2", ["--strength is 0.2", "0.25", "4 steps"]),
         ("--stpes 3", ["--stpes is not a setting", "'--steps'"]),
         ("--temperature 3", ["--temperature is not a setting"]),
-        ("--steps", ["--steps", "Missing value"]),
+        ("--steps", ["--steps has no value"]),
         ("surplus", ["'surplus'", "one word too many"]),
         ("--latents no.npy", ["latents 'no.npy' do not exist", "(4, 4, 4, 2)"]),
         ("--interpolate 3", ["--interpolate 3", "diffusion model", "configs/vae.py"]),

@@ -130,7 +130,7 @@ def test_a_wrong_config_file_is_refused_by_name(refusal, tmp_path, body, fragmen
         ("--model.channel-mults 1 x", ["--model.channel-mults", "'x'"]),
         ("--data.flip maybe", ["--data.flip", "'maybe'", "'True', 'False'"]),
         ("--data.crop centre", ["--data.crop", "'centre'", "'center', 'random'"]),
-        ("--data.image-size", ["--data.image-size", "Missing value"]),
+        ("--data.image-size", ["--data.image-size has no value"]),
         ("--workdir", ["--workdir has no value"]),
         ("--workdir=", ["--workdir has no value"]),
         ("--workdir --dry-run", ["--workdir has no value"]),
@@ -388,14 +388,15 @@ def test_the_exit_status_is_2_and_standard_error_is_one_line(config, here):
 
 
 def test_help_is_no_error(config, capsys):
-    train.main(["--help"])
-    assert "python train.py CONFIG.py" in capsys.readouterr().out
-    with pytest.raises(SystemExit) as stop:
-        train.main([str(config()), "--help"])
-    assert not stop.value.code
-    help_text = capsys.readouterr().out
-    for name in ("--data.path", "--data.image-size", "--first-stage.train.steps", "--optim.lr"):
-        assert name in help_text
+    names = ["--data.path", "--data.image-size", "--first-stage.train.steps", "--optim.lr"]
+    own = ["--workdir", "--init-from", "--dry-run", "--distributed", "--coordinator"]
+    for words in (["--help"], [str(config()), "--help"]):
+        with pytest.raises(SystemExit) as stop:
+            train.main(words)
+        assert not stop.value.code
+        help_text = capsys.readouterr().out
+        for text in ["python train.py CONFIG.py", *names, *own]:
+            assert text in help_text
 
 
 def test_a_dry_run_writes_nothing(config, here, capsys):

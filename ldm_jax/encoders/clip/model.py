@@ -24,12 +24,12 @@ class CLIPModel:
 
     dim: AtLeast1 = 512  # of the shared embedding space
     patch: AtLeast1 = 32  # pixels a side
-    vision_channels: AtLeast1 = 768
-    vision_layers: AtLeast1 = 12
-    vision_heads: AtLeast1 = 12
-    text_channels: AtLeast1 = 512
-    text_layers: AtLeast1 = 12
-    text_heads: AtLeast1 = 8
+    vision_channels: AtLeast1 = 768  # width of the image encoder
+    vision_layers: AtLeast1 = 12  # its transformer blocks
+    vision_heads: AtLeast1 = 12  # its attention heads
+    text_channels: AtLeast1 = 512  # width of the text encoder
+    text_layers: AtLeast1 = 12  # its transformer blocks
+    text_heads: AtLeast1 = 8  # its attention heads
     length: CaptionLength = 77  # tokens
     vocab_size: VocabSize = 49_408  # at most, where tokens are learned; filled in once they are
     # a tokenizer.json or merges.txt to use; None: the published one where vocab_size is its 49,408,
