@@ -4,7 +4,7 @@ python benchmarks/accelerator.py ours [--latents 32 64] [--batch 16] [--remat no
 python benchmarks/accelerator.py diffusers ...       (an environment with torch and diffusers)
 
 Training is forward, backward and AdamW, bfloat16 products over float32 weights, batch and noise
-drawn anew in the step; theirs is compiled by torch.compile. Sampling is 50 steps of DDIM with
+drawn in the step; theirs is compiled by torch.compile. Sampling is 50 steps of DDIM with
 guidance, 16 bits, of one image, to its latent of 64 x 64. Weights are random. Prints for each
 images a second, FLOP/s of the model (operations of forward and backward, none counted twice), their
 share of what a product of two matrices of 8192 reaches here, and the most memory held. `--width 32

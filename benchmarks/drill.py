@@ -7,7 +7,7 @@ trains it again in several runs, whose process is sent SIGKILL or SIGTERM while 
 a step, writes a checkpoint or draws images, until each run has had its share of `--kills`; the
 same command goes on every time. At the end parameters, averages, optimizer, place in the data and
 the table of metrics must be those of the uninterrupted run, bit for bit. With `--out`, the table
-between the marks of that file is written anew. Exit status 1 where a run ended otherwise.
+between the marks of that file is replaced. Exit status 1 where a run ended otherwise.
 """
 
 import csv

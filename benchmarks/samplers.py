@@ -10,7 +10,7 @@ samplers.png, guidance.csv and guidance.png. Cells that a csv holds already are 
 - Frechet distance of 64 features, the first principal components of drawn scenes, to the drawn
   scenes of the same captions. The dotted line is how far as many drawn scenes of other captions are
   from these.
-- Network calls: how often a sampler asks the denoiser in a walk, counted while it walks. With
+- Network calls: how often a sampler calls the denoiser in a trajectory, counted. With
   guidance each of them costs two passes through the network, alike for all.
 """
 
@@ -55,7 +55,7 @@ class Options:
 
 
 def count_calls(trained: runs.Trained, asked: request.Request) -> int:
-    """How often the walk asks its denoiser."""
+    """The calls of the denoiser in a trajectory."""
     process, calls = trained.model.process, []
 
     def denoise(z, t):
@@ -221,7 +221,7 @@ def plot(path: Path, rows: list[dict], by: str, against: str, line: float) -> No
             axis.set_xscale("log")
             axis.set_xticks(ticks, [str(tick) for tick in ticks])
             axis.xaxis.minorticks_off()
-    axes[0].set_ylabel("captions that are not met")
+    axes[0].set_ylabel("caption error")
     axes[1].axhline(line, color="black", linestyle=":", linewidth=1)
     axes[1].legend(fontsize=7, ncols=2)
     figure.savefig(path, dpi=110)

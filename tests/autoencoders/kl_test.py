@@ -58,7 +58,7 @@ def test_a_new_stage_has_scale_one(stage):
     jax.tree.map(np.testing.assert_array_equal, new(jax.random.key(0)), unit(stage.channels))
 
 
-def test_attention_is_where_it_is_asked_for():
+def test_attention_is_where_requested():
     config = replace(CONFIG, channel_mults=(1, 2, 2), attention_factors=(2,), mid_attention=True)
     params = jax.eval_shape(kl_autoencoder(config).init, jax.random.key(0))
     found = {f"{part}/{name}" for part in ("encoder", "decoder") for name in params[part]}

@@ -93,7 +93,7 @@ def test_decoding_rounds(stage, params, images):
     assert len(np.unique(made.codes)) > 1
 
 
-def test_bfloat16_keeps_weights_and_answers_float32(params, images):
+def test_bfloat16_keeps_weights_and_outputs_float32(params, images):
     half = vq_autoencoder(replace(CONFIG, compute="bfloat16"))
     shapes = jax.eval_shape(half.init, jax.random.key(0))
     assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}

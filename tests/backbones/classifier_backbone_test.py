@@ -43,7 +43,7 @@ def test_it_has_a_number_for_every_class_of_every_example():
     assert np.all(np.isfinite(logits()))
 
 
-def test_an_example_is_judged_by_itself():
+def test_an_example_is_classified_by_itself():
     np.testing.assert_allclose(logits(Z[::-1], STEPS[::-1]), logits()[::-1], atol=1e-5)
     other = logits(Z.at[1].set(0.0))
     np.testing.assert_allclose(other[0], logits()[0], atol=1e-5)

@@ -112,7 +112,7 @@ def test_what_is_added_where_the_network_has_no_such_site_is_refused(cond):
         unet(CONFIG, 2, 2).apply({}, Z, STEPS, cond)
 
 
-def test_further_keys_and_values_are_attended_to_beside_the_tokens_by_their_weight():
+def test_further_keys_and_values_are_attended_to_in_addition_to_the_tokens_by_their_weight():
     backbone = unet(CONFIG, 2, 2)
     cond = Cond(tokens=COND.tokens, mask=COND.mask)
     params = tiny.drawn(backbone.init, jax.tree.map(lambda x: x[:1], cond))
@@ -175,7 +175,7 @@ def test_the_output_has_the_shape_of_z(mults):
     assert shape_of(config, Z, Cond(), channels=6)[0] == (2, 4, 4, 6)
 
 
-def test_attention_is_where_it_is_asked_for_and_crosses_where_there_are_tokens():
+def test_attention_is_where_requested_and_crosses_where_there_are_tokens():
     config = replace(CONFIG, attention_factors=(2,))
     _, plain = shape_of(config, Z, Cond())
     _, crossing = shape_of(config, Z, Cond(tokens=normal(2, 3, 5)))
@@ -186,7 +186,7 @@ def test_attention_is_where_it_is_asked_for_and_crosses_where_there_are_tokens()
     assert crossing["mid_attn"]["block_0"]["cross"]["k"]["kernel"].shape == (5, 16)
 
 
-def test_heads_are_as_many_or_as_wide_as_asked_for():
+def test_heads_are_as_many_or_as_wide_as_requested():
     """Either way the heads share the channels, so the weights have the same shapes."""
     cond = Cond(tokens=normal(2, 3, 5))
     by_number = shape_of(replace(CONFIG, num_heads=4), Z, cond)[1]
@@ -217,7 +217,7 @@ def test_computing_again_changes_no_gradient(remat):
     tiny.assert_close(again, gradient_of(CONFIG, params), rtol=1e-4, atol=1e-4)
 
 
-def test_blocks_that_change_the_resolution_take_the_place_of_convolutions():
+def test_blocks_that_change_the_resolution_replace_convolutions():
     _, params = shape_of(replace(CONFIG, resample_blocks=True), Z, Cond())
     _, plain = shape_of(CONFIG, Z, Cond())
     for name in ("down_0_downsample", "up_1_upsample"):

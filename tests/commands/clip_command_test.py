@@ -1,4 +1,4 @@
-"""Towers of images and captions, from train.py to zero-shot classification."""
+"""CLIP, from train.py to zero-shot classification."""
 
 import json
 from dataclasses import replace
@@ -26,7 +26,7 @@ TEMPLATES = ("a {} block at the top", "a {} block at the bottom")
 
 
 def experiment(folder: Path, **changes) -> CLIPExperiment:
-    """The smallest towers, four steps."""
+    """The smallest CLIP, four steps."""
     default = CLIPExperiment(
         model=CLIPModel(
             dim=6,

@@ -1,4 +1,4 @@
-"""Captions as a BERT answers to them: filling does not count, and a sentence is a direction."""
+"""Captions encoded by BERT: padding has no effect, and sentence embeddings have unit length."""
 
 from dataclasses import replace
 
@@ -18,7 +18,7 @@ from tests.support import tiny, tiny_bert
 
 @pytest.fixture(scope="module")
 def told():
-    """The tokenizer, the conditioner, and params -> captions -> what is told."""
+    """The tokenizer, the conditioner, and params -> captions -> Cond."""
     tokenizer = tiny_bert.words(tiny_bert.BERT)
     conditioner = tiny_bert.BERT.build(BuildContext({"tokens": tokenizer}, None))
     params, apply = tiny.drawn(conditioner.init), jax.jit(conditioner.apply)
@@ -36,8 +36,8 @@ def test_a_sentence_is_the_direction_of_the_mean_of_its_words():
     np.testing.assert_allclose(sentence(x, mask), expected, rtol=1e-6)
 
 
-def test_what_fills_a_caption_up_is_0_and_not_attended_to(told):
-    cond = told[2]("a red block at the top", "a block")
+def test_what_fills_a_caption_up_is_0_and_not_attended_to(encoder):
+    cond = encoder[2]("a red block at the top", "a block")
     words = np.sum(cond.mask, axis=1)
     assert list(words) == [8, 4]
     for tokens, mask in zip(cond.tokens, cond.mask, strict=True):
@@ -45,8 +45,8 @@ def test_what_fills_a_caption_up_is_0_and_not_attended_to(told):
         assert not np.any(tokens[~mask])
 
 
-def test_an_answer_does_not_depend_on_how_far_a_caption_is_filled_up(told):
-    _, tokenizer, of = told
+def test_an_encoding_does_not_depend_on_how_far_a_caption_is_filled_up(encoder):
+    _, tokenizer, of = encoder
     short = of("a red block")
     tokenizer.enable_padding(length=12, pad_id=0)
     tokenizer.enable_truncation(12)
@@ -57,22 +57,22 @@ def test_an_answer_does_not_depend_on_how_far_a_caption_is_filled_up(told):
     np.testing.assert_allclose(long.vector, short.vector, atol=1e-5)
 
 
-def test_the_vector_is_the_sentence_with_numbers_of_size_1(told):
-    cond = told[2]("a red block", "a blue block at the top", "")
+def test_the_vector_is_the_sentence_with_numbers_of_size_1(encoder):
+    cond = encoder[2]("a red block", "a blue block at the top", "")
     np.testing.assert_allclose(np.mean(np.square(cond.vector), axis=1), 1.0, rtol=1e-5)
     unit = sentence(cond.tokens, cond.mask) * tiny_bert.BERT.dim**0.5
     np.testing.assert_allclose(cond.vector, unit, atol=1e-5)
 
 
-def test_no_condition_is_the_empty_caption(told):
-    conditioner, tokenizer, _ = told
+def test_no_condition_is_the_empty_caption(encoder):
+    conditioner, tokenizer, _ = encoder
     null = conditioner.null(2)["tokens"]
     np.testing.assert_array_equal(null, np.stack([encode(tokenizer, "")] * 2))
     assert not conditioner.trained
 
 
-def test_remembered_answers_are_the_answers_with_their_mask(told):
-    conditioner, _, of = told
+def test_cached_encodings_are_the_encodings_with_their_mask(encoder):
+    conditioner, _, of = encoder
     cond = of("a red block", "a blue block at the top")
     (empty,) = [{slot: np.asarray(x[0]) for slot, x in answers(of("")).items()}]
     kept = {entry(slot): np.asarray(x, np.float32) for slot, x in answers(cond).items()}

@@ -1,4 +1,4 @@
-"""An image as CLIP embeds it, told as one token, or with noise as a vector."""
+"""CLIP's image embedding as one token, or with noise as a vector."""
 
 from dataclasses import replace
 
@@ -19,7 +19,7 @@ from ldm_jax.nn.embedding import step_embedding
 from tests.support import tiny
 
 SIZES = {"channels": 8, "layers": 1, "num_heads": 2, "dim": 6, "patch": 4, "size": 8}
-PICTURES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
+IMAGES = np.random.default_rng(0).standard_normal((2, 8, 8, 3), np.float32)
 
 
 def made(config):
@@ -28,26 +28,26 @@ def made(config):
     return conditioner, tiny.drawn(conditioner.init)
 
 
-def test_a_picture_is_one_token_and_no_picture_is_none():
+def test_an_image_is_one_token_and_no_image_is_none():
     conditioner, params = made(c.CLIPImage(**SIZES))
-    tokens = conditioner.apply(params, {"picture": PICTURES}).tokens
+    tokens = conditioner.apply(params, {"picture": IMAGES}).tokens
     assert (tokens.shape, conditioner.dim, conditioner.trained) == ((2, 1, 6), 6, False)
     assert np.any(tokens[0] != tokens[1])
-    untold = conditioner.apply(params, conditioner.null(2))
-    np.testing.assert_array_equal(untold.tokens, np.zeros((2, 1, 6)))
+    dropped = conditioner.apply(params, conditioner.null(2))
+    np.testing.assert_array_equal(dropped.tokens, np.zeros((2, 1, 6)))
 
 
-def test_beside_captions_it_is_a_vector_with_the_level_of_its_noise():
+def test_with_captions_it_is_a_vector_with_the_level_of_its_noise():
     conditioner, params = made(c.UnCLIP(**SIZES))
     plain, own = made(c.CLIPImage(**SIZES, weights="openclip"))[0], {"tower": params["tower"]}
     noise, level = np.random.default_rng(1).standard_normal((2, 6), np.float32), jnp.asarray([3, 9])
-    inputs = {"picture": PICTURES, "picture_noise": noise, "noise_level": level}
-    told = conditioner.apply(params, inputs)
-    assert told.tokens is None
+    inputs = {"picture": IMAGES, "picture_noise": noise, "noise_level": level}
+    cond = conditioner.apply(params, inputs)
+    assert cond.tokens is None
     e = plain.apply(own, inputs).tokens[:, 0]
     expected = noised(e, noise, level, params["mean"], params["std"])
-    np.testing.assert_allclose(told.vector[:, :6], expected, atol=1e-6)
-    np.testing.assert_array_equal(told.vector[:, 6:], step_embedding(level, 6))
+    np.testing.assert_allclose(cond.vector[:, :6], expected, atol=1e-6)
+    np.testing.assert_array_equal(cond.vector[:, 6:], step_embedding(level, 6))
     hidden = conditioner.with_null(inputs, conditioner.null(2))
     np.testing.assert_array_equal(conditioner.apply(params, hidden).vector, np.zeros((2, 12)))
 
@@ -65,7 +65,7 @@ def test_noise_takes_an_embedding_to_a_draw_from_all_of_them():
     np.testing.assert_allclose(most, noise, atol=1e-3)
 
 
-def test_the_tower_sees_the_middle_of_a_picture():
+def test_the_encoder_crops_the_centre_of_an_image():
     bright = np.zeros((8, 24, 3), np.uint8)
     bright[:, 8:16] = 255
     seen = prepared(Image.fromarray(bright), 4)
@@ -74,7 +74,7 @@ def test_the_tower_sees_the_middle_of_a_picture():
     np.testing.assert_allclose(prepared(Image.fromarray(bright), 8) * STD + MEAN, 1.0, atol=1e-6)
 
 
-def test_pictures_and_their_noise_are_derived_from_examples():
+def test_images_and_their_noise_are_derived_from_examples():
     config = c.UnCLIP(**SIZES, max_noise=3)
     derive = config.derive(2)
     example, rng = {"image": np.full((16, 16, 3), 7, np.uint8)}, np.random.default_rng(0)
@@ -105,7 +105,7 @@ def test_pictures_and_their_noise_are_derived_from_examples():
         ),
     ],
 )
-def test_what_cannot_be_is_said(changes, said):
+def test_what_cannot_be_is_reported(changes, said):
     base = replace(tiny.experiment(None), **changes)
     base = replace(base, first_stage=training.inherit(base.first_stage, base.data))
     with pytest.raises(InputError, match=said):

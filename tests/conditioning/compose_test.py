@@ -42,7 +42,7 @@ def _case(request):
     return model, params, inputs
 
 
-def test_both_are_told(case):
+def test_both_are_given(case):
     model, params, inputs = case
     told = model.condition(params, inputs)
     assert told.tokens.shape == (2, 8, 8)
@@ -53,7 +53,7 @@ def test_both_are_told(case):
         assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(told), changed, strict=True)), key
 
 
-def test_dropout_and_guidance_hide_the_caption_alone(case):
+def test_dropout_and_guidance_drop_the_caption_alone(case):
     model, params, inputs = case
     untold = model.conditioner.with_null(inputs, model.conditioner.null(2, 4, 4))
     dropped = drop(model.conditioner, inputs, tiny.keys(2), 1.0, (4, 4))
@@ -63,7 +63,7 @@ def test_dropout_and_guidance_hide_the_caption_alone(case):
     tiny.assert_same(a.replace(tokens=None), b.replace(tokens=None))
 
 
-def test_the_network_hears_of_both(case):
+def test_both_reach_the_network(case):
     model, params, inputs = case
     z, steps = jnp.ones((2, 4, 4, model.first_stage.channels)), jnp.zeros(2, jnp.int32)
     cond = model.condition(params, inputs)
@@ -74,7 +74,7 @@ def test_the_network_hears_of_both(case):
         assert np.any(np.abs(network(params, z, steps, other) - raw) > 1e-6), slot
 
 
-def test_stable_diffusion_is_told_the_mask_before_grey():
+def test_stable_diffusion_is_given_the_mask_before_grey():
     stage = tiny.first_stage(factor=2, posterior=lambda params, x: Gaussian(x[:, ::2, ::2], None))
     told = inpainting(stage, "stable_diffusion")
     image, mask = jnp.full((1, 4, 4, 3), 0.5), jnp.zeros((1, 4, 4, 1)).at[:, :2].set(1.0)
@@ -113,7 +113,7 @@ def test_depth_is_stretched_and_resized_without_a_shift():
         (c.Label(dim=16), None, "tokens of conditions are 8 and 16 wide"),
     ],
 )
-def test_what_cannot_go_together_is_said(second, entries, said):
+def test_what_cannot_go_together_is_reported(second, entries, said):
     base = experiment("depth")
     first = training.inherit(base.first_stage, base.data)
     unet = replace(base.model, vector_entries=entries)

@@ -1,4 +1,4 @@
-"""Conditioners: inputs to what the denoiser is told, and what stands for nothing."""
+"""Conditioners: inputs to the denoiser's conditions, and unconditional inputs."""
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +66,7 @@ def test_the_null_looks_like_any_input(case):
     )
 
 
-def test_a_pooled_caption_is_the_mean_of_its_tokens_beside_them():
+def test_a_pooled_caption_is_the_mean_of_its_tokens_next_to_them():
     pooled = text(transformer_encoder(TRANSFORMER, EMPTY), pooled=True)
     params, inputs = tiny.drawn(pooled.init), CONDITIONERS["text"][1]
     cond = pooled.apply(params, inputs)
@@ -102,7 +102,7 @@ def test_the_null_of_text_is_the_empty_caption():
     np.testing.assert_array_equal(conditioner.null(3)["tokens"], [EMPTY] * 3)
 
 
-def test_a_text_token_hears_every_other_and_its_place():
+def test_a_text_token_attends_to_every_other_and_its_place():
     params, apply = tiny.drawn(TRANSFORMER.init, EMPTY[None]), jax.jit(TRANSFORMER.apply)
     tokens = jnp.array([[2, 5, 6, 3]])
     y = apply(params, tokens)
@@ -127,7 +127,7 @@ def test_the_originals_layouts_have_92_tokens_of_90_rows():
     assert tokens[0, :4].tolist() == [0, 0, 90 * 90 - 1, 8191]
 
 
-def test_a_box_that_leaves_the_picture_ends_at_its_border():
+def test_a_box_that_leaves_the_image_ends_at_its_border():
     inside, outside = ([[[0.5, 0.0, 0.5, 1.0, 1]]], [[[0.5, -0.5, 2.0, 2.0, 1]]])
     np.testing.assert_array_equal(
         *(tokens_of(jnp.array(b, jnp.float32), 100) for b in (inside, outside))

@@ -111,7 +111,7 @@ def depths(folder, tmp_path_factory):
     return root
 
 
-def test_low_resolution_images_are_of_what_is_seen(folder):
+def test_low_resolution_images_are_of_what_is_visible(folder):
     (batch, *_), _ = read(folder, config.LowResolution(factor=4), "low_resolution")
     image = np.rint((batch["image"] + 1) * 127.5).astype(np.uint8)
     small = np.rint((batch["low_resolution"] + 1) * 127.5).astype(np.uint8)
@@ -135,7 +135,7 @@ def test_a_map_of_more_classes_than_the_model_has_is_refused(folder):
         read(folder, config.SemanticMap(num_classes=2), "segmentation")
 
 
-def test_boxes_and_maps_that_are_not_there_are_asked_for(tmp_path):
+def test_missing_boxes_and_maps_are_errors(tmp_path):
     Image.new("RGB", (16, 16)).save(tmp_path / "a.png")
     for condition, key in (
         (config.Layout(num_classes=1), "boxes"),

@@ -29,12 +29,12 @@ every_conditioner = pytest.mark.parametrize(
 
 
 @every_conditioner
-def test_rate_zero_hides_nothing_and_rate_one_everything(conditioner, inputs):
+def test_rate_zero_drops_nothing_and_rate_one_everything(conditioner, inputs):
     tiny.assert_same(drop(conditioner, inputs, tiny.keys(N), 0.0), inputs)
     tiny.assert_same(drop(conditioner, inputs, tiny.keys(N), 1.0), conditioner.null(N))
 
 
-def test_examples_are_hidden_whole_and_as_often_as_asked():
+def test_examples_are_dropped_whole_and_as_often_as_requested():
     conditioner, inputs = CONDITIONERS["text"]
     found = np.asarray(drop(conditioner, inputs, tiny.keys(N), 0.3)["tokens"])
     hidden = np.all(found == EMPTY, axis=1)
@@ -42,7 +42,7 @@ def test_examples_are_hidden_whole_and_as_often_as_asked():
     assert abs(hidden.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / N)
 
 
-def test_a_hidden_picture_has_the_size_of_the_latents():
+def test_a_dropped_image_has_the_size_of_the_latents():
     conditioner = low_resolution()
     inputs = {"low_resolution": jnp.ones((N, 2, 3, 3))}
     found = drop(conditioner, inputs, tiny.keys(N), 0.3, (2, 3))["low_resolution"]

@@ -26,7 +26,7 @@ def test_sizes_are_of_one_area_and_within_the_aspect():
     assert (256, 1024) in buckets.sizes(512, 64, 4.0)
 
 
-def test_a_picture_goes_to_the_nearest_shape():
+def test_an_image_goes_to_the_nearest_shape():
     among = buckets.sizes(512, 64, 2.0)
     for size in among:
         assert among[buckets.nearest(3 * size[0], 3 * size[1], among)] == size
@@ -54,7 +54,7 @@ def test_each_batch_is_of_one_size_and_all_examples_come_equally_often():
     assert len(set(of_third)) == 27  # each once before any comes again
 
 
-def test_a_size_with_fewer_pictures_than_a_batch_comes_once_in_several_epochs():
+def test_a_size_with_fewer_images_than_a_batch_comes_once_in_several_epochs():
     order = buckets.Order(of_counts(2), 8, seed=0)
     first = [order(p) for p in range(8)]
     assert sorted(first) == [0] * 4 + [1] * 4
@@ -92,7 +92,7 @@ def stream(data, **hosts):
     return pipeline.batches(data, source, seed=3, keys=("tokens",), tokenize=tokenize, **hosts)
 
 
-def test_pictures_keep_their_shape_and_each_batch_has_one(folder):
+def test_images_keep_their_shape_and_each_batch_has_one(folder):
     batches = stream(settings(folder, crop="random", flip=True))
     found = [next(batches) for _ in range(20)]
     shapes = {batch["image"].shape for batch in found}
@@ -126,7 +126,7 @@ def test_squares_are_as_they_were_without_buckets(folder):
     assert batch["image"].shape == (4, 12, 12, 3)
 
 
-def test_a_damaged_picture_is_replaced_by_one_of_its_size(folder, capsys):
+def test_a_damaged_image_is_replaced_by_one_of_its_size(folder, capsys):
     (folder / "00.png").write_bytes((folder / "00.png").read_bytes()[:60])
     batches = stream(settings(folder))
     found = [next(batches) for _ in range(12)]
@@ -135,7 +135,7 @@ def test_a_damaged_picture_is_replaced_by_one_of_its_size(folder, capsys):
     assert "skipped" in capsys.readouterr().err
 
 
-def test_pictures_on_their_side_are_turned_before_they_are_sorted(tmp_path):
+def test_images_on_their_side_are_turned_before_they_are_sorted(tmp_path):
     image, exif = Image.new("RGB", (30, 60)), Image.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "a.jpg", exif=exif)
@@ -146,7 +146,7 @@ def test_pictures_on_their_side_are_turned_before_they_are_sorted(tmp_path):
     assert found.sizes == ((8, 16),)
 
 
-def test_pictures_that_are_too_small_and_buckets_that_cannot_be_are_refused(folder):
+def test_images_that_are_too_small_and_buckets_that_cannot_be_are_refused(folder):
     data = settings(folder, image_size=16)
     with pytest.raises(InputError, match=r"is 24x12 pixels, smaller than .* --data.upscale"):
         stream(replace(data, image_size=32))

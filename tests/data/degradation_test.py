@@ -9,7 +9,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (32, 48, 3), np.uint8)
 SMOOTH = np.stack([np.tile(np.linspace(20, 235, 64), (64, 1))] * 3, axis=2).astype(np.uint8)
 
 
-def test_a_plain_picture_stays_plain():
+def test_a_plain_image_stays_plain():
     plain = np.full((32, 32, 3), 77, np.uint8)
     np.testing.assert_array_equal(degradation.bicubic(plain, 4), plain[:8, :8])
     for seed in range(20):
@@ -18,7 +18,7 @@ def test_a_plain_picture_stays_plain():
 
 
 @pytest.mark.parametrize("factor", [2, 4, 8])
-def test_the_small_image_has_the_size_asked_for(factor):
+def test_the_small_image_has_the_size_requested(factor):
     assert degradation.bicubic(IMAGE, factor).shape == (32 // factor, 48 // factor, 3)
     for seed in range(20):
         small = degradation.bsr(IMAGE, factor, np.random.default_rng(seed))

@@ -84,7 +84,7 @@ def test_a_single_class_is_not_a_wrapper(tmp_path):
     assert opened(tmp_path).class_names == ("cat",)
 
 
-def test_of_split_folders_the_one_asked_for_is_read(tmp_path):
+def test_of_split_folders_the_one_requested_is_read(tmp_path):
     for name in ("train/cat/a.png", "train/dog/b.png", "test/cat/c.png"):
         write(tmp_path / name)
     assert names(opened(tmp_path), tmp_path) == ["train/cat/a.png", "train/dog/b.png"]
@@ -98,7 +98,7 @@ def test_a_class_may_be_called_like_a_split(tmp_path):
     assert opened(tmp_path).class_names == ("bus", "train")
 
 
-def test_captions_lie_beside_the_images(tmp_path):
+def test_captions_lie_next_to_the_images(tmp_path):
     for name, text in (("a", "a cat\n"), ("b", "  two\ndogs ")):
         write(tmp_path / f"{name}.png")
         (tmp_path / f"{name}.txt").write_text(text)

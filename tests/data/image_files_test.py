@@ -40,13 +40,13 @@ def test_the_frame_grows_with_the_images():
     assert image_files.grid(numbered(1, side=64)).shape == (68, 68, 3)
 
 
-def test_a_pair_stands_side_by_side():
+def test_a_pair_is_side_by_side():
     found = image_files.pairs(numbered(2), 255 - numbered(2))
     assert found.shape == (6, 2 * 9 + 1, 3)
     assert found[1, [1, 5, 10, 14], 0].tolist() == [0, 255, 10, 245]
 
 
-def test_a_saved_picture_is_read_back_bit_for_bit(tmp_path):
+def test_a_saved_image_is_read_back_bit_for_bit(tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (5, 7, 3), np.uint8)
     path = tmp_path / "new" / "folder" / "picture.png"
     image_files.save(path, image)
@@ -55,7 +55,7 @@ def test_a_saved_picture_is_read_back_bit_for_bit(tmp_path):
         np.testing.assert_array_equal(read, image)
 
 
-def test_captioned_pictures_show_image_and_caption():
+def test_captioned_images_show_image_and_caption():
     found = image_files.captioned(numbered(2, side=64), ["a red circle", ""], columns=2)
     first, second = found[:, : found.shape[1] // 2], found[:, found.shape[1] // 2 :]
     assert np.sum(first == 0) > np.sum(second == 0)

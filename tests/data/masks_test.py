@@ -7,7 +7,7 @@ from ldm_jax.data import masks
 
 
 @pytest.mark.parametrize("size", [16, 64, 256])
-def test_something_is_hidden_and_something_is_left(size):
+def test_something_is_masked_and_something_is_left(size):
     for seed in range(50):
         mask = masks.free_form(size, np.random.default_rng(seed))
         assert mask.shape == (size, size)
@@ -21,7 +21,7 @@ def test_a_mask_depends_on_its_random_numbers_alone():
     assert np.any(one != other)
 
 
-def test_as_much_is_hidden_at_every_size():
+def test_as_much_is_masked_at_every_size():
     hidden = {
         size: np.mean([masks.free_form(size, np.random.default_rng(s)).mean() for s in range(200)])
         for size in (32, 256)

@@ -8,7 +8,7 @@ BOXES = np.array([[0.1, 0.2, 0.3, 0.4, 2], [0.8, 0.8, 0.2, 0.2, 0]], np.float32)
 WHOLE = (0.0, 0.0, 1.0, 1.0)
 
 
-def test_the_whole_picture_is_no_crop():
+def test_the_whole_image_is_no_crop():
     np.testing.assert_allclose(objects.crop(BOXES, WHOLE), BOXES, atol=1e-7)
 
 

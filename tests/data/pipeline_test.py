@@ -86,7 +86,7 @@ def test_a_batch_has_the_shapes_types_and_ranges_promised(folder):
     assert -1 <= batch["image"].min() < batch["image"].max() <= 1
 
 
-def test_only_what_is_asked_for_is_in_a_batch(folder):
+def test_only_what_is_requested_is_in_a_batch(folder):
     assert next(stream(settings(folder), keys=())).keys() == {"image"}
 
 

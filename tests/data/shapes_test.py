@@ -102,7 +102,7 @@ def test_scenes_hold_only_what_their_split_may_show(held_out):
         assert all(drawing.held_out(thing) == held_out for thing in scene.objects)
 
 
-def test_scenes_have_as_many_objects_as_asked_for_at_different_positions():
+def test_scenes_have_as_many_objects_as_requested_at_different_positions():
     drawn = scenes(200, min_objects=2, max_objects=4)
     assert {len(scene.objects) for scene in drawn} == {2, 3, 4}
     assert all(len({o.position for o in s.objects}) == len(s.objects) for s in drawn)
@@ -120,7 +120,7 @@ def test_the_label_is_the_shape_named_first():
 
 
 @pytest.mark.parametrize("size", [24, 32, 64, 200])
-def test_pictures_have_the_color_of_each_object_at_its_position(size):
+def test_images_have_the_color_of_each_object_at_its_position(size):
     for scene in scenes(20, max_objects=9):
         picture = drawing.draw(scene, size)
         assert picture.shape == (size, size, 3)
@@ -131,7 +131,7 @@ def test_pictures_have_the_color_of_each_object_at_its_position(size):
         np.testing.assert_array_equal(picture[0, 0], drawing.BACKGROUND)
 
 
-def test_a_picture_is_what_a_finer_one_shows_from_afar():
+def test_an_image_is_what_a_finer_one_shows_from_afar():
     for scene in scenes(10):
         coarse, fine = drawing.draw(scene, 32), drawing.draw(scene, 128)
         reduced = fine.reshape(32, 4, 32, 4, 3).mean((1, 3))
@@ -150,7 +150,7 @@ def test_neighbors_never_touch():
             assert (a[:2] >= b[2:]).any() or (b[:2] >= a[2:]).any()
 
 
-def test_boxes_and_segmentation_agree_with_the_picture():
+def test_boxes_and_segmentation_agree_with_the_image():
     rng = np.random.default_rng(0)
     size = 96
     for thing in EVERY_OBJECT[:: len(drawing.COLORS) + 1]:
@@ -173,7 +173,7 @@ def prepared(tmp_path_factory):
     return shapes.builder(32, SMALL, tmp_path_factory.mktemp("tfds"))
 
 
-def test_the_splits_have_the_numbers_of_examples_asked_for(prepared):
+def test_the_splits_have_the_numbers_of_examples_requested(prepared):
     assert len(prepared.as_data_source(split="train")) == 60
     assert len(prepared.as_data_source(split="test")) == 20
 

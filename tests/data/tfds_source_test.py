@@ -158,7 +158,7 @@ def test_part_of_a_split_may_be_named():
     assert info.num_examples == COUNT // 2
 
 
-def test_a_wrong_name_configuration_or_split_is_answered_with_the_nearest():
+def test_a_wrong_name_configuration_or_split_names_the_nearest():
     assert "did you mean tfds:mnist?" in refusal(path="tfds:mnits")
     assert "did you mean tfds:ldm_test_pictures/plain?" in refusal(
         path="tfds:ldm_test_pictures/plane"

@@ -38,7 +38,7 @@ def test_every_mode_becomes_rgb(mode):
     assert (result == 255).all()
 
 
-def test_an_rgb_picture_is_untouched():
+def test_an_rgb_image_is_untouched():
     pixels = noise(5, 7)
     np.testing.assert_array_equal(decoded(Image.fromarray(pixels)), pixels)
 
@@ -120,7 +120,7 @@ def test_the_center_crop_is_in_the_middle():
     np.testing.assert_array_equal(transforms.center_crop(image, 4), image[1:5, 2:6])
 
 
-def test_random_crops_reach_every_place():
+def test_random_crops_reach_every_position():
     image = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5, 1)
     rng = np.random.default_rng(0)
     corners = {int(transforms.random_crop(image, 4, rng)[0, 0, 0]) for _ in range(100)}
@@ -142,7 +142,7 @@ def test_normalized_values_span_minus_one_to_one_exactly():
     np.testing.assert_array_equal(np.rint((values + 1) * 127.5), np.arange(256))
 
 
-def test_a_truncated_picture_raises():
+def test_a_truncated_image_raises():
     data = encoded(Image.fromarray(noise(32, 32)), "JPEG")
     with pytest.raises(OSError):
         transforms.decode(data[: len(data) // 2], WHITE)

@@ -13,7 +13,7 @@ X0, NOISE = jax.random.normal(jax.random.key(1), (2, len(TIMES), 4, 4, 2))
 
 
 @every_pair
-def test_a_network_is_told_its_input_and_time_and_understood(p, kind):
+def test_a_network_is_given_its_input_and_time_and_understood(p, kind):
     told = {}
     alpha, sigma = alpha_sigma_like(p, TIMES, X0)
     z = add_noise(p, X0, NOISE, TIMES)

@@ -30,7 +30,7 @@ def test_x0_undoes_target_at_both_ends_of_time(p, kind):
 
 
 @every_pair
-def test_networks_see_and_answer_numbers_of_order_one(p, kind):
+def test_inputs_and_outputs_of_networks_are_of_order_one(p, kind):
     """Where data have the standard deviation that is expected."""
     std = 0.5 if kind is PREDICTIONS["edm"] else 1.0
     alpha, sigma, _ = at_times(p)

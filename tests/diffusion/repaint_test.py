@@ -16,7 +16,7 @@ P = PROCESSES["cosine_flow"]
 DOWN = np.arange(10, -1, -1) * 100
 
 
-def test_every_jump_is_taken_as_often_as_asked():
+def test_every_jump_is_taken_as_often_as_requested():
     assert resampled(DOWN, 5, 1).tolist() == DOWN.tolist()
     twice = resampled(DOWN, 5, 2).tolist()
     assert twice == [

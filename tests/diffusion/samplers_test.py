@@ -50,7 +50,7 @@ def keys(count, seed=0):
 
 
 @partial(jax.jit, static_argnames=("sampler", "kind"))
-def walk(p, grid, z, keys, eta=0.0, sampler="ddim", kind="v"):
+def trajectory(p, grid, z, keys, eta=0.0, sampler="ddim", kind="v"):
     """Samples with a network that is right about the Gaussian."""
     kind = PREDICTIONS[kind]
 
@@ -89,17 +89,17 @@ def test_ddim_converges_to_the_probability_flow_at_order_one(table):
     for K in counts:
         grid = spacing.pad(spacing.times("leading", p, K), p.T)
         exact = flow(p, z, grid[0], 0)
-        errors.append(float(jnp.max(jnp.abs(walk(p, grid, z, keys(1)) - exact))))
+        errors.append(float(jnp.max(jnp.abs(trajectory(p, grid, z, keys(1)) - exact))))
     slope, _ = np.polyfit(np.log(counts), np.log(errors), 1)
     assert -1.15 < slope < -0.85, errors
     assert errors[-1] < 0.01
 
 
 @pytest.mark.parametrize(("sampler", "eta"), [("ddpm", 0.0), ("ddim", 0.5), ("ddim", 1.0)])
-def test_random_walks_arrive_at_the_target(sampler, eta):
+def test_random_trajectories_arrive_at_the_target(sampler, eta):
     """Mean and variance of 16384 draws, each step of 250 with noise of its own."""
     z = jax.random.normal(jax.random.key(1), (16, 32, 32, 1))
-    x = walk(LINEAR, padded("trailing", 250), z, keys(16), eta, sampler=sampler)
+    x = trajectory(LINEAR, padded("trailing", 250), z, keys(16), eta, sampler=sampler)
     n = x.size
     assert abs(jnp.mean(x) - M) < 4 * S / np.sqrt(n) + 0.004
     assert abs(jnp.std(x) / S - 1) < 4 / np.sqrt(2 * n) + 0.02
@@ -109,10 +109,10 @@ def test_ddim_with_eta_one_is_ddpm():
     z = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     for name, K in (("uniform", 50), ("leading", 20), ("trailing", 10)):
         grid = padded(name, K)
-        one = walk(LINEAR, grid, z, keys(4), 1.0)
-        other = walk(LINEAR, grid, z, keys(4), sampler="ddpm")
+        one = trajectory(LINEAR, grid, z, keys(4), 1.0)
+        other = trajectory(LINEAR, grid, z, keys(4), sampler="ddpm")
         np.testing.assert_allclose(one, other, atol=2e-5)
-        assert jnp.max(jnp.abs(one - walk(LINEAR, grid, z, keys(4), 0.9))) > 0.01
+        assert jnp.max(jnp.abs(one - trajectory(LINEAR, grid, z, keys(4), 0.9))) > 0.01
 
 
 @pytest.mark.parametrize(("t", "s"), [(1000, 999), (1000, 500), (300, 299), (40, 10), (2, 1)])
@@ -168,12 +168,12 @@ def test_the_step_to_the_data_is_the_clean_data_itself(sampler):
 def test_a_padded_grid_gives_the_same_numbers(sampler, eta):
     z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
     grid = spacing.times("uniform", LINEAR, 10)
-    one = walk(LINEAR, grid, z, keys(2), eta, sampler=sampler)
-    other = walk(LINEAR, spacing.pad(grid, T), z, keys(2), eta, sampler=sampler)
+    one = trajectory(LINEAR, grid, z, keys(2), eta, sampler=sampler)
+    other = trajectory(LINEAR, spacing.pad(grid, T), z, keys(2), eta, sampler=sampler)
     np.testing.assert_array_equal(one, other)
 
 
-def test_the_denoiser_is_asked_once_a_step_at_the_times_of_the_grid():
+def test_the_denoiser_is_called_once_a_step_at_the_times_of_the_grid():
     asked = []
 
     def denoise(z, t):
@@ -190,8 +190,8 @@ def test_the_denoiser_is_asked_once_a_step_at_the_times_of_the_grid():
 @pytest.mark.parametrize("eta", [0.0, 1.0])
 def test_an_example_does_not_depend_on_its_batch(eta):
     z = jax.random.normal(jax.random.key(1), (4, 4, 4, 1))
-    together = walk(LINEAR, padded("leading", 10), z, keys(4), eta)
-    alone = walk(LINEAR, padded("leading", 10), z[2:3], keys(4)[2:3], eta)
+    together = trajectory(LINEAR, padded("leading", 10), z, keys(4), eta)
+    alone = trajectory(LINEAR, padded("leading", 10), z[2:3], keys(4)[2:3], eta)
     np.testing.assert_allclose(together[2:3], alone, atol=1e-6)
 
 
@@ -222,10 +222,10 @@ def test_every_step_has_noise_of_its_own():
 @pytest.mark.parametrize("grid", ["uniform", "leading", "trailing"])
 @pytest.mark.parametrize("p", SCHEDULES.values(), ids=SCHEDULES)
 @pytest.mark.parametrize(("sampler", "eta"), [("ddim", 0.0), ("ddim", 1.0), ("ddpm", 0.0)])
-def test_every_combination_walks_to_the_target_whatever_the_network_predicts(sampler, eta, p, grid):
+def test_every_combination_reaches_the_target_whatever_the_network_predicts(sampler, eta, p, grid):
     z = jax.random.normal(jax.random.key(1), (4, 8, 8, 1))
     ends = [
-        walk(p, padded(grid, 25), z, keys(4), eta, sampler=sampler, kind=kind)
+        trajectory(p, padded(grid, 25), z, keys(4), eta, sampler=sampler, kind=kind)
         for kind in PREDICTIONS
     ]
     for x in ends:

@@ -1,4 +1,4 @@
-"""What a config's Sampling means: which sampler, over which times, told what."""
+"""The sampler, times and options of a config's Sampling."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ def test_an_option_goes_with_the_samplers_that_take_it_and_no_other(option):
             assert taker in str(refused.value)
 
 
-def test_without_options_a_sampler_is_told_its_own():
+def test_without_options_a_sampler_is_given_its_own():
     assert sampling.arguments(Sampling()) == {"eta": 0.0}
     assert sampling.arguments(Sampling(sampler="dpmpp_2m_sde")) == {"eta": 1.0}
     assert sampling.arguments(Sampling(sampler="unipc")) == {}
@@ -52,21 +52,21 @@ def test_churn_is_shared_out_among_the_steps():
     assert sampling.arguments(by_hand)["churn"].churn == 5.0 / 3
 
 
-def test_times_take_the_place_of_the_grid():
+def test_times_replace_the_grid():
     assert sampling.times(replace(HEUN, times=(900, 12.5)), LINEAR).tolist() == [900, 12.5, 0]
     assert len(sampling.times(HEUN, LINEAR)) == 21
     assert sampling.padded_times(replace(HEUN, times=(900, 12.5)), LINEAR).shape == (T + 1,)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
-def test_what_a_sampler_is_told_compiles_nothing_anew(name):
+def test_what_a_sampler_is_given_recompiles_nothing(name):
     """Whatever its options are, and however many steps."""
     make = build_sampler(name)
     given = SAMPLERS[name].options.keys() & {"eta", "s_churn"}
     keys = jax.random.split(jax.random.key(0), 2)
 
     @jax.jit
-    def walk(grid, arguments):
+    def trajectory(grid, arguments):
         z = jnp.ones((2, 2, 2, 1))
         return sample(make(**arguments), lambda z, t: Denoised(z / 2), LINEAR, grid, z, keys)
 
@@ -74,7 +74,7 @@ def test_what_a_sampler_is_told_compiles_nothing_anew(name):
     for steps, value in ((5, 0.9), (3, 0.4), (3, None)):
         asked = Sampling(sampler=name, steps=steps, **dict.fromkeys(given, value))
         grid = sampling.padded_times(asked, LINEAR)[:12]
-        found.append(walk(grid, sampling.arguments(asked)))
-    assert walk._cache_size() == 1
+        found.append(trajectory(grid, sampling.arguments(asked)))
+    assert trajectory._cache_size() == 1
     if given:
         assert np.abs(found[1] - found[2]).max() > 1e-3

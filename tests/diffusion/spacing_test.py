@@ -120,7 +120,7 @@ def test_padding_keeps_the_grid_and_then_stays(name):
     assert set(padded[8:].tolist()) == {float(grid[-1])}
 
 
-def test_a_later_part_of_a_grid_has_the_part_of_its_steps_that_is_asked_for():
+def test_a_later_part_of_a_grid_has_the_part_of_its_steps_requested():
     grid = np.array([1000, 800, 600, 400, 200, 0])
     assert spacing.later(grid, 1.0).tolist() == grid.tolist()
     assert spacing.later(grid, 0.6).tolist() == [600, 400, 200, 0]

@@ -23,13 +23,13 @@ def denoise(z, t):
 
 
 @pytest.mark.parametrize("name", ["ddpm", "heun", "plms", "dpmpp_2s"])
-def test_beliefs_are_those_at_the_beginning_of_the_steps(name):
-    walk = (build_sampler(name)(), denoise, PROCESS)
+def test_predictions_of_x0_are_those_at_the_beginning_of_the_steps(name):
+    trajectory = (build_sampler(name)(), denoise, PROCESS)
     grid, watch = pad(TIMES, 20), Watch(every=2, count=3)
-    z, seen = jax.jit(lambda: sample(*walk, grid, START, tiny.keys(2), watch))()
+    z, seen = jax.jit(lambda: sample(*trajectory, grid, START, tiny.keys(2), watch))()
     assert seen.shape == (3, 2, 2, 2, 1)
     expected = np.broadcast_to(TIMES[1:6:2].reshape(3, 1, 1, 1, 1), seen.shape)
     np.testing.assert_allclose(seen, expected, atol=0.011)
     assert np.any(seen != expected)
-    plain = jax.jit(lambda: sample(*walk, grid, START, tiny.keys(2)))()
+    plain = jax.jit(lambda: sample(*trajectory, grid, START, tiny.keys(2)))()
     np.testing.assert_allclose(z, plain, rtol=1e-6)

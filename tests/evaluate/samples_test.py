@@ -112,7 +112,7 @@ def test_every_image_counts_once_whatever_the_batch(here):
     assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
-def test_statistics_take_the_place_of_the_images_they_are_of(here):
+def test_statistics_replace_the_images_they_are_of(here):
     np.savez(here / "fake.npz", arr_0=FAKE)
     real = folder(here / "real", REAL)
     whole = compare("fake.npz", real, "--save-statistics", "real.npz")["metrics"]

@@ -14,7 +14,7 @@ HIDDEN = np.zeros((2, 8, 8, 1), bool)
 HIDDEN[:, 2:6, 3:] = True
 
 
-def test_the_error_is_of_what_is_hidden_alone():
+def test_the_error_is_of_what_is_masked_alone():
     images = TRUTH.copy()
     images[:, 0, 0] ^= 255
     assert error_inside(images, TRUTH, HIDDEN) == 0.0
@@ -24,7 +24,7 @@ def test_the_error_is_of_what_is_hidden_alone():
     assert error_inside(images, TRUTH, HIDDEN) == pytest.approx(3.0)
 
 
-def test_the_mean_colour_is_of_what_is_seen():
+def test_the_mean_colour_is_of_what_is_visible():
     found = with_mean_color(TRUTH, HIDDEN)
     seen = ~HIDDEN[..., 0]
     np.testing.assert_array_equal(found[seen], TRUTH[seen])
@@ -36,7 +36,7 @@ def test_the_mean_colour_is_of_what_is_seen():
     np.testing.assert_array_equal(with_mean_color(other, HIDDEN), found)
 
 
-def test_enlarging_keeps_a_plain_picture():
+def test_enlarging_keeps_a_plain_image():
     plain = np.full((3, 4, 3), 90, np.uint8)
     np.testing.assert_array_equal(enlarge(plain, 12, 16), np.full((12, 16, 3), 90))
 

@@ -1,12 +1,13 @@
-"""The field's words: none of those that this project used once in their place."""
+"""The field's words, instead of those that this project used before."""
 
 import io
 import re
 import tokenize
+from pathlib import Path
 
 import pytest
 
-from tests.house.source import PAGES, PATHS, ROOT, TOOLS, assert_none_but_known
+from tests.house.source import PAGES, ROOT, assert_none_but_known
 
 RETIRED = {  # pattern -> what to write
     r"(un)?told": "conditioned on, conditioning inputs; unconditional",
@@ -31,26 +32,45 @@ RETIRED = {  # pattern -> what to write
     r"judges?|judged": "classifier",
 }
 PATTERN = re.compile(rf"\b({'|'.join(RETIRED)})\b", re.IGNORECASE)
+BLANK = (tokenize.COMMENT, tokenize.NL)
+STATEMENT = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)
 TEXT = (tokenize.STRING, tokenize.COMMENT, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING))
 
 
-def prose(python: str) -> str:
-    """Comments and strings of a file: docstrings, help, messages."""
-    tokens = tokenize.generate_tokens(io.StringIO(python).readline)
-    return "\n".join(token.string for token in tokens if token.type in TEXT)
+def prose(python: str, messages: bool = True) -> str:
+    """Comments and docstrings of a file, and its other strings of more than one word where
+    `messages`; single words are names of entries, params or options."""
+    texts, starts = [], True  # whether a statement starts here
+    for token in tokenize.generate_tokens(io.StringIO(python).readline):
+        alone = token.type == tokenize.COMMENT or (starts and token.type == tokenize.STRING)
+        if token.type in TEXT and (alone or messages) and " " in token.string.strip():
+            texts.append(token.string)
+        if token.type not in BLANK:
+            starts = token.type in STATEMENT
+    return "\n".join(texts)
 
 
 def retired(text: str) -> list[str]:
     return [match.group(0).lower() for match in PATTERN.finditer(" ".join(text.split()))]
 
 
+def texts() -> dict[Path, str]:
+    """The prose of every page and Python file except this one, which lists the words. Strings of
+    tests are data."""
+    folders = ("ldm_jax", "configs", "scripts", "benchmarks", "tests")
+    files = [path for name in folders for path in (ROOT / name).rglob("*.py")]
+    found = {
+        path: prose(path.read_text(), messages=ROOT / "tests" not in path.parents)
+        for path in [*ROOT.glob("*.py"), *files]
+        if path != Path(__file__)
+    }
+    return found | {path: path.read_text() for path in PAGES}
+
+
 def test_no_retired_word_is_read():
-    configs = (ROOT / "configs").rglob("*.py")
-    texts = {path: prose(path.read_text()) for path in [*PATHS, *TOOLS, *configs]}
-    texts |= {path: path.read_text() for path in PAGES}
     found = {
         f"{path.relative_to(ROOT)}: {word}"
-        for path, text in texts.items()
+        for path, text in texts().items()
         for word in retired(text)
     }
     assert_none_but_known("words", found)
@@ -73,3 +93,6 @@ def test_only_text_is_read():
     assert retired(prose("pictures = 1")) == []
     assert retired(prose('def f():\n    """Of pictures."""')) == ["pictures"]
     assert retired(prose("x = 1  # a picture")) == ["picture"]
+    assert retired(prose('batch["picture"]')) == []
+    assert retired(prose('f("a picture")')) == ["picture"]
+    assert retired(prose('f("a picture")', messages=False)) == []

@@ -22,13 +22,13 @@ def test_it_is_the_cross_entropy_of_rows_and_of_columns():
     np.testing.assert_allclose(logits, np.log(e), atol=1e-5)
 
 
-def test_pictures_and_captions_may_change_places():
+def test_images_and_captions_may_be_exchanged():
     x, y = jnp.float32(unit(5, 7)), jnp.float32(unit(5, 7, seed=1))
     one, other = (float(contrastive(*pair, 3.0)[0]) for pair in ((x, y), (y, x)))
     assert one == pytest.approx(other, rel=1e-5)
 
 
-def test_what_cannot_be_told_apart_costs_the_logarithm_of_the_batch():
+def test_what_is_indistinguishable_costs_the_logarithm_of_the_batch():
     x = jnp.ones((5, 1))
     assert contrastive(x, x, 9.0)[0] == pytest.approx(np.log(5), rel=1e-6)
 

@@ -124,7 +124,7 @@ def test_a_blur_treats_rows_as_columns():
     np.testing.assert_allclose(blur_pool(x), jnp.swapaxes(turned, 1, 2), rtol=1e-5, atol=1e-6)
 
 
-def test_a_partial_window_counts_where_it_is_told_to():
+def test_a_partial_window_counts_where_it_is_set_to():
     x = -row(6.0, 5.0, 4.0, 3.0, 2.0, 1.0)  # negative: a border of zeros would win
     assert max_pool(x, 3, 2)[0, 0, :, 0].tolist() == [-4, -2]
     assert max_pool(x, 3, 2, partial=True)[0, 0, :, 0].tolist() == [-4, -2, -1]

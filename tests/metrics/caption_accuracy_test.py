@@ -97,7 +97,7 @@ def test_the_order_of_the_objects_does_not_matter():
     assert accuracy([Scene(scene.objects[::-1]) for scene in scenes], pictures) == 1
 
 
-def test_an_empty_picture_shows_nothing():
+def test_an_empty_image_shows_nothing():
     empty = np.full((32, 32, 3), drawing.BACKGROUND, np.uint8)
     assert read(empty) == ()
     assert read(degrade(empty, np.random.default_rng(0))) == ()
@@ -186,7 +186,7 @@ def test_a_missing_object_has_no_right_attribute():
     }  # fmt: skip
 
 
-def test_reading_leaves_the_picture_alone_and_always_says_the_same():
+def test_reading_leaves_the_image_alone_and_always_says_the_same():
     _, (picture,) = drawn(1, 100)
     before = picture.copy()
     assert read(picture) == read(picture)
@@ -202,7 +202,7 @@ def test_reading_leaves_the_picture_alone_and_always_says_the_same():
         np.zeros((32, 32, 3), np.float32),
     ],
 )
-def test_pictures_of_another_kind_are_refused(picture):
+def test_images_of_another_kind_are_refused(picture):
     with pytest.raises(InputError, match=r"expected uint8 \[H, H, 3\]"):
         read(picture)
 

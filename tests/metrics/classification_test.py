@@ -9,7 +9,7 @@ LOGITS = np.array([[3.0, 2.0, 1.0], [1.0, 2.0, 3.0], [1.0, 3.0, 2.0], [0.0, 0.0,
 LABELS = np.array([0, 1, 2, 1])
 
 
-def test_the_label_is_among_so_many_of_the_highest():
+def test_the_label_is_among_the_n_highest():
     """Right at once: the first; among two: all but none; of equal ones the first are higher."""
     assert [top(LOGITS, LABELS, k) for k in (1, 2, 3)] == [0.25, 1.0, 1.0]
 

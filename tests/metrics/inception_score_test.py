@@ -9,14 +9,14 @@ from ldm_jax.metrics.inception_score import inception_score
 RNG = np.random.default_rng(0)
 
 
-def test_certain_answers_spread_evenly_score_the_number_of_classes():
+def test_certain_predictions_of_all_classes_score_the_number_of_classes():
     logits = np.tile(1e4 * np.eye(5), (20, 1))
     found = inception_score(logits, splits=1)
     assert found.mean == pytest.approx(5.0)
     assert found.std == 0.0
 
 
-def test_the_same_answer_to_all_scores_one():
+def test_the_same_prediction_for_all_scores_one():
     logits = np.tile(RNG.normal(size=7), (30, 1))
     assert inception_score(logits, splits=3).mean == pytest.approx(1.0)
 

@@ -50,7 +50,7 @@ def test_another_shape_in_the_box_is_found_but_of_the_wrong_class(drawn, layouts
     assert scores["class"] == 0.0
 
 
-def test_an_empty_picture_follows_no_layout(layouts):
+def test_an_empty_image_follows_no_layout(layouts):
     empty = [np.full((SIZE, SIZE, 3), drawing.BACKGROUND[0], np.uint8)] * len(layouts)
     assert placement.layout_scores(empty, layouts, NAMES) == dict.fromkeys(placement.SCORES, 0.0)
 

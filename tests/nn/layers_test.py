@@ -65,7 +65,7 @@ def test_step_embedding_is_cosines_then_sines():
     assert found.dtype == jnp.float32
 
 
-def test_place_embedding_tells_row_and_column():
+def test_position_embedding_encodes_row_and_column():
     found = place_embedding(3, 5, 8).reshape(3, 5, 8)
     rows, columns = step_embedding(jnp.arange(3), 4), step_embedding(jnp.arange(5), 4)
     for y in range(3):
@@ -107,7 +107,7 @@ def test_the_unets_blocks_start_as_the_identity_and_do_not_stay_it(module, told)
     assert jnp.max(jnp.abs(moved - x)) > 0.1
 
 
-def test_a_res_block_changes_the_channels_and_hears_the_step():
+def test_a_res_block_changes_the_channels_and_attends_to_the_step():
     module = ResBlock(12, 4, 1e-5)
     x, steps = normal(2, 4, 4, 8), normal(2, 16)
     params, apply = tiny.drawn(module.init, x, steps), jax.jit(module.apply)
@@ -126,7 +126,7 @@ def test_downsampling_halves(padding):
     np.testing.assert_array_equal(module.apply(params, x), x[:, offset::2, offset::2])
 
 
-def test_a_spatial_transformer_hears_its_tokens_but_not_the_masked_ones():
+def test_a_spatial_transformer_attends_to_its_tokens_but_not_the_masked_ones():
     module = SpatialTransformer(2, 4, 1, 4)
     x, tokens = normal(2, 4, 4, 8), normal(2, 3, 5)
     mask = jnp.array([[True, True, False]] * 2)

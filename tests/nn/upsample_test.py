@@ -24,12 +24,12 @@ class Plain(nn.Module):
         return nn.Conv(5, (3, 3), padding=1, use_bias=self.use_bias, name="conv")(doubled(x))
 
 
-def test_doubling_repeats_each_place_four_times():
+def test_doubling_repeats_each_position_four_times():
     x = normal(2, 3, 4, 2)
     np.testing.assert_array_equal(doubled(x), x.repeat(2, axis=1).repeat(2, axis=2))
 
 
-def test_upsampling_by_the_middle_tap_repeats_each_place_four_times():
+def test_upsampling_by_the_middle_tap_repeats_each_position_four_times():
     module, x = Upsample(), normal(2, 3, 4, 2)
     middle = jnp.zeros((3, 3, 2, 2)).at[1, 1].set(jnp.eye(2))
     y = module.apply({"params": {"conv": {"kernel": middle, "bias": jnp.zeros(2)}}}, x)
@@ -38,7 +38,7 @@ def test_upsampling_by_the_middle_tap_repeats_each_place_four_times():
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("size", [(1, 1), (3, 4)])
-def test_it_is_the_convolution_of_the_doubled_picture_and_so_are_its_gradients(size, use_bias):
+def test_it_is_the_convolution_of_the_doubled_image_and_so_are_its_gradients(size, use_bias):
     x = normal(2, *size, 3)
     given = tiny.drawn(Plain(use_bias).init, x)["params"]["conv"]
 

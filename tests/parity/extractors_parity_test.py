@@ -19,7 +19,7 @@ PHOTOGRAPHS = STORED.pop("photographs")
 
 @pytest.fixture(scope="module")
 def ours():
-    """Of both sizes, every so many features."""
+    """Of both sizes, every n-th feature."""
     found = {}
     for size in cases.SIZES:
         images = PHOTOGRAPHS if size == cases.SIZES[0] else cases.enlarged(PHOTOGRAPHS, size)

@@ -14,6 +14,6 @@ ASKED = [case for case in cases.CASES if case[0] == "text" or case[1] == "ddim"]
 
 
 @pytest.mark.parametrize(("task", "sampler"), ASKED)
-def test_the_walk_ends_where_diffusers_does(task, sampler):
+def test_the_trajectory_ends_where_diffusers_does(task, sampler):
     (pair,) = pipelines.pairs(task, sampler).values()
     assert compare.errors(*pair)[1] < TOLERANCE

@@ -41,7 +41,7 @@ def test_zero_terminal_snr(reference, name):
     close(ddpm(zero_terminal_snr(table)).alphas[1:] ** 2, reference[f"zero snr {name}"])
 
 
-def test_edm_sigmas_and_what_the_network_is_told(reference):
+def test_edm_sigmas_and_what_the_network_is_given(reference):
     p, times = EDM(cases.EDM_STEPS), jnp.arange(cases.EDM_STEPS, -1, -1)
     close(p.alpha_sigma(times)[1], reference["edm sigmas"])
     close(p.timestep(times[:-1]), reference["edm c_noise"])
@@ -73,7 +73,7 @@ def test_rescaled_guidance_of_v(reference):
         return lambda z, t: Denoised(kind.x0(jnp.asarray(raw), z, *rates))
 
     adjust = rescale(cases.FRACTION, p, kind)
-    told, untold = answers(cases.TOLD), answers(cases.UNTOLD)
+    told, untold = answers(cases.COND), answers(cases.UNCOND)
     x0 = classifier_free(told, apart(untold, told), constant(cases.SCALE), adjust)(z, t).x0
     raw = kind.target(x0, prediction.noise_of(x0, z, *rates), *rates)
     # torch's standard deviation divides by n - 1, the same on both sides of the ratio

@@ -54,12 +54,12 @@ def test_the_names_are_diffusers():
     assert stored == set(names())
 
 
-def test_pictures_are_prepared_as_theirs():
+def test_images_are_prepared_as_theirs():
     found = [finishing.prepared(image, cases.SIZES[-1]) for image in cases.pictures()[:2]]
     np.testing.assert_allclose(found, STORED["seen"], atol=1e-5)
 
 
-def test_the_same_pictures_are_unwanted(folder):
+def test_the_same_images_are_unwanted(folder):
     checker = safety_checker.load(folder)
     with jax.default_matmul_precision("highest"):
         tower = VisionTower(checker.tower)

@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from tests.parity import compare
-from tests.parity.cases import samplers, walks
+from tests.parity.cases import sampler_cases as cases
+from tests.parity.cases import samplers
 
 TOLERANCE = 1e-5  # of the largest reference
 # the reference takes the root of sigma_s^2 - spread^2, which is a rounding error where alpha_t is 0
@@ -30,20 +31,20 @@ def pairs():
     return samplers.pairs()
 
 
-@pytest.mark.parametrize("schedule", walks.SCHEDULES)
+@pytest.mark.parametrize("schedule", cases.SCHEDULES)
 def test_alpha_bar(pairs, schedule):
     assert compare.errors(*pairs[f"alpha_bar {schedule}"])[1] < 1e-6
 
 
-@pytest.mark.parametrize("grid", walks.GRIDS)
-def test_the_network_is_told_the_same_steps(pairs, grid):
+@pytest.mark.parametrize("grid", cases.GRIDS)
+def test_the_timesteps_are_equal(pairs, grid):
     ours, reference = pairs[f"steps {grid}"]
-    if grid in walks.BETWEEN:
+    if grid in cases.BETWEEN:
         np.testing.assert_allclose(ours, reference, rtol=1e-6, atol=1e-4)
     else:
         assert ours.tolist() == reference.tolist()
 
 
-@pytest.mark.parametrize("walk", walks.WALKS, ids=lambda walk: walk.name)
-def test_z_after_every_step(pairs, walk):
-    assert compare.errors(*pairs[walk.name])[1] < CANCELS.get(walk.name, TOLERANCE)
+@pytest.mark.parametrize("case", cases.CASES, ids=lambda case: case.name)
+def test_z_after_every_step(pairs, case):
+    assert compare.errors(*pairs[case.name])[1] < CANCELS.get(case.name, TOLERANCE)

@@ -14,7 +14,7 @@ TOLERANCE = 1e-5  # of the largest latent; measured 1.4e-6
 
 
 @pytest.mark.parametrize("name", cases.CASES)
-def test_the_walk_ends_where_the_originals_does(name):
+def test_the_trajectory_ends_where_the_originals_does(name):
     (pair,) = trajectories.pairs(name).values()
     assert compare.errors(*pair)[1] < TOLERANCE
 

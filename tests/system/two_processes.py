@@ -1,4 +1,4 @@
-"""Runs train.py in this process, on so many simulated devices; what it measures on the way is by
+"""Runs train.py in this process, on N simulated devices; what it measures on the way is by
 an extractor that takes no time, of images that are not rounded: a pixel that another order of
 sums puts on the other side of half a grey level moves a distance of ten of them by 1.6e-4.
 

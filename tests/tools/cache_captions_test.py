@@ -1,4 +1,4 @@
-"""Captions that a frozen tower read once train as those that it reads anew."""
+"""Cached encodings of captions train as the captions do."""
 
 import json
 import re
@@ -54,7 +54,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(folder, tmp_path_factory):
-    """The run of a model with a frozen tower, and its experiment."""
+    """The run of a model with a frozen text encoder, and its experiment."""
     run = tmp_path_factory.mktemp("frozen") / "model"
     return run, imported(run, tiny.experiment(folder, conditions=(CLIP,)))
 

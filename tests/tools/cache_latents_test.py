@@ -1,4 +1,4 @@
-"""Latents that were encoded once train as those that are encoded anew."""
+"""Cached latents train as images do."""
 
 from dataclasses import replace
 
@@ -65,7 +65,7 @@ def test_drawn_and_scaled_they_are_what_the_first_stage_encodes(cached, image_fo
     expected = model.encode(params, batches[1]["image"], tiny.keys(8))
     np.testing.assert_allclose(found, expected, atol=1e-4)
     other = again.encode(params, batches[0]["image"], tiny.keys(8, seed=1))
-    assert np.abs(other - found).max() > 1e-3  # drawn anew
+    assert np.abs(other - found).max() > 1e-3  # drawn again
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,7 @@ def encode(params, images, keys):
 
 
 def watched(network=lambda params, z: 0 * z):
-    """A model whose network says nothing of its own, and what it was told."""
+    """A model with a constant network, and the network's inputs."""
     told = {}
 
     def denoise(params, z, steps, cond):

@@ -40,7 +40,7 @@ KINDS = {  # how, along which axes, in how many parts
 
 
 def diffusion():
-    """Params, batches, and an objective in so many parts; everything that is learned is on."""
+    """Params, batches, and an objective in `parts` parts; everything that is learned is on."""
     experiment = tiny.experiment()
     first = replace(experiment.first_stage.model, channel_mults=(1,))
     experiment = replace(

@@ -24,7 +24,7 @@ def zeros(name: str) -> Mapping[str, np.ndarray]:
     return {key: np.broadcast_to(np.float32(0), shape) for key, shape in shapes(table).items()}
 
 
-STATES = {name: zeros(name) for name in extractors.FILES}  # transformers have parity/towers
+STATES = {name: zeros(name) for name in extractors.FILES}  # transformers: parity/encoders
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,7 @@ def test_weights_of_another_network_name_the_keys(tmp_path):
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_without_weights_it_is_said_how_to_get_them(name, tmp_path):
+def test_without_weights_it_is_reported_how_to_get_them(name, tmp_path):
     with pytest.raises(InputError) as error:
         load_extractor(extractor(name))
     message = str(error.value)

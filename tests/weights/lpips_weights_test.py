@@ -96,7 +96,7 @@ def test_the_loss_inside_the_checkpoint_of_a_first_stage(tmp_path):
 
 
 @pytest.mark.parametrize("given", [HEADS_NAME, TRUNK_NAME])
-def test_one_file_finds_the_other_beside_it(tmp_path, given):
+def test_one_file_finds_the_other_next_to_it(tmp_path, given):
     write_zip(tmp_path / HEADS_NAME, HEADS)
     write_zip(tmp_path / TRUNK_NAME, CLASSIFIER)
     assert_loaded(load_lpips("squeeze", tmp_path / given))
@@ -152,7 +152,7 @@ def test_what_cannot_be_fetched_names_every_other_way(tmp_path):
         load_lpips("squeeze", tmp_path / HEADS_NAME)
 
 
-def test_a_folder_without_the_trunk(tmp_path):
+def test_a_folder_without_the_backbone(tmp_path):
     write_zip(tmp_path / HEADS_NAME, HEADS)
     with pytest.raises(InputError, match=rf"holds no {TRUNK_NAME}: expected what is at"):
         load_lpips("squeeze", tmp_path)
@@ -169,7 +169,7 @@ def test_weights_of_another_network_name_the_keys(tmp_path):
     assert "lin6.model.1.weight (1, 512, 1, 1) is unexpected" in message
 
 
-def test_heads_of_another_network_are_refused_before_a_trunk_is_fetched(tmp_path):
+def test_heads_of_another_network_are_refused_before_a_backbone_is_fetched(tmp_path):
     path = write_zip(tmp_path / "x.pth", HEADS)
     for network, wrong in {
         "vgg": r"lin3\.model\.1\.weight has shape \(1, 384, 1, 1\): expected \(1, 512, 1, 1\)",

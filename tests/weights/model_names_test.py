@@ -65,7 +65,7 @@ def config(name: str, folder: str = "ldm") -> c.Experiment:
     return cli.load_config(ROOT / "configs" / folder / f"{name}.py")
 
 
-def test_every_file_of_keys_and_every_config_is_asked_about():
+def test_every_file_of_keys_and_every_config_is_covered():
     files = {path.name.removesuffix(".txt.gz") for path in KEYS.iterdir()}
     assert files == PUBLISHED.keys() | STABLE_DIFFUSION.keys() | OTHERS
     stems = {path.stem for path in (ROOT / "configs" / "ldm").glob("*.py")}
@@ -73,7 +73,7 @@ def test_every_file_of_keys_and_every_config_is_asked_about():
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_every_key_has_its_place_and_every_place_its_key(name):
+def test_every_key_has_its_row_and_every_row_its_key(name):
     found = published(name)
     described = config(PUBLISHED[name]).original_names()
     wanted = table.shapes(described.table)
@@ -89,7 +89,7 @@ def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
     assert table.shapes(names.names(unet, 4, 4, first_stage, told).table) == published(name)
 
 
-# config -> file of keys, parameters of CLIP's towers, as transformers' own counts them; unCLIP's
+# config -> file of keys, parameters of CLIP's encoders, as transformers' own counts them; unCLIP's
 # file has mean and deviation of an image's embedding too
 SD = {
     "v1": ("sd-v1-inference", 123_060_480),
@@ -131,7 +131,7 @@ def test_a_config_of_stable_diffusion_has_the_keys_of_its_file(name):
     assert sum(len(row.keys) * math.prod(row.shape) for row in tower) == parameters
 
 
-def test_every_config_of_stable_diffusion_is_asked_about():
+def test_every_config_of_stable_diffusion_is_covered():
     published = {path.stem for path in (ROOT / "configs" / "sd").glob("[vx]*.py")}
     assert published == SD.keys()
 
@@ -146,14 +146,14 @@ def test_every_config_of_stable_diffusion_is_asked_about():
         "model.transformer.resblocks.23.attn.in_proj_weight",
     ],
 )
-def test_what_files_hold_of_clip_beside_the_tower_is_kept_aside(key):
+def test_what_files_hold_of_clip_in_addition_to_the_encoder_is_kept_aside(key):
     assert names.ASIDE.fullmatch("cond_stage_model." + key)
 
 
 @pytest.mark.parametrize(
     "key", ["low_scale_model.betas", "depth_model.model.pretrained.model.norm.weight"]
 )
-def test_what_makes_a_condition_beside_the_model_is_kept_aside(key):
+def test_what_makes_a_condition_in_addition_to_the_model_is_kept_aside(key):
     assert names.ASIDE.fullmatch(key)
 
 

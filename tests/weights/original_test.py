@@ -65,7 +65,7 @@ def test_a_first_stage_inside_a_larger_checkpoint():
     assert len(found.notes) == 2
 
 
-def test_a_weight_is_read_when_it_is_asked_for():
+def test_a_weight_is_read_when_requested():
     class Reading(dict):
         def __getitem__(self, key):
             raise AssertionError(key)

@@ -1,4 +1,4 @@
-"""The tables of names: nothing left over on either side, and a way back."""
+"""The tables of names: complete on either side, and invertible."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -109,7 +109,7 @@ def test_a_converted_state_dict_has_the_tree_of_a_new_network(name):
 
 
 @every_network
-def test_the_way_back_gives_the_state_dict_that_was(name):
+def test_the_inverse_gives_the_state_dict_that_was(name):
     names = NETWORKS[name].table
     state = state_of(names)
     returned = table.to_original(names, table.to_here(names, state))

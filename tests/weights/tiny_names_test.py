@@ -38,7 +38,7 @@ def test_diffusers_gives_the_clamp_no_number():
         assert renamed == ".".join([part, "layers", str(int(number) - less), *rest])
 
 
-def test_two_files_are_joined_and_either_form_is_told():
+def test_two_files_are_joined_and_either_form_is_recognised():
     shapes = table.shapes(ORIGINAL)
     files = {
         part: {k.removeprefix(f"{part}."): np.zeros(s) for k, s in shapes.items() if part in k}

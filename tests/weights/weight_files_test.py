@@ -34,7 +34,7 @@ def test_what_is_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
-def test_the_kind_of_file_is_told_from_its_content(tmp_path, write):
+def test_the_kind_of_file_is_recognised_from_its_content(tmp_path, write):
     weights = {name: w for name, w in WEIGHTS.items() if w.size}
     assert_equal(read_weights(write(tmp_path / "w.safetensors", {"state_dict": weights})), weights)
     write_weights(tmp_path / "w.pth", weights)
@@ -75,7 +75,7 @@ def test_weights_stay_in_their_file_until_they_are_used(tmp_path, file):
     assert mapping_of(view.copy()) is None
 
 
-def test_forms_are_asked_for_before_the_weights(tmp_path):
+def test_forms_are_requested_before_the_weights(tmp_path):
     asked = []
 
     class Weights(dict):

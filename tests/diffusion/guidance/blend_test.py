@@ -34,8 +34,8 @@ def test_a_soft_mask_mixes():
     np.testing.assert_allclose(found, 0.25 * (jnp.tanh(Z) + 0.1) + 0.75 * KNOWN, rtol=1e-5)
 
 
-def test_ddim_keeps_the_known_places_on_their_way():
-    """They are what noising them anew with their own noise gives."""
+def test_ddim_keeps_the_known_pixels_on_their_way():
+    """They equal the known latents noised again with their own noise."""
     noise = Z
     t, s = jnp.full(2, 700), jnp.full(2, 300)
     z = process.add_noise(P, KNOWN, noise, t)

@@ -85,7 +85,7 @@ def test_the_variance_stays_the_conditional_ones():
     np.testing.assert_allclose(answer.variance_fraction, 0.3)
 
 
-def test_examples_at_scale_one_are_left_as_they_are_beside_others():
+def test_examples_at_scale_one_are_left_as_they_are_among_others():
     scales = jnp.array([1.0, 2.0, 1.0])
     found = classifier_free(conditional, BOTH, lambda t: scales)(Z, TIMES).x0
     told, untold = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0

@@ -1,4 +1,4 @@
-"""Guidance by a classifier, and by judges of clean data, against Gaussians by Bayes' rule."""
+"""Guidance by a classifier, and by scores of clean data, against Gaussians by Bayes' rule."""
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,7 @@ def test_guidance_is_the_gradient_times_its_scale_on_the_noise(scale):
     np.testing.assert_allclose(after, before - scale * sigma * gradient, atol=1e-4)
 
 
-def test_a_judge_of_clean_data_knows_nothing_of_noise():
+def test_a_score_of_clean_data_knows_nothing_of_noise():
     """Exact where x0 is certain given z; its own gradient is taken through the denoiser."""
     p = PROCESSES["linear"]
 

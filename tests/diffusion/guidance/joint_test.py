@@ -68,7 +68,7 @@ def outputs(slots, cross_only=False):
 
 
 @pytest.mark.parametrize("name", SLOTS)
-def test_one_call_answers_for_each_condition(name):
+def test_one_call_predicts_for_each_condition(name):
     for found, expected in outputs(SLOTS[name]):
         np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
         np.testing.assert_allclose(
@@ -76,7 +76,7 @@ def test_one_call_answers_for_each_condition(name):
         )
 
 
-def test_one_call_answers_where_the_first_attention_is_to_tokens():
+def test_one_call_predicts_where_the_first_attention_is_to_tokens():
     for found, expected in outputs(tokens, cross_only=True):
         np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
 

@@ -45,7 +45,7 @@ def std(x):
 
 
 @pytest.mark.parametrize("name", ["v", "x0", "edm"])
-def test_in_full_it_keeps_the_standard_deviation_of_the_answer(name):
+def test_in_full_it_keeps_the_standard_deviation_of_the_output(name):
     kind = PREDICTIONS[name]
     told, plain = raw(kind, conditional(Z, T).x0), raw(kind, guided(kind, 0.0))
     assert np.all(std(plain) > 1.2 * std(told))

@@ -122,7 +122,7 @@ def test_the_best_denoiser_makes_it_smallest():
     assert jnp.mean(worse) > jnp.mean(bound(p, denoiser(p)).total) + 0.05
 
 
-def test_pictures_of_few_levels_cost_little_more_than_their_entropy():
+def test_images_of_few_levels_cost_little_more_than_their_entropy():
     """With a denoiser that knows how often each of sixteen levels is."""
     p = even(64)
     levels = jnp.linspace(-1.0, 1.0, 16)

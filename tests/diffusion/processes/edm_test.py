@@ -23,7 +23,7 @@ def test_below_sigma_min_noise_falls_to_nothing():
     np.testing.assert_allclose(sigma, [0.0, 0.0005, 0.001], rtol=1e-6)
 
 
-def test_networks_are_told_a_quarter_of_the_logarithm():
+def test_networks_are_given_a_quarter_of_the_logarithm():
     t = P.time_at(-2 * jnp.log(jnp.array([0.01, 1.0, 50.0])))
     np.testing.assert_allclose(P.timestep(t), np.log([0.01, 1.0, 50.0]) / 4, atol=1e-5)
 

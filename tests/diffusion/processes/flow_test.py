@@ -43,7 +43,7 @@ def test_a_shift_multiplies_the_noise_ratio():
     np.testing.assert_allclose(shifted(after, 1 / 2.5), u, rtol=1e-5)
 
 
-def test_networks_are_told_a_thousand_times_the_noise():
+def test_networks_are_given_a_thousand_times_the_noise():
     for steps in (1000, 50):
         p = Flow(flow.rectified, steps, shift=3.0)
         t = jnp.array([0.2, 0.5, 1.0]) * steps

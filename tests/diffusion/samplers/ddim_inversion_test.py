@@ -18,7 +18,7 @@ K = 200
 
 @jax.jit
 def there_and_back(number, up, down, x):
-    """The noise behind x, and what DDIM makes of it."""
+    """The noise of x, and DDIM's sample from it."""
     process = exact.Chosen(number)
     denoise = exact.GAUSSIAN.denoiser(process)
     z = sample(ddim_inversion(), denoise, process, up, x, KEYS)

@@ -1,4 +1,4 @@
-"""Walks of a batch that lies on one, two and eight simulated devices.
+"""Trajectories of a batch on one, two and eight simulated devices.
 
 python devices.py OUT.npz
 """
@@ -23,25 +23,31 @@ from tests.diffusion.samplers import exact
 from tests.support.every import PROCESSES
 
 jax.config.update("jax_disable_most_optimizations", True)
-WALKS = {"ddpm": {}, "dpmpp_2m_sde": {}, "heun": {"churn": Churn(0.2)}, "plms": {}, "lcm": {}}
+OPTIONS = {
+    "ddpm": {},
+    "dpmpp_2m_sde": {},
+    "heun": {"churn": Churn(0.2)},
+    "plms": {},
+    "lcm": {},
+}
 
 
 def main(out: str) -> None:
     assert jax.device_count() == 8
     process = PROCESSES["linear"]
     grid, seeds, found = spacing.times("trailing", process, 6), np.arange(8, dtype=np.uint32), {}
-    for name, told in WALKS.items():
+    for name, options in OPTIONS.items():
 
         @jax.jit
-        def walk(seeds, name=name, told=told):
+        def trajectory(seeds, name=name, options=options):
             keys = jax.vmap(jax.random.key)(seeds)
             z = normal_like(keys, jax.numpy.zeros((8, 4, 4, 2)))
-            made, denoise = SAMPLERS[name].make(**told), exact.MIXTURE.denoiser(process)
+            made, denoise = SAMPLERS[name].make(**options), exact.MIXTURE.denoiser(process)
             return z, sample(made, denoise, process, grid, z, keys)
 
         for count in (1, 2, 8):
             rows = NamedSharding(Mesh(jax.devices()[:count], "data"), PartitionSpec("data"))
-            z, x = walk(jax.device_put(seeds, rows))
+            z, x = trajectory(jax.device_put(seeds, rows))
             assert len(x.sharding.device_set) == count
             found |= {f"noise {name} {count}": z, f"{name} {count}": x}
     np.savez(out, **found)

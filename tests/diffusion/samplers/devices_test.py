@@ -1,4 +1,4 @@
-"""An image's noise, and its walk, belong to its seed on any number of devices."""
+"""An image's noise and trajectory depend on its seed alone, on any number of devices."""
 
 import subprocess
 import sys
@@ -12,9 +12,9 @@ SCRIPT = Path(__file__).with_name("devices.py")
 
 
 @pytest.fixture(scope="module")
-def walked(tmp_path_factory):
+def arrays(tmp_path_factory):
     """What `devices.py` finds."""
-    out = tmp_path_factory.mktemp("walked") / "found.npz"
+    out = tmp_path_factory.mktemp("arrays") / "found.npz"
     done = subprocess.run([sys.executable, SCRIPT, out], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     with np.load(out) as found:
@@ -23,11 +23,11 @@ def walked(tmp_path_factory):
 
 @pytest.mark.parametrize("count", [2, 8])
 @pytest.mark.parametrize("sampler", ["ddpm", "dpmpp_2m_sde", "heun", "plms", "lcm"])
-def test_one_device_and_several_walk_alike(walked, sampler, count):
-    np.testing.assert_array_equal(walked[f"noise {sampler} {count}"], walked[f"noise {sampler} 1"])
-    np.testing.assert_allclose(walked[f"{sampler} {count}"], walked[f"{sampler} 1"], atol=1e-5)
+def test_one_device_and_several_have_equal_trajectories(arrays, sampler, count):
+    np.testing.assert_array_equal(arrays[f"noise {sampler} {count}"], arrays[f"noise {sampler} 1"])
+    np.testing.assert_allclose(arrays[f"{sampler} {count}"], arrays[f"{sampler} 1"], atol=1e-5)
 
 
-def test_every_seed_has_a_picture_of_its_own(walked):
-    x = walked["ddpm 8"]
+def test_every_seed_has_an_image_of_its_own(arrays):
+    x = arrays["ddpm 8"]
     assert min(np.abs(x[i] - x[j]).max() for i in range(8) for j in range(i)) > 0.1

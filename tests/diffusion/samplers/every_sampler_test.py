@@ -37,7 +37,7 @@ def compiled(process, grid, z, keys, target, kind, sampler):
     return sample(ALL[sampler](), target.network(process, kind), process, grid, z, keys)
 
 
-def walk(process, grid, z, sampler, target=exact.GAUSSIAN, kind="x0", keys=KEYS):
+def trajectory(process, grid, z, sampler, target=exact.GAUSSIAN, kind="x0", keys=KEYS):
     """One compiled function for each sampler; the process by its name."""
     grid = spacing.pad(np.asarray(grid, np.float32), K)
     number = list(PROCESSES).index(process)
@@ -61,7 +61,7 @@ def test_every_prediction_is_finite_from_pure_noise_to_the_data(name, sampler):
         if kind == "eps" and ends_in_pure_noise:
             continue  # of which it says nothing, or nothing that float32 can hold
         for grid in [T, T // 2, 1, 0], [T, 0], [T, 2, 1], [T - 0.5, 500.25, 0.5]:
-            x = walk(name, grid, noise(process), sampler, kind=kind)
+            x = trajectory(name, grid, noise(process), sampler, kind=kind)
             assert np.isfinite(x).all(), (kind, grid)
             if grid == [T, 0] and sampler not in CHURNED:
                 np.testing.assert_allclose(np.mean(x), exact.GAUSSIAN.mean, atol=0.1)
@@ -75,7 +75,7 @@ def test_where_the_data_are_certain_the_noise_level_is_that_of_the_process(name,
     (alpha_t, sigma_t), (alpha_s, sigma_s) = (process.alpha_sigma(jnp.float32(t)) for t in (T, 250))
     start = jax.random.normal(jax.random.key(1), SHAPE)
     z = alpha_t * 0.7 + sigma_t * start
-    x = walk(name, [T, 800, 500, 300, 250], z, sampler, exact.POINT)
+    x = trajectory(name, [T, 800, 500, 300, 250], z, sampler, exact.POINT)
     found = (x - 0.7 * alpha_s) / sigma_s
     n = found.size
     assert abs(float(jnp.mean(found))) < 4 / np.sqrt(n)
@@ -88,7 +88,7 @@ def test_where_the_data_are_certain_the_noise_level_is_that_of_the_process(name,
 def test_the_target_is_reached(sampler):
     """But by LCM, which wants a consistency model and not the best denoiser."""
     grid = spacing.times("exponential", LINEAR, K)
-    x = walk("linear", grid, noise(LINEAR), sampler)
+    x = trajectory("linear", grid, noise(LINEAR), sampler)
     assert abs(float(jnp.mean(x)) - exact.GAUSSIAN.mean) < 0.03
     first_order = sampler in ("ddpm", "ddim", "euler", "euler_ancestral", "churned euler")
     assert abs(float(jnp.std(x)) / exact.GAUSSIAN.std - 1) < (0.25 if first_order else 0.06)
@@ -121,8 +121,8 @@ def test_a_padded_grid_gives_the_same_numbers(sampler):
 def test_an_example_depends_on_its_key_alone(sampler):
     """Wherever in its batch it stands."""
     grid, order = spacing.times("trailing", LINEAR, 6), np.array([2, 0, 3, 1])
-    x = walk("linear", grid, noise(LINEAR), sampler)
-    moved = walk("linear", grid, noise(LINEAR)[order], sampler, keys=KEYS[order])
+    x = trajectory("linear", grid, noise(LINEAR), sampler)
+    moved = trajectory("linear", grid, noise(LINEAR)[order], sampler, keys=KEYS[order])
     np.testing.assert_array_equal(x[order], moved)
 
 
@@ -130,7 +130,8 @@ def test_an_example_depends_on_its_key_alone(sampler):
 def test_only_random_samplers_hear_their_keys(sampler):
     grid = spacing.times("trailing", LINEAR, 6)[:-1]
     one, other = (
-        walk("linear", grid, noise(LINEAR), sampler, keys=exact.keys(4, seed)) for seed in (0, 1)
+        trajectory("linear", grid, noise(LINEAR), sampler, keys=exact.keys(4, seed))
+        for seed in (0, 1)
     )
     assert (np.abs(one - other).max() > 0.01) == (sampler in exact.RANDOM + CHURNED)
 
@@ -139,17 +140,17 @@ def test_only_random_samplers_hear_their_keys(sampler):
 def test_any_number_of_steps_is_one_compilation(sampler):
     """And so are any seeds, times, schedules and targets."""
     before = compiled._cache_size()
-    walk("linear", spacing.times("uniform", LINEAR, 1), noise(LINEAR), sampler)
+    trajectory("linear", spacing.times("uniform", LINEAR, 1), noise(LINEAR), sampler)
     assert compiled._cache_size() <= before + 1
     between = compiled._cache_size()
-    walk("cosine", spacing.times("karras", LINEAR, K), noise(LINEAR), sampler)
-    walk("linear", [900, 3.5], noise(LINEAR), sampler, exact.POINT, "v", exact.keys(4, 7))
+    trajectory("cosine", spacing.times("karras", LINEAR, K), noise(LINEAR), sampler)
+    trajectory("linear", [900, 3.5], noise(LINEAR), sampler, exact.POINT, "v", exact.keys(4, 7))
     assert compiled._cache_size() == between
 
 
 @every_sampler
 def test_gradients_pass_through(sampler):
-    """From pure noise to the data, as learning through a walk wants them."""
+    """From pure noise to the data, as for gradients through a trajectory."""
     process = PROCESSES["zero_terminal_snr"]
     grid, denoise = jnp.array([T, 700, 0.0]), exact.GAUSSIAN.denoiser(process)
 
@@ -161,7 +162,7 @@ def test_gradients_pass_through(sampler):
 
 
 @every_sampler
-def test_a_step_to_the_data_is_the_denoisers_answer(sampler):
+def test_a_step_to_the_data_is_the_denoisers_prediction(sampler):
     """LCM bends it, by 1e-9."""
     z = jnp.linspace(-1.0, 1.0, 4).reshape(4, 1, 1, 1)
     made = ALL[sampler.split()[-1]]()

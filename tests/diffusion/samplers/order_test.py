@@ -22,7 +22,7 @@ MAKERS = {name: SAMPLERS[name].make for name in ORDERS} | {"3m as published": pa
 
 
 class Path(NamedTuple):
-    """A process told in closed form, in the precision that it is asked in; t is lambda."""
+    """A process in closed form, in the precision of its argument; t is lambda."""
 
     preserving: bool
 
@@ -36,7 +36,7 @@ class Path(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("sampler", "target", "path"))
-def walk(grid, z, sampler, target, path):
+def trajectory(grid, z, sampler, target, path):
     return sample(MAKERS[sampler](), target.denoiser(path), path, grid, z, exact.keys(len(z)))
 
 
@@ -51,7 +51,7 @@ def orders(sampler, target, path, start, stop, counts):
         errors = []
         for K in counts:
             grid = spacing.pad(np.linspace(start, stop, K + 1), max(counts))
-            found = np.asarray(walk(grid, z, sampler, target, path))
+            found = np.asarray(trajectory(grid, z, sampler, target, path))
             errors.append(np.abs(found - target.flow(np.asarray(z), at_t, at_s)).max())
     return np.diff(np.log(errors)) / -np.diff(np.log(counts)), errors
 

@@ -30,7 +30,7 @@ KEYS = exact.keys(2)
 Z = jax.random.normal(jax.random.key(1), (2, 4, 4, 1))
 
 
-def walk(sampler, p, grid):
+def trajectory(sampler, p, grid):
     return sample(sampler, exact.MIXTURE.denoiser(p), p, jnp.asarray(grid), Z, KEYS)
 
 
@@ -115,7 +115,7 @@ def test_churn_ends_where_the_process_does():
 def test_euler_is_ddim(name):
     p = PROCESSES[name]
     grid = spacing.times("trailing", p, 8)
-    np.testing.assert_allclose(walk(euler(), p, grid), walk(ddim(), p, grid), atol=1e-5)
+    np.testing.assert_allclose(trajectory(euler(), p, grid), trajectory(ddim(), p, grid), atol=1e-5)
 
 
 def test_euler_in_rho_and_in_the_time_of_a_flow_are_the_same():
@@ -148,7 +148,7 @@ def test_without_noise_the_sde_of_2m_is_2m():
     p = PROCESSES["linear"]
     grid = spacing.times("trailing", p, 8)
     np.testing.assert_allclose(
-        walk(dpmpp_2m_sde(0.0), p, grid), walk(dpmpp_2m(), p, grid), atol=2e-5
+        trajectory(dpmpp_2m_sde(0.0), p, grid), trajectory(dpmpp_2m(), p, grid), atol=2e-5
     )
 
 
@@ -161,14 +161,16 @@ def test_the_first_steps_of_a_multistep_sampler_are_of_lower_order(sampler, lowe
     p, grid = PROCESSES["linear"], np.array([1000, 800, 600, 400], np.float32)
     same = [grid[: K + 1] for K in range(1, steps + 1)]
     for shorter in same:
-        np.testing.assert_array_equal(walk(sampler, p, shorter), walk(lower, p, shorter))
+        np.testing.assert_array_equal(
+            trajectory(sampler, p, shorter), trajectory(lower, p, shorter)
+        )
     longer = grid[: steps + 2]
-    assert np.abs(walk(sampler, p, longer) - walk(lower, p, longer)).max() > 1e-3
+    assert np.abs(trajectory(sampler, p, longer) - trajectory(lower, p, longer)).max() > 1e-3
 
 
 @pytest.mark.parametrize("name", exact.DETERMINISTIC)
 def test_the_step_from_pure_noise_teaches_solvers_of_higher_order_nothing(name):
     """x_0 changes infinitely slowly over lambda there; each of them takes DDIM's step."""
     p, grid = PROCESSES["rectified_flow"], np.array([T, 600], np.float32)
-    found = walk(SAMPLERS[name].make(), p, grid)
-    np.testing.assert_allclose(found, walk(ddim(), p, grid), atol=1e-6)
+    found = trajectory(SAMPLERS[name].make(), p, grid)
+    np.testing.assert_allclose(found, trajectory(ddim(), p, grid), atol=1e-6)

@@ -44,9 +44,9 @@ def small() -> dict[str, np.ndarray]:
 def answers(config, tokenizer, params, numbers) -> dict[str, np.ndarray]:
     conditioner = config.build(BuildContext({"tokens": tokenizer}, None))
     with jax.default_matmul_precision("highest"):
-        told = jax.jit(conditioner.apply)(params, {"tokens": numbers})
-    unit = np.asarray(told.vector) / math.sqrt(config.dim)
-    return {"tokens": np.asarray(told.tokens), "sentence": unit}
+        cond = jax.jit(conditioner.apply)(params, {"tokens": numbers})
+    unit = np.asarray(cond.vector) / math.sqrt(config.dim)
+    return {"tokens": np.asarray(cond.tokens), "sentence": unit}
 
 
 def published(folder: str) -> dict[str, np.ndarray]:

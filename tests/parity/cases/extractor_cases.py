@@ -7,7 +7,7 @@ import numpy as np
 from tests.parity.cases import drawn
 
 SIZES = ((40, 56), (320, 310))  # of photographs, height and width: to be enlarged and reduced
-KEPT = 8  # every so many features are stored
+KEPT = 8  # every n-th feature is stored
 
 
 def state(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, np.ndarray]:

@@ -106,13 +106,13 @@ MASK[0, :, 4:13, 3:9], MASK[1, :, :, 8:] = 1.0, 1.0
 
 def unet(task: str) -> dict:
     """The config.json of the denoiser of a task."""
-    told = {"inpainting": {"in_channels": 9}, "depth": {"in_channels": 5}}
-    told["upscaling"] = {"in_channels": 7, "num_class_embeds": 1000}
-    told["unclip"] = {
+    settings = {"inpainting": {"in_channels": 9}, "depth": {"in_channels": 5}}
+    settings["upscaling"] = {"in_channels": 7, "num_class_embeds": 1000}
+    settings["unclip"] = {
         "class_embed_type": "projection",
         "projection_class_embeddings_input_dim": 2 * VISION["projection_dim"],
     }
-    return UNET | told.get(task, {})
+    return UNET | settings.get(task, {})
 
 
 def weights(component: str, shapes: dict) -> dict[str, np.ndarray]:

@@ -71,12 +71,12 @@ def ours(task: str, sampler: str) -> np.ndarray:
     asked = c.Sampling(sampler=sampler, steps=cases.STEPS, grid=grid)
     times = sampling.times(asked, model.process)
     times[-1] = 0 if to_data else times[-1]
-    told, inputs = Extras(), _beside(task)
+    extras, inputs = Extras(), _beside(task)
     if task != "variation":
-        told = Extras(negative={"tokens": jnp.asarray(cases.EMPTY)})
+        extras = Extras(negative={"tokens": jnp.asarray(cases.EMPTY)})
         inputs |= {"tokens": jnp.asarray(cases.IDS)}
     if task in cases.STRENGTHS:
-        told = told._replace(image=channels_last(cases.IMAGE))
+        extras = extras._replace(image=channels_last(cases.IMAGE))
         times = later(times, cases.STRENGTHS[task])
     generate = make_generate(model, build_sampler(sampler), cases.SIDE * cases.FACTOR)
     seeds, noise = np.arange(cases.B, dtype=np.uint32), channels_last(cases.NOISE)
@@ -89,13 +89,13 @@ def ours(task: str, sampler: str) -> np.ndarray:
             cases.GUIDANCE,
             sampling.arguments(asked),
             noise,
-            told,
+            extras,
         )
     return np.asarray(channels_first(found)) * LARGEST
 
 
 def _beside(task: str) -> dict:
-    """What is told beside the captions, or in their place."""
+    """Conditioning inputs in addition to the captions, or instead of them."""
     if task == "inpainting":
         return {"image": channels_last(cases.IMAGE), "mask": channels_last(cases.MASK)}
     if task == "depth":

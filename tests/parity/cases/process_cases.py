@@ -7,6 +7,6 @@ ZERO_SNR = {"linear": (1e-4, 0.02), "scaled_linear": (0.00085, 0.012)}
 SHAPE = (3, 4, 4, 2)
 TIMES = (2, 3, 100, 500, 999, 1000)
 VARIANCE = drawn.normal("variance", SHAPE).clip(-1, 1)  # what the network answers
-TOLD, UNTOLD = drawn.normal("told", SHAPE), drawn.normal("untold", SHAPE)
+COND, UNCOND = drawn.normal("told", SHAPE), drawn.normal("untold", SHAPE)
 SCALE, FRACTION = 7.5, 0.7
 WIDE = 3.0 * drawn.normal("wide", SHAPE)

@@ -20,7 +20,7 @@ from ldm_jax.diffusion.samplers import churn, ddim, ddpm, dpmpp_2m_sde, lcm
 from ldm_jax.diffusion.samplers.ddim_inversion import ddim_inversion
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from tests.parity import compare
-from tests.parity.cases import walks
+from tests.parity.cases import sampler_cases as cases
 from tests.parity.folders import ARRAYS
 
 DRAWING = (churn, ddim, ddpm, dpmpp_2m_sde, lcm)  # modules that draw noise
@@ -29,59 +29,59 @@ DRAWING = (churn, ddim, ddpm, dpmpp_2m_sde, lcm)  # modules that draw noise
 @functools.cache
 def process(schedule: str):
     """Ours."""
-    ends = walks.SCHEDULES.get(schedule)
+    ends = cases.SCHEDULES.get(schedule)
     match schedule:
         case "linear":
-            return discrete(betas.linear(walks.T, *ends))
+            return discrete(betas.linear(cases.T, *ends))
         case "scaled_linear":
-            return discrete(betas.scaled_linear(walks.T, *ends))
+            return discrete(betas.scaled_linear(cases.T, *ends))
         case "cosine":
-            return discrete(betas.cosine(walks.T))
+            return discrete(betas.cosine(cases.T))
         case "zero_terminal_snr":
-            return discrete(zero_terminal_snr(betas.scaled_linear(walks.T, *ends)))
-        case walks.FLOW:
-            return flow.Flow(flow.rectified, walks.T)
+            return discrete(zero_terminal_snr(betas.scaled_linear(cases.T, *ends)))
+        case cases.FLOW:
+            return flow.Flow(flow.rectified, cases.T)
 
 
-def grid(walk: walks.Walk) -> np.ndarray:
-    """The times of a walk."""
-    p = process(walk.schedule)
-    match walk.grid:
+def grid(case: cases.Case) -> np.ndarray:
+    """The times of a trajectory."""
+    p = process(case.schedule)
+    match case.grid:
         case "lcm":
-            return spacing.by_hand([step + 1 for step in walks.LCM_STEPS], walks.T)
+            return spacing.by_hand([step + 1 for step in cases.LCM_STEPS], cases.T)
         case "flow":
-            return spacing.by_hand(walks.FLOW_TIMES, walks.T)
+            return spacing.by_hand(cases.FLOW_TIMES, cases.T)
         case "pairs":
-            return spacing.by_hand(spacing.exponential(p, walks.K + 1)[:-1:2], walks.T)
+            return spacing.by_hand(spacing.exponential(p, cases.K + 1)[:-1:2], cases.T)
         case "from data":
-            return spacing.times("leading", p, walks.K)[::-1]
+            return spacing.times("leading", p, cases.K)[::-1]
         case name:
-            return spacing.times(name, p, walks.K)
+            return spacing.times(name, p, cases.K)
 
 
-def sampler(walk: walks.Walk):
+def sampler(case: cases.Case):
     """Ours; of third order as it is published, see `dpmpp_3m`."""
-    if walk.sampler == "ddim_inversion":
+    if case.sampler == "ddim_inversion":
         return ddim_inversion()
-    made = SAMPLERS[walk.sampler].make
-    if walk.sampler == "dpmpp_3m":
+    made = SAMPLERS[case.sampler].make
+    if case.sampler == "dpmpp_3m":
         return made(curvature=1.0)
-    return made() if walk.eta is None else made(walk.eta)
+    return made() if case.eta is None else made(case.eta)
 
 
-def trajectory(walk: walks.Walk) -> np.ndarray:
+def trajectory(case: cases.Case) -> np.ndarray:
     """z after each step, [K, ...]."""
-    p, walking = process(walk.schedule), sampler(walk)
+    p, walking = process(case.schedule), sampler(case)
 
     def network(z, step):
-        return walks.raw_output(z, step.reshape(-1, 1, 1, 1), jnp.cos)
+        return cases.raw_output(z, step.reshape(-1, 1, 1, 1), jnp.cos)
 
-    denoise = denoiser(network, p, getattr(prediction, walk.prediction)._replace(scale=one))
-    visited, found = grid(walk), []
-    z = jnp.asarray(walks.START)
+    denoise = denoiser(network, p, getattr(prediction, case.prediction)._replace(scale=one))
+    visited, found = grid(case), []
+    z = jnp.asarray(cases.START)
     state = walking.init(z)
     with mock.patch.object(jax.lax, "cond", at_once):  # else it compiles, at every step
-        for t, s, noise in zip(visited[:-1], visited[1:], walks.NOISE, strict=False):
+        for t, s, noise in zip(visited[:-1], visited[1:], cases.NOISE, strict=False):
             with contextlib.ExitStack() as patched:
                 for module in DRAWING:
                     drawing = mock.patch.object(module, "normal_like", lambda keys, x, n=noise: n)
@@ -103,17 +103,17 @@ def one(alpha, sigma):
 
 
 def pairs() -> compare.Pairs:
-    """Ours and the reference: alpha_bar, the network's steps, and every walk."""
+    """Ours and the reference: alpha_bar, timesteps, and every trajectory."""
     tables = {
         f"alpha_bar {schedule}": np.square(process(schedule).alphas[1:])
-        for schedule in walks.SCHEDULES
+        for schedule in cases.SCHEDULES
     }
     linear = process("linear")
     grids = {
-        f"steps {name}": linear.timestep(spacing.times(name, linear, walks.K)[:-1])
-        for name in walks.GRIDS
+        f"steps {name}": linear.timestep(spacing.times(name, linear, cases.K)[:-1])
+        for name in cases.GRIDS
     }
-    found = tables | grids | {walk.name: trajectory(walk) for walk in walks.WALKS}
+    found = tables | grids | {case.name: trajectory(case) for case in cases.CASES}
     with np.load(ARRAYS / "samplers.npz") as reference:
         return {name: (np.asarray(found[name]), reference[name]) for name in reference}
 

@@ -1,4 +1,4 @@
-"""Whole walks of small models on this side, beside the stored reference.
+"""Whole trajectories of small models against the stored reference.
 
 python -m tests.parity.cases.trajectories     prints how far they are apart
 """
@@ -60,23 +60,23 @@ def ours(name: str) -> np.ndarray:
     grid = spacing.times("uniform", model.process, cases.STEPS)
 
     @jax.jit
-    def walk(params, z, inputs):
-        told = model.condition(params, inputs)
+    def trajectory(params, z, inputs):
+        cond = model.condition(params, inputs)
 
-        def network(z, steps, cond=told):
+        def network(z, steps, cond=cond):
             return model.denoise(params, z, steps, cond)
 
         guided = denoiser(network, model.process, model.prediction)
         if inputs:
             null = model.conditioner.null(cases.B, cases.SIDE, cases.SIDE)
-            conds = model.condition(params, null), told
+            conds = model.condition(params, null), cond
             both = joint(network, conds, model.process, model.prediction)
             guided = classifier_free(guided, both, constant(cases.GUIDANCE))
         keys = jax.random.split(jax.random.key(0), cases.B)
         return sample(build_sampler("ddim")(), guided, model.process, grid, z, keys)
 
     with jax.default_matmul_precision("highest"):
-        return np.asarray(channels_first(walk(params, channels_last(cases.start()), inputs)))
+        return np.asarray(channels_first(trajectory(params, channels_last(cases.start()), inputs)))
 
 
 def pairs(name: str) -> compare.Pairs:

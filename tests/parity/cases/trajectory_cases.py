@@ -1,4 +1,4 @@
-"""One small model of each kind of condition, and what it is told; all that both sides share.
+"""One small model of each kind of condition, and its inputs; all that both sides share.
 
 Arrays are laid out as the original's, [B, C, H, W]. Weights are drawn from the original's names.
 """
@@ -57,7 +57,7 @@ _mask[0, :, 4:13, 3:9], _mask[1, :, :, 8:] = 1.0, 1.0
 _hidden = np.ones_like(_mask)
 
 
-def _told_of(image, mask):
+def _masked(image, mask):
     """As the original's script for inpainting has it; 1 where the image is hidden."""
     return {"masked": np.where(mask > 0.5, -1.0, image).astype("f"), "mask": 2 * mask - 1}
 
@@ -98,8 +98,8 @@ CASES = {
     "inpainting": Case(
         c.Inpainting(),
         condition.ConditionNames(concat=CHANNELS + 1, copies=True),
-        _told_of(_image, _mask),
-        _told_of(_image, _hidden),
+        _masked(_image, _mask),
+        _masked(_image, _hidden),
     ),
     "retrieval": Case(
         c.Retrieval(dim=DIM),
@@ -137,5 +137,5 @@ def names(case: Case) -> model.Names:
 
 
 def start() -> np.ndarray:
-    """The noise that every walk starts with."""
+    """The initial noise of every trajectory."""
     return drawn.normal("start", (B, CHANNELS, SIDE, SIDE))

@@ -63,11 +63,11 @@ def draw(run: Path, file: Path) -> None:
     found = runs.load(run)
     stage = found.model.first_stage
     model = found.model._replace(first_stage=stage._replace(decode=lambda _, z: z / 1e3))
-    told = {"image": IMAGE, "mask": MASK, "picture": PICTURE}
+    given = {"image": IMAGE, "mask": MASK, "picture": PICTURE}
     if found.tokenizer:
-        told["tokens"] = tokens.encode(found.tokenizer, PROMPT)[None]
+        given["tokens"] = tokens.encode(found.tokenizer, PROMPT)[None]
     null = found.model.conditioner.null(1)
-    inputs = null | {name: x for name, x in told.items() if name in null}
+    inputs = null | {name: x for name, x in given.items() if name in null}
     asked = sampling.Sampling(sampler="ddim", steps=STEPS, grid="uniform")
     size = found.experiment.data.image_size
     generate = make_generate(model, build_sampler("ddim"), size)

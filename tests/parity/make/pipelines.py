@@ -52,7 +52,7 @@ def with_second_call(pipe, steps: int, strength: float, device=None):
     """What PNDM visits from an image on.
 
     Its first step asks the network twice, and says so by visiting the second time twice. diffusers
-    cuts the list of all times, and with it the repetition: the third call is then told a time that
+    cuts the list of all times, and with it the repetition: the third call then has a time that
     is one step too late. Here the times are cut first and the second repeated afterwards.
     """
     times = torch.unique(pipe.scheduler.timesteps).flip(0)[steps - int(steps * strength) :]
@@ -76,7 +76,7 @@ def latents(task: str, sampler: str) -> np.ndarray:
     """The latents at the end."""
     settings = {k: v for k, v in cases.TEXT.items() if k != "model_type"}
     encoder = component("text_encoder", CLIPTextModel(CLIPTextConfig(**settings)))
-    scheduler, told, _ = cases.SAMPLERS[sampler]
+    scheduler, options, _ = cases.SAMPLERS[sampler]
     low_res = diffusers.DDPMScheduler(**cases.LOW_RES)
     captioned = {"text_encoder": encoder, "tokenizer": None}
     said = {
@@ -100,7 +100,7 @@ def latents(task: str, sampler: str) -> np.ndarray:
         vae=component("vae", network(diffusers.AutoencoderKL, cases.VAE)),
         **captioned,
         unet=component("unet", network(diffusers.UNet2DConditionModel, cases.unet(task))),
-        scheduler=getattr(diffusers, scheduler)(**cases.SCHEDULER, **told),
+        scheduler=getattr(diffusers, scheduler)(**cases.SCHEDULER, **options),
         **own.get(task, UNSAFE),
     )
     pipe.set_progress_bar_config(disable=True)

@@ -51,13 +51,13 @@ def learned_variances():
 
 def guidance():
     """Rescaled guidance of raw answers, and dynamic thresholding."""
-    told, untold = torch.tensor(cases.TOLD), torch.tensor(cases.UNTOLD)
-    guided = untold + cases.SCALE * (told - untold)
+    cond, uncond = torch.tensor(cases.COND), torch.tensor(cases.UNCOND)
+    guided = uncond + cases.SCALE * (cond - uncond)
     made = DDPMScheduler(
         thresholding=True, dynamic_thresholding_ratio=0.9, sample_max_value=float("inf")
     )
     return {
-        "rescaled": rescale_noise_cfg(guided, told, cases.FRACTION).numpy(),
+        "rescaled": rescale_noise_cfg(guided, cond, cases.FRACTION).numpy(),
         "thresholded": made._threshold_sample(torch.tensor(cases.WIDE)).numpy(),
     }
 

@@ -165,7 +165,7 @@ def text_transformer(config, state):
 
 
 def clip_text(config, state):
-    """transformers' text tower of CLIP; the names of OpenCLIP are rewritten as its own."""
+    """transformers' text encoder of CLIP; the names of OpenCLIP are rewritten as its own."""
     model = CLIPTextModel(
         CLIPTextConfig(
             vocab_size=config.vocab_size,
@@ -270,9 +270,9 @@ def each_way(model, image, z):
 
 def denoise(model, x, t, context=None, vector=None):
     """One call of the UNet."""
-    told = {} if context is None else {"encoder_hidden_states": context}
-    told |= {} if vector is None else {"class_labels": vector}
-    return {"y": model(x, t, **told).sample}
+    options = {} if context is None else {"encoder_hidden_states": context}
+    options |= {} if vector is None else {"class_labels": vector}
+    return {"y": model(x, t, **options).sample}
 
 
 def embed(model, ids):

@@ -4,7 +4,7 @@
     git clone https://github.com/CompVis/latent-diffusion ORIGINAL
     python -m tests.parity.make.sampler_reference ORIGINAL
 
-Noise comes from `walks.py`, in place of what the schedulers would draw.
+Noise comes from `sampler_cases.py`, instead of the schedulers' own.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import diffusers
 import numpy as np
 import torch
 
-from tests.parity.cases import walks
+from tests.parity.cases import sampler_cases as cases
 from tests.parity.folders import ARRAYS
 
 SCHEDULERS = {
@@ -43,145 +43,145 @@ SCHEDULERS = {
     "unipc": (diffusers.UniPCMultistepScheduler, {}),
     "lcm": (diffusers.LCMScheduler, {"clip_sample": False}),
 }
-LEVELS = (*walks.BETWEEN, "pairs")
+LEVELS = (*cases.BETWEEN, "pairs")
 RELATIVE = ("euler", "euler_ancestral", "heun", "lms")  # whose sample is z / alpha
 DRAWING = ("ddpm", "euler_ancestral_discrete", "lcm")  # modules that take no noise from outside
 
 
-def scheduler(walk):
-    """diffusers' scheduler for a walk, its grid set."""
-    kind, settings = SCHEDULERS[walk.sampler]
-    if walk.schedule == walks.FLOW:
-        return flow_scheduler(walk, kind, settings)
+def scheduler(case):
+    """diffusers' scheduler for a trajectory, with its timesteps set."""
+    kind, settings = SCHEDULERS[case.sampler]
+    if case.schedule == cases.FLOW:
+        return flow_scheduler(case, kind, settings)
     predictions = {"eps": "epsilon", "v": "v_prediction"}
     settings = settings | {
-        "num_train_timesteps": walks.T,
-        "beta_schedule": "squaredcos_cap_v2" if walk.schedule == "cosine" else "scaled_linear",
-        "prediction_type": predictions[walk.prediction],
+        "num_train_timesteps": cases.T,
+        "beta_schedule": "squaredcos_cap_v2" if case.schedule == "cosine" else "scaled_linear",
+        "prediction_type": predictions[case.prediction],
     }
-    if walk.schedule == "linear":
+    if case.schedule == "linear":
         settings["beta_schedule"] = "linear"
-    if walk.schedule != "cosine":
+    if case.schedule != "cosine":
         settings |= dict(
-            zip(("beta_start", "beta_end"), walks.SCHEDULES[walk.schedule], strict=True)
+            zip(("beta_start", "beta_end"), cases.SCHEDULES[case.schedule], strict=True)
         )
-    if walk.schedule == "zero_terminal_snr":
+    if case.schedule == "zero_terminal_snr":
         settings["rescale_betas_zero_snr"] = True
-    if walk.grid == "uniform":  # the original's: a stride plus one, that ends at its step 0
+    if case.grid == "uniform":  # the original's: a stride plus one, that ends at its step 0
         settings |= {"timestep_spacing": "leading", "steps_offset": 1, "set_alpha_to_one": False}
-    elif walk.grid in ("leading", "trailing", "linspace"):
-        settings["timestep_spacing"] = walk.grid
-        if walk.sampler in ("ddim", "plms"):
+    elif case.grid in ("leading", "trailing", "linspace"):
+        settings["timestep_spacing"] = case.grid
+        if case.sampler in ("ddim", "plms"):
             settings["set_alpha_to_one"] = True
-    elif walk.grid == "from data":
+    elif case.grid == "from data":
         settings["timestep_spacing"] = "leading"
-    elif walk.grid in ("karras", "exponential"):
-        settings[f"use_{walk.grid}_sigmas"] = True
-    elif walk.grid == "pairs":
+    elif case.grid in ("karras", "exponential"):
+        settings[f"use_{case.grid}_sigmas"] = True
+    elif case.grid == "pairs":
         settings["use_exponential_sigmas"] = True
     made = kind(**settings)
-    if walk.grid in LEVELS:  # in float32, 1 - alpha_bar has lost digits where it is small
-        power = {"linear": 1.0, "scaled_linear": 0.5}[walk.schedule]
-        first, last = (beta**power for beta in walks.SCHEDULES[walk.schedule])
-        betas = torch.linspace(first, last, walks.T, dtype=torch.float64) ** (1 / power)
+    if case.grid in LEVELS:  # in float32, 1 - alpha_bar has lost digits where it is small
+        power = {"linear": 1.0, "scaled_linear": 0.5}[case.schedule]
+        first, last = (beta**power for beta in cases.SCHEDULES[case.schedule])
+        betas = torch.linspace(first, last, cases.T, dtype=torch.float64) ** (1 / power)
         made.alphas_cumprod = torch.cumprod(1.0 - betas, 0)
-    made.set_timesteps({"lcm": len(walks.LCM_STEPS), "pairs": walks.K + 1}.get(walk.grid, walks.K))
+    made.set_timesteps({"lcm": len(cases.LCM_STEPS), "pairs": cases.K + 1}.get(case.grid, cases.K))
     return made
 
 
-def flow_scheduler(walk, kind, settings):
+def flow_scheduler(case, kind, settings):
     """The same for a rectified flow."""
-    if walk.sampler == "euler":
-        made = diffusers.FlowMatchEulerDiscreteScheduler(walks.T)
-        made.set_timesteps(walks.K)
+    if case.sampler == "euler":
+        made = diffusers.FlowMatchEulerDiscreteScheduler(cases.T)
+        made.set_timesteps(cases.K)
         return made
-    told = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
-    made = kind(num_train_timesteps=walks.T, **settings, **told)
-    if walk.sampler == "unipc":
-        made.set_timesteps(sigmas=np.array(walks.FLOW_TIMES) / walks.T)
+    options = {"use_flow_sigmas": True, "prediction_type": "flow_prediction"}
+    made = kind(num_train_timesteps=cases.T, **settings, **options)
+    if case.sampler == "unipc":
+        made.set_timesteps(sigmas=np.array(cases.FLOW_TIMES) / cases.T)
     else:
-        made.set_timesteps(len(walks.FLOW_TIMES))
+        made.set_timesteps(len(cases.FLOW_TIMES))
     return made
 
 
-def told(walk, made):
-    """The steps that the network is told; between whole ones where the grid is."""
+def timesteps(case, made):
+    """The timesteps of the network; not whole where the spacing has others."""
     whole = made.timesteps.numpy()
-    if walk.schedule == walks.FLOW:
-        return made.sigmas[:-1].numpy() * walks.T
-    if walk.grid not in LEVELS or whole.dtype == np.float32:
+    if case.schedule == cases.FLOW:
+        return made.sigmas[:-1].numpy() * cases.T
+    if case.grid not in LEVELS or whole.dtype == np.float32:
         return whole
     log_sigmas = np.log(np.array(((1 - made.alphas_cumprod) / made.alphas_cumprod) ** 0.5))
     return np.array([made._sigma_to_t(sigma, log_sigmas) for sigma in made.sigmas[:-1].numpy()])
 
 
-def trajectory(walk):
+def trajectory(case):
     """z after each step, [K, ...]."""
-    made, found = scheduler(walk), []
-    relative = walk.sampler in RELATIVE and walk.schedule != walks.FLOW
-    z = torch.tensor(walks.START)
+    made, found = scheduler(case), []
+    relative = case.sampler in RELATIVE and case.schedule != cases.FLOW
+    z = torch.tensor(cases.START)
     if relative:
         z = z * (made.sigmas[0] ** 2 + 1) ** 0.5
-    for i, (step, name) in enumerate(zip(told(walk, made), made.timesteps, strict=True)):
-        noise = torch.tensor(walks.NOISE[min(i, walks.K - 1)])
+    for i, (step, name) in enumerate(zip(timesteps(case, made), made.timesteps, strict=True)):
+        noise = torch.tensor(cases.NOISE[min(i, cases.K - 1)])
         shown = made.scale_model_input(z, name) if relative else z
-        raw = walks.raw_output(shown, torch.tensor(float(step)), torch.cos)
-        z = one_step(walk, made, raw, name, z, noise)
+        raw = cases.raw_output(shown, torch.tensor(float(step)), torch.cos)
+        z = one_step(case, made, raw, name, z, noise)
         if relative:
-            half = walk.sampler == "heun" and not made.state_in_first_order
+            half = case.sampler == "heun" and not made.state_in_first_order
             if half and i + 1 < len(made.timesteps):  # the step to the data has one half
                 continue
             found.append(z / (made.sigmas[made.step_index] ** 2 + 1) ** 0.5)
         else:
             found.append(z)
-    if walk.sampler == "plms":  # of its two calls in the first step the second ends the step
+    if case.sampler == "plms":  # of its two calls in the first step the second ends the step
         found = found[1:]
-    if walk.grid == "pairs":  # two calls a step, but for the one to the data
+    if case.grid == "pairs":  # two calls a step, but for the one to the data
         found = [*found[1::2], found[-1]]
     return np.stack([z.numpy() for z in found])
 
 
-def one_step(walk, made, raw, name, z, noise):
-    """What the scheduler makes of the network's answer, with the noise that it is given."""
-    given = {"ddim": {"eta": walk.eta, "variance_noise": noise}}
+def one_step(case, made, raw, name, z, noise):
+    """The scheduler's step for the network's output, with the given noise."""
+    given = {"ddim": {"eta": case.eta, "variance_noise": noise}}
     given["dpmpp_2m_sde"] = {"variance_noise": noise}
     with contextlib.ExitStack() as patched:
         for module in DRAWING:
             name_of = f"diffusers.schedulers.scheduling_{module}.randn_tensor"
             patched.enter_context(mock.patch(name_of, lambda *_, **__: noise))
-        return made.step(raw, name, z, **given.get(walk.sampler, {})).prev_sample
+        return made.step(raw, name, z, **given.get(case.sampler, {})).prev_sample
 
 
-def original(walk):
+def original(case):
     """z after each step of the original's sampler, [K, ...]."""
-    module = importlib.import_module(f"ldm.models.diffusion.{walk.sampler}")
+    module = importlib.import_module(f"ldm.models.diffusion.{case.sampler}")
     util = importlib.import_module("ldm.modules.diffusionmodules.util")
-    if walk.schedule == "cosine":
-        betas = util.make_beta_schedule("cosine", walks.T)
+    if case.schedule == "cosine":
+        betas = util.make_beta_schedule("cosine", cases.T)
     else:  # what it calls linear
-        betas = util.make_beta_schedule("linear", walks.T, *walks.SCHEDULES[walk.schedule])
+        betas = util.make_beta_schedule("linear", cases.T, *cases.SCHEDULES[case.schedule])
     alpha_bar = np.cumprod(1.0 - betas)
     model = SimpleNamespace(
-        num_timesteps=walks.T,
+        num_timesteps=cases.T,
         device="cpu",
         betas=torch.tensor(betas, dtype=torch.float32),
         alphas_cumprod=torch.tensor(alpha_bar, dtype=torch.float32),
         alphas_cumprod_prev=torch.tensor(np.append(1.0, alpha_bar[:-1]), dtype=torch.float32),
-        apply_model=lambda z, t, c: walks.raw_output(z, t.reshape(-1, 1, 1, 1), torch.cos),
+        apply_model=lambda z, t, c: cases.raw_output(z, t.reshape(-1, 1, 1, 1), torch.cos),
     )
-    made = getattr(module, f"{walk.sampler.upper()}Sampler")(model)
+    made = getattr(module, f"{case.sampler.upper()}Sampler")(model)
     made.register_buffer = lambda name, value: setattr(made, name, value)  # on the CPU
-    noise = iter(torch.tensor(walks.NOISE))
+    noise = iter(torch.tensor(cases.NOISE))
     drawing = mock.patch.object(module, "noise_like", lambda *_: next(noise))
-    if walk.sampler == "plms":  # multiplies it by 0, and asks twice in the first step
+    if case.sampler == "plms":  # multiplies it by 0, and asks twice in the first step
         drawing = mock.patch.object(module, "noise_like", lambda shape, *_: torch.zeros(shape))
     with drawing:
         _, between = made.sample(
-            walks.K,
-            len(walks.START),
-            walks.SHAPE[1:],
-            eta=walk.eta or 0.0,
-            x_T=torch.tensor(walks.START),
+            cases.K,
+            len(cases.START),
+            cases.SHAPE[1:],
+            eta=case.eta or 0.0,
+            x_T=torch.tensor(cases.START),
             log_every_t=1,
             verbose=False,
         )
@@ -192,26 +192,26 @@ def samplers():
     """Tables, grids and trajectories."""
     tables = {
         f"alpha_bar {schedule}": scheduler(
-            walks.Walk("ddim", schedule, "v", "trailing", 0.0)
+            cases.Case("ddim", schedule, "v", "trailing", 0.0)
         ).alphas_cumprod.numpy()
-        for schedule in walks.SCHEDULES
+        for schedule in cases.SCHEDULES
     }
     grids = {
-        f"steps {grid}": told_by(
-            walks.Walk("euler" if grid in walks.GRIDS[3:] else "ddim", "linear", "eps", grid)
+        f"steps {grid}": timesteps_by(
+            cases.Case("euler" if grid in cases.GRIDS[3:] else "ddim", "linear", "eps", grid)
         )
-        for grid in walks.GRIDS
+        for grid in cases.GRIDS
     }
     made = {
-        walk.name: (original if walk.source == "original" else trajectory)(walk)
-        for walk in walks.WALKS
+        case.name: (original if case.source == "original" else trajectory)(case)
+        for case in cases.CASES
     }
     return tables | grids | made
 
 
-def told_by(walk):
+def timesteps_by(case):
     """The steps of a grid."""
-    return told(walk, scheduler(walk))
+    return timesteps(case, scheduler(case))
 
 
 if __name__ == "__main__":

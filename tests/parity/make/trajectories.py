@@ -100,7 +100,7 @@ class Model(torch.nn.Module):
             setattr(self, key, torch.tensor(values, dtype=torch.float32))
 
     def condition(self, inputs):
-        """What the network is told; concatenated, or attended to."""
+        """The network's conditions; concatenated, or attended to."""
         if self.name == "label":
             return self.cond_stage_model(inputs)
         if self.name == "inpainting":

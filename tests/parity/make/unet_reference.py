@@ -39,14 +39,14 @@ def outputs_and_gradients(case: cases.Case) -> dict[str, np.ndarray]:
     """What the original answers, and the gradients of the loss, named `grad:NAME`."""
     state = {key: torch.tensor(w) for key, w in cases.weights(case).items()}
     inputs = {name: torch.tensor(x) for name, x in case.inputs.items()}
-    told = {}
+    options = {}
     if "vector" in inputs:  # one class an example, whose vector it is
         vector = inputs.pop("vector")
-        state["label_emb.weight"], told["y"] = vector, torch.arange(len(vector))
+        state["label_emb.weight"], options["y"] = vector, torch.arange(len(vector))
     network = unet(case)
     network.load_state_dict(state)
     moving = [inputs[name].requires_grad_() for name in ("x", "context") if name in inputs]
-    y = network(inputs["x"], inputs["t"], context=inputs.get("context"), **told)
+    y = network(inputs["x"], inputs["t"], context=inputs.get("context"), **options)
     (y * torch.tensor(cases.cotangents(case)["y"])).sum().backward()
     leaves = dict(network.named_parameters()) | dict(zip(("x", "context"), moving, strict=False))
     leaves |= {"vector": leaves.get("label_emb.weight")}

@@ -1,6 +1,6 @@
-"""Prints how far towers of published sizes are from what make/towers.py wrote to a file.
+"""Prints differences of encoders of published sizes to the output of make/encoders.py.
 
-python -m tests.parity.cases.towers FILE.npz
+python -m tests.parity.cases.encoders FILE.npz
 """
 
 import sys
@@ -20,11 +20,11 @@ from ldm_jax.weights.names.clip import both_towers, vision_tower
 from ldm_jax.weights.table import to_here, to_original
 from tests.parity import compare
 from tests.parity.cases import drawn
-from tests.parity.cases import tower_cases as cases
+from tests.parity.cases import encoder_cases as cases
 
 
 def outputs(names) -> dict[str, np.ndarray]:
-    """Ours, of the towers that have these names."""
+    """Ours, of the encoders of these names."""
     found = {}
     with jax.default_matmul_precision("highest"):
         for name, sizes in {**cases.CLIP, **cases.FULL_CLIP}.items():
@@ -54,7 +54,7 @@ def whole(vision, text) -> tuple[CLIP, dict]:
 
 
 def answers(channels, layers, heads, dim, weights, pieces) -> list[np.ndarray]:
-    """Of the tower of captions: with all layers, without the last, and in the space of images."""
+    """Of the text encoder: with all layers, without the last, and projected."""
     vision = (*cases.CLIP["clip small"][:3], dim, *cases.CLIP["clip small"][4:])
     model, params = whole(vision, (channels, layers, heads, dim, weights, pieces))
     tokens, text = cases.tokens(pieces), params["text"]

@@ -1,4 +1,4 @@
-"""Walks from noise to data that both sides take, with a fixed formula in place of a network."""
+"""Trajectories that both sides compute, with a fixed formula instead of a network."""
 
 from typing import NamedTuple
 
@@ -15,13 +15,13 @@ SCHEDULES = {  # name -> beta_1, beta_T
 FLOW = "flow"  # has no betas
 BETWEEN = ("karras", "exponential")  # grids with times between steps
 GRIDS = ("uniform", "leading", "trailing", "linspace", *BETWEEN)
-# by hand, counted from 0 as the network is told them: a quarter of LCM's fifty times, and nine
+# by hand, counted from 0 as for the network: a quarter of LCM's fifty times, and nine
 # times of a flow that begins just short of pure noise
 LCM_STEPS = (999, 759, 499, 259)
 FLOW_TIMES = tuple(range(999, 0, -111))
 
 
-class Walk(NamedTuple):
+class Case(NamedTuple):
     """One way from noise to data, or back.
 
     The grid is one of GRIDS, `lcm` or `flow` (the times above), `pairs` (every other time of the
@@ -45,44 +45,44 @@ class Walk(NamedTuple):
 
 
 TABLES = ("linear", "scaled_linear", "cosine")
-WALKS = [
+CASES = [
     *(
-        Walk("ddim", schedule, prediction, grid, 0.0)
+        Case("ddim", schedule, prediction, grid, 0.0)
         for schedule in TABLES
         for prediction in ("eps", "v")
         for grid in ("uniform", "leading", "trailing")
     ),
-    *(Walk("ddim", schedule, "eps", "uniform", 1.0) for schedule in TABLES),
-    Walk("ddim", "zero_terminal_snr", "v", "trailing", 0.0),
-    Walk("ddim", "zero_terminal_snr", "v", "trailing", 1.0),
+    *(Case("ddim", schedule, "eps", "uniform", 1.0) for schedule in TABLES),
+    Case("ddim", "zero_terminal_snr", "v", "trailing", 0.0),
+    Case("ddim", "zero_terminal_snr", "v", "trailing", 1.0),
     *(
-        Walk("ddpm", schedule, prediction, "leading")
+        Case("ddpm", schedule, prediction, "leading")
         for schedule in TABLES
         for prediction in ("eps", "v")
     ),
-    *(Walk("ddim", "scaled_linear", "eps", "uniform", eta, "original") for eta in (0.0, 1.0)),
-    *(Walk("plms", schedule, "eps", "uniform", None, "original") for schedule in TABLES[1:]),
-    *(Walk("plms", "scaled_linear", "eps", grid) for grid in ("uniform", "leading")),
-    *(Walk("ddim_inversion", schedule, "eps", "from data") for schedule in TABLES[:2]),
+    *(Case("ddim", "scaled_linear", "eps", "uniform", eta, "original") for eta in (0.0, 1.0)),
+    *(Case("plms", schedule, "eps", "uniform", None, "original") for schedule in TABLES[1:]),
+    *(Case("plms", "scaled_linear", "eps", grid) for grid in ("uniform", "leading")),
+    *(Case("ddim_inversion", schedule, "eps", "from data") for schedule in TABLES[:2]),
     *(
-        Walk(sampler, schedule, prediction, grid)
+        Case(sampler, schedule, prediction, grid)
         for sampler in ("euler", "heun", "lms", "dpmpp_2m", "unipc")
         for schedule, prediction, grid in (
             ("scaled_linear", "eps", "trailing"),
             ("linear", "v", "karras"),
         )
     ),
-    Walk("euler", "scaled_linear", "eps", "leading"),
-    Walk("euler", "scaled_linear", "v", "linspace"),
-    Walk("euler", "linear", "eps", "exponential"),
-    *(Walk("euler_ancestral", "scaled_linear", kind, "trailing") for kind in ("eps", "v")),
-    *(Walk("dpmpp_3m", "scaled_linear", kind, "trailing") for kind in ("eps", "v")),
-    *(Walk("dpmpp_2m_sde", "scaled_linear", kind, "trailing") for kind in ("eps", "v")),
-    *(Walk("dpmpp_2s", "scaled_linear", kind, "pairs") for kind in ("eps", "v")),
-    *(Walk("lcm", "scaled_linear", kind, "lcm") for kind in ("eps", "v")),
-    Walk("euler", FLOW, "velocity", "linspace"),
-    Walk("dpmpp_2m", FLOW, "velocity", "flow"),
-    Walk("unipc", FLOW, "velocity", "flow"),
+    Case("euler", "scaled_linear", "eps", "leading"),
+    Case("euler", "scaled_linear", "v", "linspace"),
+    Case("euler", "linear", "eps", "exponential"),
+    *(Case("euler_ancestral", "scaled_linear", kind, "trailing") for kind in ("eps", "v")),
+    *(Case("dpmpp_3m", "scaled_linear", kind, "trailing") for kind in ("eps", "v")),
+    *(Case("dpmpp_2m_sde", "scaled_linear", kind, "trailing") for kind in ("eps", "v")),
+    *(Case("dpmpp_2s", "scaled_linear", kind, "pairs") for kind in ("eps", "v")),
+    *(Case("lcm", "scaled_linear", kind, "lcm") for kind in ("eps", "v")),
+    Case("euler", FLOW, "velocity", "linspace"),
+    Case("dpmpp_2m", FLOW, "velocity", "flow"),
+    Case("unipc", FLOW, "velocity", "flow"),
 ]
 
 START = drawn.normal("start", SHAPE)

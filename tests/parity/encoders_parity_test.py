@@ -1,4 +1,4 @@
-"""CLIP's tower of images and DINOv2 equal transformers' (see `make/towers.py`)."""
+"""CLIP's image encoder and DINOv2 equal transformers' (see `make/encoders.py`)."""
 
 import jax
 import numpy as np
@@ -8,11 +8,11 @@ from ldm_jax.extractors import dinov2
 from ldm_jax.weights.names import dinov2 as dinov2_names
 from ldm_jax.weights.names.dinov2 import apart
 from tests.parity import compare
-from tests.parity.cases import drawn, towers
-from tests.parity.cases import tower_cases as cases
+from tests.parity.cases import drawn, encoders
+from tests.parity.cases import encoder_cases as cases
 from tests.parity.folders import ARRAYS
 
-with np.load(ARRAYS / "towers.npz") as file:
+with np.load(ARRAYS / "encoders.npz") as file:
     STORED = dict(file)
 LEARNED = [name for name in STORED if name.startswith(("gradient", "loss", "logits"))]
 NAMES = [name for name in STORED if name not in ("positions", "scores", *LEARNED)]
@@ -20,7 +20,7 @@ NAMES = [name for name in STORED if name not in ("positions", "scores", *LEARNED
 
 @pytest.fixture(scope="module")
 def ours():
-    return towers.outputs(NAMES)
+    return encoders.outputs(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -31,7 +31,7 @@ def test_equal_to_transformers(ours, name):
 
 @pytest.fixture(scope="module")
 def learned():
-    return towers.learned(LEARNED)
+    return encoders.learned(LEARNED)
 
 
 @pytest.mark.parametrize("name", LEARNED)
@@ -40,8 +40,8 @@ def test_a_model_learns_and_sorts_as_transformers_has_it(learned, name):
     assert compare.errors(learned[name], STORED[name])[1] < 2e-5
 
 
-def test_scores_of_pictures_and_captions_are_those_of_a_whole_model():
-    np.testing.assert_allclose(towers.scores(), STORED["scores"], atol=1e-3)  # of 100
+def test_scores_of_images_and_captions_are_those_of_a_whole_model():
+    np.testing.assert_allclose(encoders.scores(), STORED["scores"], atol=1e-3)  # of 100
 
 
 def test_positions_are_interpolated_as_the_authors_do():
@@ -56,7 +56,7 @@ def test_weights_of_equal_places_are_the_identity():
 
 def test_the_authors_file_has_q_k_and_v_fused():
     of = dinov2.Architecture(*cases.DINOV2["dinov2 small"])
-    state = towers.theirs(of)
+    state = encoders.theirs(of)
     fused = {key: w for key, w in state.items() if ".attn.proj" in key or ".attn." not in key}
     for n in range(of.layers):
         for kind in ("weight", "bias"):

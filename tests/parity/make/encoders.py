@@ -1,8 +1,8 @@
-"""Makes towers.npz with transformers, or with a FILE.npz as an argument the published sizes, all or
-those that are named.
+"""Makes encoders.npz with transformers, or with a FILE.npz as an argument the published sizes, all
+or those that are named.
 
 pip install torch transformers
-python -m tests.parity.make.towers [FILE.npz [NAME ...]]
+python -m tests.parity.make.encoders [FILE.npz [NAME ...]]
 """
 
 import sys
@@ -21,14 +21,14 @@ from transformers import (
 )
 
 from tests.parity.cases import drawn
-from tests.parity.cases import tower_cases as cases
+from tests.parity.cases import encoder_cases as cases
 from tests.parity.folders import ARRAYS
 
 ACTIVATIONS = {"openai": "quick_gelu", "openclip": "gelu"}
 
 
 def vision_config(channels, layers, heads, dim, patch, size, weights="openai"):
-    """Of the tower of images of CLIP."""
+    """Of CLIP's image encoder."""
     return CLIPVisionConfig(
         hidden_act=ACTIVATIONS[weights],
         hidden_size=channels,
@@ -90,7 +90,7 @@ def output(network, size):
 
 
 def answers(config):
-    """Of the tower of captions: after its last layer and the norm, after the one before and the
+    """Of the text encoder: after its last layer and the norm, after the one before and the
     norm, and in the space of images."""
     network = filled(CLIPTextModelWithProjection(config))
     tokens = torch.tensor(cases.tokens(config.vocab_size)).long()
@@ -171,4 +171,4 @@ if __name__ == "__main__":
         x = torch.tensor(drawn.normal("positions", (1, 1, 1, 37)))
         scale = (1.0, (16 + 0.1) / 37)
         found["positions"] = torch.nn.functional.interpolate(x, scale_factor=scale, mode="bicubic")
-    np.savez(sys.argv[1] if full else ARRAYS / "towers.npz", **found)
+    np.savez(sys.argv[1] if full else ARRAYS / "encoders.npz", **found)

@@ -1,4 +1,4 @@
-"""The towers that are compared, small and as published, and what they are shown.
+"""The encoders that are compared, small and as published, and their inputs.
 
 Numbers alone, so that the side that has no JAX can read them.
 """
@@ -28,11 +28,11 @@ FULL_TEXT = {
     "clip text vit_l14": (768, 12, 12, 768, "openai", 49408),
     "openclip text vit_h14": (1024, 24, 16, 1024, "openclip", 49408),
 }
-ANSWERS = ("last", "penultimate", "embedding")  # of a tower of captions
+ANSWERS = ("last", "penultimate", "embedding")  # of a text encoder
 
 
 def weights(name: str) -> str:
-    """Whose activation a tower of images has."""
+    """The activation of an image encoder."""
     return "openclip" if name.startswith("openclip") else "openai"
 
 
