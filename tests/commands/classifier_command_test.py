@@ -21,7 +21,7 @@ def experiment(guided: Path, **changes) -> ClassifierExperiment:
         diffusion_run=str(guided),
         model=Classifier(
             channels=8,
-            channel_mults=(1, 2),
+            channel_mults=(1,),
             num_res_blocks=1,
             attention_factors=(),
             head_channels=4,

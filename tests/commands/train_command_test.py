@@ -370,7 +370,7 @@ def test_the_exit_status_is_2_and_standard_error_is_one_line(config, here):
     words = [config(), "--data.batch-size", "7", "--first-stage.data.batch-size", "8"]
     done = subprocess.run(
         [sys.executable, TOOL, *words],
-        env={**os.environ, "XLA_FLAGS": "--xla_force_host_platform_device_count=2"},
+        env={**os.environ, "JAX_NUM_CPU_DEVICES": "2"},
         capture_output=True,
         text=True,
     )

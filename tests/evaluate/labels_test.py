@@ -53,7 +53,7 @@ def classifier_run(class_run, tmp_path_factory):
     run = tmp_path_factory.mktemp("runs") / "classifier"
     experiment = ClassifierExperiment(
         diffusion_run=str(class_run),
-        model=Classifier(8, (1, 2), 1, (), head_channels=4, norm_groups=4),
+        model=Classifier(8, (1,), 1, (), head_channels=4, norm_groups=4),
         optim=Optim(lr=1e-2, ema_decay=0.9),
         train=Train(steps=4, save_every=4, log_every=4, sample_every=0),
     )

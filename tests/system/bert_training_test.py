@@ -17,12 +17,14 @@ from tests.support import tiny, tiny_bert
 
 
 @pytest.fixture(scope="module")
-def trained(image_folder, tmp_path_factory):
+def trained(image_folder, trained_run, tmp_path_factory):
     """The experiment and its run, whose BERT is no longer anywhere else; and a copy of it."""
     root = tmp_path_factory.mktemp("bert")
     folder = tiny_bert.write_folder(root / "folder")
     condition = replace(tiny_bert.BERT, weights=str(folder))
     experiment = tiny_bert.experiment(image_folder, conditions=(condition,))
+    first = replace(experiment.first_stage, run=str(trained_run / "first_stage"))
+    experiment = replace(experiment, first_stage=first)
     training.train(experiment, root / "run")
     shutil.move(folder, root / "kept")
     return experiment, root / "run", root / "kept"

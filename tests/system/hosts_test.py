@@ -45,6 +45,7 @@ def config(image_folder, tmp_path_factory):
         evaluation=Evaluation(every=2, num=10, batch_size=8),
         first_stage=replace(
             experiment.first_stage,
+            model=replace(experiment.first_stage.model, channel_mults=(1,)),
             train=replace(train, sample_every=2),
             evaluation=FirstStageEvaluation(every=2, num=10, batch_size=8),
         ),

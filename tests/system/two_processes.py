@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={sys.argv[1]}"
+os.environ["JAX_NUM_CPU_DEVICES"] = sys.argv[1]
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
@@ -25,4 +25,5 @@ measuring = importlib.import_module("ldm_jax.evaluate.in_training")
 for name, stand_in in importlib.import_module("tests.support.linear_extractor").STAND_INS.items():
     setattr(measuring, name, stand_in)
 measuring.image_files = SimpleNamespace(to_uint8=lambda x: (np.clip(x, -1.0, 1.0) + 1.0) * 127.5)
+importlib.import_module("tests.support.traced_once").use()
 runpy.run_path(str(TOOL), run_name="__main__")

@@ -173,7 +173,7 @@ def test_the_discriminator_trains_and_is_not_averaged():
 
 def small(kind):
     """A small first stage on colours: its config's loss, its params and one batch."""
-    model = replace(tiny.experiment().first_stage.model, channel_mults=(1, 2))
+    model = replace(tiny.experiment().first_stage.model, channel_mults=(1,))
     adversary = Adversary(weight=0.2, start=4, layers=1, channels=4)
     if kind == "kl":
         return kl_autoencoder(model), AutoencoderLoss(adversary=adversary)
@@ -188,7 +188,7 @@ def test_it_learns_across_the_discriminators_start(kind):
     stage, loss = small(kind)
     objective, adam = autoencoder_objective(stage, loss), optax.adam(1e-2)
     colors = np.array(list(tiny.COLORS.values())) / 127.5 - 1.0
-    image = np.broadcast_to(colors[:, None, None], (4, 16, 16, 3)).astype(np.float32)
+    image = np.broadcast_to(colors[:, None, None], (4, 8, 8, 3)).astype(np.float32)
     batch = {"image": image, "position": np.arange(4, dtype=np.int32)}
     params = tiny.drawn(stage.init)
     params |= init_helpers(stage, loss, KEY, params)
@@ -230,7 +230,7 @@ def test_a_batch_in_parts_is_the_batch():
     params = tiny.drawn(stage.init)
     params |= {**init_helpers(stage, PARTS, KEY, params), "perceptual": jnp.array(2.0)}
     batch = {
-        "image": jax.random.uniform(jax.random.key(1), (8, 16, 16, 3), minval=-1.0),
+        "image": jax.random.uniform(jax.random.key(1), (8, 8, 8, 3), minval=-1.0),
         "position": jnp.arange(8),
     }
 

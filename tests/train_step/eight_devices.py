@@ -9,7 +9,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=8"
+os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -23,8 +23,9 @@ from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
 from ldm_jax.train_step.state import all_gather
-from tests.support import tiny
+from tests.support import tiny, traced_once
 
+traced_once.use()
 jax.config.update("jax_disable_most_optimizations", True)
 
 

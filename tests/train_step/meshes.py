@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 COUNT = 8 if sys.argv[1] == "train" else int(sys.argv[3])
-os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={COUNT}"
+os.environ["JAX_NUM_CPU_DEVICES"] = str(COUNT)
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
@@ -26,8 +26,9 @@ from ldm_jax.train_step import autoencoder as autoencoder_step  # noqa: E402
 from ldm_jax.train_step import diffusion as diffusion_step  # noqa: E402
 from ldm_jax.train_step.optimizer import optimizer  # noqa: E402
 from ldm_jax.train_step.state import make_train_step, new_state  # noqa: E402
-from tests.support import tiny  # noqa: E402
+from tests.support import tiny, traced_once  # noqa: E402
 
+traced_once.use()
 jax.config.update("jax_disable_most_optimizations", True)
 
 STEPS, BATCH = 5, 16

@@ -126,6 +126,7 @@ def run(image_folder, tmp_path_factory):
     first = training.inherit(tiny_one.first_stage, tiny_one.data)
     first = replace(
         first,
+        model=replace(first.model, channel_mults=(1,)),
         optim=replace(first.optim, power_ema=SIGMAS),
         train=replace(first.train, steps=3, snapshot_every=2),
     )

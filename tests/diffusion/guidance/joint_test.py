@@ -1,6 +1,7 @@
 """Several conditions in one call are what each of them is by itself."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -59,12 +60,13 @@ def outputs(slots, cross_only=False):
     def network(z, steps, cond):
         return unet.apply(params, z, steps, cond)
 
-    def each(cond):
-        return denoiser(lambda z, steps: network(z, steps, cond), *kinds)
+    @jax.jit
+    def each(cond, z, steps):
+        return denoiser(lambda z, steps: network(z, steps, cond), *kinds)(z, steps)
 
     together = joint(network, conds, *kinds)
-    one_by_one = apart(*map(each, conds))
-    return zip(jax.jit(together)(z, T), jax.jit(one_by_one)(z, T), strict=True)
+    one_by_one = apart(*(partial(each, cond) for cond in conds))
+    return zip(jax.jit(together)(z, T), one_by_one(z, T), strict=True)
 
 
 @pytest.mark.parametrize("name", SLOTS)
