@@ -4,12 +4,12 @@ python scripts/cache_latents.py RUN DATA OUT [options]
     encodes the images of DATA (a folder, tfds:NAME or shapes) and their mirror images with the
     first stage of RUN, a first stage's or a diffusion model's, and writes means and log-variances,
     captions and labels into array_record shards. The same command goes on where it stopped; on
-    several hosts each writes shards of its own. With --embed-text MODEL, what the frozen text tower
-    of a diffusion model's run (CLIP's of Stable Diffusion) answers to the captions is written, too.
+    several hosts each writes shards of its own. With --embed-text MODEL, the encodings of captions by
+    the frozen text encoder of a diffusion model's run (Stable Diffusion's CLIP) are written, too.
 
 python train.py CONFIG.py --data.path OUT --first-stage.run RUN
-    then trains on them; latents are drawn anew each time, as from the images. With --init-from
-    MODEL the tower of captions does not run where its answers are there.
+    then trains on them; latents are drawn at each use, as from the images. With --init-from
+    MODEL the text encoder does not run.
 """
 
 from collections.abc import Sequence

@@ -9,7 +9,7 @@ python scripts/convert.py CHECKPOINT RUN --config configs/ldm/NAME.py [--tokeniz
     a whole model of the original code becomes the run of a diffusion model; so does Stable
     Diffusion, with configs/sd/NAME.py
 python scripts/convert.py CLIP RUN [--tokenizer FILE]
-    both towers of a CLIP, a file or a folder in the layout of transformers, OpenCLIP or OpenAI,
+    both encoders of a CLIP, a file or a folder in the layout of transformers, OpenCLIP or OpenAI,
     become a run
 python scripts/convert.py RUN NAME.safetensors (or NAME.ckpt)
     writes the weights as the original code names them

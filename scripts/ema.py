@@ -1,4 +1,4 @@
-"""Averages the weights of a run anew, with a length that is chosen after training.
+"""Averages the weights of a run with a length that is chosen after training.
 
 python scripts/ema.py RUN OUT [--sigma-rel 0.1] [--step N]
     writes the run OUT, whose weights are the average of those of RUN whose standard deviation over

@@ -24,7 +24,7 @@ def write_digests(run: Path, step: int) -> None:
 
 
 def forget_digests(run: Path, step: int) -> None:
-    """Removes the digests of a checkpoint that is written anew, or is no longer there."""
+    """Removes the digests of a checkpoint that is written again or was deleted."""
     _place(run, step).unlink(missing_ok=True)
 
 

@@ -68,7 +68,7 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves
     try:
         yield saves
     except BaseException:
-        with contextlib.suppress(Exception):  # what ended the run is told, not what followed
+        with contextlib.suppress(Exception):  # report what ended the run, not what followed
             checkpoints.close()
         raise
     else:

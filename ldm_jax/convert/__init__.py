@@ -4,7 +4,7 @@ chosen.py       what is converted into what, from what the two are
 first_stage.py  first stages, alone or inside a larger checkpoint
 model.py        whole latent diffusion models
 diffusers_model.py  the same as folders of diffusers
-clip.py         both towers of CLIP
+clip.py         both encoders of CLIP
 tokenizer_files.py  CLIP's tokenizer among the files of others
 places.py       errors that name what was read, folders that are whole
 """

@@ -29,8 +29,8 @@ def convert(
 
     Args:
         config: what is imported: an Experiment and a file with a denoiser are a whole model; so is
-            a folder with a model_index.json, with an Experiment or without a config; both towers of
-            a CLIP are one, with a CLIPExperiment or without a config.
+            a folder with a model_index.json, with an Experiment or without a config; both encoders
+            of a CLIP are one, with a CLIPExperiment or without a config.
         tokenizer: for a model of captions.
         averages: whether a model is to be used with the averages of its weights.
 

@@ -34,7 +34,7 @@ LANCZOS = 1  # Pillow's number of the filter by which training makes images smal
 
 
 def is_clip(source: Path) -> bool:
-    """Whether a file, or the file of a folder, holds both towers."""
+    """Whether a file, or the file of a folder, has both encoders of CLIP."""
     if source.is_dir() and not any((source / name).is_file() for name in NAMES):
         return False
     return holds_clip(read_weights(find_clip(source)))
@@ -104,7 +104,7 @@ def _told(settings: Mapping[str, Any]) -> CLIPExperiment:
     vision = CLIPImage(**read_vision(inside | {"projection_dim": dim}))
     if vision.weights != text.weights:
         raise InputError(
-            f"the towers have the activations of {vision.weights} and {text.weights}: expected one"
+            f"the encoders' activations are of {vision.weights} and {text.weights}: expected one"
         )
     return _experiment(vision, text)
 
@@ -167,7 +167,7 @@ def export_clip(run: Path, destination: Path) -> None:
 
 
 def _config(of: CLIP) -> dict[str, Any]:
-    """The config.json of both towers."""
+    """The config.json of both encoders."""
     vision = CLIPImage(of.weights, *of.vision)
     text = text_config(_text(of)) | {"projection_dim": of.vision.dim}
     return {

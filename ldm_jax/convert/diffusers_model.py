@@ -256,7 +256,7 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
 
 
 def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
-    """What is attended to, and what of images is told beside captions."""
+    """The condition with tokens, and the image condition in addition to captions."""
     if "text_encoder" not in settings:
         return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None
     text = CLIPText(**diffusers_model.read_text(settings["text_encoder"]))
@@ -311,7 +311,7 @@ def names(experiment: Experiment) -> dict[str, table.Table]:
 
 
 def _tower(experiment: Experiment) -> CLIPImage:
-    """The tower of images of a model that has one."""
+    """The image encoder of a model that has one."""
     return experiment.beside or experiment.condition
 
 

@@ -119,13 +119,13 @@ def _open_original(weights: table.State, experiment: FirstStageExperiment | None
 def _open_diffusers(source: Path, experiment: FirstStageExperiment | None) -> FirstStage:
     folder = diffusers_folder.read(source)
     description = recognise.of_diffusers(folder.settings)
-    told = description._replace(model=experiment.model) if experiment else description
-    if diffusers_config(told) != diffusers_config(description):
-        raise InputError(f"config.json has {description.model} and --config {told.model}")
+    chosen = description._replace(model=experiment.model) if experiment else description
+    if diffusers_config(chosen) != diffusers_config(description):
+        raise InputError(f"config.json has {description.model} and --config {chosen.model}")
     file = folder.files[0].relative_to(source)
     more = f" and {len(folder.files) - 1} more" if len(folder.files) > 1 else ""
     notes = (f"weights of diffusers from {file}{more}",)
-    return FirstStage(told, told.model.diffusers_names(), folder.state, notes)
+    return FirstStage(chosen, chosen.model.diffusers_names(), folder.state, notes)
 
 
 def read_params(found: FirstStage) -> Params:

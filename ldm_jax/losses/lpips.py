@@ -43,7 +43,7 @@ def lpips(network: Network) -> Perceptual:
     layer l, of unit length over the channels (Zhang et al. 2018, equation 1). Version 0.1 of the
     published weights, and the shift-tolerant backbones of Ghildyal and Liu (2022).
 
-    Its params are {"trunk": the backbone's, "heads": {"lin0", ...}}: w_l [C_l]. `init` draws the
+    Its params are the backbone's and "heads", {"lin0", ...}: w_l [C_l]. `init` draws the
     backbone and gives every channel the same weight; for trained ones see
     ldm_jax.weights.names.lpips.
 

@@ -36,7 +36,7 @@ SHIFT, NUM_SHIFTS = 0.3, 5  # how far off the centroid, in 32nds, and in how man
 SMALL_LARGE = float(np.sqrt(drawing.SIZES["small"] * drawing.SIZES["large"]))  # limit between them
 
 
-def read(picture: np.ndarray) -> tuple[Object, ...]:
+def read(image: np.ndarray) -> tuple[Object, ...]:
     """The objects in an image, in reading order; none where the image is empty.
 
     An attribute that cannot be determined is UNKNOWN.
@@ -47,22 +47,22 @@ def read(picture: np.ndarray) -> tuple[Object, ...]:
     Raises:
         InputError: for an image of another shape or type.
     """
-    contrast = _prepare(picture) - np.asarray(drawing.BACKGROUND, np.float32)
+    contrast = _prepare(image) - np.asarray(drawing.BACKGROUND, np.float32)
     owner = _owners(np.linalg.norm(contrast, axis=-1) > CONTRAST)
     return tuple(_read_object(contrast, owner, cell) for cell in np.unique(owner) if cell > 0)
 
 
-def _prepare(picture: np.ndarray) -> np.ndarray:
-    height, width, *channels = np.shape(picture) if np.ndim(picture) == 3 else (0, 0)
-    if channels != [3] or height != width or height < SMALLEST or picture.dtype != np.uint8:
+def _prepare(image: np.ndarray) -> np.ndarray:
+    height, width, *channels = np.shape(image) if np.ndim(image) == 3 else (0, 0)
+    if channels != [3] or height != width or height < SMALLEST or image.dtype != np.uint8:
         raise InputError(
-            f"image is {getattr(picture, 'dtype', type(picture))} {list(np.shape(picture))}; "
+            f"image is {getattr(image, 'dtype', type(image))} {list(np.shape(image))}; "
             f"expected uint8 [H, H, 3] with H >= {SMALLEST}"
         )
     if height > WORKING:
-        image = Image.fromarray(picture).resize((WORKING, WORKING), Image.Resampling.BOX)
-        picture = np.asarray(image)
-    return picture.astype(np.float32)
+        image = Image.fromarray(image).resize((WORKING, WORKING), Image.Resampling.BOX)
+        image = np.asarray(image)
+    return image.astype(np.float32)
 
 
 def _owners(mask: np.ndarray) -> np.ndarray:
@@ -260,7 +260,7 @@ def caption_scores(images: Iterable[np.ndarray], captions: Iterable[str]) -> dic
             f"{len(images)} images and {len(captions)} captions; expected as many, at least one"
         )
     scenes = [drawing.parse(text) for text in captions]
-    found = [read(picture) for picture in images]
+    found = [read(image) for image in images]
     pairs = list(zip(scenes, found, strict=True))
     agreement = np.concatenate([_agreement(scene, objects) for scene, objects in pairs])
     return {

@@ -1,4 +1,4 @@
-"""CLIP's towers."""
+"""Runs of a CLIP."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from ldm_jax.types import Params
 
 
 class TrainedCLIP(NamedTuple):
-    """Trained towers of images and captions; see `Trained`."""
+    """A trained CLIP; see `Trained`."""
 
     run: Path
     experiment: CLIPExperiment
@@ -27,7 +27,7 @@ class TrainedCLIP(NamedTuple):
 
 
 def load_clip(place: Path) -> TrainedCLIP:
-    """The towers of a run, with their averaged weights.
+    """The encoders of a run, with their averaged weights.
 
     Raises:
         InputError: not a run, a run of something else, or one without a checkpoint.

@@ -17,7 +17,7 @@ def digest(params: Params, first_stage: FirstStage) -> str:
 
 
 def caption_digest(params: Params, tokenizer: Tokenizer) -> str:
-    """What tells a reader of captions from others, by its weights and its words."""
+    """A digest of a text encoder: of its weights and its tokenizer."""
     words = json.dumps([sorted(tokenizer.get_vocab().items()), tokenizer.encode("").ids])
     return _digest(params, words)
 

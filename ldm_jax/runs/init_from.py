@@ -4,7 +4,7 @@ Weights are matched by their names in the tree of parameters; averages are prefe
 (denoiser, conditioner, ...) that both have, every array must find its like: what is missing there,
 unexpected or of another shape stops, with all names. A part that one side lacks (a discriminator, a
 conditioner of another kind) is only said. Where `partial` is asked for, what matches is taken, the
-rest begins anew, and all of it is said.
+rest is initialized, and all of it is reported.
 """
 
 from pathlib import Path
@@ -67,7 +67,7 @@ class Match(NamedTuple):
     missing: list[str]
     unexpected: list[str]
     misshapen: list[str]
-    anew: list[str]
+    absent: list[str]
     left: list[str]
 
 
@@ -77,9 +77,9 @@ def match(start: Start, target: Params) -> Match:
     Args:
         target: shapes (or arrays) of the parts of params that are to be filled.
     """
-    anew = sorted(part for part in target if _names(target[part]) and not _has(start, part))
+    absent = sorted(part for part in target if _names(target[part]) and not _has(start, part))
     left = sorted(part for part in start.shapes if part not in target)
-    both = [part for part in target if part not in anew]
+    both = [part for part in target if part not in absent]
     here = _names({part: target[part] for part in both})
     there = _names({part: start.shapes[part] for part in both if part in start.shapes})
     found = Match(
@@ -91,7 +91,7 @@ def match(start: Start, target: Params) -> Match:
             for name in here
             if there.get(name, here[name]) != here[name]
         ],
-        anew=anew,
+        absent=absent,
         left=left,
     )
     wrong = [*found.misshapen]
@@ -114,7 +114,7 @@ def fill(start: Start, params: Params) -> Params:
     chosen = {
         part: tree
         for part in params
-        if (tree := _only(params[part], names, part)) is not None and part not in found.anew
+        if (tree := _only(params[part], names, part)) is not None and part not in found.absent
     }
     target = devices("jit").target({"first_stage": chosen} if start.inside else chosen)
     run, which = runs.locate(start.run)
@@ -134,11 +134,11 @@ def _say(start: Start, found: Match) -> None:
         + (f", of {', '.join(used)} the averages" if used else "")
     )
     for what, names in (
-        ("not there, and begins anew", found.missing),
-        ("not here, and is left", found.unexpected),
-        ("of another shape, and begins anew", found.misshapen),
-        ("a part not there, and begins anew", found.anew),
-        ("a part not here, and is left", found.left),
+        ("missing in the run, initialized", found.missing),
+        ("only in the run, not used", found.unexpected),
+        ("of another shape, initialized", found.misshapen),
+        ("a part missing in the run, initialized", found.absent),
+        ("a part only in the run, not used", found.left),
     ):
         if names:
             print(f"{what}: {_some(names)}")

@@ -33,7 +33,7 @@ def locate(place: Path | str) -> Place:
     run, word = place.parent.parent, place.name
     if place.parent.name != "checkpoints" or (place / "config.py").exists():
         return Place(place)
-    if not (run / "config.py").exists():  # which is told as for any other folder
+    if not (run / "config.py").exists():  # the error of any other folder
         return Place(run)
     found = checkpoint.steps(run)
     listed = ", ".join(map(str, sorted(found))) or "none, train it first with train.py"

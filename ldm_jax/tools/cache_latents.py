@@ -51,7 +51,7 @@ class Options:
     shards: int = 8
     """files"""
     embed_text: str | None = None
-    """a diffusion model's run, whose frozen reader of captions answers to them once"""
+    """a diffusion model's run, whose frozen text encoder encodes each caption once"""
     threads: int = 2
     """that read and decode"""
     host: int | None = None

@@ -24,7 +24,7 @@ class Options:
 
 
 def average(run: Path, out: Path, words: Sequence[str], description: str) -> None:
-    """Writes the run OUT, with the weights of `run` averaged anew.
+    """Writes the run OUT, with another average of the weights of `run`.
 
     Raises:
         InputError: no such averages were kept, or no such one can be made of them.

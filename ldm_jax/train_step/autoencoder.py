@@ -150,7 +150,7 @@ def autoencoder_objective(
             played = play(config.adversary, params, image, fake, step, average)
             nothing = jax.tree.map(jnp.zeros_like, terms)
 
-            def at_last_layer(by_fake):  # the compiler drops the rest of this way back
+            def at_last_layer(by_fake):  # the compiler drops the rest of this backward pass
                 (gradient,) = pull_back((by_fake, nothing))
                 for name in first_stage.last_layer:
                     gradient = gradient[name]

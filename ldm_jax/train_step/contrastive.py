@@ -27,7 +27,7 @@ class ContrastiveLoss:
 
 
 def init_clip(model: CLIP, config: ContrastiveLoss, key: Array) -> Params:
-    """Params of the part "clip": both towers and the logarithm of the scale of logits."""
+    """Params of the part "clip": both encoders and the logarithm of the scale of logits."""
     scale = jnp.log(1.0 / jnp.float32(config.temperature))
     return {"clip": {**init(model, key), "log_scale": scale}}
 
@@ -35,7 +35,7 @@ def init_clip(model: CLIP, config: ContrastiveLoss, key: Array) -> Params:
 def contrastive_objective(
     model: CLIP, config: ContrastiveLoss, batch_size: int, parts: int = 1
 ) -> Objective:
-    """What trains both towers and the temperature.
+    """The objective of both encoders and the temperature.
 
     Args:
         batch_size: examples of a step, over all devices and hosts.

@@ -73,7 +73,7 @@ def diffusion_objective(
 
 
 def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: float) -> Callable:
-    """The loss on latents, drawn anew from the first stage's posterior.
+    """The loss on latents, drawn from the first stage's posterior.
 
     Returns:
         (params, batch, keys [B]) -> (scalar loss, (metrics, times [B], losses [B])); the losses

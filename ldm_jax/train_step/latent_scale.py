@@ -55,7 +55,7 @@ def measure_scale(
     if not np.all(variance > 1e-6):  # false where it is not a number, too
         raise FloatingPointError(
             f"the latents' variance is {variance}: expected more than 1e-6 everywhere; "
-            "the first stage has collapsed, train it anew with a lower optim.lr"
+            "the first stage has collapsed, train it again with a lower optim.lr"
         )
     shape = (first_stage.channels,)
     found = {

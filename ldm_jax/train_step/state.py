@@ -136,7 +136,7 @@ def in_parts(function: Callable, batch: Any, count: int) -> tuple[Any, Any]:
 def each_part(function: Callable, batch: Any, count: int) -> Any:
     """The same for a function that answers with entries alone, and is differentiated.
 
-    What it holds for the way back is found again, part by part.
+    Activations are recomputed in the backward pass, part by part.
     """
     if count == 1:
         return function(batch)
@@ -152,7 +152,7 @@ def _cut(batch: Any, count: int) -> Any:
 
 
 def _joined(parts: Any) -> Any:
-    """The way back from `_cut`."""
+    """The inverse of `_cut`."""
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1).reshape(-1, *x.shape[2:]), parts)
 
 

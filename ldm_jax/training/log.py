@@ -23,7 +23,7 @@ def open_log(run: Path, name: str, start: int, steps: int) -> "Log | Silence":
 
 
 class Silence:
-    """In place of a `Log` on every other host: whatever it is told, it says nothing."""
+    """A `Log` that writes nothing, for every other host."""
 
     def __enter__(self):
         return self
@@ -32,7 +32,7 @@ class Silence:
         pass
 
     def __getattr__(self, name):
-        return lambda *told: None
+        return lambda *_: None
 
 
 class Log:

@@ -58,11 +58,11 @@ def announce(name: str, experiment: runs.AnyExperiment, placed: str, tokens: int
     optim, train, size = experiment.optim, experiment.train, experiment.data.batch_size
     parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
     hosts = f" from {jax.process_count()} hosts" if jax.process_count() > 1 else ""
-    told = f" and {size * tokens} tokens" if tokens else ""
+    tokens = f" and {size * tokens} tokens" if tokens else ""
     warmup = f" after {optim.warmup} steps of warm-up" if optim.warmup else ""
     print(f"{name}: {placed}")
     print(
-        f"{name}: a step sees {size} images{told}{hosts}{parts}; "
+        f"{name}: a step sees {size} images{tokens}{hosts}{parts}; "
         f"{optim.kind}, learning rate {optim.lr:g}, {optim.schedule}{warmup}",
         flush=True,
     )

@@ -1,4 +1,4 @@
-"""Captions and what stands beside the latents: both are told, and captions alone are hidden."""
+"""Captions and a condition concatenated to the latents; only captions are dropped."""
 
 from dataclasses import replace
 
@@ -44,21 +44,21 @@ def _case(request):
 
 def test_both_are_given(case):
     model, params, inputs = case
-    told = model.condition(params, inputs)
-    assert told.tokens.shape == (2, 8, 8)
-    assert told.concat.shape[:3] == (2, 4, 4)
+    cond = model.condition(params, inputs)
+    assert cond.tokens.shape == (2, 8, 8)
+    assert cond.concat.shape[:3] == (2, 4, 4)
     for key in inputs:
         other = inputs | {key: model.conditioner.null(2, 4, 4)[key]}
         changed = jax.tree.leaves(model.condition(params, other))
-        assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(told), changed, strict=True)), key
+        assert any(np.any(a != b) for a, b in zip(jax.tree.leaves(cond), changed, strict=True)), key
 
 
 def test_dropout_and_guidance_drop_the_caption_alone(case):
     model, params, inputs = case
-    untold = model.conditioner.with_null(inputs, model.conditioner.null(2, 4, 4))
+    uncond = model.conditioner.with_null(inputs, model.conditioner.null(2, 4, 4))
     dropped = drop(model.conditioner, inputs, tiny.keys(2), 1.0, (4, 4))
-    tiny.assert_same(dropped, untold)
-    a, b = (model.condition(params, x) for x in (inputs, untold))
+    tiny.assert_same(dropped, uncond)
+    a, b = (model.condition(params, x) for x in (inputs, uncond))
     assert np.any(a.tokens != b.tokens)
     tiny.assert_same(a.replace(tokens=None), b.replace(tokens=None))
 
@@ -76,10 +76,10 @@ def test_both_reach_the_network(case):
 
 def test_stable_diffusion_is_given_the_mask_before_grey():
     stage = tiny.first_stage(factor=2, posterior=lambda params, x: Gaussian(x[:, ::2, ::2], None))
-    told = inpainting(stage, "stable_diffusion")
+    cond = inpainting(stage, "stable_diffusion")
     image, mask = jnp.full((1, 4, 4, 3), 0.5), jnp.zeros((1, 4, 4, 1)).at[:, :2].set(1.0)
-    encoded = told.encode({"shift": 0.0, "scale": 2.0}, {"image": image, "mask": mask})
-    concat = told.apply({}, encoded).concat
+    encoded = cond.encode({"shift": 0.0, "scale": 2.0}, {"image": image, "mask": mask})
+    concat = cond.apply({}, encoded).concat
     np.testing.assert_array_equal(concat[0, 0, 0], [1.0, 0.0, 0.0, 0.0])
     np.testing.assert_array_equal(concat[0, 1, 0], [0.0, 1.0, 1.0, 1.0])
 

@@ -95,7 +95,7 @@ def test_what_matches_is_taken_where_only_part_is_asked_for(experiment, trained_
     assert named and found.missing
     for name in own:
         np.testing.assert_array_equal(filled[name], (given if name in named else own)[name])
-    assert "not there, and begins anew: denoiser/" in capsys.readouterr().out
+    assert "missing in the run, initialized: denoiser/" in capsys.readouterr().out
 
 
 def test_a_condition_of_another_kind_begins_anew_where_only_part_is_asked_for(
@@ -125,7 +125,7 @@ def test_a_first_stage_goes_on_from_a_diffusion_model_with_a_discriminator_anew(
     training.train(first, tmp_path / "run", init_from=trained_run)
     said = capsys.readouterr().out
     assert "of first_stage the averages" not in said  # it did not train there
-    assert "a part not there, and begins anew: discriminator" in said
+    assert "a part missing in the run, initialized: discriminator" in said
     given, found = runs.load(trained_run).params["first_stage"], tiny.saved(tmp_path / "run", 1)
     tiny.assert_close(found["params"]["decoder"], given["decoder"], atol=1e-6)
 

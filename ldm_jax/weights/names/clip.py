@@ -129,8 +129,8 @@ def _resblocks(model: str, layers: int, dim: int) -> Table:
     return table
 
 
-# What files hold of the tower beside it: a count of positions, the mask, the way into the space of
-# images, and in version 2 the last layer, which is not used
+# other entries of files of the text encoder: a count of positions, the mask, the projection into
+# the shared space, and in version 2 the last layer, which is not used
 UNUSED = (
     r"transformer\.text_model\.embeddings\.position_ids"
     r"|model\.(attn_mask|text_projection|logit_scale|transformer\.resblocks\.\d+\..*)"
