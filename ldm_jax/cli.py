@@ -28,7 +28,7 @@ from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.runs.config_file import load_config as load_config
 from ldm_jax.runtime.compilation import use_cache
 from ldm_jax.settings import check_folder as check_folder
-from ldm_jax.settings import did_you_mean
+from ldm_jax.settings import did_you_mean, ranges
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -197,8 +197,9 @@ complete -o default -F _ldm_jax_python python python3"""
 
 
 def _values(hint: Any) -> tuple[Any, ...]:
-    """The values of a Literal, or of one among others."""
+    """The values of a Literal or `OneOf`, or of one among others."""
     found = get_args(hint) if get_origin(hint) is Literal else ()
+    found = found or tuple(name for one in ranges(hint) for name in getattr(one, "names", ()))
     return found or tuple(value for one in get_args(hint) for value in _values(one))
 
 

@@ -19,11 +19,12 @@ import math
 import os
 import re
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 import typeguard
+import tyro
 
 from ldm_jax.errors import InputError
 
@@ -37,6 +38,38 @@ class Range(NamedTuple):
 
     expected: str
     fits: Callable[[Any], bool]
+
+
+class OneOf:
+    """That a text is a name in a table, which may grow: `Annotated[str, *one_of(TABLE)]`."""
+
+    def __init__(self, names: Mapping[str, Any]):
+        self.names = names
+
+    @property
+    def expected(self) -> str:
+        return f"one of {', '.join(self.names)}"
+
+    def fits(self, value: str) -> bool:
+        return value in self.names
+
+
+def one_of(names: Mapping[str, Any]) -> tuple[OneOf, Any]:
+    """The annotations of such a text, for `ranges` and for the command line."""
+    rule = OneOf(names)
+
+    def read(words: list[str]) -> str:
+        if not rule.fits(words[0]):
+            raise ValueError(f"'{words[0]}': expected {rule.expected}")
+        return words[0]
+
+    return rule, tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar=f"{{{','.join(names)}}}",
+        instance_from_str=read,
+        is_instance=lambda value: isinstance(value, str),
+        str_from_instance=lambda value: [value],
+    )
 
 
 def _finite(low: float, x: float) -> bool:
@@ -67,10 +100,10 @@ Factors = Annotated[
 ]
 
 
-def ranges(hint: Any) -> Iterator[Range]:
+def ranges(hint: Any) -> Iterator[Range | OneOf]:
     """The ranges in an annotated type, also inside `X | None`."""
     if get_origin(hint) is Annotated:
-        yield from (x for x in hint.__metadata__ if isinstance(x, Range))
+        yield from (x for x in hint.__metadata__ if isinstance(x, Range | OneOf))
     elif get_origin(hint) in (Union, types.UnionType):
         for part in get_args(hint):
             yield from ranges(part)
@@ -123,13 +156,15 @@ def check_types(config: Any, where: str, prefix: str = "") -> None:
         where: the config's file, for the error.
         prefix: of the fields' names in the error.
     """
-    hints = get_type_hints(type(config))
+    hints, ranged = (get_type_hints(type(config), include_extras=x) for x in (False, True))
     for field in dataclasses.fields(config):
         value, name, hint = getattr(config, field.name), prefix + field.name, hints[field.name]
-        if not _is_of(value, hint):
+        named = [x for x in ranges(ranged[field.name]) if isinstance(x, OneOf)]
+        if not _is_of(value, hint) or not all(value is None or x.fits(value) for x in named):
+            expected = [x.expected for x in named] or [_type_name(hint)]
             raise InputError(
                 f"config '{where}': {name} is {value!r} ({type(value).__name__}): "
-                f"expected {_type_name(hint)}"
+                f"expected {expected[0]}"
             )
         if dataclasses.is_dataclass(value):
             check_types(value, where, f"{name}.")

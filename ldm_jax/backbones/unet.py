@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.backbones.settings import BackboneSettings
 from ldm_jax.errors import InputError
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
@@ -22,7 +23,7 @@ from ldm_jax.types import Array, Backbone, Cond, Params, Site
 
 
 @dataclass(frozen=True)
-class UNet:
+class UNet(BackboneSettings):
     """The denoiser (Rombach et al. 2022, section 3.2); defaults are the original's txt2img-1p4B."""
 
     channels: AtLeast1 = 320  # of the first level
@@ -49,23 +50,19 @@ class UNet:
 
     @property
     def multiple(self) -> int:
-        """Sides of latents are multiples of it."""
         return 2 ** (len(self.channel_mults) - 1)
 
     @property
     def vector_width(self) -> int:
-        """Of the vector of a condition."""
         return self.vector_dim or 4 * self.channels
 
     def heads(self, prefix: str) -> list[tuple[str, int]]:
-        """Its counts of attention heads by name, which `train.mesh.tensor` shares out."""
         if not self.head_channels:
             return [(f"{prefix}num_heads", self.num_heads)]
         widths = [mult * self.channels for mult in self.channel_mults]
         return [(f"{prefix}head_channels", width // self.head_channels) for width in widths]
 
     def check(self, prefix: str) -> None:
-        """Raises InputError where fields do not go together; `prefix` is of their names."""
         check_divides(self, "head_channels" if self.head_channels else "num_heads", prefix)
         check_divides(self, "norm_groups", prefix)
         if self.positions and self.channels % 4:
@@ -81,7 +78,6 @@ class UNet:
             )
 
     def build(self, in_channels: int, out_channels: int) -> Backbone:
-        """The network for latents of `in_channels` channels."""
         return unet(self, in_channels, out_channels)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
@@ -11,24 +11,10 @@ from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
-from ldm_jax.settings import AtLeast1, Finite, Fraction, NotNegative
+from ldm_jax.settings import AtLeast1, Finite, Fraction, NotNegative, one_of
 from ldm_jax.types import Process
 
-SamplerName = Literal[
-    "ddpm",
-    "ddim",
-    "plms",
-    "euler",
-    "euler_ancestral",
-    "heun",
-    "lms",
-    "dpmpp_2m",
-    "dpmpp_2s",
-    "dpmpp_3m",
-    "dpmpp_2m_sde",
-    "unipc",
-    "lcm",
-]
+SamplerName = Annotated[str, *one_of(SAMPLERS)]
 ScheduleName = Literal["constant", "linear", "cosine"]  # of guidance
 GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "exponential"]
 

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 
 from tokenizers import Tokenizer
 
+from ldm_jax.backbones.settings import BackboneSettings
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import Condition, Unconditional, compose
 from ldm_jax.conditioning.condition import BuildContext, ModelFacts
@@ -40,7 +41,7 @@ class Experiment:
     first_stage: FirstStageExperiment = field(default_factory=FirstStageExperiment)
     # of latents: one factor or shift and scale a channel, measured; or a factor that is known
     latent_scale: Literal["one", "channels"] | float = "one"
-    model: UNet = field(default_factory=UNet)
+    model: BackboneSettings = field(default_factory=UNet)
     conditions: tuple[Condition, ...] = ()  # none: unconditional
     diffusion: Diffusion = field(default_factory=Diffusion)
     loss: DiffusionLoss = field(default_factory=DiffusionLoss)

@@ -15,11 +15,14 @@ import dataclasses
 import math
 import re
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ldm_jax import config as configs
+from ldm_jax.autoencoders.autoencoder import Autoencoder
+from ldm_jax.backbones.settings import BackboneSettings
+from ldm_jax.conditioning import Condition
 from ldm_jax.errors import InputError, reason
 from ldm_jax.experiments import AnyExperiment
 from ldm_jax.runs.migrate import CLASSES, NONE, migrate
@@ -35,6 +38,7 @@ RULE = (
     "expected settings of ldm_jax.config and plain values, as train.py writes them; nothing in it "
     "was executed"
 )
+OPEN = (Autoencoder, BackboneSettings, Condition)
 EXPERIMENTS = get_args(AnyExperiment)
 Node = ast.expr | ast.stmt
 
@@ -100,14 +104,22 @@ def _parsed(path: Path) -> ast.Module:
 
 
 def settings() -> dict[str, type]:
-    """The frozen dataclasses that a config may name."""
+    """The frozen dataclasses that a config may name: ours, and conditions, backbones and first
+    stages that the process itself has defined."""
+    kinds = {kind.__name__: kind for base in OPEN for kind in _subclasses(base)} | vars(configs)
     return {
         name: kind
-        for name, kind in vars(configs).items()
+        for name, kind in kinds.items()
         if isinstance(kind, type)
         and dataclasses.is_dataclass(kind)
         and kind.__dataclass_params__.frozen
     }
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _subclasses(one)
 
 
 class _Reader:

@@ -95,7 +95,7 @@ def _check_inpainting(request: Request) -> None:
 def check_size(request: Request, trained: runs.Trained) -> None:
     """Raises InputError for a size that the networks cannot have, or patches that make no sense."""
     factor = trained.model.first_stage.factor
-    whole = factor * 2 ** (len(trained.experiment.model.channel_mults) - 1)
+    whole = factor * trained.model.backbone.multiple
     size = request.size
     if size and (len(size) != 2 or min(size) < 1 or any(side % whole for side in size)):
         given = " ".join(map(str, size))
