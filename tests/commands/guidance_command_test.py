@@ -25,7 +25,7 @@ CLASSES = sorted(tiny.COLORS)
 def write_classifier(class_run, tmp_path_factory):
     """Writes the run of a classifier with random weights, of the latents of `class_run`."""
     guided = runs.load(class_run)
-    classifier = Classifier(8, (1, 2), 1, (), head_channels=4, norm_groups=4)
+    classifier = Classifier(8, (1,), 1, (), head_channels=4, norm_groups=4)
 
     def write(scale=1.0, **changes) -> Path:
         run = tmp_path_factory.mktemp("runs") / "classifier"

@@ -290,7 +290,13 @@ def test_an_image_smaller_than_the_crop_is_refused(refusal, config, images):
     says(message, [".png is 6x6 pixels", "image_size 8", "--data.image-size", "--data.upscale"])
 
 
-def test_more_damaged_images_than_allowed_are_refused(refusal, config, images):
+@pytest.fixture
+def unplanned(monkeypatch):
+    """A dry run ends where all is checked and opened: nothing is compiled to say what it costs."""
+    monkeypatch.setattr("ldm_jax.training.run.print_plan", lambda *planned: None)
+
+
+def test_more_damaged_images_than_allowed_are_refused(refusal, config, images, unplanned):
     words = config(conditions=()), "--data.path", images(damaged=3)
     message = refusal(*words, "--data.max-bad-images", 2)
     says(message, ["3 images cannot be read", "02.png", "truncated", "--data.max-bad-images"])
@@ -399,9 +405,14 @@ def test_help_is_no_error(config, capsys):
             assert text in help_text
 
 
+def test_a_dry_run_writes_nothing_elsewhere(config, here, unplanned, capsys):
+    train.main([str(config()), "--workdir", "elsewhere", "--dry-run"])
+    assert "nothing is written" in capsys.readouterr().out
+    assert not contents(here)
+
+
 def test_a_dry_run_writes_nothing(config, here, capsys):
     train.main([str(config()), "--dry-run"])
-    train.main([str(config()), "--workdir", "elsewhere", "--dry-run"])
     said = capsys.readouterr().out
     assert "nothing is written" in said
     for stage in ("first stage", "diffusion"):

@@ -7,7 +7,7 @@ for all batches of one request.
 import functools
 
 from ldm_jax.experiments.diffusion import Experiment
-from ldm_jax.sampling import drawing
+from ldm_jax.sampling import cascade, drawing
 from ldm_jax.sampling.generate import OWN
 
 _models: dict = {}
@@ -44,4 +44,4 @@ def _generate_once(make):
 def use() -> None:
     """For all tests of this process."""
     Experiment.build = _build_once(Experiment.build)
-    drawing.make_generate = _generate_once(drawing.make_generate)
+    drawing.make_generate = cascade.make_generate = _generate_once(drawing.make_generate)
