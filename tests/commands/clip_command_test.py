@@ -1,6 +1,7 @@
 """CLIP, from train.py to zero-shot classification."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from ldm_jax.encoders.clip.model import MODELS, embed_captions, embed_images
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
-from ldm_jax.training.log import Log
 from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.names.clip import both_towers
 from ldm_jax.weights.table import to_original
@@ -54,17 +54,9 @@ def clip_run(image_folder, tmp_path_factory):
     return run
 
 
-def test_a_resumed_run_is_the_same_bit_for_bit(clip_run, image_folder, tmp_path):
-    run, scalars = tmp_path / "again", Log.scalars
-
-    def write_then_die(self, n, values):
-        scalars(self, n, values)
-        if n == 3:
-            raise KeyboardInterrupt
-
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(Log, "scalars", write_then_die)
-        training.train(experiment(image_folder), run)
+def test_a_resumed_run_is_the_same_bit_for_bit(clip_run, tmp_path):
+    run = Path(shutil.copytree(clip_run, tmp_path / "again"))
+    shutil.rmtree(run / "checkpoints" / "4")  # as if it had died before
     assert checkpoint.latest_step(run) == 2
     training.train(cli.load_config(run / "config.py"), run)
     for step in (2, 4):
