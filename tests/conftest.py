@@ -1,6 +1,7 @@
 """What several tests share: compiled programs, data, and small trained runs."""
 
 import fcntl
+import gc
 import importlib.metadata
 import os
 import resource
@@ -31,6 +32,7 @@ import sample
 from ldm_jax import checkpoint, cli, runs, training
 from ldm_jax.config import Label
 from ldm_jax.data import pipeline
+from ldm_jax.runtime import memory
 from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import minimise, new_state
 from tests.support import built_once, tiny, traced_once
@@ -61,6 +63,27 @@ def cache(tmp_path_factory):
 def pytest_collection_modifyitems(items):
     """Tests that start processes come first, so that no worker is left alone with one of them."""
     items.sort(key=lambda item: item.get_closest_marker("process") is None)
+
+
+def held() -> int:
+    """Bytes of memory that this process holds; 0 where the system does not say."""
+    file = Path("/proc/self/statm")
+    return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.exists() else 0
+
+
+LARGE = [2 * 2**30]  # bytes; more once that much is held whatever is given up
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item, nextitem):
+    """Between files, a process that has grown large gives up programs and traces."""
+    if held() > LARGE[0] and (nextitem is None or nextitem.path != item.path):
+        traced_once.forget()
+        built_once.forget()
+        jax.clear_caches()
+        gc.collect()
+        memory.give_back()
+        LARGE[0] = max(LARGE[0], held() + 2**29)
 
 
 def pytest_terminal_summary(terminalreporter):

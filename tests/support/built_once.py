@@ -41,6 +41,12 @@ def _generate_once(make):
     return once
 
 
+def forget() -> None:
+    """Gives up what is kept."""
+    _models.clear()
+    _generates.clear()
+
+
 def use() -> None:
     """For all tests of this process."""
     Experiment.build = _build_once(Experiment.build)

@@ -67,6 +67,12 @@ class _Jax:
         return _shapes[key]
 
 
+def forget() -> None:
+    """Gives up what is kept."""
+    _jitted.cache_clear()
+    _shapes.clear()
+
+
 def use() -> None:
     """For all tests of this process."""
     scope.jax = _Jax()
