@@ -2,6 +2,7 @@
 
 folder.py     which a run has, and which is the best
 items.py      what one is made of, so that sampling reads only the weights
+frozen.py     the weights that training does not change, once for all checkpoints
 saving.py     written while the run goes on
 digests.py    by which a file that was changed is known
 restoring.py  read back: the state, weights alone, a part, shapes
@@ -10,6 +11,7 @@ snapshots.py  averages that are kept for good
 """
 
 from ldm_jax.checkpoint.folder import best_step, latest_step, steps
+from ldm_jax.checkpoint.frozen import keep_frozen, save_frozen
 from ldm_jax.checkpoint.imported import save_weights
 from ldm_jax.checkpoint.items import parts
 from ldm_jax.checkpoint.restoring import (
@@ -35,6 +37,7 @@ __all__ = [
     "check_architecture",
     "check_saved",
     "check_weights",
+    "keep_frozen",
     "latest_step",
     "manager",
     "parts",
@@ -43,6 +46,7 @@ __all__ = [
     "restore",
     "restore_weights",
     "save",
+    "save_frozen",
     "save_snapshot",
     "save_weights",
     "set_aside",

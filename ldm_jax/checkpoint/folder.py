@@ -1,9 +1,13 @@
-"""The checkpoints in RUN/checkpoints, by their steps."""
+"""The checkpoints in RUN/checkpoints, by their steps; what was read of a folder."""
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+_read: dict[Path, tuple] = {}  # folder -> its files, what was read of them
 
 # metrics of which more is better; of all others, less
 HIGHER = ("psnr", "accuracy", "eval_psnr", "eval_ssim")
@@ -39,3 +43,18 @@ def rank(metrics: Mapping[str, float], metric: str) -> float:
     if metric not in metrics:
         return -math.inf
     return metrics[metric] if metric in HIGHER else -metrics[metric]
+
+
+def once(folder: Path, read: Callable[[], T]) -> T:
+    """The result of `read`, which is called again only where a file in the folder has changed.
+
+    Orbax opens every array to say what a checkpoint holds.
+    """
+    files = tuple(
+        (path, path.stat().st_size, path.stat().st_mtime_ns)
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    )
+    if folder not in _read or _read[folder][0] != files:
+        _read[folder] = files, read()
+    return _read[folder][1]

@@ -1,4 +1,4 @@
-"""A checkpoint, or some of it, read back.
+"""A checkpoint, or some of it, read back, with the frozen weights of its run.
 
 Whoever reads takes one by its step (`which`), which must be whole, or else (None) the newest that
 can be read, and names on standard error those that cannot.
@@ -16,13 +16,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ldm_jax.checkpoint.digests import check_digests
-from ldm_jax.checkpoint.folder import steps
+from ldm_jax.checkpoint.folder import once, steps
+from ldm_jax.checkpoint.frozen import frozen_metadata, read_frozen
 from ldm_jax.checkpoint.items import ITEMS, parts
 from ldm_jax.errors import InputError, reason
 from ldm_jax.types import Params, TrainState
 
 T = TypeVar("T")
-_read_metadata: dict[Path, tuple] = {}  # folder of a checkpoint -> its files, what they hold
 
 
 def averaged_parts(run: Path, which: int | None = None) -> set[str]:
@@ -35,11 +35,8 @@ def read_part(run: Path, item: str, part: str, which: int | None = None) -> Para
 
     def read(checkpoints, step):
         check_digests(run, step, [item])
-        there = {part: _metadata(checkpoints, step)[item][part]}
-        wanted = jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), there)
-        target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), there)
-        asked = ocp.args.PyTreeRestore(target, restore_args=wanted, partial_restore=True)
-        return checkpoints.restore(step, args=ocp.args.Composite(**{item: asked}))[item][part]
+        target = _as_shapes({part: _metadata(checkpoints, step)[item][part]})
+        return _items_of(checkpoints, step, {item: target}, _as_numpy)[item][part]
 
     return _read(run, read, which)
 
@@ -48,29 +45,22 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     """The newest state of a run; sets the data iterator to where it was.
 
     Args:
-        target: shapes, dtypes and shardings of the state.
+        target: shapes, dtypes and shardings of the state, with frozen parts among its params.
 
     Raises:
         InputError: the checkpoint holds another architecture; names a shape that differs.
     """
-    items = {
-        name: ocp.args.PyTreeRestore(
-            tree, restore_args=ocp.checkpoint_utils.construct_restore_args(tree)
-        )
-        for name, tree in parts(target).items()
-    }
 
     def read(checkpoints, step):
         _check_shapes(run, step, checkpoints, parts(target), whole=True)
         check_digests(run, step, ITEMS)
         place = _place(run / "checkpoints" / str(step) / "data")
-        return checkpoints.restore(step, args=ocp.args.Composite(**items)), place
+        return _items_of(checkpoints, step, parts(target)), place
 
     found, place = _read(run, read)
     data.set_state(place)
     data.start_prefetch()
-    power = found.power if target.power else {}
-    return TrainState(params=found.params, ema=found.ema, power=power, **found.optimizer)
+    return TrainState(**found.pop("optimizer"), **found)
 
 
 def _place(folder: Path) -> dict:
@@ -102,17 +92,9 @@ def restore_weights(
         items = _items(_metadata(checkpoints, step), target)
         if exact:
             _check_shapes(run, step, checkpoints, items)
-        wanted = {
-            name: ocp.args.PyTreeRestore(
-                tree,
-                restore_args=ocp.checkpoint_utils.construct_restore_args(tree),
-                partial_restore=True,
-            )
-            for name, tree in items.items()
-        }
         check_digests(run, step, items)
-        found = checkpoints.restore(step, args=ocp.args.Composite(**wanted))
-        return {part: weights for name in items for part, weights in found[name].items()}
+        found = _items_of(checkpoints, step, items)
+        return {part: weights for tree in found.values() for part, weights in tree.items()}
 
     return _read(run, read, which)
 
@@ -121,10 +103,7 @@ def weight_shapes(run: Path, which: int | None = None) -> Params:
     """The shapes of all parts of params in a checkpoint of a run."""
 
     def read(checkpoints, step):
-        return jax.tree.map(
-            lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype),
-            dict(_metadata(checkpoints, step)["params"]),
-        )
+        return _as_shapes(_metadata(checkpoints, step)["params"])
 
     return _read(run, read, which)
 
@@ -159,7 +138,7 @@ def _check_shapes(
     """Compares the shapes of items; parts that `target` does not name count where `whole`."""
     metadata = _metadata(checkpoints, step)
     for item, tree in target.items():
-        there = metadata[item]
+        there = metadata.get(item) or {}
         found = _shapes(there if whole else {part: there[part] for part in tree if part in there})
         expected = _shapes(tree)
         for name in sorted(found.keys() | expected.keys()):
@@ -177,19 +156,58 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 
 
 def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
-    """What a checkpoint says that it holds, item by item; read once while its files stay the same,
-    since Orbax opens every array for it."""
+    """What a checkpoint says that it holds, item by item; frozen parts are among its params."""
+    own = _own_metadata(checkpoints, step)
+    frozen = frozen_metadata(Path(checkpoints.directory).parent, step)
+    return {**own, "params": {**frozen, **own["params"]}}
+
+
+def _own_metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
+    """The same without what is in RUN/frozen; older runs have all of it in their checkpoints."""
     folder = Path(checkpoints.directory) / str(step)
-    files = tuple(
-        (path, path.stat().st_size, path.stat().st_mtime_ns)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    )
-    if folder not in _read_metadata or _read_metadata[folder][0] != files:
-        _read_metadata[folder] = files, checkpoints.item_metadata(step)
-    found = _read_metadata[folder][1]
+    found = once(folder, lambda: checkpoints.item_metadata(step))
     if not found.get("params"):
         raise ValueError("it has no params")
+    return {item: dict(found[item]) for item in ITEMS if found.get(item)}
+
+
+def _as_shapes(tree: Any) -> Any:
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
+
+
+def _as_numpy(tree: Any) -> Any:
+    return jax.tree.map(lambda x: ocp.RestoreArgs(restore_type=np.ndarray), tree)
+
+
+def _items_of(
+    checkpoints: ocp.CheckpointManager,
+    step: int,
+    target: Mapping[str, Any],
+    arguments: Callable[[Any], Any] = ocp.checkpoint_utils.construct_restore_args,
+) -> dict[str, Any]:
+    """Items of a checkpoint; parts of params that it does not hold are read from RUN/frozen.
+
+    Args:
+        target: their shapes, dtypes and shardings.
+        arguments: of such a tree -> how each of its arrays is restored.
+    """
+    own, frozen = dict(target), {}
+    if "params" in target:
+        held = _own_metadata(checkpoints, step)["params"]
+        frozen = {name: tree for name, tree in target["params"].items() if name not in held}
+        own["params"] = {name: tree for name, tree in target["params"].items() if name in held}
+    wanted = {
+        item: ocp.args.PyTreeRestore(
+            tree, restore_args=arguments(tree), partial_restore=item in ("params", "ema")
+        )
+        for item, tree in own.items()
+        if jax.tree.leaves(tree)
+    }
+    found = checkpoints.restore(step, args=ocp.args.Composite(**wanted)) if wanted else {}
+    found = {item: found[item] if item in wanted else tree for item, tree in own.items()}
+    if frozen:
+        run = Path(checkpoints.directory).parent
+        found["params"] = {**found["params"], **read_frozen(run, step, frozen, arguments)}
     return found
 
 
@@ -220,9 +238,7 @@ def _read(
                 return read(checkpoints, step)
             except (InputError, MemoryError, jax.errors.JaxRuntimeError):
                 raise  # which says nothing of the checkpoint
-            except (
-                Exception
-            ) as error:  # Orbax raises anything for files that are missing or damaged
+            except Exception as error:  # Orbax raises anything for missing or damaged files
                 place = f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read"
                 why = f"({reason(error)})"
                 if older is None:

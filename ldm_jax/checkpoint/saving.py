@@ -68,7 +68,7 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves
     try:
         yield saves
     except BaseException:
-        with contextlib.suppress(Exception):  # report what ended the run, not what followed
+        with contextlib.suppress(Exception):  # what ended the run is raised, not what followed
             checkpoints.close()
         raise
     else:
@@ -82,15 +82,15 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves
 
 
 @contextlib.contextmanager
-def stopping(run: Path) -> Iterator[None]:
-    """Whatever keeps a checkpoint from being written, in one line."""
+def stopping(run: Path, part: str = "checkpoints") -> Iterator[None]:
+    """Whatever keeps a part of a run from being written, in one line."""
     try:
         yield
     except Exception as error:  # Orbax raises anything, also of its threads
         newest = latest_step(run)
         last = "none is saved yet" if newest is None else f"the newest that is whole is {newest}"
         raise StoppedError(
-            f"a checkpoint cannot be saved in '{run / 'checkpoints'}' ({reason(error)}): {last}; "
+            f"a checkpoint cannot be saved in '{run / part}' ({reason(error)}): {last}; "
             "make room there, and run the same command to go on from it"
         ) from error
 

@@ -4,7 +4,9 @@ RUN/config.py            the resolved config: read as data, see reader.py
 RUN/tokenizer.json       where captions are read
 RUN/classes.txt          names of the classes, where there are any
 RUN/objects.txt          names of the classes of what lies in boxes, where there are any
-RUN/checkpoints/STEP/    see ldm_jax/checkpoint/; RUN/digests/STEP.json: of its files
+RUN/checkpoints/STEP/    what training changed, see ldm_jax/checkpoint/
+RUN/frozen/              the weights that training does not change
+RUN/digests/NAME.json    of the files of checkpoint NAME, or of "frozen"
 RUN/snapshots/STEP/      averages that are kept, see train_step/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
 RUN/profile/             traces, where train.profile_steps asks for them

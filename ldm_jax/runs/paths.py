@@ -98,7 +98,8 @@ def weights_files(place: Path | str) -> Iterator[Path]:
     """The files of the weights that `place` stands for, see `locate`; none where it has none."""
     run, which = locate(place)
     step = checkpoint.latest_step(run) if which is None else which
-    return (run / "checkpoints" / str(step) / "params").glob("**/*")
+    folders = run / "checkpoints" / str(step) / "params", run / "frozen"
+    return (file for folder in folders for file in folder.glob("**/*"))
 
 
 def load_config(place: Path) -> AnyExperiment:

@@ -62,7 +62,8 @@ def fit(
         StoppedError: a checkpoint could not be saved; or SIGTERM came, and the state is saved.
     """
     began = time.monotonic()
-    if checkpoint.latest_step(run) is None:
+    new = checkpoint.latest_step(run) is None
+    if new:
         state = devices.place(state)
     else:
         state = checkpoint.restore(run, devices.target(state), data)
@@ -75,6 +76,7 @@ def fit(
     if start:
         print(f"{name}: resuming from step {start}", flush=True)
     state, constant = apart(state, frozen)
+    (checkpoint.save_frozen if new else checkpoint.keep_frozen)(run, constant)
     lifted, finite = devices.parallelize(step, state), jax.jit(_finite)
     programs: dict[tuple[int, ...], tuple[Callable, float | None]] = {}
 
@@ -138,7 +140,7 @@ def fit(
             if saves_now:
                 check_finite(jax.device_get(finite(state)), n)
                 known = config.best is None or config.best in values
-                checkpoint.save(saves, joined(state, constant), data, values if known else None)
+                checkpoint.save(saves, state, data, values if known else None)
             if config.snapshot_every and (n % config.snapshot_every == 0 or last):
                 checkpoint.save_snapshot(run, state)
             if shows(n) and not last and not asked:

@@ -183,8 +183,11 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 @functools.cache
 def saved(run: Path, step: int) -> dict:
-    """All that a checkpoint of a run holds, as it is on the disk; not to be changed."""
+    """All that a checkpoint and RUN/frozen hold, as it is on the disk; not to be changed."""
     folder = (run / "checkpoints" / str(step)).absolute()
+    places = {name: folder / name for name in ("params", "ema", "optimizer")}
+    if (run / "frozen").is_dir():
+        places["frozen"] = (run / "frozen").absolute()
     here = jax.sharding.SingleDeviceSharding(jax.devices()[0])
 
     def target(x):
@@ -193,11 +196,11 @@ def saved(run: Path, step: int) -> dict:
     with ocp.StandardCheckpointer() as reader:
         items = {
             name: reader.restore(
-                folder / name,
-                jax.tree.map(target, reader.metadata(folder / name).item_metadata.tree),
+                place, jax.tree.map(target, reader.metadata(place).item_metadata.tree)
             )
-            for name in ("params", "ema", "optimizer")
+            for name, place in places.items()
         }
+    items["params"] = {**items.pop("frozen", {}), **items["params"]}
     (data,) = (folder / "data").glob("*.json")
     return {**items, "data": np.array(data.read_text())}
 

@@ -1,0 +1,116 @@
+"""Weights that training does not change: RUN/frozen, written once, before the first step.
+
+The digests of a checkpoint name those of RUN/frozen, so that no other weights are taken for them.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from ldm_jax.checkpoint.digests import (
+    FROZEN,
+    check_frozen_digests,
+    forget_digests,
+    has_digests,
+    write_digests,
+)
+from ldm_jax.checkpoint.folder import once
+from ldm_jax.checkpoint.saving import stopping
+from ldm_jax.errors import InputError, reason
+from ldm_jax.types import Params
+
+
+def save_frozen(run: Path, params: Params) -> None:
+    """Writes the frozen parts of a run that has no checkpoint yet; every host calls it.
+
+    RUN/frozen is whole or absent. What a start that was killed left is replaced.
+    """
+    if not jax.tree.leaves(params):
+        return
+    first = jax.process_index() == 0
+    if first:
+        forget_digests(run, FROZEN)
+    with stopping(run, FROZEN), ocp.StandardCheckpointer() as writer:
+        writer.save(_folder(run), params, force=True)
+        writer.wait_until_finished()
+    if first:
+        with contextlib.suppress(OSError):
+            write_digests(run, FROZEN)
+
+
+def keep_frozen(run: Path, params: Params) -> None:
+    """The same for a run that goes on: writes only what is not there.
+
+    Checkpoints of older runs hold all parts; from here on they are in RUN/frozen.
+
+    Raises:
+        InputError: RUN/frozen has not all of these parts.
+    """
+    if not _folder(run).is_dir():
+        save_frozen(run, params)
+        return
+    there = frozen_metadata(run)
+    lacking = sorted(part for part in params if jax.tree.leaves(params[part]) and part not in there)
+    if lacking:
+        raise InputError(f"'{run / FROZEN}' has no {', '.join(lacking)}: expected all frozen parts")
+    if jax.process_index() == 0 and not has_digests(run, FROZEN):
+        write_digests(run, FROZEN)
+
+
+def frozen_metadata(run: Path, step: int | None = None) -> Params:
+    """What RUN/frozen says that it holds; {} where a run has none.
+
+    Raises:
+        InputError: it cannot be read, or is missing though checkpoint `step` was written beside it.
+    """
+    with _reading(run):
+        if not _folder(run).is_dir():
+            if step is not None and has_digests(run, step, FROZEN):
+                raise FileNotFoundError("it is missing")
+            return {}
+        with ocp.PyTreeCheckpointer() as reader:
+            return once(
+                _folder(run), lambda: dict(reader.metadata(_folder(run)).item_metadata.tree)
+            )
+
+
+def read_frozen(run: Path, step: int, target: Params, arguments: Callable[[Any], Any]) -> Params:
+    """Frozen parts of the run of checkpoint `step`.
+
+    Args:
+        target: their shapes.
+        arguments: shapes -> how each is restored.
+
+    Raises:
+        InputError: they cannot be read, or are not those that this run wrote.
+    """
+    if not jax.tree.leaves(target):
+        return target
+    with _reading(run), ocp.PyTreeCheckpointer() as reader:
+        check_frozen_digests(run, step)
+        wanted = ocp.args.PyTreeRestore(
+            target, restore_args=arguments(target), partial_restore=True
+        )
+        return reader.restore(_folder(run), args=wanted)
+
+
+@contextlib.contextmanager
+def _reading(run: Path) -> Iterator[None]:
+    """Whatever keeps frozen weights from being read, in one line."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError):
+        raise  # which says nothing of the files
+    except Exception as error:  # Orbax raises anything for files that are missing or damaged
+        raise InputError(
+            f"'{run / FROZEN}', the weights that training does not change, cannot be read "
+            f"({reason(error)}): expected the folder as training wrote it; put a copy of it back"
+        ) from error
+
+
+def _folder(run: Path) -> Path:
+    return (run / FROZEN).absolute()
