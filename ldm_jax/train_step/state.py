@@ -22,14 +22,14 @@ def unchanged(parts: Params) -> Params:
 class Measurement(NamedTuple):
     """What is measured beside the loss.
 
-    every: steps
-    names: of the numbers
-    of:    state -> numbers by name; changes nothing that training goes on with
+    every: steps; 0: nothing is
+    names: of the values
+    of:    state -> values by name; changes nothing that training goes on with
     """
 
-    every: int
-    names: tuple[str, ...]
-    of: Callable[[TrainState], dict[str, float]]
+    every: int = 0
+    names: tuple[str, ...] = ()
+    of: Callable[[TrainState], dict[str, float]] = lambda state: {}
 
 
 class Outcome(NamedTuple):

@@ -12,9 +12,9 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.optimizer import is_trained
-from ldm_jax.training.loop import check_best, with_positions
+from ldm_jax.training.loop import with_positions
+from ldm_jax.training.record import check_best
 from ldm_jax.training.source import Source
-from ldm_jax.training.steps import make_step
 from ldm_jax.training.task import Task
 from ldm_jax.types import Batch, DiffusionModel, Params
 
@@ -37,15 +37,15 @@ def check_images(source: Source, data: Data, prefix: str = "", remedy: str = "im
 
 def check_best_is_written(task: Task, batch: Batch) -> None:
     """Raises InputError where train.best is nothing that will be written; nothing is computed."""
-    step, begin = make_step(task.experiment, task.objective)
+    step, begin = task.make_step()
 
     def alone(state, batch, key):
         return step(state, {}, batch, key, lambda x: x, lambda x: x)
 
     state, key = jax.eval_shape(begin, task.shapes), jax.eval_shape(lambda: jax.random.key(0))
     _, metrics = jax.eval_shape(alone, state, with_positions(batch), key)
-    measured = task.measurement.names if task.measurement else ()
-    check_best(task.experiment.train.best, [*metrics, *measured], task.prefix)
+    names = [*metrics, *task.measurement.names]
+    check_best(task.experiment.train.best, names, task.prefix)
 
 
 def check_train_only(
@@ -76,7 +76,7 @@ def check_train_only(
         )
     total = sum(x.size for _, x in leaves)
     print(
-        f"{name}: trains {sum(found):,} of {total:,} numbers, {len(found)} of {len(leaves)} arrays "
+        f"{name}: trains {sum(found):,} of {total:,} values, {len(found)} of {len(leaves)} arrays "
         f"(optim.train_only '{wanted}')"
     )
 
@@ -106,5 +106,5 @@ def check_architecture(folder: Path, task: Task) -> None:
             f"another --workdir, where --init-from {folder} goes on from its weights, or "
             f"--first-stage.run {folder} trains a diffusion model on its latents"
         )
-    state = jax.eval_shape(make_step(task.experiment, task.objective)[1], task.shapes)
+    state = jax.eval_shape(task.make_step()[1], task.shapes)
     checkpoint.check_architecture(folder, checkpoint.parts(state))

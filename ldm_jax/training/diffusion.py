@@ -228,10 +228,10 @@ def _measurement(
     folder: Path,
     generate: Callable,
     examples: Callable,
-) -> Measurement | None:
+) -> Measurement:
     """The distance of samples to real images, where that is wanted."""
     if distance is None:
-        return None
+        return Measurement()
 
     @functools.cache
     def made() -> Measurement:

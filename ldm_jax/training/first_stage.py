@@ -90,21 +90,14 @@ def _perceptual(loss: AutoencoderLoss, new: bool) -> Frozen:
     return Frozen(("perceptual",), lambda params, key: {"perceptual": weights})
 
 
-def _measurement(
-    experiment: FirstStageExperiment, stage: FirstStage, prefix: str
-) -> Measurement | None:
+def _measurement(experiment: FirstStageExperiment, stage: FirstStage, prefix: str) -> Measurement:
     """What is measured of held-out images, where that is wanted."""
     wanted = experiment.evaluation
     if not wanted.every:
-        return None
+        return Measurement()
     check_batch(wanted.batch_size, f"{prefix}evaluation.batch_size")
-    held_out = open_source(replace(experiment.data, split=wanted.split)).records
-    return _quality(experiment, stage, held_out)
-
-
-def _quality(experiment: FirstStageExperiment, stage: FirstStage, held_out) -> Measurement:
-    wanted = experiment.evaluation
     data = replace(experiment.data, split=wanted.split, batch_size=wanted.batch_size)
+    held_out = open_source(data).records
     num = min(wanted.num, len(held_out))
     return in_training.quality_of_reconstructions(
         wanted, stage, data.image_size, lambda: pipeline.once(data, held_out, num)

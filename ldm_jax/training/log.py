@@ -2,7 +2,6 @@
 
 import csv
 import io
-import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
 from ldm_jax.errors import StoppedError, reason
+from ldm_jax.runs.writing import write_whole
 from ldm_jax.runtime import hosts
 
 
@@ -23,7 +23,7 @@ def open_log(run: Path, name: str, start: int, steps: int) -> "Log | Silence":
 
 
 class Silence:
-    """A `Log` that writes nothing, for every other host."""
+    """In place of a `Log` on every other host: it writes nothing."""
 
     def __enter__(self):
         return self
@@ -92,7 +92,7 @@ class Log:
             shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
             print(f"{self.name} {step}/{self.steps}  {shown}", flush=True)
 
-    def picture(self, step: int, image: np.ndarray) -> None:
+    def image(self, step: int, image: np.ndarray) -> None:
         """Writes an image, uint8 [H, W, 3]."""
         try:
             self._board(step, summary=summary.image("samples", image, dataformats="HWC"))
@@ -109,7 +109,7 @@ class Log:
         if new:
             rows = _rows(self.csv)
             self.columns += new
-            _write_whole(self.csv, _as_csv(self.columns, [dict(self._header()), *rows, row]))
+            write_whole(self.csv, _as_csv(self.columns, [dict(self._header()), *rows, row]))
             return
         with self.csv.open("a", newline="") as file:
             file.write(_as_csv(self.columns, [row]))
@@ -149,12 +149,5 @@ def _forget_after(path: Path, step: int) -> list[str]:
     if not kept:
         path.unlink()
         return []
-    _write_whole(path, "".join([header, *kept]))
+    write_whole(path, "".join([header, *kept]))
     return header.strip().split(",")
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Writes a file that is never seen half-written."""
-    whole = path.with_name(f".{path.name}")
-    whole.write_text(text)
-    os.replace(whole, path)

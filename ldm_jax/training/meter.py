@@ -51,8 +51,8 @@ class Meter:
     had nothing left to do; a thread notes when they come to an end.
 
     Args:
-        flops: of one step, over all devices; None where unknown. May be set again before a
-            step that is of another size.
+        flops: of one step, over all devices; None where it is not known. Set again before a step of
+            another size.
     """
 
     def __init__(self, flops: float | None = None):
@@ -84,7 +84,7 @@ class Meter:
         self._images += images
 
     def read(self) -> dict[str, float]:
-        """What was measured, once the last step's results have been waited for; resets."""
+        """What was measured, once the last step's results have been waited for; begins again."""
         seconds = time.monotonic() - self._since
         found = {
             "images_per_second": self._images / seconds,
@@ -107,6 +107,6 @@ class Meter:
 
 
 def _ready_at(results: Any) -> float:
-    with contextlib.suppress(Exception):  # the error is raised where the results are read
+    with contextlib.suppress(Exception):  # it is raised where the results are read
         jax.block_until_ready(results)
     return time.monotonic()

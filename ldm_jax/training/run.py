@@ -1,4 +1,5 @@
-"""The one order of every training: check, match, probe, plan, write, make, fill, fit.
+"""What an experiment describes, trained in a folder, in the one order of every training:
+check, match, probe, plan, write, make, fill, fit.
 
 Whoever makes the task has checked its experiment and opened its data. Here nothing is written, and
 no device is used, before all of it, and of what must be trained before, is known to fit.
@@ -10,28 +11,61 @@ import jax
 
 from ldm_jax import checkpoint, runs
 from ldm_jax.data import latents, pipeline
-from ldm_jax.runs import init_from
+from ldm_jax.runs import init_from as starting
 from ldm_jax.runtime import hosts
 from ldm_jax.runtime.sharding import Devices, devices
+from ldm_jax.settings import check_folder, check_ranges
 from ldm_jax.training.checked import check_architecture, check_best_is_written, check_train_only
+from ldm_jax.training.classifier import classifier_task
+from ldm_jax.training.clip import clip_task
+from ldm_jax.training.diffusion import diffusion_task
+from ldm_jax.training.first_stage import first_stage_task
 from ldm_jax.training.loop import fit
+from ldm_jax.training.plan import print_plan
 from ldm_jax.training.source import batches_of, look
-from ldm_jax.training.steps import announce, is_finished, make_step, print_plan
 from ldm_jax.training.task import Task, without
 from ldm_jax.types import Array, Batch, Params
 
+TASKS = {  # kind of an experiment -> its task
+    "a diffusion model": diffusion_task,
+    "a first stage": first_stage_task,
+    "a classifier": classifier_task,
+    "a CLIP": clip_task,
+}
 
-def run(
-    task: Task, folder: Path, dry_run: bool = False, start: init_from.Start | None = None
+
+def train(
+    experiment: runs.AnyExperiment,
+    folder: Path,
+    dry_run: bool = False,
+    init_from: Path | None = None,
+    partial: bool = False,
 ) -> None:
-    """Does a training in a folder, or goes on with it, after what must be trained before.
+    """Trains what the experiment describes in a folder, or goes on with it.
 
     Args:
         dry_run: print what a step costs, and write nothing.
-        start: weights to start from.
+        init_from: a run whose weights to start from; training that was begun goes on. A diffusion
+            model takes its first stage and the scale of its latents along, unless first_stage.run
+            names another, and its tokenizer.
+        partial: take what matches.
 
     Raises:
         InputError: bad input, found before anything is written.
+    """
+    check_folder(folder, "--workdir")
+    check_ranges(experiment)
+    start = starting.start_from(init_from, experiment, partial) if init_from else None
+    run(TASKS[experiment.kind](experiment, folder, dry_run, start), folder, dry_run, start)
+
+
+def run(
+    task: Task, folder: Path, dry_run: bool = False, start: starting.Start | None = None
+) -> None:
+    """Does a task in a folder, or goes on with it, after those that must be done before.
+
+    Args:
+        start: weights to start from.
     """
     trainings = (*((each, place, None) for each, place in task.before), (task, folder, start))
     batches = [probe(*each, batch=dry_run) for each in trainings]
@@ -40,12 +74,15 @@ def run(
             print_plan(each, batch)
         return
     for each, place, from_there in trainings:
-        if not is_finished(each.name, place, each.experiment.train.steps):
+        made = checkpoint.latest_step(place) or 0
+        if made < each.experiment.train.steps:
             _train(each, place, from_there)
+        else:
+            print(f"{each.name}: trained already ({made} steps)")
 
 
 def probe(
-    task: Task, folder: Path, start: init_from.Start | None, batch: bool = False
+    task: Task, folder: Path, start: starting.Start | None, batch: bool = False
 ) -> Batch | None:
     """Refuses whatever does not fit, of weights, checkpoints and data; computes nothing.
 
@@ -54,7 +91,7 @@ def probe(
     """
     experiment, data = task.experiment, task.experiment.data
     if start:
-        init_from.match(_apart(task, start), without(task.shapes, task.frozen.names))
+        starting.match(_apart(task, start), without(task.shapes, task.frozen.names))
     check_train_only(task.name, experiment, task.shapes, task.objective.trained)
     if checkpoint.latest_step(folder) is not None:
         check_architecture(folder, task)
@@ -68,47 +105,51 @@ def probe(
     return found
 
 
-def _train(task: Task, folder: Path, start: init_from.Start | None) -> None:
+def _train(task: Task, folder: Path, start: starting.Start | None) -> None:
     """Writes what the run is, makes or restores its state, and trains."""
     experiment = task.experiment
     runs.write(folder, experiment, task.tokenizer, task.source.info)
     init_key, step_key, frozen_key = jax.random.split(jax.random.key(experiment.seed), 3)
-    spread = devices(experiment.train.devices, experiment.train.mesh)
-    step, begin = make_step(experiment, task.objective)
+    mesh = devices(experiment.train.devices, experiment.train.mesh)
+    step, begin = task.make_step()
     if checkpoint.latest_step(folder) is None:
-        params = _make(task, spread, init_key, frozen_key, start)
-        state = spread.make(begin, spread.place(params))
+        params = _make(task, mesh, init_key, frozen_key, start)
+        state = mesh.make(begin, mesh.place(params))
     else:
         state = jax.eval_shape(begin, task.shapes)
         if isinstance(task.source.records, latents.Source):
             names = [name for name in ("first_stage", "conditioner") if name in task.shapes]
             task.frozen.check({x: checkpoint.read_part(folder, "params", x) for x in names})
-    announce(task.name, experiment, spread.summary(state), task.tokens)
-    fit(
-        task.name,
-        folder,
-        experiment.train,
-        spread,
-        step,
-        state,
-        batches_of(experiment.data, task.source, experiment.seed, task.keys, task.tokenizer),
-        step_key,
-        picture=task.sample,
-        measurement=task.measurement,
-        frozen=task.objective.frozen(task.shapes),
+    print(f"{task.name}: {mesh.summary(state)}")
+    print(f"{task.name}: {_described(task)}", flush=True)
+    data = batches_of(experiment.data, task.source, experiment.seed, task.keys, task.tokenizer)
+    fit(task, folder, mesh, step, state, data, step_key)
+
+
+def _described(task: Task) -> str:
+    """What a step is and how fast it learns: nothing of it is scaled unsaid."""
+    optim, train = task.experiment.optim, task.experiment.train
+    size = task.experiment.data.batch_size
+    parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
+    processes = f" from {jax.process_count()} hosts" if jax.process_count() > 1 else ""
+    tokens = f" and {size * task.tokens} tokens" if task.tokens else ""
+    warmup = f" after {optim.warmup} steps of warm-up" if optim.warmup else ""
+    return (
+        f"a step sees {size} images{tokens}{processes}{parts}; "
+        f"{optim.kind}, learning rate {optim.lr:g}, {optim.schedule}{warmup}"
     )
 
 
 def _make(
-    task: Task, spread: Devices, key: Array, frozen_key: Array, start: init_from.Start | None
+    task: Task, mesh: Devices, key: Array, frozen_key: Array, start: starting.Start | None
 ) -> Params:
     """All parts of params before the first step."""
-    params = spread.make(task.init, key)
+    params = mesh.make(task.init, key)
     if start:
-        params |= init_from.fill(_apart(task, start), without(params, task.frozen.names))
+        params |= starting.fill(_apart(task, start), without(params, task.frozen.names))
     return params | task.frozen.read(params, frozen_key)
 
 
-def _apart(task: Task, start: init_from.Start) -> init_from.Start:
+def _apart(task: Task, start: starting.Start) -> starting.Start:
     """What a run to start from has of the parts that are not read elsewhere."""
     return start._replace(shapes=without(start.shapes, task.frozen.names))

@@ -9,7 +9,9 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import runs
-from ldm_jax.train_step.state import Measurement, Objective
+from ldm_jax.train_step import power_ema
+from ldm_jax.train_step.optimizer import optimizer
+from ldm_jax.train_step.state import Measurement, Objective, make_train_step, new_state
 from ldm_jax.training.source import Source
 from ldm_jax.types import Array, Params, TrainState
 
@@ -61,7 +63,7 @@ class Task(NamedTuple):
     frozen: Frozen = Frozen()
     before: tuple[tuple["Task", Path], ...] = ()
     sample: Callable[[TrainState], np.ndarray] | None = None
-    measurement: Measurement | None = None
+    measurement: Measurement = Measurement()
     tokens: int = 0
     prefix: str = ""
 
@@ -69,6 +71,17 @@ class Task(NamedTuple):
     def tokenizer(self) -> Tokenizer | None:
         """That of the captions; None where none are read."""
         return next(iter(self.tokenizers.values()), None)
+
+    def make_step(self) -> tuple[Callable, Callable[[Params], TrainState]]:
+        """The train step, and what makes the state before the first from params."""
+        objective, config = self.objective, self.experiment.optim
+        optim = optimizer(config, self.experiment.train.steps, objective.trained)
+        step = make_train_step(objective, optim, config.ema_decay)
+
+        def begin(params: Params) -> TrainState:
+            return power_ema.with_averages(new_state(params, optim, objective), config.power_ema)
+
+        return power_ema.keeping(step, config.power_ema), begin
 
 
 def without(params: Params, names: tuple[str, ...]) -> Params:

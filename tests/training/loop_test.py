@@ -1,8 +1,10 @@
 """The loop that all training shares, with a step that costs nothing."""
 
 import os
+import shutil
 import signal
 from dataclasses import replace
+from types import SimpleNamespace
 
 import grain
 import jax
@@ -15,9 +17,10 @@ from ldm_jax import checkpoint
 from ldm_jax.config import Train
 from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.runtime.sharding import devices
-from ldm_jax.train_step.state import make_train_step, minimise, new_state
-from ldm_jax.training import loop
+from ldm_jax.train_step.state import Measurement, make_train_step, minimise, new_state
+from ldm_jax.training import loop, record
 from ldm_jax.training.log import Log
+from ldm_jax.training.task import Task
 from tests.support import tiny
 
 KEY = jax.random.key(0)
@@ -42,9 +45,16 @@ def loss(params, batch, keys):
 
 def fit(run, config=CONFIG, loss=loss, kind="jit", optimizer=ADAM, **hooks):
     objective = minimise(loss, ("net",))
-    state = new_state({"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}, optimizer, objective)
-    step = make_train_step(objective, optimizer, 0.9)
-    return loop.fit("test", run, config, devices(kind), step, state, stream(), KEY, **hooks)
+    params = {"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}
+    state, step = (
+        new_state(params, optimizer, objective),
+        make_train_step(objective, optimizer, 0.9),
+    )
+    nothing = dict.fromkeys(Task._fields[: len(Task._fields) - len(Task._field_defaults)])
+    task = Task(**nothing)._replace(
+        name="test", experiment=SimpleNamespace(train=config), objective=objective, **hooks
+    )
+    return loop.fit(task, run, devices(kind), step, state, stream(), KEY)
 
 
 @pytest.fixture(scope="module")
@@ -125,20 +135,20 @@ def test_a_row_is_the_average_since_the_one_before(whole, tmp_path):
     assert found == pytest.approx({"3": np.mean(every[:3]), "6": np.mean(every[3:])}, rel=1e-5)
 
 
-def test_pictures_show_the_state_at_their_intervals_and_at_the_end(tmp_path):
+def test_images_show_the_state_at_their_intervals_and_at_the_end(tmp_path):
     seen = []
 
-    def picture(state):
+    def sample(state):
         seen.append(int(state.step))
         return np.zeros((4, 4, 3), np.uint8)
 
-    fit(tmp_path, replace(CONFIG, steps=5, sample_every=2), picture=picture)
+    fit(tmp_path, replace(CONFIG, steps=5, sample_every=2), sample=sample)
     assert seen == [2, 4, 5]
     names = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert names == ["00000002.png", "00000004.png", "00000005.png"]
 
 
-def test_a_picture_that_the_end_came_before_is_drawn_when_it_goes_on(tmp_path):
+def test_an_image_that_the_end_came_before_is_drawn_when_it_goes_on(tmp_path):
     def blank(state):
         return np.zeros((4, 4, 3), np.uint8)
 
@@ -149,11 +159,27 @@ def test_a_picture_that_the_end_came_before_is_drawn_when_it_goes_on(tmp_path):
 
     config = replace(CONFIG, sample_every=2)
     with pytest.raises(KeyboardInterrupt):
-        fit(tmp_path, config, picture=killed)
+        fit(tmp_path, config, sample=killed)
     assert steps(tmp_path)[-1] == 4  # it is saved first
-    fit(tmp_path, config, picture=blank)
+    fit(tmp_path, config, sample=blank)
     names = sorted(path.name for path in (tmp_path / "samples").iterdir())
     assert names == ["00000002.png", "00000004.png", "00000006.png"]
+
+
+def test_what_is_frozen_is_written_before_the_first_step_and_in_no_checkpoint(whole, tmp_path):
+    def killed(params, batch, keys):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(tmp_path, loss=killed)
+    assert (tmp_path / "frozen").is_dir() and not (tmp_path / "checkpoints").exists()
+    fit(tmp_path)  # starts again
+    tiny.assert_same(tiny.saved(tmp_path, 6), tiny.saved(whole, 6))
+    assert tiny.saved(whole, 6)["params"].keys() == {"net", "other"}
+    tiny.assert_same(fit(whole).params["other"], np.ones(3, np.float32))
+    shutil.rmtree(tmp_path / "frozen")
+    with pytest.raises(InputError, match=r"frozen', .* cannot be read .*it is missing"):
+        fit(tmp_path, replace(CONFIG, steps=8))
 
 
 def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
@@ -171,13 +197,13 @@ def test_a_loss_that_is_not_finite_stops_training_before_it_is_saved(tmp_path):
 def test_the_terms_that_are_not_finite_are_named_and_not_their_sum():
     row = {"adversary_weight": 0.0, "kl": np.inf, "loss": np.nan, "psnr": np.nan, "step": 1.0}
     with pytest.raises(FloatingPointError, match="'kl' is inf, 'psnr' is nan at step 7: lower"):
-        loop.averages([row], 7)
+        record.averages([row], 7)
 
 
 def test_the_first_step_with_a_term_that_is_not_finite_is_named():
     good, bad, worse = {"kl": 1.0, "x": 1.0}, {"kl": 1.0, "x": np.nan}, {"kl": np.inf, "x": np.nan}
     with pytest.raises(FloatingPointError, match=r"^'x' is nan at step 6: lower"):
-        loop.averages([good, bad, worse], 7)
+        record.averages([good, bad, worse], 7)
 
 
 def test_a_state_that_is_not_finite_is_not_saved_though_the_loss_is(tmp_path):
@@ -245,7 +271,7 @@ def measurement(every, taken=None):
             taken.append((int(state.step), w))
         return {"fid": abs(w + 0.1)}
 
-    return loop.Measurement(every, ("fid",), of)
+    return Measurement(every, ("fid",), of)
 
 
 def test_what_is_measured_is_a_column_at_its_steps_and_at_the_end(whole, tmp_path):
