@@ -48,7 +48,7 @@ def rank(metrics: Mapping[str, float], metric: str) -> float:
 def once(folder: Path, read: Callable[[], T]) -> T:
     """The result of `read`, which is called again only where a file in the folder has changed.
 
-    Orbax opens every array to say what a checkpoint holds.
+    Orbax opens every array for the metadata of a checkpoint.
     """
     files = tuple(
         (path, path.stat().st_size, path.stat().st_mtime_ns)

@@ -62,10 +62,10 @@ def keep_frozen(run: Path, params: Params) -> None:
 
 
 def frozen_metadata(run: Path, step: int | None = None) -> Params:
-    """What RUN/frozen says that it holds; {} where a run has none.
+    """The metadata of RUN/frozen; {} where a run has none.
 
     Raises:
-        InputError: it cannot be read, or is missing though checkpoint `step` was written beside it.
+        InputError: it cannot be read, or is missing though checkpoint `step` needs it.
     """
     with _reading(run):
         if not _folder(run).is_dir():
@@ -104,7 +104,7 @@ def _reading(run: Path) -> Iterator[None]:
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError):
-        raise  # which says nothing of the files
+        raise  # not a fault of the files
     except Exception as error:  # Orbax raises anything for files that are missing or damaged
         raise InputError(
             f"'{run / FROZEN}', the weights that training does not change, cannot be read "

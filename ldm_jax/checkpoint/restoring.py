@@ -64,14 +64,14 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
 
 
 def _place(folder: Path) -> dict:
-    """Where the stream of batches stood.
+    """The position of the stream of batches.
 
     Each host that saved wrote its own file, and all the same: the number of batches, of each of
     which every host deals itself a part. So any number of hosts goes on from it.
     """
     found = [json.loads(file.read_text()) for file in sorted(folder.glob("process_*.json"))]
     if not found or any(place != found[0] for place in found):
-        raise ValueError("its hosts do not say one place in the data")
+        raise ValueError("its hosts are at different places in the data")
     return found[0]
 
 
@@ -156,7 +156,7 @@ def _shapes(tree) -> dict[str, tuple[int, ...]]:
 
 
 def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
-    """What a checkpoint says that it holds, item by item; frozen parts are among its params."""
+    """The metadata of a checkpoint, item by item; frozen parts are among its params."""
     own = _own_metadata(checkpoints, step)
     frozen = frozen_metadata(Path(checkpoints.directory).parent, step)
     return {**own, "params": {**frozen, **own["params"]}}
@@ -226,7 +226,7 @@ def _read(
     if which is not None and which not in found:
         raise InputError(f"run '{run}' has no checkpoint {which}: expected {_listed(found)}")
     wanted = found if which is None else [which]
-    # which items there are must be said, or Orbax guesses (and warns)
+    # the items must be named, or Orbax guesses (and warns)
     handlers = {name: ocp.PyTreeCheckpointHandler() for name in ITEMS}
     with ocp.CheckpointManager(
         (run / "checkpoints").absolute(),
@@ -237,7 +237,7 @@ def _read(
             try:
                 return read(checkpoints, step)
             except (InputError, MemoryError, jax.errors.JaxRuntimeError):
-                raise  # which says nothing of the checkpoint
+                raise  # not a fault of the checkpoint
             except Exception as error:  # Orbax raises anything for missing or damaged files
                 place = f"checkpoint '{run / 'checkpoints' / str(step)}' cannot be read"
                 why = f"({reason(error)})"

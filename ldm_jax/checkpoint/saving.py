@@ -36,7 +36,7 @@ class Saves(NamedTuple):
 
 @contextlib.contextmanager
 def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves]:
-    """The checkpoints of a run, in RUN/checkpoints, to be written beside other work.
+    """The checkpoints of a run, in RUN/checkpoints, to be written in the background.
 
     Creates the folder only when it saves, and removes what a killed run left half-written.
 
@@ -132,7 +132,7 @@ def check_saved(saves: Saves, wait: bool = False) -> None:
     """Raises StoppedError where a save that was started has failed.
 
     Args:
-        wait: until it is done; or else what is not yet done is not looked at.
+        wait: until it is done; otherwise what is not yet done is not checked.
     """
     with stopping(saves.run):
         if wait:

@@ -15,7 +15,7 @@ from ldm_jax.types import Array, Metrics, Params
 
 @dataclass(frozen=True)
 class Adversary:
-    """A patch discriminator that learns to tell reconstructions from images (Isola et al. 2017)."""
+    """A patch discriminator of images and reconstructions (Isola et al. 2017)."""
 
     weight: NotNegative = 0.0  # 0: none
     start: NotNegativeInt = 50_001  # the step from which on it takes part
@@ -60,7 +60,7 @@ class Played(NamedTuple):
 def play(
     config: Adversary, params: Params, image: Array, fake: Array, step: Array, average: Average
 ) -> Played:
-    """What both sides of the game learn from images and reconstructions [B, H, W, 3]."""
+    """Gradients of generator and discriminator by images and reconstructions [B, H, W, 3]."""
     logits = patchgan(config.channels, config.layers, average).logits
     game = GAMES[config.loss]
     fake = jax.lax.stop_gradient(fake)

@@ -1,8 +1,8 @@
 """The objective of the first stage (Rombach et al. 2022, eq. 25).
 
-Both sides of the game, encoder and decoder on the one and the discriminator on the other, learn
-from one reconstruction: the decoder runs once forward and once backward. How much the discriminator
-is heeded follows from gradients at the decoder's last layer.
+The autoencoder and the discriminator learn from one reconstruction: the decoder runs once forward
+and once backward. The weight of the discriminator follows from gradients at the decoder's last
+layer.
 """
 
 from dataclasses import dataclass, field
@@ -83,9 +83,8 @@ def autoencoder_objective(
         perceptual: the distance whose weights are params["perceptual"]; needed where
             `config.perceptual_weight` is not 0.
         parts: into how many a batch is cut, one after the other in memory. That holds for the first
-            stage and the perceptual network, whose answers are an example's own. The discriminator
-            sees the whole batch, whose statistics it normalises by, so that its gradients, and the
-            weight that follows from them, are those of the whole batch, too.
+            stage and the perceptual network, whose outputs are of one example each. The input of
+            the discriminator, which normalises by statistics, is the whole batch.
     """
     by_gradient = config.codebook.update == "gradient"
     stage = tuple(n for n in first_stage.parts if by_gradient or n != "quantizer")

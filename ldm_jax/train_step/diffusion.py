@@ -22,7 +22,7 @@ TRAINED = ("denoiser", "conditioner")
 
 
 def init_helpers(process: Process, config: DiffusionLoss) -> Params:
-    """The parts of params that only training needs: "uncertainty" and "history", where asked."""
+    """The parts of params that only training needs: "uncertainty" and "history"."""
     parts = {}
     if config.learned_weight:
         parts["uncertainty"] = uncertainty.init(process)
@@ -41,7 +41,7 @@ def diffusion_objective(
     """What trains denoiser and conditioner, where the latter is not frozen.
 
     Args:
-        drop_rate: how often the condition is hidden.
+        drop_rate: how often the condition is dropped.
         batch_size: examples of a step, over all devices.
         parts: into how many they are cut, one after the other in memory.
     """
@@ -73,7 +73,7 @@ def diffusion_objective(
 
 
 def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: float) -> Callable:
-    """The loss on latents, drawn from the first stage's posterior.
+    """The loss on latents, drawn for each step from the first stage's posterior.
 
     Returns:
         (params, batch, keys [B]) -> (scalar loss, (metrics, times [B], losses [B])); the losses

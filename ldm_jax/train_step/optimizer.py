@@ -26,7 +26,7 @@ Widths = Annotated[
 class Optim:
     """The optimizer, its learning rate, and a moving average of the weights.
 
-    The learning rate is used as it stands here, whatever the batch, the devices or `accumulate`.
+    The learning rate is used as it is, whatever the batch, the devices or `accumulate`.
     """
 
     kind: Literal["adamw", "lion", "adafactor", "muon"] = "adamw"  # the optimizer
@@ -73,7 +73,7 @@ def _inverse_sqrt(lr: float, warmup: int) -> optax.Schedule:
 def optimizer(
     config: Optim, steps: int, trained: tuple[str, ...] = ()
 ) -> optax.GradientTransformation:
-    """The optimizer of a config, gradients clipped by global norm where asked.
+    """The optimizer of a config, gradients clipped by global norm where the config has it.
 
     Args:
         trained: the parts that train; a "discriminator" among them is clipped on its own.
@@ -144,7 +144,7 @@ def _lion(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
 def _adafactor(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
     """Shazeer and Stern 2018, algorithm 4: second moments as a row and a column.
 
-    Its step is not scaled by the size of the params, so that the rate is what the config says, and
+    Its step is not scaled by the size of the params, so that the rate is that of the config, and
     the weights decay as AdamW's do. The mean of gradients is that of updates.
     """
     return optax.chain(

@@ -6,12 +6,12 @@ An average by a power of time, with weights theta(tau) of step tau,
 
 is kept by theta_gamma(t) = beta theta_gamma(t - 1) + (1 - beta) theta(t), where beta =
 (1 - 1/t)^(gamma + 1) (eq. 3): it begins with the first step's weights and needs no warm-up. Its
-length is given as sigma_rel, the standard deviation of what it weighs, as a share of training:
+length is given as sigma_rel, the standard deviation of its profile, as a share of training:
 
     sigma_rel = (gamma + 1)^(1/2) (gamma + 2)^(-1) (gamma + 3)^(-1/2)                (eq. 4)
 
 A sum of a few such averages, saved on the way, is close to the average of any other length: its
-profile, what it weighs at each time, is the nearest in the least-squares sense (appendix C).
+profile, its weights over time, is the nearest in the least-squares sense (appendix C).
 """
 
 from collections.abc import Callable, Sequence

@@ -33,7 +33,7 @@ class Measurement(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What an objective says of one batch, the same on every device.
+    """An objective's results for one batch, the same on every device.
 
     gradients: of the trained parts
     changes:   any parts of params -> the same parts with what changes otherwise than by gradients,
@@ -66,16 +66,16 @@ class Objective(NamedTuple):
 
 
 def example_keys(key: Array, batch: Batch) -> Array:
-    """A key an example, [B], that follows from its place in the global batch alone."""
+    """A key an example, [B], that follows from its position in the global batch alone."""
     return jax.vmap(jax.random.fold_in, (None, 0))(key, batch["position"])
 
 
 def all_gather(x: Array, position: Array, size: int, average: Average) -> Array:
-    """What is said of each example, from the examples of all devices, [b, ...] -> [size, ...].
+    """Values of the examples of all devices, [b, ...] -> [size, ...].
 
-    Each device puts its own in their places among zeros, and the sum over the devices is all. The
-    gradient is the sum of what every device makes of it: where each finds the same loss of all, the
-    mean of their gradients is that of one device which had all examples.
+    Each device puts its own at their positions among zeros, and the sum over the devices is all.
+    The gradient is summed over devices: where each computes the same loss of all, the mean of their
+    gradients is that of one device with all examples.
 
     Args:
         position: [b], of each example in the global batch of `size`.
@@ -134,9 +134,9 @@ def in_parts(function: Callable, batch: Any, count: int) -> tuple[Any, Any]:
 
 
 def each_part(function: Callable, batch: Any, count: int) -> Any:
-    """The same for a function that answers with entries alone, and is differentiated.
+    """The same for a function that returns entries alone, and is differentiated.
 
-    Activations are recomputed in the backward pass, part by part.
+    Activations are computed again in the backward pass, part by part.
     """
     if count == 1:
         return function(batch)
@@ -200,11 +200,11 @@ def make_train_step(
 ) -> Callable:
     """A pure function (state, frozen, batch, key, average, gather) -> (state, metrics).
 
-    `frozen` holds the parts of params that training does not change, beside those of the state.
+    `frozen` holds the parts of params that training does not change.
     `average` is how a value is averaged over the devices, and `gather` how params that are kept in
     pieces come together to be computed with; `sharding.py` supplies both. The batch
     names each example's `position` [B] in the global batch, and its randomness follows from
-    (key, step, position) alone: no way of spreading the batch changes what an example draws.
+    (key, step, position) alone: no mesh changes what an example draws.
     """
 
     def train_step(

@@ -51,7 +51,7 @@ def check_best_is_written(task: Task, batch: Batch) -> None:
 def check_train_only(
     name: str, experiment: runs.AnyExperiment, params: Params, trained: tuple[str, ...]
 ) -> None:
-    """Says how much of the parts that train does so; InputError where nothing would.
+    """Prints how much of the trained parts is trained; raises InputError where nothing would be.
 
     Args:
         params: shapes of the parts.
@@ -103,7 +103,7 @@ def check_architecture(folder: Path, task: Task) -> None:
     if checkpoint.latest_step(folder) == 0:
         raise InputError(
             f"run '{folder}' holds weights from elsewhere and no state of training: expected "
-            f"another --workdir, where --init-from {folder} goes on from its weights, or "
+            f"another --workdir, where --init-from {folder} starts from its weights, or "
             f"--first-stage.run {folder} trains a diffusion model on its latents"
         )
     state = jax.eval_shape(task.make_step()[1], task.shapes)

@@ -55,7 +55,7 @@ def _of_product(equation: Any) -> float:
 
 
 def _of_convolution(equation: Any) -> float:
-    """2 x (numbers out) x (numbers in each), where a kernel of zeros between is not multiplied."""
+    """2 x (values out) x (values in each), where a kernel of zeros between is not multiplied."""
     kernel = equation.invars[1].aval.shape
     places = equation.params["dimension_numbers"].rhs_spec  # (out, in, *space)
     each = math.prod(kernel[i] for i in places[1:])
@@ -64,13 +64,13 @@ def _of_convolution(equation: Any) -> float:
 
 
 def collectives(text: str) -> dict[str, int]:
-    """How often each kind of communication stands in a compiled program's text."""
+    """How often each kind of communication occurs in a compiled program's text."""
     found = {name: len(re.findall(rf" {name}(?:-start)?\(", text)) for name in COLLECTIVES}
     return {name: count for name, count in found.items() if count}
 
 
 def bytes_a_device(compiled: Any) -> dict[str, int] | None:
-    """What a compiled program holds on each device while it runs; None where it does not say.
+    """What a compiled program holds on each device while it runs; None where it is not known.
 
     "state" is what it is given, "temporary" what it needs on the way, "results" what it gives and
     does not write over what it was given.

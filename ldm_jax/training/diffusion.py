@@ -47,7 +47,7 @@ class _Parts(NamedTuple):
     reading: DiffusionModel
 
     def batches(self, keys: Sequence[str]):
-        """Batches beside those of training: all examples, the same on each host."""
+        """Batches apart from those of training: all examples, the same on each host."""
         seed = self.experiment.seed + 1
         return batches_of(
             self.experiment.data, self.source, seed, tuple(keys), self.tokenizer, whole=True

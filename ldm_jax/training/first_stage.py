@@ -107,7 +107,7 @@ def _measurement(experiment: FirstStageExperiment, stage: FirstStage, prefix: st
 def _reconstructions(
     experiment: FirstStageExperiment, source: Source, stage: FirstStage
 ) -> Callable[[TrainState], np.ndarray]:
-    """What shows some images beside their reconstructions, the same images each time."""
+    """Draws some images next to their reconstructions, the same images each time."""
     count, kept = experiment.train.num_samples, []
 
     @jax.jit

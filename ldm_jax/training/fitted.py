@@ -41,12 +41,12 @@ def find_clip_tokenizer(
     """What cuts captions into byte pairs: of the run, given, published, inherited or learned.
 
     Raises:
-        InputError: no captions, no such file, or more pieces than model.vocab_size.
+        InputError: no captions, no such file, or more tokens than model.vocab_size.
     """
     model = experiment.model
     if not source.info.has_captions:
         raise InputError(
-            "the data has no captions: expected metadata.jsonl, a .txt beside each image, or "
+            "the data has no captions: expected metadata.jsonl, a .txt file for each image, or "
             "another field (--data.caption)"
         )
     places = [run, *([runs.folder(start.run)] if start else [])]
@@ -59,7 +59,7 @@ def find_clip_tokenizer(
         if count > model.vocab_size:
             raise InputError(
                 f"model.vocab_size is {model.vocab_size} and tokenizer '{given}' has {count} "
-                f"pieces: expected --model.vocab-size {count}"
+                f"tokens: expected --model.vocab-size {count}"
             )
         return tokenizer
     captions = pipeline.captions(source.records)

@@ -51,7 +51,7 @@ class Log:
         self.csv = run / "metrics.csv"
         try:
             run.mkdir(parents=True, exist_ok=True)
-            # written in place: a thread that writes for us could die without our knowing
+            # written here: a writing thread could die unnoticed
             self.board = EventsWriter(str(run / "events"))
             self._board(start + 1, session_log=SessionLog(status=SessionLog.START))
             self.columns = _forget_after(self.csv, start)
@@ -74,7 +74,7 @@ class Log:
         self.bar.update()
 
     def say(self, message: str) -> None:
-        """One line for who looks on."""
+        """Prints one line."""
         with self.bar.external_write_mode():
             print(f"{self.name}: {message}", flush=True)
 
@@ -119,7 +119,7 @@ class Log:
 
     def _cannot(self, error: OSError) -> StoppedError:
         return StoppedError(
-            f"what training says cannot be written to '{self.run}' ({reason(error)})"
+            f"the log of training cannot be written to '{self.run}' ({reason(error)})"
         )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax
 
-# dense matrix products in bfloat16, FLOP/s a device, as their makers say; by jax's device_kind
+# dense matrix products in bfloat16, FLOP/s a device, as published; by jax's device_kind
 PEAKS = {
     "TPU v2": 22.5e12,
     "TPU v3": 61.5e12,
@@ -38,7 +38,7 @@ def peak(kind: str) -> float | None:
 
 
 def memory_bytes() -> int | None:
-    """The most that a device of this host has held so far; None where devices do not say."""
+    """The most that a device of this host has held so far; None where it is not known."""
     stats = [device.memory_stats() or {} for device in jax.local_devices()]
     most = [s["peak_bytes_in_use"] for s in stats if "peak_bytes_in_use" in s]
     return max(most, default=None)
@@ -48,7 +48,7 @@ class Meter:
     """Measures the steps since it was last read.
 
     Devices work while the host goes on, so a wait for data costs only the part of it in which they
-    had nothing left to do; a thread notes when they come to an end.
+    were idle; a thread notes when they finish.
 
     Args:
         flops: of one step, over all devices; None where it is not known. Set again before a step of

@@ -37,7 +37,7 @@ def reading_latents(source: Source, model: DiffusionModel) -> DiffusionModel:
 
 
 def _has_captions(source: Source, model: DiffusionModel) -> bool:
-    """Whether captions were encoded beside the latents, and the model can read them so."""
+    """Whether captions were encoded with the latents, and the model can read them so."""
     return bool(source.records.described.answered) and can_be_remembered(model.conditioner)
 
 

@@ -1,4 +1,4 @@
-"""Being asked to end: SIGTERM, which schedulers send before they kill."""
+"""SIGTERM, which schedulers send before they kill."""
 
 import signal
 import threading
@@ -10,7 +10,7 @@ from jax.experimental import multihost_utils
 class Preemption:
     """Notes a SIGTERM, to be acted upon where a step ends; a context manager.
 
-    Several hosts may be asked at different times, or only one of them: they agree on one step
+    Several hosts may receive it at different times, or only one of them: they agree on one step
     through the service that jax.distributed starts. A second SIGTERM ends the process at once.
     """
 
@@ -33,7 +33,7 @@ class Preemption:
         signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
     def reached(self, step: int) -> bool:
-        """Whether to end after `step`: the same answer on every host."""
+        """Whether to end after `step`: the same on every host."""
         if self._alone:
             return self._asked
         return multihost_utils.reached_preemption_sync_point(step)

@@ -34,7 +34,7 @@ def look(
 ) -> dict | None:
     """A first look at the data: what cannot be read or does not fit shows before any work.
 
-    Returns a batch where one had to be made, or is asked for.
+    Returns a batch where one had to be made, or `batch` is set.
     """
     batches = batches_of(data, source, 0, keys, tokenizer)
     readable.check_readable(data, source.records)

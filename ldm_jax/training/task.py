@@ -40,14 +40,14 @@ class Task(NamedTuple):
     experiment:  with all filled in that its data and other runs determine
     source:      its opened data
     tokenizers:  of captions, by the entry of a batch that they fill
-    keys:        entries of a batch that a step reads, beside the image
+    keys:        entries of a batch that a step reads, in addition to the image
     init:        key -> the parts of params that are drawn
     shapes:      of all parts of params
     objective:   what a step makes smaller
     frozen:      the parts that are read
     before:      trainings that must be done first, and their folders
     sample:      state -> a uint8 image [H, W, 3] that shows what has been learned
-    measurement: what is measured beside the loss
+    measurement: what is measured in addition to the loss
     tokens:      of a condition, for each image
     prefix:      of the names of its settings in messages
     """
