@@ -1,5 +1,6 @@
 """The discriminator's part in a step of the first stage (Esser et al. 2021, section 3.1)."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -99,3 +100,19 @@ def play(
         )
         changes = {"lecam": kept}
     return Played(by_fake, gradient, changes, {"generator": loss, **metrics})
+
+
+def weight_at(
+    config: Adversary, step: Array, at_last_layer: Callable, by_rest: Array, by_fake: Array
+) -> Array:
+    """The weight of the generator's loss (Esser et al. 2021, eq. 7).
+
+    Args:
+        at_last_layer: gradient by the reconstructions -> gradient by the decoder's last kernel.
+        by_rest, by_fake: gradients of the rest of the loss, and of the generator's.
+    """
+    weight = jnp.where(step >= config.start, config.weight, 0.0)
+    if config.adaptive:
+        rest, own = at_last_layer(by_rest), at_last_layer(by_fake)
+        weight *= adversarial.adaptive_weight(rest, own)
+    return weight

@@ -5,17 +5,17 @@ and once backward. The weight of the discriminator follows from gradients at the
 layer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.losses.adversarial import adaptive_weight
 from ldm_jax.losses.lpips import lpips
 from ldm_jax.losses.reconstruction import l1, l2, negative_log_likelihood
 from ldm_jax.settings import NotNegative
-from ldm_jax.train_step.adversary import Adversary, init_adversary, play
+from ldm_jax.train_step.adversary import Adversary, init_adversary, play, weight_at
 from ldm_jax.train_step.codebook import Codebook, init_statistics, learn_codes
 from ldm_jax.train_step.state import Objective, Outcome, each_part, example_keys, unchanged
 from ldm_jax.types import Array, FirstStage, Params, Perceptual
@@ -93,29 +93,52 @@ def autoencoder_objective(
         trained += ("log_variance",)
     if config.adversary.weight:
         trained += ("discriminator",)
-    own = config.reconstruction == "likelihood"  # the distance is among the stage's own terms
-    weights = {
-        "negative_log_likelihood": 1.0 if own else 0.0,
-        "kl": config.kl_weight,
-        "commitment": config.codebook.commitment,
-        "codebook": config.codebook.weight if by_gradient else 0.0,
-    }
+    outcome = _outcome(first_stage, config, stage, _distance(config, perceptual, parts), parts)
+    return Objective(trained, stage, outcome, helpers=("quantizer", "statistics", "lecam"))
+
+
+def _distance(config: AutoencoderLoss, perceptual: Perceptual | None, parts: int) -> Callable:
+    """(params, image, fake, log_variance) -> the mean negative log-likelihood, and its terms."""
+
+    def of_part(params, image, fake, log_variance):
+        error, terms, features = jnp.zeros(len(image)), {}, 0.0
+        if config.reconstruction != "likelihood":
+            of_pixels = {"l1": l1, "l2": l2}[config.reconstruction]
+            error = terms["reconstruction"] = of_pixels(image, fake)
+        if config.perceptual_weight:
+            features = terms["perceptual"] = perceptual.distance(params["perceptual"], fake, image)
+        features = config.perceptual_weight * features
+        size, reduction = image[0].size, config.reduction
+        nll = negative_log_likelihood(error, features, log_variance, size, reduction)
+        mse = jnp.mean(jnp.square((image - fake) / 2.0), axis=(1, 2, 3))
+        return nll, {**terms, "psnr": -10.0 * jnp.log10(jnp.maximum(mse, 1e-10))}
 
     def distance(params, image, fake, log_variance):
-        """How far each reconstruction is from its image, [B], and of what it consists."""
-        error, found, seen = jnp.zeros(len(image)), {}, 0.0
-        if not own:
-            error = found["reconstruction"] = {"l1": l1, "l2": l2}[config.reconstruction](
-                image, fake
-            )
-        if config.perceptual_weight:
-            seen = found["perceptual"] = perceptual.distance(params["perceptual"], fake, image)
-        numbers = image[0].size
-        nll = negative_log_likelihood(
-            error, config.perceptual_weight * seen, log_variance, numbers, config.reduction
-        )
-        mse = jnp.mean(jnp.square((image - fake) / 2.0), axis=(1, 2, 3))
-        return nll, {**found, "psnr": -10.0 * jnp.log10(jnp.maximum(mse, 1e-10))}
+        found = each_part(lambda pair: of_part(params, *pair, log_variance), (image, fake), parts)
+        return jax.tree.map(jnp.mean, found)
+
+    return distance
+
+
+def _term_weights(config: AutoencoderLoss) -> dict[str, float]:
+    """The weights of what a first stage's own `reconstruct` returns."""
+    return {
+        "negative_log_likelihood": float(config.reconstruction == "likelihood"),
+        "kl": config.kl_weight,
+        "commitment": config.codebook.commitment,
+        "codebook": config.codebook.weight if config.codebook.update == "gradient" else 0.0,
+    }
+
+
+def _outcome(
+    first_stage: FirstStage,
+    config: AutoencoderLoss,
+    stage: tuple[str, ...],
+    distance: Callable,
+    parts: int,
+) -> Callable:
+    """The `outcome` of the objective, `stage` the parts of the first stage that gradients train."""
+    weights = _term_weights(config)
 
     def outcome(params, batch, key, step, average):
         image = batch["image"]
@@ -128,56 +151,36 @@ def autoencoder_objective(
             made = each_part(of_part, batch, parts)
             return (made.image, made.terms), made
 
-        def of_fakes(fake, log_variance):
-            def of_part(pair):
-                return distance(params, *pair, log_variance)
+        def at_last_layer(by_fake):  # the compiler drops the rest of this backward pass
+            (gradient,) = backward((by_fake, jax.tree.map(jnp.zeros_like, terms)))
+            for name in first_stage.last_layer:
+                gradient = gradient[name]
+            return average(gradient)
 
-            nll, found = each_part(of_part, (image, fake), parts)
-            return jnp.mean(nll), jax.tree.map(jnp.mean, found)
-
-        (fake, terms), pull_back, made = jax.vjp(
-            reconstruct, {name: params[name] for name in stage}, has_aux=True
-        )
+        chosen = {name: params[name] for name in stage}
+        (fake, terms), backward, made = jax.vjp(reconstruct, chosen, has_aux=True)
         log_variance = params.get("log_variance", jnp.zeros(()))
-        (loss, metrics), (by_fake, by_log_variance) = jax.value_and_grad(
-            of_fakes, (0, 1), has_aux=True
-        )(fake, log_variance)
-        gradients = {"log_variance": by_log_variance} if config.learn_log_variance else {}
-        changes = {}
-
+        compared = jax.value_and_grad(distance, (2, 3), has_aux=True)
+        (loss, metrics), (by_fake, by_log_variance) = compared(params, image, fake, log_variance)
+        gradients, changes, change_codes = {}, {}, unchanged
+        if config.learn_log_variance:
+            gradients["log_variance"], metrics["log_variance"] = by_log_variance, log_variance
         if config.adversary.weight:
             played = play(config.adversary, params, image, fake, step, average)
-            nothing = jax.tree.map(jnp.zeros_like, terms)
-
-            def at_last_layer(by_fake):  # the compiler drops the rest of this backward pass
-                (gradient,) = pull_back((by_fake, nothing))
-                for name in first_stage.last_layer:
-                    gradient = gradient[name]
-                return average(gradient)
-
-            balance = jnp.where(step >= config.adversary.start, config.adversary.weight, 0.0)
-            if config.adversary.adaptive:
-                balance *= adaptive_weight(at_last_layer(by_fake), at_last_layer(played.by_fake))
-            by_fake += balance * played.by_fake
-            loss += balance * played.metrics["generator"]
-            metrics |= {**played.metrics, "adversary_weight": balance}
-            gradients["discriminator"] = played.gradient
-            changes = played.changes
-
+            weight = weight_at(config.adversary, step, at_last_layer, by_fake, played.by_fake)
+            by_fake += weight * played.by_fake
+            loss += weight * played.metrics["generator"]
+            metrics |= {**played.metrics, "adversary_weight": weight}
+            gradients["discriminator"], changes = played.gradient, played.changes
         by_terms = {name: jnp.full_like(x, weights[name] / len(x)) for name, x in terms.items()}
-        gradients |= pull_back((by_fake, by_terms))[0]
+        gradients |= backward((by_fake, by_terms))[0]
         for name, term in terms.items():
             metrics[name] = jnp.mean(term)
             loss += weights[name] * metrics[name]
-        if config.learn_log_variance:
-            metrics["log_variance"] = log_variance
         gradients, metrics = average((gradients, {**metrics, "loss": loss}))
-
-        change_codes = unchanged
         if made.codes is not None:
-            found, change_codes = learn_codes(
-                config.codebook, params, made.latents, made.codes, batch["position"], key, average
-            )
+            codes = made.latents, made.codes, batch["position"]
+            found, change_codes = learn_codes(config.codebook, params, *codes, key, average)
             metrics |= found
 
         def change(parts):
@@ -185,4 +188,4 @@ def autoencoder_objective(
 
         return Outcome(gradients, metrics, change)
 
-    return Objective(trained, stage, outcome, helpers=("quantizer", "statistics", "lecam"))
+    return outcome

@@ -80,12 +80,7 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         are those before times are weighted by what is learned, or by how they were drawn.
     """
     process, prediction = model.process, model.prediction
-    distance = {"l2": l2, "l1": l1, "huber": huber(config.huber_delta)}[config.distance]
-    weight = {
-        "none": None,
-        "min_snr": min_snr(config.min_snr_gamma),
-        "p2": p2(config.p2_k, config.p2_gamma),
-    }[config.weight]
+    distance, weight = _distance(config), _weight(config)
 
     def loss(params, batch, keys):
         latent_keys, time_keys, noise_keys, drop_keys, offset_keys, more_keys = jnp.moveaxis(
@@ -101,15 +96,7 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
             return model.denoise(params, z, timestep, cond)
 
         t, importance = draw_times(config, process, params, time_keys)
-        noise = normal_like(noise_keys, z0)
-        if config.offset_noise:
-            level = variations.level_like(normal_like, offset_keys, z0)
-            noise = variations.offset(noise, level, config.offset_noise)
-        added = noise
-        if config.input_perturbation:
-            more = normal_like(more_keys, z0)
-            added = variations.perturbed(noise, more, config.input_perturbation)
-
+        noise, added = _noise(config, z0, noise_keys, offset_keys, more_keys)
         alpha, sigma = alpha_sigma_like(process, t, z0)
         z = alpha * z0 + sigma * added
         raw, fraction = predict(network, process, prediction, z, t)
@@ -137,6 +124,33 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         return total, (metrics, t, jax.lax.stop_gradient(losses))
 
     return loss
+
+
+def _distance(config: DiffusionLoss) -> Callable:
+    return {"l2": l2, "l1": l1, "huber": huber(config.huber_delta)}[config.distance]
+
+
+def _weight(config: DiffusionLoss) -> Callable | None:
+    """The weight of a time; None: 1."""
+    return {
+        "none": None,
+        "min_snr": min_snr(config.min_snr_gamma),
+        "p2": p2(config.p2_k, config.p2_gamma),
+    }[config.weight]
+
+
+def _noise(
+    config: DiffusionLoss, z0: Array, keys: Array, offset_keys: Array, more_keys: Array
+) -> tuple[Array, Array]:
+    """The noise that is to be predicted, and that which is added to latents z0 [B, h, w, c]."""
+    noise = normal_like(keys, z0)
+    if config.offset_noise:
+        level = variations.level_like(normal_like, offset_keys, z0)
+        noise = variations.offset(noise, level, config.offset_noise)
+    if not config.input_perturbation:
+        return noise, noise
+    more = normal_like(more_keys, z0)
+    return noise, variations.perturbed(noise, more, config.input_perturbation)
 
 
 def draw_times(
