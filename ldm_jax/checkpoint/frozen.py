@@ -88,14 +88,13 @@ def read_frozen(run: Path, step: int, target: Params, arguments: Callable[[Any],
     Raises:
         InputError: they cannot be read, or are not those that this run wrote.
     """
-    if not jax.tree.leaves(target):
+    tree = {name: part for name, part in target.items() if jax.tree.leaves(part)}
+    if not tree:
         return target
     with _reading(run), ocp.PyTreeCheckpointer() as reader:
         check_frozen_digests(run, step)
-        wanted = ocp.args.PyTreeRestore(
-            target, restore_args=arguments(target), partial_restore=True
-        )
-        return reader.restore(_folder(run), args=wanted)
+        wanted = ocp.args.PyTreeRestore(tree, restore_args=arguments(tree), partial_restore=True)
+        return {**target, **reader.restore(_folder(run), args=wanted)}
 
 
 @contextlib.contextmanager

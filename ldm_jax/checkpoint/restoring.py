@@ -191,23 +191,22 @@ def _items_of(
         target: their shapes, dtypes and shardings.
         arguments: of such a tree -> how each of its arrays is restored.
     """
-    own, frozen = dict(target), {}
-    if "params" in target:
-        held = _own_metadata(checkpoints, step)["params"]
-        frozen = {name: tree for name, tree in target["params"].items() if name not in held}
-        own["params"] = {name: tree for name, tree in target["params"].items() if name in held}
-    wanted = {
-        item: ocp.args.PyTreeRestore(
-            tree, restore_args=arguments(tree), partial_restore=item in ("params", "ema")
-        )
-        for item, tree in own.items()
-        if jax.tree.leaves(tree)
-    }
-    found = checkpoints.restore(step, args=ocp.args.Composite(**wanted)) if wanted else {}
-    found = {item: found[item] if item in wanted else tree for item, tree in own.items()}
+    held, wanted = _own_metadata(checkpoints, step), {}
+    for item, tree in target.items():
+        partial = item in ("params", "ema")
+        if partial:  # Orbax restores no part without arrays
+            names = held.get(item, {}).keys()
+            tree = {x: part for x, part in tree.items() if x in names and jax.tree.leaves(part)}
+        if tree:
+            wanted[item] = ocp.args.PyTreeRestore(
+                tree, restore_args=arguments(tree), partial_restore=partial
+            )
+    read = checkpoints.restore(step, args=ocp.args.Composite(**wanted)) if wanted else {}
+    found = {item: {**target[item], **(read[item] if item in wanted else {})} for item in target}
+    frozen = {x: part for x, part in target.get("params", {}).items() if x not in held["params"]}
     if frozen:
         run = Path(checkpoints.directory).parent
-        found["params"] = {**found["params"], **read_frozen(run, step, frozen, arguments)}
+        found["params"] |= read_frozen(run, step, frozen, arguments)
     return found
 
 
