@@ -50,7 +50,7 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
     averaged = frozenset(checkpoint.averaged_parts(folder, which))
     first_stage = FirstStageExperiment.kind
     if wanted.kind == first_stage and there.kind == Experiment.kind:
-        return Start(run, there, shapes["first_stage"], averaged, partial, inside=True)
+        return Start(run, there, shapes.get("first_stage", {}), averaged, partial, inside=True)
     if there.kind != wanted.kind:
         remedy = "; --first-stage.run takes the run of a first stage" * (there.kind == first_stage)
         raise InputError(
