@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 
 from ldm_jax.checkpoint.digests import (
     FROZEN,
+    check_digests,
     check_frozen_digests,
     forget_digests,
     has_digests,
@@ -72,10 +73,16 @@ def frozen_metadata(run: Path, step: int | None = None) -> Params:
             if step is not None and has_digests(run, step, FROZEN):
                 raise FileNotFoundError("it is missing")
             return {}
-        with ocp.PyTreeCheckpointer() as reader:
-            return once(
-                _folder(run), lambda: dict(reader.metadata(_folder(run)).item_metadata.tree)
-            )
+        return once(_folder(run), lambda: _metadata(run))
+
+
+def _metadata(run: Path) -> Params:
+    with ocp.PyTreeCheckpointer() as reader:
+        found = reader.metadata(_folder(run)).item_metadata
+    if found is None:
+        check_digests(run, FROZEN, (FROZEN,))
+        raise ValueError("its metadata are damaged")
+    return dict(found.tree)
 
 
 def read_frozen(run: Path, step: int, target: Params, arguments: Callable[[Any], Any]) -> Params:
