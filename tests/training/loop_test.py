@@ -46,10 +46,8 @@ def loss(params, batch, keys):
 def fit(run, config=CONFIG, loss=loss, kind="jit", optimizer=ADAM, **hooks):
     objective = minimise(loss, ("net",))
     params = {"net": {"w": jnp.zeros(())}, "other": jnp.ones(3)}
-    state, step = (
-        new_state(params, optimizer, objective),
-        make_train_step(objective, optimizer, 0.9),
-    )
+    state = new_state(params, optimizer, objective)
+    step = make_train_step(objective, optimizer, 0.9)
     nothing = dict.fromkeys(Task._fields[: len(Task._fields) - len(Task._field_defaults)])
     task = Task(**nothing)._replace(
         name="test", experiment=SimpleNamespace(train=config), objective=objective, **hooks
