@@ -17,7 +17,7 @@ from tests.support import tiny, tiny_bert
 
 
 @pytest.fixture(scope="module")
-def told():
+def encoder():
     """The tokenizer, the conditioner, and params -> captions -> Cond."""
     tokenizer = tiny_bert.words(tiny_bert.BERT)
     conditioner = tiny_bert.BERT.build(BuildContext({"tokens": tokenizer}, None))
