@@ -225,7 +225,7 @@ def check(data: Data, source: Source) -> None:
     if data.flip and not there.flips:
         raise InputError(
             f"data.flip is True: expected False, since {source.name} has no latents of mirror "
-            "images; or write it again with --flips True"
+            "images; or write it again with --flips"
         )
     if data.buckets:
         raise InputError(

@@ -124,7 +124,7 @@ def _batches(
     elif options.conditional and not isinstance(condition, Unconditional):
         raise InputError(
             f"run '{described.run}' has a condition that is neither labels nor captions: expected "
-            "--conditional False"
+            "--no-conditional"
         )
     if described.tokenizer:
         tokenize = lambda caption: tokens.encode(described.tokenizer, caption)  # noqa: E731
