@@ -139,7 +139,7 @@ def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
         "reference": f"{of.name}, {of.count} of {of.size} pixels, {kept}",
     }
     saved = read_statistics(file) if file.exists() else None
-    if hosts.all_agree(saved is not None and saved.facts == facts):
+    if hosts.all_agree(saved is not None and saved.metadata == facts):
         return saved.moments["pool"]
     print(f"evaluation: {wanted.num} images of {of.name}", flush=True)
     size = wanted.asked.batch_size

@@ -19,7 +19,7 @@ def _flags(report: dict[str, Any]) -> Iterator[str]:
         yield "the extractor's weights are not the published file: its digest differs"
     for name, found in (("samples", ours), ("reference", theirs)):
         if found["num"] is None:
-            yield f"the number of images of the {name}' statistics is unknown"
+            yield f"the number of images of the {name}' statistics is not known"
     if ours["num"] is not None and ours["num"] < USUAL:
         yield f"N = {ours['num']} samples, fewer than {USUAL}: the distance is biased upwards"
     if None not in (ours["num"], theirs["num"]) and ours["num"] != theirs["num"]:

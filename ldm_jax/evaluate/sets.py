@@ -81,7 +81,7 @@ def open_set(name: str) -> Images | Statistics:
         has_images = "arr_0" in file.files
     if not has_images and holds_statistics(path):
         saved = read_statistics(path)
-        return Statistics(name, {"kind": "statistics", **saved.facts}, saved.moments)
+        return Statistics(name, {"kind": "statistics", **saved.metadata}, saved.moments)
     return _of_arrays(name, [path])
 
 

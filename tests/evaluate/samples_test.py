@@ -136,7 +136,7 @@ def test_files_of_pytorch_fid_and_of_adm_are_read_and_written(here):
     with np.load("ours.npz") as file:
         assert {"mu", "sigma", "mu_s", "sigma_s"} <= set(file.files)
         np.testing.assert_array_equal(file["sigma_s"], found.covariance)
-    assert read_statistics("ours.npz").facts == {"count": 40}
+    assert read_statistics("ours.npz").metadata == {"count": 40}
 
 
 def test_the_report_names_what_decides_the_numbers(here):
@@ -195,7 +195,7 @@ def test_damaged_files(here):
     assert "0002.png cannot be read" in refused(real, real)
     np.savez(here / "x.npz", arr_0=REAL)
     (here / "cut.npz").write_bytes((here / "x.npz").read_bytes()[:500])
-    assert "no folder and no .npz" in refused("cut.npz", "x.npz")
+    assert "neither a folder nor an .npz" in refused("cut.npz", "x.npz")
 
 
 def test_arrays_that_are_no_images(here):
