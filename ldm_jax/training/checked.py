@@ -7,14 +7,13 @@ import jax
 
 from ldm_jax import checkpoint, runs
 from ldm_jax.data import latents
-from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.optimizer import is_trained
 from ldm_jax.training.loop import with_positions
 from ldm_jax.training.record import check_best
-from ldm_jax.training.source import Source
+from ldm_jax.training.source import Source, open_source
 from ldm_jax.training.task import Task
 from ldm_jax.types import Batch, DiffusionModel, Params
 
@@ -29,10 +28,17 @@ def check_experiment(experiment: runs.AnyExperiment, prefix: str = "") -> None:
     check_batch(experiment.data.batch_size, f"{prefix}data.batch_size", experiment.train)
 
 
-def check_images(source: Source, data: Data, prefix: str = "", remedy: str = "images") -> None:
-    """Raises InputError where data hold latents in place of images."""
+def open_images(experiment: runs.AnyExperiment, prefix: str = "") -> Source:
+    """Opens the images of an experiment whose settings agree; InputError for latents."""
+    experiment.check(prefix)
+    check_experiment(experiment, prefix)
+    data = experiment.data
+    source = open_source(data)
     if isinstance(source.records, latents.Source):
-        raise InputError(f"{prefix}data.path '{data.path}' holds latents: expected {remedy}")
+        raise InputError(
+            f"{prefix}data.path '{data.path}' holds latents: expected the images themselves"
+        )
+    return source
 
 
 def check_best_is_written(task: Task, batch: Batch) -> None:

@@ -9,9 +9,8 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.classifier import ClassifierExperiment
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.classifier import classifier_objective
-from ldm_jax.training.checked import check_experiment, check_images
+from ldm_jax.training.checked import open_images
 from ldm_jax.training.fitted import inherited
-from ldm_jax.training.source import open_source
 from ldm_jax.training.task import Frozen, Task
 
 
@@ -23,10 +22,7 @@ def classifier_task(
 ) -> Task:
     """The training of a classifier of the noised latents of a diffusion model's run."""
     guided, experiment = _of_guided(experiment)
-    check_experiment(experiment)
-    experiment.check()
-    source = open_source(experiment.data)
-    check_images(source, experiment.data)
+    source = open_images(experiment)
     if not source.info.class_names:
         raise InputError(
             "the data of a classifier has no classes: expected class folders or a label field "
@@ -37,8 +33,8 @@ def classifier_task(
     model = experiment.build()
 
     def read(params, key):
-        first_stage = runs.load_scaled_first_stage(guided.run, guided.model.first_stage)
-        return {"first_stage": first_stage}
+        stage = guided.model.first_stage
+        return {"first_stage": runs.load_scaled_first_stage(guided.run, stage)}
 
     return Task(
         name="classifier",

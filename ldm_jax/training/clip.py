@@ -8,9 +8,8 @@ import jax
 from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.runs import init_from
 from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
-from ldm_jax.training.checked import check_experiment, check_images
+from ldm_jax.training.checked import open_images
 from ldm_jax.training.fitted import find_clip_tokenizer
-from ldm_jax.training.source import open_source
 from ldm_jax.training.task import Task
 
 
@@ -21,10 +20,7 @@ def clip_task(
     start: init_from.Start | None = None,
 ) -> Task:
     """The training of both encoders on images with captions."""
-    experiment.check()
-    check_experiment(experiment)
-    source = open_source(experiment.data)
-    check_images(source, experiment.data)
+    source = open_images(experiment)
     tokenizer = find_clip_tokenizer(experiment, folder, source, start)
     size = tokenizer.get_vocab_size()
     experiment = replace(experiment, model=replace(experiment.model, vocab_size=size))

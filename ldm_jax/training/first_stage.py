@@ -1,5 +1,6 @@
 """Training of a first stage."""
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from ldm_jax.runtime import hosts
 from ldm_jax.train_step import autoencoder
 from ldm_jax.train_step.autoencoder import AutoencoderLoss
 from ldm_jax.train_step.state import Measurement, averaged_params
-from ldm_jax.training.checked import check_experiment, check_images
+from ldm_jax.training.checked import open_images
 from ldm_jax.training.source import Source, batches_of, open_source
 from ldm_jax.training.task import Frozen, Task, without
 from ldm_jax.types import Array, FirstStage, Params, TrainState
@@ -38,17 +39,13 @@ def first_stage_task(
     Args:
         prefix: of the names of its settings in messages.
     """
-    loss, data = experiment.loss, experiment.data
-    experiment.check(prefix)
-    stage = experiment.model.build()
+    loss, stage = experiment.loss, experiment.model.build()
     if not stage.parts:
         raise InputError(
             f"{prefix}model is {experiment.model}: expected a first stage that can be trained; in "
             "a diffusion model's config it needs no training"
         )
-    check_experiment(experiment, prefix)
-    source = open_source(data)
-    check_images(source, data, prefix, "the images themselves to train a first stage on")
+    source = open_images(experiment, prefix)
 
     def init(key: Array) -> Params:
         return init_first_stage(stage, loss, key)
@@ -108,18 +105,20 @@ def _reconstructions(
     experiment: FirstStageExperiment, source: Source, stage: FirstStage
 ) -> Callable[[TrainState], np.ndarray]:
     """Draws some images next to their reconstructions, the same images each time."""
-    count, kept = experiment.train.num_samples, []
+    count = experiment.train.num_samples
 
     @jax.jit
     def reconstruct(params, images):
         mean = stage.posterior(params, images).mean
         return stage.decode(params, scaled(params, mean))
 
+    @functools.cache
+    def images() -> np.ndarray:
+        batches = batches_of(experiment.data, source, experiment.seed + 1, whole=True)
+        return next(batches)["image"][:count]
+
     def sample(state: TrainState) -> np.ndarray:
-        if not kept:
-            example = next(batches_of(experiment.data, source, experiment.seed + 1, whole=True))
-            kept.append(example["image"][:count])
-        decoded = np.asarray(reconstruct(averaged_params(state), kept[0]))
-        return image_files.pairs(image_files.to_uint8(kept[0]), image_files.to_uint8(decoded))
+        decoded = np.asarray(reconstruct(averaged_params(state), images()))
+        return image_files.pairs(image_files.to_uint8(images()), image_files.to_uint8(decoded))
 
     return sample

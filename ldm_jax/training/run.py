@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.data import latents, pipeline
+from ldm_jax.data import latents, pipeline, readable
 from ldm_jax.runs import init_from as starting
 from ldm_jax.runtime import hosts
 from ldm_jax.runtime.sharding import Devices, devices
@@ -22,7 +22,7 @@ from ldm_jax.training.diffusion import diffusion_task
 from ldm_jax.training.first_stage import first_stage_task
 from ldm_jax.training.loop import fit
 from ldm_jax.training.plan import print_plan
-from ldm_jax.training.source import batches_of, look
+from ldm_jax.training.source import batches_of
 from ldm_jax.training.task import Task, without
 from ldm_jax.types import Array, Batch, Params
 
@@ -96,7 +96,9 @@ def probe(
     if checkpoint.latest_step(folder) is not None:
         check_architecture(folder, task)
     best = experiment.train.best is not None
-    found = look(data, task.source, task.keys, task.tokenizer, batch or best)
+    batches = batches_of(data, task.source, 0, task.keys, task.tokenizer)
+    readable.check_readable(data, task.source.records)
+    found = next(batches) if batch or best or task.source.derive else None
     if best:
         check_best_is_written(task, found)
     in_buckets = pipeline.in_buckets(data, task.source.records)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import jax
 
-from ldm_jax.data import pipeline, readable
+from ldm_jax.data import pipeline
 from ldm_jax.data.reader import NOTHING, Derive
 from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -27,18 +27,6 @@ def open_source(data: Data) -> Source:
     """Opens data; what has to be prepared on disk for it, one host of all prepares."""
     with hosts.first_before_others():
         return Source(*pipeline.open_source(data))
-
-
-def look(
-    data: Data, source: Source, keys: tuple = (), tokenizer=None, batch: bool = False
-) -> dict | None:
-    """A first look at the data: what cannot be read or does not fit shows before any work.
-
-    Returns a batch where one had to be made, or `batch` is set.
-    """
-    batches = batches_of(data, source, 0, keys, tokenizer)
-    readable.check_readable(data, source.records)
-    return next(batches) if batch or source.derive else None
 
 
 def batches_of(
