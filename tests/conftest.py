@@ -71,7 +71,7 @@ def held() -> int:
     return int(file.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if file.exists() else 0
 
 
-LARGE = [2 * 2**30]  # bytes; more once that much is held whatever is given up
+LARGE = [3 * 2**29]  # bytes; more once that much is held whatever is given up
 
 
 @pytest.hookimpl(trylast=True)
