@@ -1,16 +1,18 @@
 """Draws images from a trained latent diffusion model, or from a variational autoencoder's prior.
 
-python sample.py RUN --num 16 --prompt "a large red circle at the center"
-python sample.py RUN --interpolate 8
-python sample.py --from PNG --steps 50
+    python sample.py RUN --num 16 --prompt "a large red circle at the center"
+    python sample.py RUN --prompt "a red circle" "a blue square" --interpolate 8
+    python sample.py RUN --init-image photo.png --strength 0.6
+    python sample.py --repeat runs/demo/samples-seed0/000003.png --steps 50
 
 Writes DIR/000000.png ..., DIR/grid.png, DIR/samples.npz and DIR/report.json. Image i belongs to
-seed S + i alone, whatever the batch size; prompts (or labels) are taken in turn.
+seed S + i alone, whatever the batch size; prompts (or labels) are cycled. With RUN, the options are
+those that this run understands; without, those of all runs.
 """
 
+import contextlib
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,94 +20,100 @@ from ldm_jax import cli, runs, sampling
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.runtime import memory
-from ldm_jax.sampling import exported, prior_request
-from ldm_jax.sampling.options import Options
-
-AROUND = ("out", "from_", "gif", "compiled")  # of no matter for which images are drawn
-
-
-def parse(words: Sequence[str], default: Options | None = None) -> dict[str, Any]:
-    """The settings by name, whatever their section."""
-    options = cli.override(default or Options(), words, "sample.py RUN", __doc__, sections=False)
-    return {name: v for part in vars(options).values() for name, v in vars(part).items()}
+from ldm_jax.sampling import exported, png_metadata, prior_draw
+from ldm_jax.sampling.request import every_section, sections_of
+from ldm_jax.sampling.view import view
+from ldm_jax.sections import Request, RunView, flag, once, options_of, unknown
+from ldm_jax.settings import check_folder
 
 
-def again(said: dict[str, Any], settings: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
-    """The settings of an image that is to be drawn again, with the words in place of some."""
-    plain = parse(())
-    given = {name for name in settings if settings[name] != plain[name]}
-    found = sampling.png_metadata.settings(said, given)
-    sections = {
-        name: replace(part, **{field: found[field] for field in vars(part) if field in found})
-        for name, part in vars(Options()).items()
-    }
-    settings = parse(words, Options(**sections))
-    settings = {name: v for name, v in settings.items() if name not in AROUND}
-    return settings | {"turn": found.get("turn", 0)}
+def parse(words: Sequence[str], run: RunView | None = None) -> Request:
+    """The request in words, with nothing filled in; None: of any run."""
+    new = Request.of(sections_of(run) if run else once(every_section()))
+
+    def elsewhere(words: list[str]) -> None:
+        name, equals, value = words[0].removeprefix("--").partition("=")
+        value = value if equals else " ".join(words[1:2])
+        if run:
+            unknown({name.replace("-", "_"): value}, every_section(), run)
+
+    made = cli.override(
+        options_of(new), words, "sample.py RUN", __doc__, sections=False, elsewhere=elsewhere
+    )
+    return Request.of(vars(made).values())
 
 
-def drawn_of(said: dict[str, Any], run: Path) -> str | None:
+def named(words: Sequence[str], request: Request) -> set[str]:
+    """The options that stand in words."""
+    flags = {word.split("=")[0].replace("_", "-") for word in words}
+    return {name for name in request.owners() if flag(name) in flags}
+
+
+def show_help(run: str | None, words: Sequence[str]) -> None:
+    """Prints the help of a run's options, or of all where it cannot be read; ends the program."""
+    understood = None
+    with contextlib.suppress(InputError):
+        understood = view(runs.describe_any(Path(run))) if run else None
+    parse(words, understood)
+
+
+def checkpoint_of(record: dict[str, Any], run: Path) -> str | None:
     """The checkpoint of an image's own run that it was drawn of, where that is kept."""
-    step = str(said.get("checkpoint"))
-    kept = run == Path(str(said.get("run"))) and (run / "checkpoints" / step).is_dir()
+    step = str(record.get("checkpoint"))
+    kept = run == Path(str(record.get("run"))) and (run / "checkpoints" / step).is_dir()
     return step if kept else None
 
 
-def check_rate(rate: float | None, settings: dict[str, Any]) -> None:
-    """Raises InputError for frames a second that cannot be, or where there is no walk."""
-    if rate is not None and not 0.0 < rate <= 100.0:
-        raise InputError(f"--gif is {rate:g}: expected more than 0 and at most 100 frames a second")
-    if rate is not None and not (settings["frames"] or settings["interpolate"]):
-        raise InputError(f"--gif is {rate:g} without a walk: expected --frames N, too")
-
-
-def draw_compiled(folder: str, run: str | None, out: str | None, settings: dict[str, Any]) -> None:
+def draw_compiled(folder: str, run: str | None, words: Iterable[str]) -> None:
     """Draws with programs that were exported."""
-    if run or settings.pop("checkpoint"):
+    memory.share_arenas(Path(folder).glob("*"))
+    found = exported.load(folder)
+    asked = parse([*words], view(found.described))
+    if run or asked.output.checkpoint:
         raise InputError(
             f"--compiled '{folder}' is a model by itself: leave RUN and checkpoint out"
         )
-    memory.share_arenas(Path(folder).glob("*"))
-    found = exported.load(folder)
-    wanted = exported.resolve(found, **settings)
-    place = Path(out or Path(folder) / f"samples-seed{wanted.seed}")
-    cli.check_folder(place, "--out")
-    drawn = exported.draw(found, wanted)
-    sampling.write(place, drawn, found.described, wanted)
-    print(f"{len(drawn.images)} images in {place}, together in {place / 'grid.png'}")
+    request = exported.filled(found, asked)
+    out = Path(request.output.out or Path(folder) / f"samples-seed{request.images.seed}")
+    check_folder(out, "--out")
+    drawn = exported.draw(found, request)
+    sampling.write(out, drawn, found.described, request)
+    print(f"{len(drawn.images)} images in {out}, together in {out / 'grid.png'}")
 
 
 def main(words: Sequence[str]) -> None:
     """Parse, load, draw, write."""
     run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
-    settings = parse(rest)
-    given, png, rate, compiled = (settings.pop(name) for name in AROUND)
-    if png:
-        said = sampling.png_metadata.read(png)
-        settings = again(said, settings, rest)
-        run = run or said.get("run")
-        given = given or Path(run) / f"again-{Path(png).stem}"
-    check_rate(rate, settings)
+    if {"--help", "-h"} & set(words) or cli.option(words, cli.COMPLETION, cli.EITHER)[0]:
+        return show_help(run, rest)
+    compiled, _ = cli.option(rest, "--compiled")
     if compiled:
-        return draw_compiled(compiled, run, given, settings)
+        return draw_compiled(compiled, run, rest)
+    png, _ = cli.option(rest, "--repeat", "a PNG")
+    record = png_metadata.read(png) if png else {}
+    run = run or record.get("run")
     if not run:
         raise InputError("no run: expected python sample.py RUN, a folder that train.py wrote")
-    which = settings.pop("checkpoint") or (drawn_of(said, Path(run)) if png else None)
-    place = runs.chosen(run, which)
+    which, _ = cli.option(rest, "--checkpoint", "a step, or best")
+    place = runs.chosen(run, which or checkpoint_of(record, Path(run)))
     memory.share_arenas(runs.weights_files(place))
     described = runs.describe_any(place)
-    kind = prior_request if isinstance(described, runs.TrainedFirstStage) else sampling
-    wanted = kind.resolve(described, **settings)
-    out = Path(given or described.run / f"samples-seed{wanted.seed}")
-    cli.check_folder(out, "--out")
-    trained = runs.with_weights(described, settings.get("param_dtype"))
-    drawn = kind.draw(trained, wanted)
-    kind.write(out, drawn, trained, wanted)
-    if rate:
-        image_files.animate(out / "walk.gif", drawn.images, rate)
-    if png and trained.step != said.get("checkpoint"):
+    understood = view(described)
+    asked = parse(rest, understood)
+    if png:
+        asked = png_metadata.repeated(record, asked, named(rest, asked))
+    request = asked.filled(understood)
+    name = f"again-{Path(png).stem}" if png else f"samples-seed{request.images.seed}"
+    out = Path(request.output.out or (Path(run) if png else described.run) / name)
+    check_folder(out, "--out")
+    trained = runs.with_weights(described, request.options().get("param_dtype"))
+    drawn = (sampling.draw if understood.diffusion else prior_draw.draw)(trained, request)
+    sampling.write(out, drawn, trained, request)
+    if request.output.gif:
+        image_files.animate(out / "interpolation.gif", drawn.images, request.output.gif)
+    if png and trained.step != record.get("checkpoint"):
         print(
-            f"warning: '{png}' was drawn of checkpoint {said.get('checkpoint')}, this of "
+            f"warning: '{png}' was drawn of checkpoint {record.get('checkpoint')}, this of "
             f"{trained.step}",
             file=sys.stderr,
         )

@@ -35,8 +35,10 @@ from ldm_jax.metrics.caption_accuracy import caption_scores
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import Moments, moments
 from ldm_jax.runtime.sharding import devices
-from ldm_jax.sampling.condition import inputs as condition_of
+from ldm_jax.sampling.drawing import inputs_of
 from ldm_jax.sampling.generate import in_batches, make_generate
+from ldm_jax.sampling.sampler import settings
+from ldm_jax.sampling.view import view
 from ldm_jax.types import Denoised
 
 COMPONENTS = 64
@@ -54,7 +56,7 @@ class Options:
     guidances: tuple[float, ...] = (1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 
 
-def count_calls(trained: runs.Trained, asked: request.Request) -> int:
+def count_calls(trained: runs.Trained, asked: sampling.Sampling) -> int:
     """The calls of the denoiser in a trajectory."""
     process, calls = trained.model.process, []
 
@@ -122,9 +124,10 @@ def main(options: Options) -> None:
         for name in dict.fromkeys(cell["sampler"] for cell in cells):
             generate = make_generate(model, build_sampler(name), data.image_size)
             for cell in (cell for cell in cells if cell["sampler"] == name):
-                asked = request.resolve(
+                wanted = request.resolve(
                     trained, **cell, num=options.num, prompt=texts, batch_size=options.batch_size
                 )
+                asked = settings(wanted)
                 if (name, str(asked.steps), str(asked.guidance)) in done:
                     continue
 
@@ -136,7 +139,7 @@ def main(options: Options) -> None:
 
                 found = in_batches(
                     one_batch,
-                    condition_of(trained, asked),
+                    inputs_of(wanted, view(trained)),
                     np.arange(options.num),
                     options.batch_size,
                 )
@@ -175,7 +178,7 @@ def main(options: Options) -> None:
 def steps_for(trained: runs.Trained, name: str) -> Callable[[int], int]:
     """Calls -> the most steps that ask the network no more often; calls grow evenly with steps."""
     few, more = (
-        count_calls(trained, request.resolve(trained, sampler=name, steps=steps, num=1))
+        count_calls(trained, settings(request.resolve(trained, sampler=name, steps=steps, num=1)))
         for steps in (4, 8)
     )
     each = (more - few) / 4

@@ -107,6 +107,7 @@ def override(
     prog: str,
     description: str = "",
     sections: bool = True,
+    elsewhere: Callable[[list[str]], None] = lambda words: None,
 ) -> T:
     """A frozen dataclass with fields replaced by `--section.field VALUE`; a flag needs no value.
 
@@ -116,6 +117,7 @@ def override(
     Args:
         prog: the tool's name and the words that come first, as in "ema.py RUN OUT".
         sections: False leaves them out of the options, and has them only in the help.
+        elsewhere: called with unknown words, may say where they are known.
 
     Raises:
         InputError: an unknown field or a value of the wrong type.
@@ -126,7 +128,7 @@ def override(
         _print_completion(shell, prog.split()[0], hints)
     if {"--help", "-h"} & set(words):
         print(f"{description}\n{COMPLETION} SHELL prints a script that completes the options.\n")
-    config = [tyro.conf.AvoidSubcommands]
+    config = [tyro.conf.AvoidSubcommands, tyro.conf.SuppressFixed]
     config += [] if sections else [tyro.conf.OmitArgPrefixes]
     message = io.StringIO()
     try:
@@ -145,6 +147,7 @@ def override(
             raise  # --help
         raise InputError(_wrong_value(_first_paragraph(message.getvalue()))) from None
     if unknown:
+        elsewhere(unknown)
         word = unknown[0]
         if not word.startswith("--"):
             expected = "--section.field VALUE" if sections else "--option VALUE"

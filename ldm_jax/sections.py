@@ -16,7 +16,7 @@ where an option is None, `check` says what cannot be; what draws the images asks
 the rest. The methods here are neutral: a section says only what differs.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, asdict, dataclass, fields, make_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, NamedTuple, Self
@@ -39,10 +39,12 @@ class RunView(NamedTuple):
     image_size:   pixels a side, as trained
     factor:       pixels per latent in each direction
     channels:     of latents
-    multiple:     sides of images are multiples of so many pixels
+    multiple:     of which the sides of images are multiples, in pixels
     conditions:   their settings
+    rebuild:      conditions -> the model with these in place of its own
     tokenizers:   entry of a batch -> what makes it of a caption
     class_names:  () where classes have none; so object_names, of what lies in boxes
+    diffusion:    whether it is a diffusion model, and no first stage by itself
     """
 
     run: Path
@@ -53,9 +55,11 @@ class RunView(NamedTuple):
     channels: int
     multiple: int = 1
     conditions: tuple[Any, ...] = ()
+    rebuild: Callable[[tuple[Any, ...]], Any] | None = None
     tokenizers: Mapping[str, Any] = {}
     class_names: tuple[str, ...] = ()
     object_names: tuple[str, ...] = ()
+    diffusion: bool = True
 
     @property
     def data(self) -> Any:
@@ -83,9 +87,13 @@ class RunView(NamedTuple):
         return height // self.factor, width // self.factor, self.channels
 
     def expected(self, size: tuple[int, ...] = ()) -> str:
-        """The options by which the model's conditions are given."""
-        found = [section.expected(self, self.size(size)) for section in self.sections]
-        return "; ".join(text for text in found if text) or "no option for a condition"
+        """The options by which the model's conditions are given, for images of `size`."""
+        found = [one.takes(self.size(size)) for one in self.conditions]
+        return "; ".join(found) or "nothing, the model is unconditional"
+
+    def condition(self, section: type["Section"]) -> Any:
+        """The condition that asks for a section."""
+        return next(one for one in self.conditions if section in one.sections)
 
 
 @dataclass(frozen=True)
@@ -95,7 +103,8 @@ class Section:
     key: ClassVar[str] = ""  # its name in a request, a report and the help
     saved: ClassVar[bool] = True  # whether it decides which images are drawn
     last: ClassVar[bool] = False  # whether it is filled after the others
-    exportable: ClassVar[bool] = False  # whether programs that were exported can do it
+    exportable: ClassVar[tuple[str, ...]] = ()  # options that exported programs have, too
+    has_source: ClassVar[bool] = False  # whether it can say what an image to invert shows
     # an option -> others that are not to be taken from an earlier request once it is given anew
     settles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # an option of an earlier version -> that of today
@@ -107,13 +116,13 @@ class Section:
         return True
 
     @classmethod
-    def expected(cls, run: RunView, size: tuple[int, int]) -> str:
-        """What a condition wants to be given, for images of `size`; "": nothing."""
-        return ""
-
-    @classmethod
     def refusal(cls, option: str, value: Any, run: RunView) -> str:
         """Why a run that this section does not fit refuses one of its options."""
+        if not run.diffusion:
+            return (
+                f"{flag(option)} given to a first stage: leave it out, or sample from the run of a "
+                "diffusion model"
+            )
         return (
             f"{flag(option)} {shown(value)} is not what this model takes: expected {run.expected()}"
         )
@@ -150,6 +159,27 @@ class Section:
         Entries of a mapping there have its name and a dot before theirs, as "negative.tokens".
         """
         return {}
+
+    def of_source(self, source: str | None, request: "Request", run: RunView) -> Batch:
+        """What the conditioner reads of an image that shows `source`; None: of no condition."""
+        return {}
+
+    def visited(self, times: np.ndarray) -> np.ndarray:
+        """The times to visit, [K + 1], of those that the sampler's spacing gives."""
+        return times
+
+    @property
+    def noise_option(self) -> str:
+        """The option by which the section says which noise to start from; "": it does not."""
+        return ""
+
+    def noise(self, request: "Request", run: RunView) -> np.ndarray | None:
+        """Standard normal noise to start from, [num, h, w, c]; None: that of the seeds."""
+        return None
+
+    def solver(self, make: Any) -> Any:
+        """What makes the sampler of its options."""
+        return make
 
     def wrap(self, model: Any, request: "Request", run: RunView) -> Any:
         """The model as the request wants it."""
@@ -250,6 +280,22 @@ class Request:
         return Request({section.key: section.alone(self, i) for section in self})
 
 
+def seeds(request: Request) -> np.ndarray:
+    """The seed of each image, [num]; all frames of an interpolation have one."""
+    count = np.arange(request.images.num)
+    return request.images.seed + (0 * count if _has_frames(request) else count)
+
+
+def turns(request: Request) -> np.ndarray:
+    """The place of each image among what is cycled, [num]; all frames have the first."""
+    count = np.arange(request.images.num)
+    return 0 * count if _has_frames(request) else request.images.turn + count
+
+
+def _has_frames(request: Request) -> bool:
+    return "interpolation" in request and request.interpolation.interpolate is not None
+
+
 def flag(option: str) -> str:
     """An option as the command line has it."""
     return f"--{option.strip('_').replace('_', '-')}"
@@ -260,13 +306,6 @@ def shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return shown(value[0]) if value else ""
     return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-def given(section: Section) -> dict[str, Any]:
-    """The options of a section that are not as in a new one."""
-    options = {field.name: getattr(section, field.name) for field in fields(section)}
-    new = {field.name: default(field) for field in fields(section)}
-    return {name: value for name, value in options.items() if value != new[name]}
 
 
 def default(field: Any) -> Any:
@@ -288,14 +327,14 @@ def unknown(options: Mapping[str, Any], sections: Iterable[type[Section]], run: 
 
 
 def once(sections: Iterable[type[Section]]) -> tuple[type[Section], ...]:
-    """The sections, without those whose options are all of one before."""
-    seen, kept = set(), []
-    for section in sections:
-        names = {field.name for field in fields(section)}
-        if not names & seen:
-            kept.append(section)
-            seen |= names
-    return tuple(kept)
+    """The sections, without those all of whose options are of an earlier or a larger one."""
+    sections = tuple(dict.fromkeys(sections))
+    names = [{field.name for field in fields(section)} for section in sections]
+    return tuple(
+        section
+        for i, section in enumerate(sections)
+        if not any(names[i] < other for other in names) and names[i] not in names[:i]
+    )
 
 
 def options_of(request: Request, name: str = "Options") -> Any:

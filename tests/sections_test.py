@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import pytest
 
 from ldm_jax.errors import InputError
-from ldm_jax.sections import Request, RunView, Section, given, once, options_of, unknown
+from ldm_jax.sections import Request, RunView, Section, once, options_of, unknown
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,5 @@ def test_options_are_found_in_their_section():
         _ = Request.of(SECTIONS).walk
     with pytest.raises(InputError, match="--word 'a' is not what this model takes"):
         unknown({"word": ("a",)}, SECTIONS, RUN)
-    assert given(Words(("a",))) == {"word": ("a",)} and given(Words()) == {}
     assert once([Words, Count, Words]) == (Words, Count)
     assert options_of(Request.of(SECTIONS)).words == Words()

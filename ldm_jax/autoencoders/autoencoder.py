@@ -21,12 +21,14 @@ class Autoencoder:
     has_posterior:  whether its latents are drawn, so that a KL divergence regularises them
     has_codebook:   whether they are rounded to codes
     has_likelihood: whether it has a likelihood of images of its own
+    scaled_latents: whether its latents are those of the diffusion model, scaled
     diffusers_class: its class in diffusers; None: there is none
     """
 
     has_posterior: ClassVar[bool] = False
     has_codebook: ClassVar[bool] = False
     has_likelihood: ClassVar[bool] = False
+    scaled_latents: ClassVar[bool] = False
     diffusers_class: ClassVar[str | None] = None
 
     @property

@@ -40,6 +40,7 @@ class TinyAutoencoder(Autoencoder):
     mid_norm: bool = False  # blocks of the last level begin with a normalised branch
 
     diffusers_class: ClassVar[str] = "AutoencoderTiny"
+    scaled_latents: ClassVar[bool] = True
 
     @property
     def factor(self) -> int:

@@ -8,15 +8,35 @@ import numpy as np
 from PIL import Image
 
 from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.conditioning.given import Given, HeldOut
+from ldm_jax.data.given import open_image
 from ldm_jax.encoders.clip.vision import Architecture, VisionTower, normalised
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.types import Array, Cond, Conditioner, Derive
+from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
 from ldm_jax.weights.names.condition import ConditionNames
 from ldm_jax.weights.names.condition import clip_image as original_names
 
 ENTRY, PART = "picture", "tower"  # of a batch, and of the params; names in checkpoints and caches
+
+
+@dataclass(frozen=True)
+class Variation(Given):
+    """An image that is varied."""
+
+    key: ClassVar[str] = "variation"
+
+    image: str | None = None
+    """an image to vary, of models that are conditioned on CLIP's embedding of its middle"""
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        size = run.condition(type(self)).size
+        return {ENTRY: prepared(open_image(self.image, "--image", run.data), size)[None]}
+
+    def noise_shape(self, inputs: Batch, run: RunView) -> dict[str, tuple[int, ...]]:
+        return {"picture_noise": (run.condition(type(self)).dim,)}
 
 
 @dataclass(frozen=True)
@@ -39,6 +59,7 @@ class CLIPImage(Condition):
     reads: ClassVar = (ENTRY,)
     has_weights: ClassVar = True
     of_image: ClassVar = True
+    sections: ClassVar = (Variation, HeldOut)
     frozen: ClassVar = True
 
     @property

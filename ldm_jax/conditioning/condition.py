@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 from tokenizers import Tokenizer
 
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Section
 from ldm_jax.types import Conditioner, Derive, FirstStage, Params
 from ldm_jax.weights.names.condition import ConditionNames
 
@@ -64,7 +65,8 @@ class Condition:
     stays:         whether it is dropped only where there is no condition that does not stay
     square_only:   it is concatenated to latents or computed from a square image: no `data.buckets`
     held_out:      whether the data set holds it for images that training did not see
-    noise_level:   that sampling takes where none is given; only where `max_noise` is a field
+    noise_level:   that sampling takes where none is given
+    of_whole_image: whether parts of an image cannot be drawn by themselves
     of_image:      whether it is CLIP's embedding of an image
     has_weights:   whether it has any
     frozen:        whether its weights do not train
@@ -79,11 +81,12 @@ class Condition:
     square_only: ClassVar[bool] = True
     held_out: ClassVar[bool] = True
     noise_level: ClassVar[int] = 0
+    of_whole_image: ClassVar[bool] = False
     of_image: ClassVar[bool] = False
     has_weights: ClassVar[bool] = False
     frozen: ClassVar[bool] = False
     from_file: ClassVar[bool] = False
-    sections: ClassVar[tuple[type, ...]] = ()
+    sections: ClassVar[tuple[type[Section], ...]] = ()
 
     # how it trains
 
@@ -153,6 +156,16 @@ class Condition:
     def same_weights(self, other: "Condition") -> bool:
         """Whether the weights of a run with the other condition replace those of a file."""
         return False
+
+    @property
+    def noise_levels(self) -> int | None:
+        """Levels of noise that training puts on it; None: there is no noise."""
+        return None
+
+    @property
+    def has_null(self) -> bool:
+        """Whether there is an input that stands for none, with which guidance compares."""
+        return True
 
     # its weights elsewhere
 

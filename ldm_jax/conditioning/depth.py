@@ -7,9 +7,49 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.conditioning.given import Given, size_of
+from ldm_jax.data import transforms
+from ldm_jax.data.given import decoded
+from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
-from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.types import Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class DepthMap(Given):
+    """A depth map that images follow."""
+
+    key: ClassVar[str] = "depth"
+
+    depth: str | None = None
+    """an image that is brighter where things are nearer, as MiDaS makes them, or a .npy [H, W]"""
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        size = size_of(request, run)
+        return {"depth": load_depth(self.depth, size, run.factor)[None]}
+
+
+def load_depth(path: str, size: tuple[int, int], factor: int) -> np.ndarray:
+    """How near each place is, from -1, the farthest, to 1, [h, w, 1], of the latents' size.
+
+    The middle of the map, of the shape of the image, is resized as the original does, and scaled.
+
+    Raises:
+        InputError: no such file, not an image or an array of numbers, or one without depth.
+    """
+    found = decoded(path, "--depth", "an image of depth", transforms.decode_depth)
+    if np.min(found) == np.max(found):
+        raise InputError(
+            f"--depth '{path}' is {np.min(found):g} everywhere: expected [H, W], finite and not "
+            "all the same"
+        )
+    (H, W), (height, width) = found.shape, size
+    h, w = min(H, round(W * height / width)), min(W, round(H * width / height))
+    top, left = (H - h) // 2, (W - w) // 2
+    small = resized(found[top : top + h, left : left + w], (height // factor, width // factor))
+    return normalised(small)[..., None]
 
 
 @dataclass(frozen=True)
@@ -22,6 +62,7 @@ class Depth(Condition):
     stays: ClassVar = True
     reads: ClassVar = ("depth",)
     held_out: ClassVar = False
+    sections: ClassVar = (DepthMap,)
 
     def derive(self, factor: int) -> dict[str, Derive]:
         return {"depth": nearness(factor)}

@@ -8,10 +8,37 @@ import numpy as np
 
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning.condition import BuildContext, Condition
-from ldm_jax.data import masks
+from ldm_jax.conditioning.given import Given, HeldOut, size_of
+from ldm_jax.data import masks, transforms
+from ldm_jax.data.given import load_image, load_mask
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
-from ldm_jax.types import Array, Cond, Conditioner, Derive, FirstStage
+from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive, FirstStage
 from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class Masked(Given):
+    """An image of which a region is inpainted."""
+
+    key: ClassVar[str] = "start"
+
+    init_image: str | None = None
+    """an image to start from, noised in part; or to inpaint"""
+    mask: str | None = None
+    """an image that is white where the first is inpainted"""
+
+    def missing(self) -> bool:
+        return not (self.init_image and self.mask)
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        size = size_of(request, run)
+        image = load_image(self.init_image, "--init-image", run.data, size)
+        mask = load_mask(self.mask, "--mask", run.data, size)
+        return {"image": transforms.normalize(image)[None], "mask": mask[None]}
+
+    def finish(self, images: np.ndarray, inputs: Batch) -> np.ndarray:
+        return np.where(inputs["mask"] > 0.5, images, inputs["image"])
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,7 @@ class Inpainting(Condition):
     kind: ClassVar = "masked images"
     stays: ClassVar = True
     reads: ClassVar = ("mask",)
+    sections: ClassVar = (Masked, HeldOut)
 
     def derive(self, factor: int) -> dict[str, Derive]:
         return {"mask": free_form()}

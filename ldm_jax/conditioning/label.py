@@ -4,18 +4,82 @@ It is attended to as one token (Rombach et al. 2022), or added to the step's emb
 Nichol 2021).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import tyro
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts, ModelFacts
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView, Section, shown, turns
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.types import Cond, Conditioner
+from ldm_jax.types import Batch, Cond, Conditioner
 from ldm_jax.weights.names.condition import LABEL_VECTOR, ConditionNames, conditioner
 from ldm_jax.weights.names.layers import embedding
+
+
+@dataclass(frozen=True)
+class Labels(Section):
+    """Classes of the images."""
+
+    key: ClassVar[str] = "labels"
+    exportable: ClassVar[tuple[str, ...]] = ("label",)
+    has_source: ClassVar[bool] = True
+    renamed: ClassVar = {"labels": "label"}
+
+    label: Annotated[tuple[str | int, ...], tyro.conf.arg(metavar="L ...")] = ()
+    """classes by number or by name, cycled; of the model, or of the classifier that guides it"""
+
+    @classmethod
+    def refusal(cls, option: str, value: Any, run: RunView) -> str:
+        if not run.diffusion:
+            return super().refusal(option, value, run)
+        return (
+            f"--label {shown(value)} given to a model of {run.kind}: leave it out, or sample from "
+            "a run whose config has condition=Label(), or with --classifier RUN"
+        )
+
+    def classes(self, request: Request, run: RunView) -> tuple[int, Sequence[str]]:
+        """How many classes there are, and their names."""
+        return run.condition(Labels).num_classes, run.class_names
+
+    def fill(self, request: Request, run: RunView) -> Self:
+        count, names = self.classes(request, run)
+        found = tuple(class_of(str(word), names, count) for word in self.label)
+        return replace(self, label=found or tuple(range(count)))
+
+    def count(self) -> int | None:
+        return len(self.label) or None
+
+    def cycled(self, request: Request) -> np.ndarray:
+        """The class of each image, [num] int32."""
+        return np.asarray(self.label, np.int32)[turns(request) % len(self.label)]
+
+    def inputs(self, request: Request, run: RunView) -> Batch:
+        return {"label": self.cycled(request)}
+
+    def of_source(self, source: str | None, request: Request, run: RunView) -> Batch:
+        if source is None:
+            return run.model.conditioner.null(request.images.num)
+        found = class_of(source, *reversed(self.classes(request, run)))
+        return {"label": np.full(request.images.num, found, np.int32)}
+
+    def alone(self, request: Request, i: int) -> Self:
+        return replace(self, label=(int(self.cycled(request)[i]),)) if self.label else self
+
+
+def class_of(word: str, names: Sequence[str], count: int) -> int:
+    """The class that a word names or numbers."""
+    if word in names:
+        return list(names).index(word)
+    if word.isdecimal() and int(word) < count:
+        return int(word)
+    known = f", or one of {', '.join(names)}" if names else ""
+    raise InputError(f"label '{word}' is out of range: expected 0 to {count - 1}{known}")
 
 
 @dataclass(frozen=True)
@@ -33,6 +97,11 @@ class Label(Condition):
     has_weights: ClassVar = True
     square_only: ClassVar = False
     held_out: ClassVar = False
+    sections: ClassVar = (Labels,)
+
+    @property
+    def has_null(self) -> bool:
+        return self.null
 
     @property
     def vector_width(self) -> int | None:

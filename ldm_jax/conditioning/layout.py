@@ -3,20 +3,83 @@
 The original's builder of conditions from objects and boxes, and its BERT-style encoder.
 """
 
+import json
 import math
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Literal
 
 import jax.numpy as jnp
+import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import objects
+from ldm_jax.data.folder import is_box
 from ldm_jax.encoders.transformer import TextTransformer, transformer
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction, MoreThan4
-from ldm_jax.types import Array, Cond, Conditioner, Derive
+from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames, conditioner
 from ldm_jax.weights.names.text import text_transformer
+
+
+@dataclass(frozen=True)
+class Boxes(Given):
+    """Boxes, and what is in them."""
+
+    key: ClassVar[str] = "layout"
+
+    boxes: str | None = None
+    """a .json of boxes [x, y, width, height, class] in parts of the image, or of several lists"""
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        condition, layouts = run.condition(type(self)), load_layouts(self.boxes)
+        longest = max(map(len, layouts))
+        if longest > condition.max_objects:
+            raise InputError(
+                f"--boxes '{self.boxes}' has {longest} boxes: expected at most "
+                f"{condition.max_objects}, as the model reads"
+            )
+        rows = [[[*box[:4], self._class(box[4], run)] for box in boxes] for boxes in layouts]
+        rows = [np.array(row, np.float32).reshape(-1, 5) for row in rows]
+        return {"boxes": np.stack([objects.padded(row, condition.max_objects) for row in rows])}
+
+    def _class(self, kind: int | str, run: RunView) -> int:
+        names, count = run.object_names, run.condition(type(self)).num_classes
+        kind = names.index(kind) if kind in names else kind
+        if not isinstance(kind, int) or not 0 <= kind < count:
+            known = f", or one of {', '.join(names)}" if names else ""
+            raise InputError(
+                f"--boxes '{self.boxes}' has class {kind!r}: expected 0 to {count - 1}{known}"
+            )
+        return kind
+
+
+def load_layouts(path: str) -> list[list[list]]:
+    """The lists of boxes in a .json of one list, or of several.
+
+    Raises:
+        InputError: no such file, or not such a list.
+    """
+    try:
+        found = json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise InputError(f"--boxes '{path}' does not exist: expected a .json of boxes") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"--boxes '{path}' is not JSON: {error}") from error
+    layouts = found if isinstance(found, list) and found and _is_layout(found[0]) else [found]
+    if not all(map(_is_layout, layouts)) or not found:
+        raise InputError(
+            f"--boxes '{path}' is not a list of [x, y, width, height, class], the first four in "
+            "parts of the image, from 0 to 1; or a list of such lists"
+        )
+    return layouts
+
+
+def _is_layout(value: object) -> bool:
+    return isinstance(value, list) and all(map(is_box, value))
 
 
 @dataclass(frozen=True)
@@ -38,6 +101,8 @@ class Layout(Condition):
 
     kind: ClassVar = "boxes"
     reads: ClassVar = ("boxes",)
+    of_whole_image: ClassVar = True
+    sections: ClassVar = (Boxes, HeldOut)
     has_weights: ClassVar = True
 
     @property

@@ -7,12 +7,39 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
+from ldm_jax.conditioning.given import Given, HeldOut, NoiseLevel, size_of
 from ldm_jax.data import degradation, transforms
+from ldm_jax.data.given import open_image
 from ldm_jax.diffusion.augmentation import LEVELS, noised
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.types import Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class SmallImage(Given):
+    """A small image that is enlarged."""
+
+    key: ClassVar[str] = "small_image"
+
+    low_resolution: str | None = None
+    """a small image to enlarge"""
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        condition, size = run.condition(type(self)), size_of(request, run)
+        image = np.asarray(open_image(self.low_resolution, "--low-resolution", run.data))
+        if image.shape[:2] != tuple(side // condition.factor for side in size):
+            larger = " ".join(str(side * condition.factor) for side in image.shape[:2])
+            raise InputError(
+                f"--low-resolution '{self.low_resolution}' is {image.shape[1]} x {image.shape[0]} "
+                f"pixels: expected {condition.takes(size)}; or --size {larger}"
+            )
+        return {"low_resolution": transforms.normalize(image)[None]}
+
+    def noise_shape(self, inputs: Batch, run: RunView) -> dict[str, tuple[int, ...]]:
+        return {"low_resolution_noise": inputs["low_resolution"].shape[1:]}
 
 
 @dataclass(frozen=True)
@@ -32,6 +59,7 @@ class LowResolution(Condition):
     stays: ClassVar = True
     reads: ClassVar = ("low_resolution",)
     noise_level: ClassVar = 20  # as the model card of Stable Diffusion's upscaler suggests
+    sections: ClassVar = (SmallImage, NoiseLevel, HeldOut)
 
     @property
     def levels(self) -> int | None:
@@ -48,6 +76,10 @@ class LowResolution(Condition):
                 f"{prefix}max_noise is {self.max_noise}: expected at most {LEVELS}, the levels of "
                 "noise"
             )
+
+    @property
+    def noise_levels(self) -> int | None:
+        return self.max_noise
 
     def derive(self, factor: int) -> dict[str, Derive]:
         small = {"low_resolution": reduced(self.factor, self.degradation)}

@@ -1,16 +1,44 @@
 """Retrieved neighbours: embeddings of similar images, attended to (Blattmann et al. 2022)."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 import jax.numpy as jnp
+import tyro
 
 from ldm_jax.conditioning.condition import BuildContext, Condition
+from ldm_jax.conditioning.given import Given
 from ldm_jax.data import neighbours as search
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.types import Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames
+
+
+@dataclass(frozen=True)
+class Neighbours(Given):
+    """Embeddings of similar images."""
+
+    key: ClassVar[str] = "retrieval"
+
+    neighbours: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """a .npy of embeddings [k, dim], or a folder of such"""
+    query: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """a .npy of embeddings [n, dim], cycled, whose nearest of --neighbours condition an image"""
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        condition = run.condition(type(self))
+        rows = search.load(self.neighbours, condition.dim, "--neighbours")
+        if not self.query:
+            return {"neighbours": rows[None]}
+        queries, k = search.load(self.query, condition.dim, "--query"), condition.neighbours
+        if len(rows) < k:
+            raise InputError(
+                f"--neighbours '{self.neighbours}' has {len(rows)} rows: expected at least {k}, "
+                "the neighbours of a query that the model reads"
+            )
+        return {"neighbours": rows[search.nearest(rows, queries, k)]}
 
 
 @dataclass(frozen=True)
@@ -25,6 +53,7 @@ class Retrieval(Condition):
     kind: ClassVar = "neighbours"
     reads: ClassVar = ("neighbours",)
     held_out: ClassVar = False
+    sections: ClassVar = (Neighbours,)
 
     @property
     def token_width(self) -> int | None:

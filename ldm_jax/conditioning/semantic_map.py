@@ -9,13 +9,38 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
+from ldm_jax.conditioning.given import Given, HeldOut, size_of
+from ldm_jax.data import transforms
+from ldm_jax.data.given import decoded
 from ldm_jax.errors import InputError
+from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.types import Cond, Conditioner, Derive
+from ldm_jax.types import Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames, conditioner
 from ldm_jax.weights.names.layers import dense
 
 UNLABELLED = 255  # value of pixels without a class
+
+
+@dataclass(frozen=True)
+class ClassMap(Given):
+    """A map of classes that images follow."""
+
+    key: ClassVar[str] = "class_map"
+
+    segmentation: str | None = None
+    """an image whose values are classes"""
+
+    def read(self, request: Request, run: RunView) -> Batch:
+        condition, path, size = run.condition(type(self)), self.segmentation, size_of(request, run)
+        found = decoded(path, "--segmentation", "an image of classes", transforms.decode_map)
+        if found.shape != size:
+            raise InputError(
+                f"--segmentation '{path}' is {found.shape[1]} x {found.shape[0]} pixels: expected "
+                f"{condition.takes(size)}; or another --size"
+            )
+        found = checked_map(found, condition.num_classes, f"--segmentation '{path}'")
+        return {"segmentation": found[None]}
 
 
 @dataclass(frozen=True)
@@ -30,6 +55,7 @@ class SemanticMap(Condition):
     kind: ClassVar = "class maps"
     stays: ClassVar = True
     reads: ClassVar = ("segmentation",)
+    sections: ClassVar = (ClassMap, HeldOut)
     has_weights: ClassVar = True
 
     def check_model(self, model: ModelFacts, prefix: str) -> None:

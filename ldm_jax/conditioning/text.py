@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from tokenizers import Tokenizer
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.conditioning.prompts import Prompts
 from ldm_jax.encoders.text_encoder import TextEncoder
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.encoders.transformer import transformer, transformer_encoder
@@ -45,6 +46,7 @@ class Text(Condition):
     has_weights: ClassVar = True
     square_only: ClassVar = False
     held_out: ClassVar = False
+    sections: ClassVar = (Prompts,)
     can_pool: ClassVar = True  # its encoder has a pooled embedding
 
     @property

@@ -2,13 +2,14 @@
 unCLIP)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.conditioning.clip_image import ENTRY, PART, CLIPImage, present
+from ldm_jax.conditioning.clip_image import ENTRY, PART, CLIPImage, Variation, present
 from ldm_jax.conditioning.condition import BuildContext, ModelFacts
+from ldm_jax.conditioning.given import HeldOut, NoiseLevel
 from ldm_jax.diffusion.augmentation import EMBEDDING_LEVELS, noised_embedding
 from ldm_jax.encoders.clip.vision import VisionTower
 from ldm_jax.errors import InputError
@@ -34,6 +35,8 @@ class UnCLIP(CLIPImage):
     max_noise: AtLeast1 = 1000  # of 1000 levels of noise, those below are drawn
     drop: Fraction = 0.0  # share of images dropped in training
 
+    sections: ClassVar = (Variation, NoiseLevel, HeldOut)
+
     @property
     def token_width(self) -> int | None:
         return None
@@ -56,6 +59,10 @@ class UnCLIP(CLIPImage):
                 f"model.vector_dim is {model.vector_dim}: expected {self.vector_width}, an "
                 "embedding and the level of its noise, and no other vector"
             )
+
+    @property
+    def noise_levels(self) -> int | None:
+        return self.max_noise
 
     def derive(self, factor: int) -> dict[str, Derive]:
         return super().derive(factor) | embedding_noise(self.dim, self.max_noise)

@@ -12,9 +12,6 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import runs
-from ldm_jax.conditioning.label import Label
-from ldm_jax.conditioning.text import Text
-from ldm_jax.conditioning.unconditional import Unconditional
 from ldm_jax.data import pipeline
 from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.process import log_snr
@@ -117,11 +114,9 @@ def bits(run: str, path: str, options: Options) -> None:
 def _batches(
     described: runs.Trained, data: Data, source: Any, options: Options
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Images with their conditioning inputs."""
-    condition, keys, tokenize = described.experiment.condition, (), None
-    if options.conditional and isinstance(condition, Label | Text):
-        keys = described.model.conditioner.keys
-    elif options.conditional and not isinstance(condition, Unconditional):
+    """Images, and the conditioning inputs that data have of them."""
+    keys, tokenize = described.model.conditioner.keys if options.conditional else (), None
+    if not set(keys) <= {"label", "tokens"}:
         raise InputError(
             f"run '{described.run}' has a condition that is neither labels nor captions: expected "
             "--no-conditional"

@@ -7,20 +7,17 @@ from pathlib import Path
 from ldm_jax import runs, sampling
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate import held_out
 from ldm_jax.metrics.caption_accuracy import caption_scores
+from ldm_jax.sampling.view import view
 
 
 @dataclass(frozen=True)
-class Options:
-    """The settings of `captions`; what is None is as the run's config has it."""
+class Options(held_out.Options):
+    """The settings of `captions`."""
 
-    out: str | None = None
-    """folder to write to; RUN/captions where not given"""
     num: int = 200
-    batch_size: int = 50
-    seed: int = 0
-    steps: int | None = None
-    guidance: float | None = None
+    """held-out captions"""
 
 
 def captions(run: str, options: Options) -> None:
@@ -38,13 +35,13 @@ def captions(run: str, options: Options) -> None:
             f"--num is {options.num}: expected at most {info.num_examples}, the held-out captions"
         )
     texts = pipeline.captions(source, options.num)
-    settings = {name: value for name, value in vars(options).items() if name != "out"}
-    wanted = sampling.resolve(trained, **settings, prompt=texts)
-    drawn = sampling.draw(trained, wanted)
+    num, size = options.num, options.batch_size
+    request = options.request(view(trained), num=num, batch_size=size, prompt=texts)
+    drawn = sampling.draw(trained, request)
     images = drawn.images
     scores = caption_scores(images, texts)
     out = Path(options.out or runs.folder(run) / "captions")
-    sampling.write(out, drawn, trained, wanted)
+    sampling.write(out, drawn, trained, request)
     shown = min(len(images), 24)
     image_files.save(out / "grid.png", image_files.captioned(images[:shown], texts[:shown]))
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")

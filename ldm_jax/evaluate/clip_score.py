@@ -9,7 +9,6 @@ import numpy as np
 
 import ldm_jax
 from ldm_jax import runs
-from ldm_jax.conditioning.text import Text
 from ldm_jax.data.folder import open_folder
 from ldm_jax.encoders.clip.model import MODELS, CLIPName, embed_captions, embed_images
 from ldm_jax.encoders.clip.vision import normalised
@@ -17,12 +16,14 @@ from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Generation, draw_shards
+from ldm_jax.evaluate.held_out import condition_of
 from ldm_jax.evaluate.samples import count_of
 from ldm_jax.evaluate.sets import Images, image_paths, open_set, spread
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
 from ldm_jax.runtime.sharding import devices
+from ldm_jax.sampling.view import view
 from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.clip_file import load_clip
 
@@ -74,12 +75,7 @@ def clip_scores(place: str, options: Options) -> None:
     out = Path(asked.out or runs.folder(place) / "clip-score")
     check_folder(out, "--out")
     if is_run:
-        condition = runs.describe(Path(place)).experiment.condition
-        if not isinstance(condition, Text):
-            raise InputError(
-                f"run '{place}' has a condition of kind {type(condition).__name__}: expected Text, "
-                "a model of captions"
-            )
+        condition_of(view(runs.describe(Path(place))), "tokens")
     else:
         found = _images(place)
         captions = captions_of(Path(place), found.count)
@@ -164,7 +160,10 @@ def captions_of(path: Path, count: int) -> list[str]:
     """
     for name in ("request.json", "report.json"):  # of `generate`, and of sample.py: cycled
         if (path / name).exists():
-            prompts = json.loads((path / name).read_text()).get("prompts")
+            about = json.loads((path / name).read_text())
+            prompts = about.get("request", about).get("prompts")
+            if isinstance(prompts, dict):  # before requests had sections, the prompts themselves
+                prompts = prompts["prompt"]
             if prompts:
                 return [prompts[i % len(prompts)] for i in range(count)]
     if not path.is_dir() or not image_paths(path):

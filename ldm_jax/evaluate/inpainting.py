@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.conditioning.inpainting import Inpainting
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
@@ -15,7 +14,7 @@ from ldm_jax.types import Array
 
 @dataclass(frozen=True)
 class Options(held_out.Options):
-    """The settings of an evaluation; what is None is as the run's config has it."""
+    """The settings of `inpainting`."""
 
     draws: int = 4
     """samples per image, whose mean is measured as well"""
@@ -29,12 +28,12 @@ def inpainting(run: str, options: Options) -> None:
     """
     if options.draws < 1:
         raise InputError(f"--draws is {options.draws}: expected at least 1")
-    found = held_out.draw_held_out(run, Inpainting, options, "inpainting", options.draws)
+    found = held_out.draw_held_out(run, "mask", options, "inpainting", options.draws)
     draws = found.drawn.reshape(options.draws, *found.truth.shape)
     masked = found.inputs["mask"] > 0.5
     plain = with_mean_color(found.truth, masked)
-    masked = np.where(masked, 0, found.truth).astype(np.uint8)
-    shown = np.stack([masked, plain, draws[0], found.truth], axis=1)[:8]
+    holes = np.where(masked, 0, found.truth).astype(np.uint8)
+    shown = np.stack([holes, plain, draws[0], found.truth], axis=1)[:8]
     out = Path(options.out or runs.folder(run) / "inpainting")
     image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
     compared = {

@@ -11,18 +11,19 @@ import numpy as np
 
 from ldm_jax import runs, sampling
 from ldm_jax.autoencoders.latents import scaled
-from ldm_jax.conditioning.label import Label
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.diffusion.guidance.classifier import classify
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
 from ldm_jax.sampling.generate import in_batches
+from ldm_jax.sampling.view import view
+from ldm_jax.sections import RunView
 from ldm_jax.types import Array, LatentClassifier, Params
 
 
 @dataclass(frozen=True)
 class Options(held_out.Options):
-    """The settings of an evaluation; what is None is as the run's config has it."""
+    """The settings of `labels`."""
 
     real: str | None = None
     """held-out images with classes, to measure the classifier's own accuracy"""
@@ -34,19 +35,18 @@ def labels(run: str, classifier: str, options: Options) -> None:
     """Draws images of each class, classifies them, prints accuracies.
 
     The classifier is a run of `ClassifierExperiment`: it reads the latents of its own first stage,
-    at the lowest noise level.
+    at the least noise of its training.
 
     Raises:
         InputError: a model of no classes, or a classifier of others.
     """
     described, classifier_run = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
-    _check(described, classifier_run)
+    understood = view(described)
+    count = _check(understood, classifier_run)
     real = options.real and _real(classifier_run, options)
-    settings = {name: getattr(options, name) for name in SETTINGS}
-    count = described.experiment.condition.num_classes
-    wanted = sampling.resolve(described, **settings, label=[str(i) for i in range(count)])
+    request = options.request(understood, num=options.num, batch_size=options.batch_size)
     trained = runs.with_weights(described)
-    drawn = sampling.draw(trained, wanted)
+    drawn = sampling.draw(trained, request)
     params = runs.with_weights(classifier_run).params
     read = make_reader(classifier_run.model)
     asked = np.arange(options.num) % count
@@ -58,15 +58,12 @@ def labels(run: str, classifier: str, options: Options) -> None:
         found = _read_all(read, params, images, options.batch_size)
         scores["real"] = accuracies(found, truth, names)
     out = Path(options.out or runs.folder(run) / "labels")
-    sampling.write(out, drawn, trained, wanted)
+    sampling.write(out, drawn, trained, request)
     (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
     for name in (*names, "all"):
         each = "  ".join(f"{kind} {rows[name]:6.1%}" for kind, rows in scores.items())
         print(f"{name:12} {each}")
     print(f"label accuracy: {scores['drawn']['all']:.1%} (by chance {1 / count:.1%})")
-
-
-SETTINGS = ("num", "batch_size", "seed", "steps", "guidance")
 
 
 def make_reader(classifier_run: LatentClassifier) -> Callable[[Params, Array], Array]:
@@ -103,26 +100,22 @@ def _read_all(read: Callable, params: Params, images: np.ndarray, batch_size: in
     return in_batches(of_batch, {"image": images}, np.arange(len(images)), batch_size)
 
 
-def _check(described: runs.Trained, classifier_run: runs.TrainedClassifier) -> None:
-    """Raises InputError unless classifier and model have the same classes and sizes."""
-    condition, run = described.experiment.condition, described.run
-    if not isinstance(condition, Label):
+def _check(run: RunView, classifier: runs.TrainedClassifier) -> int:
+    """The number of classes; InputError unless the classifier tells apart what the model draws."""
+    counts = classifier.experiment.num_classes, held_out.condition_of(run, "label").num_classes
+    if counts[0] != counts[1] or classifier.class_names != run.class_names:
         raise InputError(
-            f"run '{run}' has a condition of kind {type(condition).__name__}: expected Label"
+            f"classifier '{classifier.run}' tells {counts[0]} classes apart "
+            f"({', '.join(classifier.class_names)}), run '{run.run}' draws {counts[1]} "
+            f"({', '.join(run.class_names)}): expected the same"
         )
-    counts = classifier_run.experiment.num_classes, condition.num_classes
-    if counts[0] != counts[1] or classifier_run.class_names != described.class_names:
-        raise InputError(
-            f"classifier '{classifier_run.run}' has {counts[0]} classes "
-            f"({', '.join(classifier_run.class_names)}), run '{run}' has {counts[1]} "
-            f"({', '.join(described.class_names)}): expected the same"
-        )
-    sizes = classifier_run.experiment.data.image_size, described.experiment.data.image_size
+    sizes = classifier.experiment.data.image_size, run.image_size
     if sizes[0] != sizes[1]:
         raise InputError(
-            f"classifier '{classifier_run.run}' has images of {sizes[0]} pixels and run '{run}' of "
-            f"{sizes[1]}: expected the same"
+            f"classifier '{classifier.run}' reads images of {sizes[0]} pixels and run '{run.run}' "
+            f"draws {sizes[1]}: expected the same"
         )
+    return counts[0]
 
 
 def _real(

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.conditioning.layout import Layout
 from ldm_jax.data import image_files
 from ldm_jax.data.drawing import SHAPES
 from ldm_jax.errors import InputError
@@ -21,7 +20,7 @@ def layout(run: str, options: Options) -> None:
             f"run '{run}' was trained on boxes of {', '.join(names) or 'nothing'}: layouts can "
             "only be read from images of `shapes`, with shapes as classes"
         )
-    found = draw_held_out(run, Layout, options, "layout")
+    found = draw_held_out(run, "boxes", options, "layout")
     boxes = found.inputs["boxes"]
     scores = layout_scores(found.drawn, boxes, names)
     by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)

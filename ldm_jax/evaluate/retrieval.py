@@ -6,18 +6,18 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs, sampling
-from ldm_jax.conditioning.retrieval import Retrieval
 from ldm_jax.data import image_files, neighbours, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
 from ldm_jax.evaluate.embedder import embedder
 from ldm_jax.extractors.names import ExtractorName
+from ldm_jax.sampling.view import view
 from ldm_jax.settings import check_folder
 
 
 @dataclass(frozen=True)
 class Options(held_out.Options):
-    """The settings of an evaluation; what is None is as the run's config has it."""
+    """The settings of `retrieval`."""
 
     extractor: ExtractorName = "mobilenet"
     """the network of the embeddings that the run was trained with"""
@@ -35,11 +35,8 @@ def retrieval(run: str, options: Options) -> None:
         InputError: a model of another condition, or embeddings that are not the extractor's.
     """
     described = runs.describe(Path(run))
-    condition = described.experiment.condition
-    if not isinstance(condition, Retrieval):
-        raise InputError(
-            f"run '{run}' has a condition of kind {type(condition).__name__}: expected Retrieval"
-        )
+    understood = view(described)
+    condition = held_out.condition_of(understood, "neighbours")
     rows = neighbours.load(condition.embeddings, condition.dim, "condition.embeddings")
     data = replace(described.experiment.data, split="test", batch_size=options.batch_size)
     source, info = pipeline.open_source(data)
@@ -59,20 +56,23 @@ def retrieval(run: str, options: Options) -> None:
     check_folder(out, "--out")
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "queries.npy", queries)
-    settings = {name: getattr(options, name) for name in held_out.Options.__dataclass_fields__}
-    settings |= {"neighbours": condition.embeddings, "query": str(out / "queries.npy")}
-    del settings["out"]
-    wanted = sampling.resolve(described, **settings)
+    request = options.request(
+        understood,
+        num=options.num,
+        batch_size=options.batch_size,
+        neighbours=condition.embeddings,
+        query=str(out / "queries.npy"),
+    )
     trained = runs.with_weights(described)
-    drawn = sampling.draw(trained, wanted)
-    sampling.write(out, drawn, trained, wanted)
+    drawn = sampling.draw(trained, request)
+    sampling.write(out, drawn, trained, request)
     pairs = np.stack([np.concatenate(truth), drawn.images], axis=1)[:16]
     image_files.save(out / "grid.png", image_files.grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
     size = options.batch_size
     batches = [drawn.images[i : i + size] for i in range(0, options.num, size)]
     own, other = nearness(rows_of(batches), queries)
-    told = rows[neighbours.nearest(rows, queries, condition.neighbours)].mean(axis=1)
-    best = nearness(told, queries)
+    means = rows[neighbours.nearest(rows, queries, condition.neighbours)].mean(axis=1)
+    best = nearness(means, queries)
     print(f"cosine to the held-out image: {own.mean():.3f} (to another {other.mean():.3f})")
     print(f"the same of the mean of its neighbours: {best[0].mean():.3f} ({best[1].mean():.3f})")
     print(f"nearer to its own than to another: {np.mean(own > other):.1%} (by chance 50.0%)")

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.conditioning.semantic_map import SemanticMap
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.held_out import Options, draw_held_out
@@ -20,7 +19,7 @@ def semantic(run: str, options: Options) -> None:
             f"run '{run}' was trained on '{path}': agreement with class maps can only be read from "
             "images of `shapes`, where every class is known"
         )
-    found = draw_held_out(run, SemanticMap, options, "semantic")
+    found = draw_held_out(run, "segmentation", options, "semantic")
     maps = found.inputs["segmentation"]
     scores = map_scores(found.drawn, maps)
     by_chance = map_scores(found.drawn, np.roll(maps, 1, axis=0))

@@ -8,7 +8,6 @@ import numpy as np
 from PIL import Image
 
 from ldm_jax import runs
-from ldm_jax.conditioning.low_resolution import LowResolution
 from ldm_jax.data import image_files
 from ldm_jax.data.transforms import normalize
 from ldm_jax.evaluate import held_out
@@ -19,7 +18,7 @@ from ldm_jax.weights.names.lpips import load_lpips
 
 @dataclass(frozen=True)
 class Options(held_out.Options):
-    """The settings of an evaluation; what is None is as the run's config has it."""
+    """The settings of `super-resolution`."""
 
     lpips: Network | None = None
     """the network of the perceptual distance LPIPS; default: no LPIPS"""
@@ -34,7 +33,7 @@ def super_resolution(run: str, options: Options) -> None:
         params = load_lpips(options.lpips, options.lpips_weights)
         distance = lpips(options.lpips).distance
         measures["LPIPS"] = (lambda x, y: distance(params, x, y), options.lpips)
-    found = held_out.draw_held_out(run, LowResolution, options, "super-resolution")
+    found = held_out.draw_held_out(run, "low_resolution", options, "super-resolution")
     small = image_files.to_uint8(found.inputs["low_resolution"])
     H, W = found.truth.shape[1:3]
     bicubic = np.stack([enlarge(image, H, W) for image in small])

@@ -5,27 +5,30 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax import sampling as request
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.sampling import SamplerName
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.asked import note, write_json
 from ldm_jax.evaluate.chart import chart
-from ldm_jax.evaluate.generate import Generation, wanted_samples
+from ldm_jax.evaluate.generate import Generation, request_for
 from ldm_jax.evaluate.samples import check_statistics, count_of, features_of, gather
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.extract import make_extract
 from ldm_jax.extractors.names import ExtractorName, ResizeName, extractor
 from ldm_jax.metrics.frechet import frechet_distance
+from ldm_jax.sampling.drawing import compiled, draw_in_turn
+from ldm_jax.sampling.guidance import Guidance
+from ldm_jax.sampling.sampler import Sampler
+from ldm_jax.sections import Request
 from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.extractors import load_extractor
 
@@ -79,8 +82,7 @@ def sweep(run: str, b: str, options: Options) -> None:
     check_batch(options.batch_size, "--batch-size")
     described = runs.describe(Path(run))
     cells = plan(described.experiment.sampling, options)
-    plain = Generation(draw_batch=options.draw_batch)
-    requests = {cell: _request(described, options, plain, cell) for cell in cells}
+    requests = {cell: _request(described, options, cell) for cell in cells}
     network = extractor(options.extractor, options.resize)
     reference = open_set(b)
     num_reference = count_of(options.num_reference, reference, "--num-reference")
@@ -106,9 +108,9 @@ def sweep(run: str, b: str, options: Options) -> None:
         real = features_of(reference, num_reference, extract, network.main, options.batch_size)
         for _, group in itertools.groupby(missing, lambda cell: cell.sampler):
             group = list(group)
-            generate = request.compiled(trained, requests[group[0]])
+            generate = compiled(trained, requests[group[0]])
             for cell in group:
-                drawn = request.draw_in_turn(trained, requests[cell], generate=generate)
+                drawn = draw_in_turn(trained, requests[cell], generate=generate)
                 parts = extract(_as_large(drawn, options.batch_size), options.num)
                 found = gather(parts, network.main)
                 distance = frechet_distance(found.moments["pool"], real.moments["pool"])
@@ -149,18 +151,14 @@ def plan(own: Any, options: Options) -> list[Cell]:
     return cells
 
 
-def _request(
-    described: runs.Trained, options: Options, plain: Generation, cell: Cell
-) -> request.Request:
-    asked = replace(
-        plain,
+def _request(described: runs.Trained, options: Options, cell: Cell) -> Request:
+    generation = Generation(
         seed=cell.seed,
-        steps=cell.steps,
-        sampler=cell.sampler,
-        guidance=cell.guidance,
-        eta=cell.eta,
+        draw_batch=options.draw_batch,
+        sampler=Sampler(sampler=cell.sampler, steps=cell.steps, eta=cell.eta),
+        guidance=Guidance(guidance=cell.guidance),
     )
-    return wanted_samples(described, options.num, asked)[0]
+    return request_for(described, options.num, generation)[0]
 
 
 def _as_large(drawn, size: int):

@@ -1,37 +1,106 @@
-"""A classifier that guides: whether it can judge the model's latents, and what it is told."""
+"""A classifier that guides: whether it fits the model's latents, and to which classes."""
 
 import math
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Annotated, Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 from ldm_jax import runs
 from ldm_jax.autoencoders.latents import unscaled
-from ldm_jax.config import Label
+from ldm_jax.conditioning.label import Labels
 from ldm_jax.errors import InputError
-from ldm_jax.types import Params, Process
+from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.types import Batch, Params, Process
 
 
-def describe_classifier(
-    path: str | None, scale: float | None, trained: runs.Trained
-) -> runs.TrainedClassifier | None:
-    """The classifier at `path`, where one is given, without its weights.
+@dataclass(frozen=True)
+class ClassifierGuidance(Section):
+    """A classifier of noised latents that guides to --label (Dhariwal and Nichol 2021)."""
 
-    Raises:
-        InputError: a scale for no classifier; one of other noise, latents or classes.
-    """
-    if not path:
-        if scale is not None:
-            raise InputError(f"--classifier-scale is {scale:g}: expected --classifier RUN, too")
-        return None
-    if scale is not None and not math.isfinite(scale):
-        raise InputError(f"--classifier-scale is {scale}: expected a number, such as 1")
+    key: ClassVar[str] = "classifier"
+
+    classifier: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
+    """run of the classifier"""
+    classifier_scale: float | None = None
+    """how much it guides, 1 where not given"""
+
+    def fill(self, request: Request, run: RunView) -> Self:
+        scale = self.classifier_scale
+        if not self.classifier:
+            if scale is not None:
+                raise InputError(f"--classifier-scale is {scale:g}: expected --classifier RUN, too")
+            return self
+        if scale is not None and not math.isfinite(scale):
+            raise InputError(f"--classifier-scale is {scale}: expected a number, such as 1")
+        check_classifier(self.classifier, run)
+        return replace(self, classifier_scale=1.0 if scale is None else scale)
+
+    def controls(self, request: Request, run: RunView) -> dict[str, Any]:
+        return {"classifier_scale": self.classifier_scale}
+
+    def each(self, request: Request, run: RunView) -> Batch:
+        return {"classes": request.labels.cycled(request)} if self.classifier else {}
+
+    def load(self, params: Params) -> tuple[Any, Params]:
+        """The classifier and its weights; None, {}: there is none.
+
+        Raises:
+            InputError: it was trained on other latents than those of `params`.
+        """
+        if not self.classifier:
+            return None, {}
+        found = runs.with_weights(runs.describe_classifier(Path(self.classifier)))
+        check_latents(self.classifier, found.params["first_stage"], params["first_stage"])
+        return found.model, {"classifier": found.params["classifier"]}
+
+    def describe(self, request: Request, run: RunView) -> list[str]:
+        if not self.classifier:
+            return []
+        return [f"classifier {self.classifier}, scale {self.classifier_scale:g}"]
+
+
+@dataclass(frozen=True)
+class ClassifierLabels(Labels):
+    """To which classes a classifier guides."""
+
+    has_source: ClassVar[bool] = False
+
+    @classmethod
+    def fits(cls, run: RunView) -> bool:
+        return Labels not in run.sections
+
+    def classes(self, request: Request, run: RunView) -> Any:
+        found = runs.describe_classifier(Path(request.classifier.classifier))
+        return found.experiment.num_classes, found.class_names
+
+    def fill(self, request: Request, run: RunView) -> Self:
+        if request.classifier.classifier:
+            return super().fill(request, run)
+        if self.label:
+            raise InputError(self.refusal("label", str(self.label[0]), run))
+        return self
+
+    def inputs(self, request: Request, run: RunView) -> Batch:
+        return {}
+
+    def of_source(self, source: str | None, request: Request, run: RunView) -> Batch:
+        return {}
+
+    def alone(self, request: Request, i: int) -> Self:
+        return super().alone(request, i) if self.label else self
+
+
+def check_classifier(path: str, run: RunView) -> None:
+    """Raises InputError for a classifier of other noise, latents or classes than the model's."""
     found = runs.describe_classifier(Path(path))
-    ours, theirs = trained.experiment, found.experiment
-    remedy = f"expected one trained with --diffusion-run {trained.run}"
-    if not same_noise(trained.model.process, found.model.process):
+    ours, theirs = run.experiment, found.experiment
+    remedy = f"expected one trained with --diffusion-run {run.run}"
+    if not same_noise(run.model.process, found.model.process):
         a, b = (f"{x.diffusion.schedule} of {x.diffusion.steps} steps" for x in (theirs, ours))
         raise InputError(
             f"classifier '{path}' knows the noise of another process ({a}; the model's is {b}): "
@@ -42,23 +111,22 @@ def describe_classifier(
         kinds = [f"{size} pixels through a {type(model).__name__}" for size, model in sizes]
         also = " of other settings" if kinds[0] == kinds[1] else ""
         raise InputError(
-            f"classifier '{path}' sees other latents, of {kinds[0]}{also} (the model's are of "
+            f"classifier '{path}' reads other latents, of {kinds[0]}{also} (the model's are of "
             f"{kinds[1]}): {remedy}"
         )
-    if isinstance(ours.condition, Label):
-        counts = theirs.num_classes, ours.condition.num_classes
-        if counts[0] != counts[1] or found.class_names != trained.class_names:
-            a, b = (
-                f"{count} ({', '.join(names) or 'without names'})"
-                for count, names in zip(
-                    counts, (found.class_names, trained.class_names), strict=True
-                )
-            )
-            raise InputError(
-                f"classifier '{path}' tells other classes apart, {a}, than the model draws, {b}: "
-                f"{remedy}, on the same classes"
-            )
-    return found
+    if Labels not in run.sections:
+        return
+    counts = theirs.num_classes, run.condition(Labels).num_classes
+    names = found.class_names, run.class_names
+    if counts[0] != counts[1] or names[0] != names[1]:
+        a, b = (
+            f"{count} ({', '.join(each) or 'without names'})"
+            for count, each in zip(counts, names, strict=True)
+        )
+        raise InputError(
+            f"classifier '{path}' tells other classes apart, {a}, than the model draws, {b}: "
+            f"{remedy}, on the same classes"
+        )
 
 
 def same_noise(a: Process, b: Process) -> bool:

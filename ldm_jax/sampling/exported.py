@@ -5,7 +5,7 @@ FOLDER/{condition,start,step,decode}.stablehlo   see `sampling/programs.py`, by 
 FOLDER/weights.safetensors          their weights, once: arguments of the programs
 FOLDER/config.py, tokenizer.json, classes.txt    as in a run
 
-`load` reads such a folder and `draw` draws with it what `request.draw` draws of the run. A program
+`load` reads such a folder and `draw` draws with it what `sampling.draw` draws of the run. A program
 is compiled where it is loaded, or found in the cache of compiled programs.
 """
 
@@ -13,7 +13,7 @@ import importlib.util
 import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,42 +24,28 @@ from jax import export as jax_export
 
 import ldm_jax
 from ldm_jax import runs
-from ldm_jax import sampling as request
-from ldm_jax.config import Label, Sampling, Text, Unconditional
 from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
+from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch
-from ldm_jax.sampling.captions import captions
-from ldm_jax.sampling.condition import inputs
 from ldm_jax.sampling.custom_calls import check_custom_calls
-from ldm_jax.sampling.finishing import describe_finishing, finish
+from ldm_jax.sampling.drawing import Drawn, inputs_of
 from ldm_jax.sampling.generate import each_batch
-from ldm_jax.sampling.given import image_size
 from ldm_jax.sampling.programs import Programs, make_programs
-from ldm_jax.sampling.task import check_size
+from ldm_jax.sampling.request import asked
+from ldm_jax.sampling.sampler import settings
+from ldm_jax.sampling.size import Size
+from ldm_jax.sampling.view import view
+from ldm_jax.sections import Request, default, flag
+from ldm_jax.sections import seeds as seeds_of
 from ldm_jax.types import Batch, Params
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.table import flattened, nested
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PARTS = {"condition": "conditioner", "step": "denoiser", "decode": "first_stage"}
-# what of a request the programs can do, beside the sampler's options
-FREE = {
-    "param_dtype",
-    "safety_check",
-    "watermark",
-    "num",
-    "batch_size",
-    "seed",
-    "prompts",
-    "labels",
-    "negative_prompts",
-    "turn",
-    "size",
-}
-FREE |= {field.name for field in fields(Sampling)}
 
 
 class Exported(NamedTuple):
@@ -68,13 +54,13 @@ class Exported(NamedTuple):
     described: the model without its weights, as `runs.describe` has it
     programs:  callable, compiled when they are first called
     params:    by the programs that take them
-    said:      export.json
+    about:     export.json
     """
 
     described: runs.Trained
     programs: Programs
     params: dict[str, Params]
-    said: dict[str, Any]
+    about: dict[str, Any]
 
 
 def write(
@@ -97,31 +83,20 @@ def write(
             export there.
 
     Raises:
-        InputError: a model that is told something else than captions, labels or nothing, a size it
-            cannot have, or no such platform.
+        InputError: a model of other conditions than captions and labels, a size that it cannot
+            have, or no such platform.
     """
     check_exportable(trained)
     check_batch(batch_size, "--batch")
     platforms = tuple(platforms) or (_here(),)
     for name in (name for name in platforms if name not in PLATFORMS):
         raise InputError(f"--platforms '{name}': expected some of {', '.join(PLATFORMS)}")
-    size = image_size(trained, size)
-    check_size(request.Request(num=1, batch_size=1, seed=0, size=size), trained)
-    options = sampling.arguments(Sampling(sampler=sampler))
+    run = view(trained)
+    Size(tuple(size)).check_size(run)
+    size, options = run.size(tuple(size)), sampling.arguments(Sampling(sampler=sampler))
     programs = make_programs(trained.model, build_sampler(sampler), options, size)
     shapes = _arguments(trained, programs, batch_size, options)
     out.mkdir(parents=True, exist_ok=True)
-    said = {}
-    for name, arguments in shapes.items():
-        function = jax.jit(getattr(programs, name))
-        exported = jax_export.export(function, platforms=platforms)(*arguments)
-        (out / f"{name}.stablehlo").write_bytes(bytes(exported.serialize()))
-        skipped = 1 if name in PARTS else 0  # the weights, which are in their file
-        said[name] = {
-            "weights": PARTS.get(name),
-            "takes": _described(arguments[skipped:]),
-            "gives": _described(jax.tree.unflatten(exported.out_tree, exported.out_avals)),
-        }
     weights = flattened({part: _needed(trained.params, part) for part in PARTS.values()})
     weights = {name: np.asarray(x) for name, x in weights.items()}
     write_weights(out / "weights.safetensors", weights)
@@ -137,9 +112,27 @@ def write(
         "param_dtype": "bfloat16" if halved else None,
         "jax": jax.__version__,
         "ldm_jax": ldm_jax.__version__,
-        "programs": said,
+        "programs": _write_programs(out, programs, shapes, platforms),
     }
     (out / "export.json").write_text(json.dumps(about, indent=2) + "\n")
+    return about
+
+
+def _write_programs(
+    out: Path, programs: Programs, shapes: dict[str, tuple], platforms: Sequence[str]
+) -> dict[str, Any]:
+    """Lowers and writes each program; what export.json says of them."""
+    about = {}
+    for name, arguments in shapes.items():
+        function = jax.jit(getattr(programs, name))
+        program = jax_export.export(function, platforms=platforms)(*arguments)
+        (out / f"{name}.stablehlo").write_bytes(bytes(program.serialize()))
+        skipped = 1 if name in PARTS else 0  # the weights, which are in their file
+        about[name] = {
+            "weights": PARTS.get(name),
+            "takes": _described(arguments[skipped:]),
+            "gives": _described(jax.tree.unflatten(program.out_tree, program.out_avals)),
+        }
     return about
 
 
@@ -153,15 +146,13 @@ def check_installed() -> None:
 
 
 def check_exportable(trained: runs.Trained) -> None:
-    """Raises InputError for a model that is told images, boxes or neighbours."""
-    experiment = trained.experiment
-    kinds = (Text, Label, Unconditional)
-    told = experiment.beside or experiment.condition
-    if experiment.beside or not isinstance(told, kinds):
-        raise InputError(
-            f"run '{trained.run}' is of a model that is told {type(told).__name__}: expected one "
-            "of captions, labels or nothing, which are what can be exported"
-        )
+    """Raises InputError for a model that is conditioned on images, boxes or neighbours."""
+    for condition in trained.experiment.conditions:
+        if condition.sections and not any(s.exportable for s in condition.sections):
+            raise InputError(
+                f"run '{trained.run}' is of a model of {condition.kind}: expected one of captions, "
+                "labels or nothing, which are what can be exported"
+            )
 
 
 def _here() -> str:
@@ -180,14 +171,14 @@ def _arguments(
     given = _shapes(
         {n: np.asarray(x) for n, x in trained.model.conditioner.null(batch_size).items()}
     )
-    told = jax.eval_shape(programs.condition, weights["condition"], given)
+    cond = jax.eval_shape(programs.condition, weights["condition"], given)
     z, keys, state = jax.eval_shape(programs.start, seeds, scalar)
     numbers = [scalar for _ in jax.tree.leaves(options)]
-    walk = (told, told, z, keys, state, count, scalar, scalar, scalar, numbers)
+    step = (cond, cond, z, keys, state, count, scalar, scalar, scalar, numbers)
     return {
         "condition": (weights["condition"], given),
         "start": (seeds, scalar),
-        "step": (weights["step"], *walk),
+        "step": (weights["step"], *step),
         "decode": (weights["decode"], z),
     }
 
@@ -215,16 +206,16 @@ def load(folder: Path | str) -> Exported:
     check_installed()
     folder = Path(folder)
     try:
-        said = json.loads((folder / "export.json").read_text())
+        about = json.loads((folder / "export.json").read_text())
     except (OSError, ValueError) as error:
         raise InputError(
             f"--compiled '{folder}' is no export ({error}): expected a folder that "
             "scripts/export.py wrote"
         ) from error
-    if _here() not in said["platforms"]:
+    if _here() not in about["platforms"]:
         raise InputError(
-            f"--compiled '{folder}' is for {', '.join(said['platforms'])}: expected {_here()}, "
-            f"export with --platforms {','.join((*said['platforms'], _here()))}"
+            f"--compiled '{folder}' is for {', '.join(about['platforms'])}: expected {_here()}, "
+            f"export with --platforms {','.join((*about['platforms'], _here()))}"
         )
     found = {}
     for name in Programs._fields:
@@ -233,7 +224,7 @@ def load(folder: Path | str) -> Exported:
         except Exception as error:
             raise InputError(
                 f"--compiled '{folder}': {name}.stablehlo cannot be read ({error}); it was written "
-                f"with jax {said['jax']}: export again"
+                f"with jax {about['jax']}: export again"
             ) from error
         check_custom_calls(read.mlir_module(), f"--compiled '{folder}': {name}.stablehlo")
         found[name] = jax.jit(read.call)
@@ -241,77 +232,85 @@ def load(folder: Path | str) -> Exported:
     params = {  # on one device, for which the programs are
         name: jax.tree.map(jnp.asarray, weights.get(part, {})) for name, part in PARTS.items()
     }
-    described = runs.describe_files(folder, Path(said["run"]), said["checkpoint"])
-    return Exported(described, Programs(**found), params, said)
+    described = runs.describe_files(folder, Path(about["run"]), about["checkpoint"])
+    return Exported(described, Programs(**found), params, about)
 
 
-def resolve(exported: Exported, **settings: Any) -> request.Request:
-    """What `request.resolve` makes of the words of sample.py, if the programs can do it.
+def resolve(exported: Exported, **options: Any) -> Request:
+    """The request of options of sample.py by name, if the programs can do it; see `filled`."""
+    return filled(exported, asked(view(exported.described), **options))
+
+
+def filled(exported: Exported, request: Request) -> Request:
+    """A request with the run's own settings, and what was exported.
 
     Raises:
         InputError: what the model, or these programs of it, cannot be asked for.
     """
-    said = exported.said
-    if settings.get("sampler") not in (None, said["sampler"]):
+    about, size = exported.about, tuple(exported.about["size"])
+    if request.sampler.sampler not in (None, about["sampler"]):
         raise InputError(
-            f"--sampler is {settings['sampler']}: expected {said['sampler']}, whose step was "
+            f"--sampler is {request.sampler.sampler}: expected {about['sampler']}, whose step was "
             "exported"
         )
-    if settings.get("size") not in (None, (), tuple(said["size"])):
-        given = " ".join(map(str, settings["size"]))
+    if request.size.size not in ((), size):
+        given = " ".join(map(str, request.size.size))
+        raise InputError(f"--size is {given}: expected {' '.join(map(str, size))}, as was exported")
+    if request.size.param_dtype not in (None, about["param_dtype"]):
         raise InputError(
-            f"--size is {given}: expected {' '.join(map(str, said['size']))}, as was exported"
-        )
-    if settings.get("param_dtype") not in (None, said["param_dtype"]):
-        raise InputError(
-            f"--param-dtype is {settings['param_dtype']}: expected {said['param_dtype']}, as was "
+            f"--param-dtype is {request.size.param_dtype}: expected {about['param_dtype']}, as was "
             "exported"
         )
-    fixed = {name: said[name] for name in ("sampler", "batch_size", "param_dtype")}
-    side = exported.described.experiment.data.image_size
-    fixed["size"] = () if said["size"] == [side, side] else tuple(said["size"])
-    wanted = request.resolve(exported.described, **settings | fixed)
-    for field in fields(request.Request):
-        value = getattr(wanted, field.name)
-        if field.name not in FREE and field.default is not MISSING and value != field.default:
-            raise InputError(
-                f"--{field.name.replace('_', '-')} is {value}: leave it out with --compiled, whose "
-                "programs do not have it"
-            )
-    return wanted
+    _check_options(request)
+    run = view(exported.described)
+    fixed = {name: about[name] for name in ("sampler", "batch_size", "param_dtype")}
+    fixed["size"] = () if size == run.size() else size
+    return request.replace(**fixed).filled(run)
 
 
-def draw(exported: Exported, wanted: request.Request) -> request.Drawn:
+def _check_options(request: Request) -> None:
+    """Raises InputError for an option that the programs do not have."""
+    for section in request:
+        for field in fields(section):
+            value = getattr(section, field.name)
+            if field.name not in section.exportable and value != default(field):
+                raise InputError(
+                    f"{flag(field.name)} is {value}: leave it out with --compiled, whose programs "
+                    "do not have it"
+                )
+
+
+def draw(exported: Exported, request: Request) -> Drawn:
     """The images of a request."""
-    trained, programs, params = exported.described, exported.programs, exported.params
-    conditioner = trained.model.conditioner
-    said = [sampling.describe(wanted), *describe_finishing(wanted), "compiled ahead of time"]
-    print("; ".join(said), flush=True)
-    times = sampling.times(wanted, trained.model.process)
-    options = [np.float32(x) for x in jax.tree.leaves(sampling.arguments(wanted))]
-    given = inputs(trained, wanted)
-    if wanted.negative_prompts:
-        away = captions(trained, wanted, wanted.negative_prompts)
-        given = given | {f"negative {name}": x for name, x in away.items()}
+    run, programs, params = view(exported.described), exported.programs, exported.params
+    conditioner, chosen = run.model.conditioner, settings(request)
+    lines = [sampling.describe(chosen), *request.finishing.describe(request, run)]
+    print("; ".join([*lines, "compiled ahead of time"]), flush=True)
+    times = sampling.times(chosen, run.model.process)
+    options = [np.float32(x) for x in jax.tree.leaves(sampling.arguments(chosen))]
+    inputs = inputs_of(request, run)
+    for section in request:
+        inputs = inputs | section.each(request, run)
 
     def one_batch(chosen: Batch, seeds: np.ndarray) -> jax.Array:
         null = conditioner.null(len(seeds))
-        told = {name: chosen[name] for name in conditioner.keys}
-        away = {name: chosen.get(f"negative {name}", null[name]) for name in conditioner.keys}
-        told, untold = (
+        conditional = {name: chosen[name] for name in conditioner.keys}
+        unconditional = {
+            name: chosen.get(f"negative.{name}", null[name]) for name in conditioner.keys
+        }
+        conditional, unconditional = (
             programs.condition(params["condition"], jax.tree.map(jnp.asarray, each))
-            for each in (told, away)
+            for each in (conditional, unconditional)
         )
         z, keys, state = programs.start(seeds, times[0])
-        guidance = np.float32(wanted.guidance)
+        guidance = np.float32(request.guidance.guidance)
         for k, (t, s) in enumerate(itertools.pairwise(times)):
             if t == s:  # where `samplers.loop` does not go, either
                 continue
-            walk = (told, untold, z, keys, state, np.int32(k), t, s, guidance, options)
-            z, state = programs.step(params["step"], *walk)
+            step = z, keys, state, np.int32(k), t, s, guidance, options
+            z, state = programs.step(params["step"], conditional, unconditional, *step)
         return programs.decode(params["decode"], z)
 
-    seeds = wanted.seed + np.arange(wanted.num)
-    images = list(each_batch(one_batch, given, seeds, wanted.batch_size))
+    images = list(each_batch(one_batch, inputs, seeds_of(request), request.images.batch_size))
     drawn = image_files.to_uint8(np.concatenate(images))
-    return request.Drawn(finish(drawn, wanted))
+    return Drawn(request.finishing.apply(drawn, request.images.batch_size))

@@ -1,43 +1,77 @@
 """What is done with images that are drawn, where it is asked for: a safety check, a watermark."""
 
 import importlib
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Annotated, ClassVar
 
 import jax
 import numpy as np
+import tyro
 from PIL import Image
 
 from ldm_jax.encoders.clip.concepts import unwanted
 from ldm_jax.encoders.clip.vision import VisionTower, normalised
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.wanted import Request
+from ldm_jax.sections import Request, RunView, Section
 from ldm_jax.weights.names import safety_checker
 
 METHOD = "dwtDctSvd"  # of the package; its dwtDct cannot be read again from smooth images
 SMALLEST = 256 * 256  # pixels that the package needs
 
 
-def check_finishing(request: Request, size: tuple[int, int]) -> None:
-    """Raises InputError for a checker or a package that is not there, and for what cannot be."""
-    if request.safety_check and not Path(request.safety_check).is_dir():
-        raise InputError(
-            f"--safety-check '{request.safety_check}' does not exist: expected the folder "
-            "safety_checker of a model of diffusers"
-        )
-    if request.watermark is None:
-        return
-    if not request.watermark or len(request.watermark.encode()) > 32:
-        raise InputError(
-            f"--watermark '{request.watermark}' has {len(request.watermark.encode())} bytes: "
-            "expected 1 to 32"
-        )
-    if size[0] * size[1] < SMALLEST:
-        raise InputError(
-            f"--watermark needs images of {SMALLEST} pixels or more: expected a larger --size "
-            f"than {size[0]} {size[1]}"
-        )
-    _package()
+@dataclass(frozen=True)
+class Finishing(Section):
+    """What is done with images that are drawn."""
+
+    key: ClassVar[str] = "finishing"
+    exportable: ClassVar[tuple[str, ...]] = ("safety_check", "watermark")
+
+    safety_check: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """a safety checker of diffusers' layout; images of its concepts are made black"""
+    watermark: Annotated[str | None, tyro.conf.arg(metavar="TEXT")] = None
+    """hide this in each image, by the package invisible-watermark"""
+
+    def check(self, request: Request, run: RunView) -> None:
+        if self.safety_check and not Path(self.safety_check).is_dir():
+            raise InputError(
+                f"--safety-check '{self.safety_check}' does not exist: expected the folder "
+                "safety_checker of a model of diffusers"
+            )
+        if self.watermark is None:
+            return
+        if not self.watermark or len(self.watermark.encode()) > 32:
+            raise InputError(
+                f"--watermark '{self.watermark}' has {len(self.watermark.encode())} bytes: "
+                "expected 1 to 32"
+            )
+        height, width = run.size(request.size.size)
+        if height * width < SMALLEST:
+            raise InputError(
+                f"--watermark needs images of {SMALLEST} pixels or more: expected a larger --size "
+                f"than {height} {width}"
+            )
+        _package()
+
+    def describe(self, request: Request, run: RunView) -> list[str]:
+        check = [f"safety check by '{self.safety_check}'"] * bool(self.safety_check)
+        mark = f"watermark '{self.watermark}' ({METHOD} of invisible-watermark)"
+        return check + [mark] * bool(self.watermark)
+
+    def apply(self, images: np.ndarray, batch_size: int) -> np.ndarray:
+        """The images uint8 [num, H, W, 3], black where the check finds a concept, and marked."""
+        if self.safety_check:
+            found = look(safety_checker.load(self.safety_check), images, batch_size)
+            images = np.where(found[:, None, None, None], np.uint8(0), images)
+            named = ", ".join(map(str, np.flatnonzero(found)))
+            print(
+                f"safety check: {np.sum(found)} of {len(found)} images are black"
+                + (f" ({named})" if named else "")
+            )
+        if self.watermark:
+            images = np.stack([marked(image, self.watermark) for image in images])
+        return images
 
 
 def _package() -> ModuleType:
@@ -48,28 +82,6 @@ def _package() -> ModuleType:
             f"--watermark needs the package invisible-watermark, which cannot be imported "
             f"({error}): pip install invisible-watermark"
         ) from error
-
-
-def describe_finishing(request: Request) -> list[str]:
-    """What will be done, for one line."""
-    said = [f"safety check by '{request.safety_check}'"] * bool(request.safety_check)
-    mark = f"watermark '{request.watermark}' ({METHOD} of invisible-watermark)"
-    return said + [mark] * bool(request.watermark)
-
-
-def finish(images: np.ndarray, request: Request) -> np.ndarray:
-    """The images uint8 [num, H, W, 3], black where the check does not want them, and marked."""
-    if request.safety_check:
-        seen = look(safety_checker.load(request.safety_check), images, request.batch_size)
-        images = np.where(seen[:, None, None, None], np.uint8(0), images)
-        named = ", ".join(map(str, np.flatnonzero(seen)))
-        print(
-            f"safety check: {np.sum(seen)} of {len(seen)} images are black"
-            + (f" ({named})" if named else "")
-        )
-    if request.watermark:
-        images = np.stack([marked(image, request.watermark) for image in images])
-    return images
 
 
 def look(checker: safety_checker.Checker, images: np.ndarray, batch_size: int) -> np.ndarray:

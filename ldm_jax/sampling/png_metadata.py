@@ -1,7 +1,7 @@
-"""What an image says of how it was drawn, so that `sample.py --from PNG` draws it again."""
+"""An image's record of how it was drawn, so that `sample.py --repeat PNG` draws it again."""
 
 import json
-from dataclasses import asdict, replace
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,58 +9,20 @@ import ldm_jax
 from ldm_jax import runs
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.frames import seeds, turns
-from ldm_jax.sampling.wanted import Request
+from ldm_jax.sections import Request, Section
 
 KEYWORD = "ldm_jax"  # of the text in the PNG
-SPELLED = {
-    "prompts": "prompt",
-    "negative_prompts": "negative_prompt",
-    "labels": "label",
-    "to_prompts": "to_prompt",
-    "to_seeds": "to_seed",
-}
-# given anew, these are not to meet what is remembered of the others
-SETTLES = {
-    "sampler": ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise"),
-    "times": ("steps", "grid"),
-    "steps": ("times",),
-    "grid": ("times",),
-    "compose": ("compose_weights",),
-    "prompts_file": ("prompt",),
-    "mask": ("strength",),
-    "frames": ("num", "turn"),
-}
-
-
-def alone(request: Request, i: int) -> Request:
-    """The request for image i of a request alone."""
-
-    def own(values: tuple) -> tuple:
-        return values and (values[turns(request)[i] % len(values)],)
-
-    return replace(
-        request,
-        num=1,
-        preview_every=None,  # of no matter for the image
-        preview_with=None,
-        seed=int(seeds(request)[i]),
-        turn=request.turn + i,
-        prompts=own(request.prompts),
-        negative_prompts=own(request.negative_prompts),
-        labels=own(request.labels),
-    )
 
 
 def text(trained: runs.Trained, request: Request, i: int) -> dict[str, str]:
-    """What the PNG of image i says: JSON of its run, checkpoint and request."""
-    said = {
+    """What the PNG of image i records: JSON of its run, checkpoint and request, by sections."""
+    record = {
         "run": str(trained.run),
         "checkpoint": trained.step,
         "ldm_jax": ldm_jax.__version__,
-        "request": asdict(alone(request, i)),
+        "request": request.alone(i).as_dict(),
     }
-    return {KEYWORD: json.dumps(said)}
+    return {KEYWORD: json.dumps(record)}
 
 
 def read(path: str) -> dict[str, Any]:
@@ -70,32 +32,45 @@ def read(path: str) -> dict[str, Any]:
         InputError: no such file, no PNG, or one that sample.py did not write.
     """
     if not Path(path).is_file():
-        raise InputError(f"--from '{path}' does not exist: expected a PNG that sample.py wrote")
+        raise InputError(f"--repeat '{path}' does not exist: expected a PNG that sample.py wrote")
     try:
-        said = json.loads(image_files.read_text(path).get(KEYWORD, "null"))
+        record = json.loads(image_files.read_text(path).get(KEYWORD, "null"))
     except Exception as error:
-        raise InputError(f"--from '{path}' cannot be read ({error}): expected a PNG") from error
-    if not isinstance(said, dict) or not isinstance(said.get("request"), dict):
+        raise InputError(f"--repeat '{path}' cannot be read ({error}): expected a PNG") from error
+    if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
         raise InputError(
-            f"--from '{path}' does not say how it was drawn: expected a PNG that sample.py wrote "
+            f"--repeat '{path}' does not say how it was drawn: expected a PNG that sample.py wrote "
             "of a diffusion model, and that nobody saved again"
         )
-    return said
+    return record
 
 
-def settings(said: dict[str, Any], given: set[str]) -> dict[str, Any]:
-    """Options of sample.py, by name, as an image has them; those that are None are left out.
+def options(record: dict[str, Any], sections: Iterable[type[Section]]) -> dict[str, Any]:
+    """The options of sample.py, by name, that an image was drawn with.
 
     Args:
-        given: options that are given anew.
+        sections: that there are; images of earlier versions have flat options of other names.
     """
-    asked = {SPELLED.get(name, name): value for name, value in said["request"].items()}
-    settled = {other for name in given for other in SETTLES.get(name, ())}
-    settled |= {"steps", "grid"} if asked.get("times") else set()
-    found = {}
-    for name, value in asked.items():
-        if value is None or name in settled or name in given:
-            continue
-        value = tuple(value) if isinstance(value, list) else value
-        found[name] = tuple(map(str, value)) if name == "label" else value
-    return found
+    sections, found = tuple(sections), {}
+    renamed = {old: new for section in sections for old, new in section.renamed.items()}
+    for name, value in record["request"].items():
+        part = value if isinstance(value, dict) else {renamed.get(name, name): value}
+        found |= part
+    stops = found.pop("to_prompts", ())
+    if stops:
+        found["prompt"] = [*(found["prompt"] or [""]), *stops]
+    if found.get("times"):  # which say these
+        found = {n: x for n, x in found.items() if n not in ("steps", "spacing")}
+    return {n: tuple(x) if isinstance(x, list) else x for n, x in found.items()}
+
+
+def repeated(record: dict[str, Any], asked: Request, anew: Collection[str]) -> Request:
+    """The request of an image, with options of `asked` in place of its own.
+
+    Args:
+        anew: options that are given anew; what goes with them is not taken from the image.
+    """
+    settled = {other for one in asked for n in anew for other in one.settles.get(n, ())}
+    own, mine = options(record, map(type, asked)), asked.owners()
+    kept = {n: x for n, x in own.items() if x is not None and n in mine}
+    return asked.replace(**{n: x for n, x in kept.items() if n not in settled and n not in anew})

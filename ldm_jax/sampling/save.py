@@ -11,20 +11,21 @@ import numpy as np
 import ldm_jax
 from ldm_jax import runs
 from ldm_jax.data import image_files
+from ldm_jax.sampling.drawing import Drawn
 from ldm_jax.sampling.png_metadata import text
-from ldm_jax.sampling.wanted import Drawn, Request
+from ldm_jax.sections import Request
 
 
 def write(
     out: Path,
     drawn: Drawn,
     trained: runs.Trained | runs.TrainedFirstStage,
-    request: Any,
-    columns: int | None = None,
+    request: Request,
 ) -> None:
-    """Writes OUT/000000.png ..., grid.png (so many columns wide), samples.npz and report.json.
+    """Writes OUT/000000.png ..., grid.png, samples.npz and report.json.
 
-    What was previewed of image i at step k is OUT/previews/i-k.png.
+    The preview of image i at step k is OUT/previews/i-k.png. A row of the grid is one between two
+    latents, where the request asks for such.
 
     Each image of a diffusion model says how to draw it again, see `png_metadata`.
     The noise that was found behind an image is written, too, as latents.npy. Images that an
@@ -36,15 +37,15 @@ def write(
         if int(old.stem) >= len(images):
             old.unlink()
     for i, image in enumerate(images):
-        said = text(trained, request, i) if isinstance(request, Request) else None
-        image_files.save(out / f"{i:06d}.png", image, said)
+        note = None if "rows" in request else text(trained, request, i)
+        image_files.save(out / f"{i:06d}.png", image, note)
     for old in (out / "previews").glob("[0-9]*-[0-9]*.png"):
         old.unlink()
     for i, previews in enumerate(() if drawn.previews is None else drawn.previews):
         for k, image in enumerate(previews, 1):
-            image_files.save(
-                out / "previews" / f"{i:06d}-{k * request.preview_every:03d}.png", image
-            )
+            step = k * request.decoding.preview_every
+            image_files.save(out / "previews" / f"{i:06d}-{step:03d}.png", image)
+    columns = request.rows.interpolate if "rows" in request else None
     image_files.save(out / "grid.png", image_files.grid(images, columns))
     np.savez(out / "samples.npz", images)
     if drawn.latents is not None:
@@ -52,13 +53,13 @@ def write(
     (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
 
 
-def report(trained: runs.Trained | runs.TrainedFirstStage, request: Any) -> dict[str, Any]:
+def report(trained: runs.Trained | runs.TrainedFirstStage, request: Request) -> dict[str, Any]:
     """All that is needed to draw the same images again."""
     return {
         "run": str(trained.run),
         "checkpoint": trained.step,
         "weights": "ema",
-        **asdict(request),
+        "request": request.as_dict(),
         "image_size": trained.experiment.data.image_size,
         "classes": trained.class_names,
         "ldm_jax": ldm_jax.__version__,

@@ -1,133 +1,205 @@
-"""How a request starts from an image: noised in part, masked, or the noise behind it."""
+"""Images that start from an image: noised in part, inpainted, or from the noise behind it."""
+
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ldm_jax import runs
-from ldm_jax.config import Label, Sampling, Text
+from ldm_jax.conditioning.inpainting import Masked
+from ldm_jax.data import transforms
+from ldm_jax.data.given import load_image, load_mask
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.diffusion.samplers.repaint import resampled
+from ldm_jax.diffusion.samplers.repaint import repaint, resampled
+from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.diffusion.spacing import later
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.condition import class_of
-from ldm_jax.sampling.given import load_image
-from ldm_jax.sampling.wanted import Request
+from ldm_jax.sampling.sampler import settings, times_of
+from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.types import Batch
 
-NOISELESS = ("plms", "lms", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m", "unipc")  # whatever they are told
+NOISELESS = ("plms", "lms", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m", "unipc")  # whatever their options
 
 
-def how_strong(
-    strength: float | None, init_image: str | None, mask: str | None, invert: bool
-) -> float | None:
-    """How much of the grid to walk: 0.75 from an image, all of it where a part is made anew.
+@dataclass(frozen=True)
+class Start(Masked):
+    """An image to start from, or to inpaint."""
 
-    Raises:
-        InputError: out of range, or no image to be so strong on.
-    """
-    given = (("--strength", strength), ("--mask", mask), ("--invert", invert or None))
-    for name, value in given:
-        if value is not None and not init_image:
-            raise InputError(f"{name} is {value} without an image: expected --init-image, too")
-    if strength is not None and not 0.0 < strength <= 1.0:
-        raise InputError(f"--strength is {strength}: expected more than 0, at most 1")
-    if not init_image or invert:
+    settles: ClassVar = {"mask": ("strength",)}
+
+    strength: float | None = None
+    """how much the image is noised, more than 0 to 1; 0.75 where not given, 1 with a mask (Meng et
+    al. 2022, SDEdit)"""
+    resample: int | None = None
+    """with a mask, how often each few steps are taken, so that both parts fit (Lugmayr et al. 2022,
+    RePaint)"""
+    jump_length: int | None = None
+    """how many steps those are; 10 where not given"""
+    invert: bool = False
+    """start from the noise behind the image, which is written to latents.npy (Song, Meng and Ermon
+    2021, DDIM inversion)"""
+    source: str | None = None
+    """prompt or label of the image that is inverted; none where not given"""
+
+    @classmethod
+    def fits(cls, run: RunView) -> bool:
+        return Masked not in run.sections
+
+    @classmethod
+    def refusal(cls, option: str, value: Any, run: RunView) -> str:
+        return Section.refusal.__func__(cls, option, value, run)
+
+    def count(self) -> int | None:
+        return 1 if self.invert else None
+
+    def fill(self, request: Request, run: RunView) -> Self:
+        found = replace(self, strength=self._strength())
+        return replace(found, jump_length=found._jump_length(request, run))
+
+    def _strength(self) -> float | None:
+        """How much of the times to visit: 0.75 from an image, all where a region is inpainted."""
+        strength, mask, invert = self.strength, self.mask, self.invert
+        given = (("--strength", strength), ("--mask", mask), ("--invert", invert or None))
+        for name, value in given:
+            if value is not None and not self.init_image:
+                said = name if value is True else f"{name} is {value}"
+                raise InputError(f"{said} without an image: expected --init-image, too")
+        if strength is not None and not 0.0 < strength <= 1.0:
+            raise InputError(f"--strength is {strength}: expected more than 0, at most 1")
+        if self.init_image and not invert:
+            return strength if strength is not None else (1.0 if mask else 0.75)
         for name, value in (("--strength", strength), ("--mask", mask)):
             if value is not None:
                 raise InputError(
-                    f"{name} is {value} with --invert: leave it out, since all of the grid is "
-                    "walked from the noise behind the whole image"
+                    f"{name} is {value} with --invert: leave it out, since all times are visited "
+                    "from the noise behind the whole image"
                 )
         return None
-    return strength if strength is not None else (1.0 if mask else 0.75)
 
-
-def how_resampled(
-    resample: int | None, jump_length: int | None, mask: str | None, K: int
-) -> tuple[int | None, int | None]:
-    """How often RePaint takes how many of K steps; their 10 steps, or all but one of fewer.
-
-    Raises:
-        InputError: out of range, or no mask.
-    """
-    for name, value in (("--resample", resample), ("--jump-length", jump_length)):
-        if value is not None and not mask:
-            raise InputError(f"{name} is {value} without a mask: expected --init-image and --mask")
-        if value is not None and value < 1:
-            raise InputError(f"{name} is {value}: expected at least 1")
-    if resample is None:
-        if jump_length is not None:
+    def _jump_length(self, request: Request, run: RunView) -> int | None:
+        """How many steps RePaint takes again: the paper's 10, or all but one of fewer."""
+        for name, value in (("--resample", self.resample), ("--jump-length", self.jump_length)):
+            if value is not None and not self.mask:
+                raise InputError(
+                    f"{name} is {value} without a mask: expected --init-image and --mask"
+                )
+            if value is not None and value < 1:
+                raise InputError(f"{name} is {value}: expected at least 1")
+        if self.resample is None:
+            if self.jump_length is not None:
+                raise InputError(
+                    f"--jump-length is {self.jump_length}: expected --resample N, too, how often "
+                    "these steps are taken"
+                )
+            return None
+        plain = request.with_section(replace(self, resample=None, strength=self._strength()))
+        K = len(times_of(plain, run)) - 1
+        if max(self.jump_length or 1, 1) >= K:
             raise InputError(
-                f"--jump-length is {jump_length}: expected --resample N, too, how often so many "
-                "steps are taken"
+                f"--jump-length is {self.jump_length or 1}: expected less than the {K} steps that "
+                "are taken"
             )
-        return None, None
-    if max(jump_length or 1, 1) >= K:
-        raise InputError(
-            f"--jump-length is {jump_length or 1}: expected less than the {K} steps that are walked"
-        )
-    return resample, jump_length or min(10, K - 1)
+        return self.jump_length or min(10, K - 1)
 
+    def check(self, request: Request, run: RunView) -> None:
+        if not self.init_image:
+            if self.source is not None:
+                raise InputError(f"--source '{self.source}': expected --init-image and --invert")
+            return
+        if self.strength is not None:
+            K = len(sampling.times(settings(request), run.model.process)) - 1
+            if len(later(np.arange(K + 1), self.strength)) < 2:
+                raise InputError(
+                    f"--strength is {self.strength}: expected at least {1 / K:.3g}, one of the {K} "
+                    "steps"
+                )
+        load_image(self.init_image, "--init-image", run.data)
+        if self.mask:
+            load_image(self.mask, "--mask", run.data)
+        if self.invert:
+            self._check_invert(request, run)
+        elif self.source is not None:
+            raise InputError(f"--source '{self.source}': expected --invert, too")
 
-def times_of(request: Request, trained: runs.Trained) -> np.ndarray:
-    """All times that a request visits, [K + 1]; those that RePaint visits again included."""
-    times = sampling.times(request, trained.model.process)
-    if request.strength is not None:
-        times = later(times, request.strength)
-    if request.resample:
-        times = resampled(times, request.jump_length, request.resample)
-    return times
-
-
-def check_start(request: Request, trained: runs.Trained) -> None:
-    """Raises InputError for images that cannot be used, and for what does not fit them."""
-    if not request.init_image:
-        if request.source is not None:
+    def _check_invert(self, request: Request, run: RunView) -> None:
+        """Raises InputError where the noise behind an image would not lead back to it."""
+        for option in (section.noise_option for section in request if section is not self):
+            if option:
+                raise InputError(f"{option} and --invert both say where to start: leave one out")
+        options = sampling.with_defaults(settings(request))
+        sampler = request.sampler.sampler
+        if sampler not in NOISELESS and not (options["eta"] == 0 or options["s_churn"] == 0):
+            names = [name for name in ("eta", "s_churn") if options[name] is not None]
+            remedy = f"--{names[0].replace('_', '-')} 0, or " if names else ""
+            others = [name for name in SAMPLERS if noiseless(name)]
             raise InputError(
-                f"--source '{request.source}': expected --init-image and --invert True"
+                f"--invert with {sampler}, which draws noise on the way, does not lead back to the "
+                f"image: expected {remedy}one of {', '.join(others)}"
             )
-        return
-    if request.strength is not None:
-        K = len(sampling.times(request, trained.model.process)) - 1
-        if len(later(np.arange(K + 1), request.strength)) < 2:
+        if self.source is not None and not any(section.has_source for section in request):
             raise InputError(
-                f"--strength is {request.strength}: expected at least {1 / K:.3g}, "
-                f"one of the {K} steps"
+                f"--source '{self.source}' given to a model without captions and labels: leave it "
+                "out"
             )
-    load_image(request.init_image, "--init-image", trained)
-    if request.mask:
-        load_image(request.mask, "--mask", trained)
-    if request.invert:
-        _check_invert(request, trained)
-    elif request.source is not None:
-        raise InputError(f"--source '{request.source}': expected --invert True, too")
+        self.inverted(request, run)
 
+    def inverted(self, request: Request, run: RunView) -> Batch:
+        """What the conditioner reads of the image that is inverted, each [num, ...]."""
+        found = {}
+        for section in request:
+            found |= section.of_source(self.source, request, run)
+        return found
 
-def _check_invert(request: Request, trained: runs.Trained) -> None:
-    """Raises InputError where the noise behind an image would not lead back to it."""
-    if request.latents:
-        raise InputError(
-            f"--latents '{request.latents}' and --invert both say where to start: leave one out"
-        )
-    told = sampling.with_defaults(request)
-    drawn = request.sampler not in NOISELESS and not (told["eta"] == 0 or told["s_churn"] == 0)
-    if drawn:
-        options = [name for name in ("eta", "s_churn") if told[name] is not None]
-        remedy = f"--{options[0].replace('_', '-')} 0, or " if options else ""
-        others = [name for name in SAMPLERS if name in NOISELESS or noiseless(name)]
-        raise InputError(
-            f"--invert with {request.sampler}, which draws noise on the way, does not lead back to "
-            f"the image: expected {remedy}one of {', '.join(others)}"
-        )
-    source, condition = request.source, trained.experiment.condition
-    if source is not None and isinstance(condition, Label):
-        class_of(source, trained.class_names, condition.num_classes)
-    elif source is not None and not isinstance(condition, Text):
-        raise InputError(
-            f"--source '{source}' given to a model without captions and labels: leave it out"
-        )
+    def image(self, request: Request, run: RunView) -> np.ndarray:
+        """The image to start from, [num, H, W, 3] in [-1, 1]."""
+        image = load_image(self.init_image, "--init-image", run.data, request.size.size)
+        return np.repeat(transforms.normalize(image)[None], request.images.num, axis=0)
+
+    def inputs(self, request: Request, run: RunView) -> Batch:
+        return {}  # the conditioner reads nothing of it
+
+    def of_source(self, source: str | None, request: Request, run: RunView) -> Batch:
+        return {}
+
+    def finish(self, images: np.ndarray, inputs: Batch) -> np.ndarray:
+        return images
+
+    def each(self, request: Request, run: RunView) -> Batch:
+        if not self.init_image or self.invert:
+            return {}
+        found = {"image": self.image(request, run)}
+        if self.mask:
+            mask = load_mask(self.mask, "--mask", run.data, request.size.size)
+            found["mask"] = np.repeat(mask[None], request.images.num, axis=0)
+        return found
+
+    def visited(self, times: np.ndarray) -> np.ndarray:
+        if self.strength is not None:
+            times = later(times, self.strength)
+        return resampled(times, self.jump_length, self.resample) if self.resample else times
+
+    @property
+    def noise_option(self) -> str:
+        return "--invert" if self.invert else ""
+
+    def solver(self, make: Any) -> Any:
+        return (lambda **options: repaint(make(**options))) if self.resample else make
+
+    def describe(self, request: Request, run: RunView) -> list[str]:
+        lines = []
+        if self.resample:
+            K = len(times_of(request, run)) - 1
+            lines.append(
+                f"RePaint, {self.jump_length} steps at a time, each {self.resample} times: {K} in "
+                "all"
+            )
+        if self.invert:
+            of = f"'{self.source}'" if self.source is not None else "no condition"
+            lines.append(f"from the noise behind {self.init_image} (DDIM inversion, {of})")
+        return lines
 
 
 def noiseless(sampler: str) -> bool:
-    """Whether a sampler draws no noise unless told to."""
-    told = sampling.with_defaults(Sampling(sampler=sampler))
-    return sampler in NOISELESS or told["eta"] == 0 or told["s_churn"] == 0
+    """Whether a sampler draws no noise unless asked to."""
+    options = sampling.with_defaults(Sampling(sampler=sampler))
+    return sampler in NOISELESS or options["eta"] == 0 or options["s_churn"] == 0

@@ -78,7 +78,7 @@ def draw(run: Path, out: Path, *words) -> tuple[np.ndarray, dict]:
     sample.main([*map(str, (run, "--out", out, "--batch-size", 2, *words))])
     with np.load(out / "samples.npz") as file:
         (images,) = file.values()
-    return images.astype(int), json.loads((out / "report.json").read_text())
+    return images.astype(int), tiny.flat(json.loads((out / "report.json").read_text()))
 
 
 def apart(a, b) -> float:
@@ -113,7 +113,7 @@ def test_a_classifier_moves_pictures_by_its_scale(class_run, classifier_run, tmp
     assert (report["classifier"], report["classifier_scale"]) == (str(classifier_run), 0.0)
     assert np.max(np.abs(none - plain)) <= 1
     some, report = draw(class_run, tmp_path / "some", *judged, "--classifier-scale", 5)
-    assert report["labels"] == [CLASSES.index("red")]
+    assert report["label"] == [CLASSES.index("red")]
     assert apart(some, plain) > 1.0
 
 
@@ -149,7 +149,7 @@ def test_what_is_no_classifier_is_refused_as_one(class_run, trained_run, classif
     says(refused(class_run, out, "--classifier", trained_run), ["expected the run of a classifier"])
     says(refused(classifier_run, out), ["is a classifier: expected the run of a diffusion model"])
     message = refused(trained_run, out, "--label", "red")
-    says(message, ["label 'red'", "captions", "--classifier RUN"])
+    says(message, ["--label 'red'", "captions", "--classifier RUN"])
 
 
 # Composition
@@ -168,7 +168,7 @@ def test_one_prompt_composed_is_guidance_to_it(trained_run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (["--prompt", "c"], ["--prompt and --compose do not go together", "--threshold"]),
+        (["--prompt", "c"], ["--prompt and --compose do not go together", "--dynamic-threshold"]),
         (["--negative-prompt", "c"], ["--negative-prompt and --compose", "a negative weight"]),
         (["--guidance-rescale", 0.5], ["--guidance-rescale and --compose"]),
         (["--guidance-interval", 0, 1], ["--guidance-interval and --compose"]),
@@ -207,7 +207,7 @@ def test_repaint_makes_the_masked_part_anew_and_keeps_the_rest(
         (["--resample", 0], ["--resample is 0", "at least 1"]),
         (["--jump-length", 2], ["--jump-length is 2", "--resample N"]),
         (["--resample", 2, "--jump-length", 4], ["--jump-length is 4", "less than the 4 steps"]),
-        (["--invert", True], ["--mask is", "with --invert"]),
+        (["--invert"], ["--mask is", "with --invert"]),
     ],
 )
 def test_what_does_not_go_with_a_mask_says_so(class_run, picture, tmp_path, words, fragments):
@@ -222,7 +222,7 @@ def test_the_noise_behind_a_picture_is_written_and_leads_to_what_was_drawn(
     class_run, picture, tmp_path, capsys
 ):
     steps = "--label", "red", "--num", 2, "--guidance", 0
-    given = "--init-image", picture[0], "--invert", True
+    given = "--init-image", picture[0], "--invert"
     images, report = draw(class_run, tmp_path / "a", *steps, *given)
     says(capsys.readouterr().out, ["the noise behind", "DDIM inversion, no condition"])
     assert (report["invert"], report["source"], report["strength"]) == (True, None, None)
@@ -243,10 +243,10 @@ def test_the_noise_behind_a_picture_is_written_and_leads_to_what_was_drawn(
     ],
 )
 def test_what_does_not_go_with_inversion_says_so(class_run, picture, tmp_path, words, fragments):
-    words = "--init-image", picture[0], "--invert", True, *words
+    words = "--init-image", picture[0], "--invert", *words
     says(refused(class_run, tmp_path / "out", *words), fragments)
 
 
 def test_a_source_without_inversion_is_refused(class_run, picture, tmp_path):
     words = "--init-image", picture[0], "--source", "red"
-    says(refused(class_run, tmp_path / "out", *words), ["--source 'red'", "--invert True"])
+    says(refused(class_run, tmp_path / "out", *words), ["--source 'red'", "--invert"])

@@ -15,6 +15,7 @@ from ldm_jax import cli, runs
 from ldm_jax import sampling as request
 from ldm_jax.diffusion import sampling, spacing
 from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
+from ldm_jax.sampling.sampler import settings
 from tests.support import tiny
 
 TOOL = Path(__file__).parents[2] / "sample.py"
@@ -71,7 +72,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--label 4", ["label '4' is out of range", "0 to 3"]),
         ("--label -1", ["label '-1' is out of range", "0 to 3"]),
         ("--label red pink", ["label 'pink' is out of range", "blue, green, grey, red"]),
-        ("--prompt cat", ["prompt 'cat'", "class labels", "condition=Text()"]),
+        ("--prompt cat", ["--prompt 'cat'", "class labels", "condition=Text()"]),
         ("--num 0", ["--num is 0", "at least 1"]),
         ("--num -3", ["--num is -3", "at least 1"]),
         ("--num few", ["--num is 'few'", "whole number"]),
@@ -97,29 +98,29 @@ def says(message: str, fragments: list[str]) -> None:
         ("--s-churn -1 --sampler heun", ["--s-churn is -1", "0 or more"]),
         ("--s-tmax inf --sampler heun", ["--s-tmax is inf", "0 or more"]),
         ("--times 20 10 --steps 3", ["--times and --steps 3 both", "leave one of them out"]),
-        ("--times 20 10 --grid karras", ["--times and --grid karras both"]),
+        ("--times 20 10 --spacing karras", ["--times and --spacing karras both"]),
         ("--times 10 20", ["time 20 follows 10", "decrease"]),
         ("--times 21 10", ["time 21 is out of range", "to 20 (noise)"]),
         ("--times late", ["--times", "'late'"]),
         ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
-        ("--grid even", ["--grid", "'even'", "'trailing'"]),
+        ("--spacing even", ["--spacing", "'even'", "'trailing'"]),
         ("--tile 1", ["--tile is 1", "at least 2"]),
         ("--negative-prompt cat", ["--negative-prompt 'cat'", "class labels", "condition=Text()"]),
         ("--guidance-rescale 1.5", ["--guidance-rescale is 1.5", "0 to 1"]),
         ("--guidance-rescale 0.5 --guidance 1", ["does nothing", "--guidance other than 1"]),
         ("--guidance-interval 3 1", ["--guidance-interval is 3 1", "lower first"]),
         ("--guidance-interval 3", ["--guidance-interval is 3", "two levels"]),
-        ("--threshold 0", ["--threshold is 0", "more than 0"]),
+        ("--dynamic-threshold 0", ["--dynamic-threshold is 0", "more than 0"]),
         ("--guidance-schedule step", ["--guidance-schedule", "'step'", "'cosine'"]),
         ("--guidance-schedule linear --guidance 1", ["does nothing", "--guidance other than 1"]),
         ("--compose cat", ["--compose 'cat'", "class labels", "condition=Text()"]),
-        ("--compose-weights 1", ["--compose-weights 1", "--compose, too"]),
+        ("--compose-weights 1", ["--compose-weights", "class labels"]),
         ("--classifier-scale 2", ["--classifier-scale is 2", "--classifier RUN, too"]),
         ("--classifier no", ["run 'no' does not exist"]),
         ("--resample 3", ["--resample is 3 without a mask", "--mask"]),
         ("--jump-length 3", ["--jump-length is 3 without a mask", "--mask"]),
-        ("--invert True", ["--invert is True without an image", "--init-image"]),
-        ("--source red", ["--source 'red'", "--init-image and --invert True"]),
+        ("--invert", ["--invert without an image", "--init-image"]),
+        ("--source red", ["--source 'red'", "--init-image and --invert"]),
         ("--strength 0.5", ["--strength is 0.5", "--init-image"]),
         ("--mask m.png", ["--mask is m.png", "--init-image"]),
         ("--init-image no.png", ["--init-image 'no.png' does not exist"]),
@@ -130,7 +131,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--steps", ["--steps has no value"]),
         ("surplus", ["'surplus'", "one word too many"]),
         ("--latents no.npy", ["latents 'no.npy' do not exist", "(4, 4, 4, 2)"]),
-        ("--interpolate 3", ["--interpolate 3", "diffusion model", "configs/vae.py"]),
+        ("--interpolate 3", ["--interpolate is 3", "--to-seed", "configs/vae.py"]),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused_by_name(refusal, class_run, words, fragments):
@@ -158,7 +159,7 @@ def test_latents_that_do_not_fit_are_refused(refusal, class_run, here, array, fr
 
 
 def test_a_label_for_a_model_of_captions_is_refused(refusal, trained_run):
-    says(refusal(trained_run, "--label", 0), ["label '0'", "captions", "condition=Label()"])
+    says(refusal(trained_run, "--label", 0), ["--label '0'", "captions", "condition=Label()"])
 
 
 def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, trained_run, here):
@@ -240,8 +241,8 @@ def test_help_is_no_error(words, capsys):
         "--init-image",
         "--mask",
         "images options",
-        "walk options",
-        "randomness options",
+        "sampler options",
+        "guidance options",
         *spacing.SPACINGS,
     ):
         assert name in help_text
@@ -254,7 +255,7 @@ def draw(run: Path, out: Path, *words) -> tuple[np.ndarray, dict]:
     sample.main([*map(str, (run, "--out", out, "--batch-size", 4, *words))])
     with np.load(out / "samples.npz") as file:
         (images,) = file.values()
-    return images, json.loads((out / "report.json").read_text())
+    return images, tiny.flat(json.loads((out / "report.json").read_text()))
 
 
 @pytest.fixture(scope="module")
@@ -276,8 +277,8 @@ def test_pictures_a_grid_an_archive_and_a_report_are_written(drawn, capsys):
     width, height = Image.open(out / "grid.png").size
     assert width >= 3 * tiny.SIZE
     assert height >= 2 * tiny.SIZE
-    assert {name: report[name] for name in ("num", "seed", "labels", "eta")} == {
-        "num": 6, "seed": 3, "labels": [CLASSES.index("red")], "eta": 0.5
+    assert {name: report[name] for name in ("num", "seed", "label", "eta")} == {
+        "num": 6, "seed": 3, "label": [CLASSES.index("red")], "eta": 0.5
     }  # fmt: skip
 
 
@@ -298,9 +299,9 @@ def test_a_folder_holds_the_pictures_of_the_last_command_alone(drawn, class_run,
 
 def test_the_settings_of_a_report_draw_the_same_pictures_again(drawn, here):
     _, images, report = drawn
-    names = "num", "seed", "steps", "sampler", "grid", "eta", "guidance"
+    names = "num", "seed", "steps", "sampler", "spacing", "eta", "guidance"
     words = [word for name in names for word in (f"--{name}", report[name])]
-    again, second = draw(Path(report["run"]), here, *words, "--label", *report["labels"])
+    again, second = draw(Path(report["run"]), here, *words, "--label", *report["label"])
     np.testing.assert_array_equal(again, images)
     assert second == report
 
@@ -316,28 +317,28 @@ def test_a_picture_belongs_to_its_seed_whatever_else_is_drawn(drawn, class_run, 
 
 
 def test_what_is_used_is_printed(class_run, here, capsys):
-    words = "--num", 1, "--sampler", "heun", "--grid", "karras", "--steps", 3, "--s-churn", 6
+    words = "--num", 1, "--sampler", "heun", "--spacing", "karras", "--steps", 3, "--s-churn", 6
     _, report = draw(class_run, here, *words)
     line = capsys.readouterr().out.splitlines()[0]
     says(line, ["heun (Karras", "3 steps over karras spacing", "s_churn 6", "guidance 2"])
     assert "eta" not in line
-    asked = {"sampler": "heun", "grid": "karras", "steps": 3, "s_churn": 6.0, "s_tmin": 0.0}
+    asked = {"sampler": "heun", "spacing": "karras", "steps": 3, "s_churn": 6.0, "s_tmin": 0.0}
     assert {name: report[name] for name in asked} == asked
     assert report["eta"] is report["s_tmax"] is None
 
 
 def test_times_take_the_place_of_a_grid(class_run, here, capsys):
     words = "--num", 2, "--label", "red", "--eta", 0
-    by_name, _ = draw(class_run, here / "a", *words, "--grid", "trailing", "--steps", 4)
+    by_name, _ = draw(class_run, here / "a", *words, "--spacing", "trailing", "--steps", 4)
     by_hand, report = draw(class_run, here / "b", *words, "--times", 20, 15, 10, 5)
     np.testing.assert_array_equal(by_hand, by_name)
     says(capsys.readouterr().out, ["4 steps over trailing spacing", "4 steps over given times"])
-    assert (report["times"], report["steps"], report["grid"]) == ([20, 15, 10, 5], 4, None)
+    assert (report["times"], report["steps"], report["spacing"]) == ([20, 15, 10, 5], 4, None)
 
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_request_holds_all_that_its_sampler_takes_and_nothing_else(class_run, name):
-    wanted = request.resolve(runs.describe(class_run), sampler=name)
+    wanted = settings(request.resolve(runs.describe(class_run), sampler=name))
     taken = {option: getattr(wanted, option) for option in sampling.OPTIONS}
     own = SAMPLERS[name].options
     assert taken == {option: own.get(option) for option in sampling.OPTIONS}
@@ -349,7 +350,7 @@ def test_labels_are_names_or_numbers_taken_in_turn(drawn, class_run, here):
     _, images, _ = drawn
     words = "--label", 0, "red", "2", "--seed", 3, "--eta", 0.5
     turns, report = draw(class_run, here, *words, "--num", 4)
-    assert report["labels"] == [0, CLASSES.index("red"), 2]
+    assert report["label"] == [0, CLASSES.index("red"), 2]
     same = [bool(np.all(turn == image)) for turn, image in zip(turns, images, strict=False)]
     assert same == [False, True, False, False]  # only the second is red
 
@@ -384,8 +385,8 @@ def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
     out = run / "samples-seed2"
     assert (out / "000001.png").exists()
     assert not (out / "000002.png").exists()
-    report = json.loads((out / "report.json").read_text())
-    assert report["prompts"] == list(prompts)
+    report = tiny.flat(json.loads((out / "report.json").read_text()))
+    assert report["prompt"] == list(prompts)
     assert report["checkpoint"] == 4
 
 
@@ -422,7 +423,7 @@ def test_the_less_noise_the_more_remains_of_the_picture(class_run, picture, here
     """By how far what becomes of two images is apart; at T nearly nothing is left of either."""
     apart = []
     for strength in (0.25, 1.0):
-        words = *WORDS, "--grid", "trailing", "--strength", strength
+        words = *WORDS, "--spacing", "trailing", "--strength", strength
         one, report = draw(class_run, here, *words, "--init-image", picture[0])
         other, _ = draw(class_run, here, *words, "--init-image", picture[1])
         assert report["strength"] == strength

@@ -50,7 +50,7 @@ def drawn(run, out, *words):
     sample.main([str(run), "--out", str(out), *map(str, words)])
     with np.load(out / "samples.npz") as file:
         (images,) = file.values()
-    return images, json.loads((out / "report.json").read_text())
+    return images, tiny.flat(json.loads((out / "report.json").read_text()))
 
 
 def test_training_logs_the_bound(run):

@@ -77,8 +77,8 @@ def test_what_is_drawn_and_what_is_real_are_scored(
     assert f"label accuracy: {scores['drawn']['all']:.1%} (by chance 25.0%)" in said
 
 
-def test_what_cannot_be_classifierd_is_refused(trained_run, class_run, classifier_run, tmp_path):
-    with pytest.raises(InputError, match="a condition of kind Text: expected Label"):
+def test_what_cannot_be_classified_is_refused(trained_run, class_run, classifier_run, tmp_path):
+    with pytest.raises(InputError, match="a model of captions: expected one that reads 'label'"):
         labels(str(trained_run), str(classifier_run), Options())
     with pytest.raises(InputError, match="expected the run of a classifier"):
         labels(str(class_run), str(trained_run), Options())

@@ -87,7 +87,7 @@ def test_finished_cells_are_not_drawn_again_and_samplers_compile_once(
     monkeypatch.setattr(
         evaluation, "load_extractor", lambda *_: Weights(params, Path("x.pth"), "0")
     )
-    monkeypatch.setattr(evaluation.request, "compiled", compiled)
+    monkeypatch.setattr(evaluation, "compiled", compiled)
     monkeypatch.chdir(tmp_path)
     words = ["sweep", str(class_run), f"data:{class_run}", "--out", "out", "--num", "4"]
     words += ["--draw-batch", "4", "--batch-size", "4", "--seeds", "2", "--guidance", "1", "3"]

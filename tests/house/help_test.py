@@ -50,13 +50,15 @@ def asked() -> set[type]:
 
 
 def without_help(kind: type) -> list[str]:
-    """Fields without help; a section's is that of its class."""
-    hints = get_type_hints(kind)
-    return [
-        name
-        for name in (field.name for field in dataclasses.fields(kind) if field.init)
-        if not (any(settings_of(hints[name])) or _docstrings.get_field_docstring(kind, name, ()))
-    ]
+    """Fields without help, below them or in their type; a section's is that of its class."""
+    hints = get_type_hints(kind, include_extras=True)
+
+    def has_help(name: str) -> bool:
+        if any(getattr(x, "help", None) for x in getattr(hints[name], "__metadata__", ())):
+            return True
+        return any(settings_of(hints[name])) or _docstrings.get_field_docstring(kind, name, ())
+
+    return [one.name for one in dataclasses.fields(kind) if one.init and not has_help(one.name)]
 
 
 def test_every_setting_and_option_has_help():

@@ -9,7 +9,8 @@ from PIL import Image
 
 from ldm_jax import config, runs, sampling
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.task import tell
+from ldm_jax.sampling.drawing import inputs_of
+from ldm_jax.sampling.view import view
 from tests.support import tiny
 
 SIZE = tiny.SIZE
@@ -62,6 +63,10 @@ def files(tmp_path):
     return lambda name: str(tmp_path / name)
 
 
+def tell(model, asked):
+    return inputs_of(asked, view(model))
+
+
 def given(files, name):
     return {field: files(file) for field, file in GIVEN[name].items()}
 
@@ -73,7 +78,7 @@ def test_pictures_follow_the_caption_and_what_is_beside_it(files, trained, name)
     for key, x in tell(model, asked).items():
         null = model.model.conditioner.null(3, 4, 4)[key]
         assert (x.shape, x.dtype) == (null.shape, null.dtype), key
-    images = sampling.draw(model, replace(asked, batch_size=3)).images
+    images = sampling.draw(model, asked.replace(batch_size=3)).images
     assert images.shape == (3, SIZE, SIZE, 3)
     assert np.any(images[0] != images[1])
 
@@ -99,7 +104,7 @@ def test_depth_goes_from_the_farthest_to_the_nearest_whatever_its_numbers(files,
     assert (depth.min(), depth.max()) == (-1.0, 1.0)
     read = np.asarray(Image.open(files("depth.png")), np.float64)
     np.save(files("other.npy"), 3.0 + read / 7.0)
-    again = tell(trained["depth"], replace(asked, depth=files("other.npy")))["depth"]
+    again = tell(trained["depth"], asked.replace(depth=files("other.npy")))["depth"]
     np.testing.assert_allclose(again, depth, atol=1e-5)
     with pytest.raises(InputError, match=r"expected .H, W., finite and not all the same"):
         sampling.resolve(trained["depth"], depth=files("flat.png"))
@@ -108,9 +113,9 @@ def test_depth_goes_from_the_farthest_to_the_nearest_whatever_its_numbers(files,
 def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
     model = trained["low-resolution"]
     asked = sampling.resolve(model, num=2, seed=5, low_resolution=files("small.png"))
-    assert asked.noise_level == 20
+    assert asked.noise.noise_level == 20
     told = tell(model, asked)
-    second = tell(model, replace(asked, num=1, seed=6))
+    second = tell(model, asked.replace(num=1, seed=6))
     np.testing.assert_array_equal(
         told["low_resolution_noise"][1], second["low_resolution_noise"][0]
     )
@@ -125,16 +130,16 @@ def drawn(model, asked, generate):
 def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
     model = trained["unclip"]
     asked = sampling.resolve(model, num=1, image=files("picture.png"))
-    assert (asked.noise_level, asked.prompts) == (0, ())
+    assert (asked.noise.noise_level, asked.prompts.prompt) == (0, ())
     generate = sampling.compiled(model, asked)
     plain = drawn(model, asked, generate)
     for change in (
         {"image": files("other.png")},
-        {"prompts": ("a red",)},
-        {"negative_prompts": ("a blue",)},
+        {"prompt": ("a red",)},
+        {"negative_prompt": ("a blue",)},
         {"noise_level": 40},
     ):
-        assert np.any(drawn(model, replace(asked, **change), generate) != plain), change
+        assert np.any(drawn(model, asked.replace(**change), generate) != plain), change
 
 
 def test_image_variations_are_told_a_picture_alone(files):
@@ -145,14 +150,14 @@ def test_image_variations_are_told_a_picture_alone(files):
     model = runs.Trained(Path("run"), experiment, built, params, None, (), 4)
     for told, said in (
         ({}, "expected --image P, an image to vary"),
-        ({"prompt": ["a red"]}, "prompt 'a red' given to a model of images"),
+        ({"prompt": ["a red"]}, "--prompt 'a red' given to a model of images"),
         ({"image": files("none.png")}, "--image '.*none.png' does not exist"),
         ({"image": files("picture.png"), "noise_level": 3}, "--noise-level is 3: leave it out"),
     ):
         with pytest.raises(InputError, match=said):
             sampling.resolve(model, num=1, **told)
     asked = sampling.resolve(model, num=1, image=files("picture.png"))
-    other, generate = replace(asked, image=files("other.png")), sampling.compiled(model, asked)
+    other, generate = asked.replace(image=files("other.png")), sampling.compiled(model, asked)
     assert np.any(drawn(model, asked, generate) != drawn(model, other, generate))
 
 
@@ -184,12 +189,12 @@ def test_the_guided_answer_ignores_the_caption_alone(files, trained):
     asked = sampling.resolve(model, num=1, guidance=0.0, depth=files("depth.png"), prompt=["a red"])
     images = sampling.draw(model, asked).images
     np.testing.assert_array_equal(
-        images, sampling.draw(model, replace(asked, prompts=("a blue",))).images
+        images, sampling.draw(model, asked.replace(prompt=("a blue",))).images
     )
     Image.open(files("depth.png")).transpose(Image.Transpose.FLIP_TOP_BOTTOM).save(
         files("flipped.png")
     )
-    flipped = sampling.draw(model, replace(asked, depth=files("flipped.png"))).images
+    flipped = sampling.draw(model, asked.replace(depth=files("flipped.png"))).images
     assert np.any(images != flipped)
 
 
@@ -204,7 +209,7 @@ def test_depth_goes_with_a_picture_to_start_from(files, trained):
 def test_inpainting_keeps_what_is_not_hidden(files, trained):
     model = trained["inpainting"]
     asked = sampling.resolve(model, num=1, prompt=["a red block"], **given(files, "inpainting"))
-    (image,) = sampling.draw(model, replace(asked, batch_size=1)).images
+    (image,) = sampling.draw(model, asked.replace(batch_size=1)).images
     before = np.asarray(Image.open(files("picture.png")))
     hidden = np.asarray(Image.open(files("mask.png"))) > 0
     np.testing.assert_array_equal(image[~hidden], before[~hidden])

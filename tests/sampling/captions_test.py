@@ -1,6 +1,5 @@
 """Prompts as a request has them: from a file, weighted, long, by another layer of CLIP's tower."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ from ldm_jax import config, runs, sampling
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.sampling import captions, condition
+from ldm_jax.sampling.drawing import inputs_of
+from ldm_jax.sampling.view import view
 from tests.support import tiny
 
 CLIP = config.CLIPText(dim=8, layers=3, num_heads=2, head_dim=4, length=6, vocab_size=516)
@@ -30,8 +30,9 @@ def _model():
 def told(model, prompt, **asked):
     """The tokens that the network attends to, [n, d]."""
     wanted = sampling.resolve(model, num=1, prompt=[prompt], **asked)
-    reading = captions.with_captions(model, wanted)
-    return np.asarray(reading.condition(model.params, condition.inputs(model, wanted)).tokens[0])
+    run = view(model)
+    reading = wanted.reading.wrap(model.model, wanted, run)
+    return np.asarray(reading.condition(model.params, inputs_of(wanted, run)).tokens[0])
 
 
 def test_weights_and_layers_change_what_is_told_and_one_is_as_ever(model):
@@ -45,8 +46,9 @@ def test_weights_and_layers_change_what_is_told_and_one_is_as_ever(model):
 def test_long_prompts_are_read_to_their_end_if_asked_and_else_it_is_said(model):
     first, second = "cd cd cd cd ab", "cd cd cd cd aa"
     np.testing.assert_array_equal(told(model, first), told(model, second))
-    (said,) = captions.describe_captions(model, sampling.resolve(model, prompt=[first]))
-    assert "tokens of 'cd cd cd cd ab...' 4 are read (--long-prompts True reads all)" in said
+    asked = sampling.resolve(model, prompt=[first])
+    (said,) = asked.reading.describe(asked, view(model))
+    assert "tokens of 'cd cd cd cd ab...' 4 are read (--long-prompts reads all)" in said
     whole = told(model, first, long_prompts=True)
     np.testing.assert_array_equal(whole[:6], told(model, second, long_prompts=True)[:6])
     assert np.any(whole[6:] != told(model, second, long_prompts=True)[6:])
@@ -63,14 +65,14 @@ def test_weights_and_length_go_with_negative_and_composed_prompts(model, more):
     asked = sampling.resolve(
         model, num=1, batch_size=1, emphasis=True, long_prompts=True, steps=1, **more
     )
-    assert captions.count(model, asked) > 1
+    assert asked.reading.chunk_count(asked, view(model)) > 1
     assert sampling.draw(model, asked).images.shape == (1, tiny.SIZE, tiny.SIZE, 3)
 
 
 def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
     (tmp_path / "prompts.txt").write_text("a red block\n\n  a blue one \n")
     asked = sampling.resolve(model, prompts_file=str(tmp_path / "prompts.txt"))
-    assert asked.prompts == ("a red block", "a blue one") and asked.num == 2
+    assert asked.prompts.prompt == ("a red block", "a blue one") and asked.images.num == 2
     with pytest.raises(InputError, match="both say prompts"):
         sampling.resolve(model, prompt=["ab"], prompts_file=str(tmp_path / "prompts.txt"))
     (tmp_path / "empty.txt").write_text("\n")
@@ -91,7 +93,7 @@ def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
 def test_what_is_for_clips_tower_is_refused_for_others(asked, said):
     model, params, tokenizer = tiny.model(tiny.experiment())
     other = runs.Trained(Path("run"), tiny.experiment(), model, params, tokenizer, (), 4)
-    with pytest.raises(InputError, match=f"{said}, since the model's condition is Text"):
+    with pytest.raises(InputError, match=f"{said}, since it is for CLIP's text encoder"):
         sampling.resolve(other, **asked)
 
 
@@ -100,6 +102,6 @@ def test_what_cannot_be_asked_of_clips_tower(model):
         sampling.resolve(model, clip_skip=4)
     with pytest.raises(InputError, match=r"has '.' without"):
         sampling.resolve(model, prompt=["a cat)"], emphasis=True)
-    assert sampling.resolve(model, prompt=["a cat)"]).prompts == ("a cat)",)
-    short = replace(sampling.resolve(model, prompt=["cd"]), long_prompts=True)
-    assert captions.count(model, short) == 1
+    assert sampling.resolve(model, prompt=["a cat)"]).prompts.prompt == ("a cat)",)
+    short = sampling.resolve(model, prompt=["cd"], long_prompts=True)
+    assert short.reading.chunk_count(short, view(model)) == 1

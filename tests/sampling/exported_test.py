@@ -99,8 +99,8 @@ def test_weights_of_16_bits_take_half_and_change_little(caption_run, tmp_path):
         ({"sampler": "ddim"}, "--sampler is ddim: expected dpmpp_2m, whose step was exported"),
         ({"size": (16, 16)}, "--size is 16 16: expected 8 8, as was exported"),
         ({"clip_skip": 2}, "--clip-skip is 2: leave it out"),
-        ({"threshold": 2.0}, "--threshold is 2.0: leave it out with --compiled"),
-        ({"frames": 3, "to_seed": [4]}, "--frames is 3: leave it out with --compiled"),
+        ({"dynamic_threshold": 2.0}, "--dynamic-threshold is 2.0: leave it out with --compiled"),
+        ({"interpolate": 3, "to_seed": [4]}, "--interpolate is 3: leave it out with --compiled"),
         ({"steps": 0}, "--steps is 0: expected 1 to 20"),
     ],
 )
@@ -127,7 +127,7 @@ def test_what_cannot_be_exported_or_loaded_is_refused(caption_run, folder, tmp_p
     told = runs.Trained(
         Path("run"), tiny.experiment(conditions=(config.Inpainting(),)), None, {}, None, (), 0
     )
-    with pytest.raises(InputError, match="is told Inpainting: expected one of captions"):
+    with pytest.raises(InputError, match="of a model of masked images: expected one of captions"):
         exported.check_exportable(told)
     for path in folder.iterdir():
         if path.is_file():

@@ -1,7 +1,6 @@
 """A safety check and a watermark: off unless asked for, and said."""
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -13,10 +12,13 @@ from ldm_jax.encoders.clip.concepts import Concepts, scores, unwanted
 from ldm_jax.encoders.clip.vision import Architecture, VisionTower
 from ldm_jax.errors import InputError
 from ldm_jax.sampling import finishing
+from ldm_jax.sampling.finishing import Finishing
+from ldm_jax.sampling.size import Size
+from ldm_jax.sections import Request, RunView
 from ldm_jax.weights.names import safety_checker
 from tests.support import tiny
 
-ASKED = sampling.Request(num=2, batch_size=2, seed=0)
+RUN = RunView(Path("run"), None, None, 8, 2, 4)
 X, Y = np.eye(4, dtype=np.float32)[:2]
 
 
@@ -48,11 +50,11 @@ def test_what_is_unwanted_is_black_and_said(monkeypatch, capsys):
     wanted = Concepts(-np.asarray(near), np.float32([2.0]), np.asarray(near), np.float32([0.99]))
     checker = safety_checker.Checker(of, params, wanted)
     monkeypatch.setattr(safety_checker, "load", lambda folder: checker)
-    found = finishing.finish(images, replace(ASKED, safety_check="checker"))
+    found = Finishing(safety_check="checker").apply(images, 2)
     assert not found[1].any()
     np.testing.assert_array_equal(found[[0, 2]], images[[0, 2]])
     assert "safety check: 1 of 3 images are black (1)" in capsys.readouterr().out
-    assert finishing.finish(images, ASKED) is images
+    assert Finishing().apply(images, 2) is images
 
 
 class Marker:
@@ -71,12 +73,12 @@ class Marker:
 def test_a_mark_is_put_into_each_picture(monkeypatch):
     monkeypatch.setitem(sys.modules, "imwatermark", SimpleNamespace(WatermarkEncoder=Marker))
     images = np.random.default_rng(0).integers(0, 255, (2, 256, 256, 3), np.uint8)
-    asked = replace(ASKED, watermark="héllo")
-    finishing.check_finishing(asked, (256, 256))
-    np.testing.assert_array_equal(finishing.finish(images, asked), images + 1)
+    asked = Request.of([Size((256, 256)), Finishing(watermark="héllo")])
+    asked.finishing.check(asked, RUN)
+    np.testing.assert_array_equal(asked.finishing.apply(images, 2), images + 1)
     assert Marker.given[:3] == ("bytes", "héllo".encode(), "dwtDctSvd")
     np.testing.assert_array_equal(Marker.given[3], images[1, :, :, ::-1])  # blue first
-    (said,) = finishing.describe_finishing(asked)
+    (said,) = asked.finishing.describe(asked, RUN)
     assert said == "watermark 'héllo' (dwtDctSvd of invisible-watermark)"
 
 
@@ -111,7 +113,8 @@ def test_what_cannot_be_done_is_refused_before_anything_is_drawn(asked, said):
 def test_a_package_that_is_not_there_is_asked_for(monkeypatch):
     monkeypatch.setitem(sys.modules, "imwatermark", None)
     with pytest.raises(InputError, match="pip install invisible-watermark"):
-        finishing.check_finishing(replace(ASKED, watermark="a"), (256, 256))
+        asked = Request.of([Size((256, 256)), Finishing(watermark="a")])
+        asked.finishing.check(asked, RUN)
 
 
 def test_a_folder_that_is_no_checker_is_refused(tmp_path):

@@ -8,8 +8,11 @@ from PIL import Image
 
 import sample
 from ldm_jax import runs, sampling
+from ldm_jax.conditioning.prompts import segments
 from ldm_jax.errors import InputError
-from ldm_jax.sampling import frames
+from ldm_jax.sampling.images import Images
+from ldm_jax.sampling.interpolate import Interpolation
+from ldm_jax.sections import Request
 from tests.support import tiny
 
 RED, BLUE = "a red block at the top", "a blue block at the bottom"
@@ -29,7 +32,7 @@ def drawn(model, **asked):
 
 
 def test_a_walk_is_from_one_picture_to_another_through_neither(model):
-    walk = drawn(model, frames=5, prompt=[RED], to_prompt=[BLUE], seed=3, to_seed=[8])
+    walk = drawn(model, interpolate=5, prompt=[RED, BLUE], seed=3, to_seed=[8])
     first, last = drawn(model, prompt=[RED], seed=3), drawn(model, prompt=[BLUE], seed=8)
     assert walk.shape == (5, tiny.SIZE, tiny.SIZE, 3)
     np.testing.assert_allclose(walk[[0, -1]], np.concatenate([first, last]), atol=1)
@@ -38,37 +41,39 @@ def test_a_walk_is_from_one_picture_to_another_through_neither(model):
 
 
 def test_one_seed_or_one_prompt_may_stay(model):
-    prompts = drawn(model, frames=3, prompt=[RED], to_prompt=[BLUE], seed=3)
+    prompts = drawn(model, interpolate=3, prompt=[RED, BLUE], seed=3)
     np.testing.assert_allclose(prompts[2], drawn(model, prompt=[BLUE], seed=3)[0], atol=1)
-    noises = drawn(model, frames=3, prompt=[RED], seed=3, to_seed=[8])
+    noises = drawn(model, interpolate=3, prompt=[RED], seed=3, to_seed=[8])
     np.testing.assert_allclose(noises[2], drawn(model, prompt=[RED], seed=8)[0], atol=1)
-    from_nothing = drawn(model, frames=2, to_prompt=[BLUE], seed=3)
+    from_nothing = drawn(model, interpolate=2, prompt=["", BLUE], seed=3)
     np.testing.assert_allclose(from_nothing[1], prompts[2], atol=1)
 
 
 def test_a_walk_goes_through_all_stops_at_an_even_pace():
-    asked = sampling.Request(num=5, batch_size=2, seed=0, frames=5)
-    leg, way = frames.legs(asked, ("b", "c"))
-    np.testing.assert_array_equal(leg, [0, 0, 1, 1, 1])
-    np.testing.assert_allclose(way, [0, 0.5, 0, 0.5, 1])
-    leg, way = frames.legs(sampling.Request(num=2, batch_size=2, seed=0, frames=5, turn=3), ("b",))
-    np.testing.assert_allclose(leg + way, [0.75, 1.0])
+    def of(num, turn=0):
+        return Request.of([Images(num, 2, 0, turn), Interpolation(5)])
+
+    segment, fraction = segments(of(5), 2)
+    np.testing.assert_array_equal(segment, [0, 0, 1, 1, 1])
+    np.testing.assert_allclose(fraction, [0, 0.5, 0, 0.5, 1])
+    segment, fraction = segments(of(2, 3), 1)
+    np.testing.assert_allclose(segment + fraction, [0.75, 1.0])
 
 
 def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, caption_run, capsys):
     draw(
-        caption_run, "--out", "walk", "--frames", 4, "--prompt", RED, "--to-prompt", BLUE, RED,
+        caption_run, "--out", "walk", "--interpolate", 4, "--prompt", RED, BLUE, RED,
         "--seed", 5, "--to-seed", 1, "--guidance", 3, "--negative-prompt", "a grey block",
         "--gif", 10, "--sampler", "ddpm", "--batch-size", 1,
     )  # fmt: skip
     said = capsys.readouterr().out
     assert f"4 of 4 frames from prompt '{RED}' to '{BLUE}' to '{RED}' and from seed 5 to 1" in said
     assert sorted(path.name for path in Path("walk").glob("0*.png"))[-1] == "000003.png"
-    with Image.open("walk/walk.gif") as moving:
+    with Image.open("walk/interpolation.gif") as moving:
         assert (moving.n_frames, moving.info["duration"]) == (4, 100)
-    draw("--from", "walk/000002.png", "--out", "again")
+    draw("--repeat", "walk/000002.png", "--out", "again")
     np.testing.assert_array_equal(pixels("again/000000.png"), pixels("walk/000002.png"))
-    draw("--from", "walk/000002.png", "--out", "longer", "--frames", 7, "--gif", 5)
+    draw("--repeat", "walk/000002.png", "--out", "longer", "--interpolate", 7, "--gif", 5)
     np.testing.assert_array_equal(pixels("longer/000004.png"), pixels("walk/000002.png"))
     assert len(list(Path("longer").glob("0*.png"))) == 7
 
@@ -76,14 +81,19 @@ def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, c
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"to_prompt": [BLUE]}, "--to-prompt is 'a blue .*expected --frames N"),
-        ({"to_seed": [3]}, "--to-seed is 3: expected --frames N"),
-        ({"frames": 1, "to_seed": [3]}, "--frames is 1: expected at least 2"),
-        ({"frames": 4}, "--frames is 4: expected --to-prompt or --to-seed"),
-        ({"frames": 4, "to_seed": [-1]}, "--to-seed is -1: expected 0 to"),
-        ({"frames": 4, "to_seed": [3], "num": 5}, "--num is 5, .* at most 4"),
-        ({"frames": 4, "to_seed": [3], "prompt": [RED, BLUE]}, "--prompt names 2"),
-        ({"frames": 4, "to_prompt": [RED], "compose": [RED, BLUE]}, "--to-prompt and --compose"),
+        ({"to_seed": [3]}, "--to-seed is 3: expected --interpolate N"),
+        ({"interpolate": 1, "to_seed": [3]}, "--interpolate is 1: expected at least 2"),
+        ({"interpolate": 4}, "--interpolate is 4: expected several of --prompt, or --to-seed"),
+        ({"interpolate": 4, "to_seed": [-1]}, "--to-seed is -1: expected 0 to"),
+        ({"interpolate": 4, "to_seed": [3], "num": 5}, "--num is 5, .* at most 4"),
+        (
+            {"interpolate": 4, "prompt": [RED, BLUE], "negative_prompt": [RED, BLUE]},
+            "--negative-prompt names 2",
+        ),
+        (
+            {"interpolate": 4, "prompt": [RED, BLUE], "compose": [RED, BLUE]},
+            "--prompt and --compose|--interpolate between prompts and --compose",
+        ),
     ],
 )
 def test_a_walk_that_leads_nowhere_is_refused(model, asked, said):
@@ -94,8 +104,8 @@ def test_a_walk_that_leads_nowhere_is_refused(model, asked, said):
 def test_noise_of_a_file_is_not_walked_from_and_moving_pictures_need_a_walk(model, tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((2, 4, 4, 2)))
     with pytest.raises(InputError, match="--to-seed and --latents both say which noise"):
-        sampling.resolve(model, frames=2, to_seed=[3], latents=str(tmp_path / "z.npy"))
-    with pytest.raises(InputError, match="--gif is 5 without a walk"):
+        sampling.resolve(model, interpolate=2, to_seed=[3], latents=str(tmp_path / "z.npy"))
+    with pytest.raises(InputError, match="--gif is 5 without frames"):
         sample.main([str(model.run), "--gif", "5"])
     with pytest.raises(InputError, match="--gif is 0: expected more than 0"):
         sample.main([str(model.run), "--gif", "0"])

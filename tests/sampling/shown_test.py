@@ -45,7 +45,7 @@ def test_previews_are_written_and_the_picture_stays_as_it_is(
     plain = sampling.draw(model, sampling.resolve(model, **ASKED)).images
     with Image.open("a/000001.png") as image:
         np.testing.assert_allclose(np.asarray(image).astype(int), plain[1], atol=1)
-    said = sampling.png_metadata.read("a/000001.png")["request"]
+    said = sampling.png_metadata.read("a/000001.png")["request"]["decoding"]
     assert said["preview_every"] is said["preview_with"] is None
 
 

@@ -1,7 +1,6 @@
 """What a request may tell a model, and what of it reaches the model."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,8 @@ from PIL import Image
 
 from ldm_jax import config, runs, sampling
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.task import tell
+from ldm_jax.sampling.drawing import inputs_of
+from ldm_jax.sampling.view import view
 from tests.support import tiny
 
 SIZE = tiny.SIZE
@@ -69,6 +69,10 @@ GIVEN = {
     "retrieval": {"neighbours": "near.npy"},
 }
 every_task = pytest.mark.parametrize("name", GIVEN)
+
+
+def tell(model, asked):
+    return inputs_of(asked, view(model))
 
 
 def given(files, name):
@@ -166,13 +170,13 @@ def test_a_size_has_to_suit_the_networks():
     for size in ((8,), (7, 8), (0, 8), (8, 9)):
         with pytest.raises(InputError, match=r"--size is .*multiples of 2"):
             sampling.resolve(trained("unconditional"), size=size)
-    assert sampling.resolve(trained("unconditional"), size=(8, 12)).size == (8, 12)
+    assert sampling.resolve(trained("unconditional"), size=(8, 12)).size.size == (8, 12)
 
 
 def test_patches_are_refused_where_they_make_no_sense(files):
     with pytest.raises(InputError, match="--patch is 1"):
         sampling.resolve(trained("unconditional"), patch=1)
-    with pytest.raises(InputError, match="boxes are told of a whole image"):
+    with pytest.raises(InputError, match="boxes are of a whole image"):
         sampling.resolve(trained("layout"), patch=4, **given(files, "layout"))
 
 
@@ -202,6 +206,6 @@ def test_pictures_of_another_size_by_patches(files):
     asked = sampling.resolve(model, num=1, batch_size=1, steps=2, size=(12, 20))
     whole = sampling.draw(model, asked).images
     assert whole.shape == (1, 12, 20, 3)
-    cut = sampling.draw(model, replace(asked, patch=4)).images
+    cut = sampling.draw(model, asked.replace(patch=4)).images
     assert cut.shape == whole.shape
     assert np.any(cut != whole)

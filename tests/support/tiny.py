@@ -225,3 +225,9 @@ def assert_close(a, b, **tolerance) -> None:
     assert a.keys() == b.keys()
     for name in a:
         np.testing.assert_allclose(a[name], b[name], err_msg=name, **tolerance)
+
+
+def flat(report: dict) -> dict:
+    """A report of sample.py with the options of its request beside the rest."""
+    options = {n: x for section in report["request"].values() for n, x in section.items()}
+    return {**report, **options}

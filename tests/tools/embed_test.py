@@ -92,5 +92,7 @@ def test_images_are_drawn_for_the_neighbours_of_held_out_images(
 
 
 def test_models_of_other_conditions_are_refused(trained_run):
-    with pytest.raises(InputError, match="a condition of kind Text: expected Retrieval"):
+    with pytest.raises(
+        InputError, match="a model of captions: expected one that reads 'neighbours'"
+    ):
         evaluation.retrieval(str(trained_run), evaluation.Options())

@@ -1,0 +1,102 @@
+"""The sections of a request, and from options to a request that a run can meet."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from ldm_jax import runs
+from ldm_jax.conditioning.condition import Condition
+from ldm_jax.errors import InputError
+from ldm_jax.sampling.classifier import ClassifierGuidance, ClassifierLabels
+from ldm_jax.sampling.composition import Composition
+from ldm_jax.sampling.decoding import Decoding
+from ldm_jax.sampling.finishing import Finishing
+from ldm_jax.sampling.guidance import Guidance
+from ldm_jax.sampling.images import Images
+from ldm_jax.sampling.interpolate import Interpolation
+from ldm_jax.sampling.latents import Latents
+from ldm_jax.sampling.output import Output
+from ldm_jax.sampling.rows import Rows
+from ldm_jax.sampling.sampler import Sampler
+from ldm_jax.sampling.size import Size
+from ldm_jax.sampling.start import Start
+from ldm_jax.sampling.view import view
+from ldm_jax.sections import Request, RunView, Section, default, once, unknown
+
+FIRST = (Output, Images)
+SECTIONS = (
+    Size,
+    Latents,
+    Sampler,
+    Guidance,
+    ClassifierGuidance,
+    ClassifierLabels,
+    Composition,
+    Interpolation,
+    Start,
+    Decoding,
+    Finishing,
+)
+OF_FIRST_STAGE = (*FIRST, Latents, Rows)
+
+
+def sections_of(run: RunView) -> tuple[type[Section], ...]:
+    """What a run can be asked; the conditions' own sections come after the images'."""
+    if not run.diffusion:
+        check_prior(run)
+        return OF_FIRST_STAGE
+    return once(s for s in (*FIRST, *run.sections, *SECTIONS) if s.fits(run))
+
+
+def check_prior(run: RunView) -> None:
+    """Raises InputError for a first stage that is no model by itself."""
+    settings = run.experiment.model
+    if not settings.has_likelihood:
+        raise InputError(
+            f"run '{run.run}' is a first stage, a {type(settings).__name__}, with no prior to draw "
+            "from: expected the run of a diffusion model, trained with a config such as "
+            "configs/demo.py"
+        )
+
+
+def every_section() -> tuple[type[Section], ...]:
+    """What any run can be asked."""
+    conditions = [s for condition in _subclasses(Condition) for s in condition.sections]
+    return tuple(dict.fromkeys((*FIRST, *conditions, *SECTIONS, Rows)))
+
+
+def _subclasses(kind: type) -> Iterator[type]:
+    for one in kind.__subclasses__():
+        yield one
+        yield from _subclasses(one)
+
+
+def asked(run: RunView, **options: Any) -> Request:
+    """The request of options by name, with nothing filled in.
+
+    Raises:
+        InputError: an option of other runs than this.
+    """
+    new = Request.of(sections_of(run))
+    options = {n: tuple(x) if isinstance(x, list) else x for n, x in options.items()}
+    mine = new.owners()
+    others = {n: x for n, x in options.items() if n not in mine and x not in (None, (), False)}
+    unknown(others, every_section(), run)
+    known = {n for section in every_section() for n in section.__dataclass_fields__}
+    for name in options.keys() - known:
+        raise TypeError(f"sampling has no option '{name}'")
+    given = {
+        name: default(mine[name].__dataclass_fields__[name]) if value is None else value
+        for name, value in options.items()
+        if name in mine
+    }
+    return new.replace(**given)
+
+
+def resolve(trained: runs.Trained | runs.TrainedFirstStage, **options: Any) -> Request:
+    """The request of options of sample.py by name, with the run's own settings for the rest.
+
+    Raises:
+        InputError: what the model cannot be asked for.
+    """
+    run = view(trained)
+    return asked(run, **options).filled(run)
