@@ -6,7 +6,7 @@ model.py        whole latent diffusion models
 diffusers_model.py  the same as folders of diffusers
 clip.py         both encoders of CLIP
 tokenizer_files.py  CLIP's tokenizer among the files of others
-places.py       errors that name what was read, folders that are whole
+paths.py        errors that name what was read, folders that are whole
 """
 
 from ldm_jax.convert.chosen import convert

@@ -60,7 +60,7 @@ def convert(
 def _import(
     source: Path, run: Path, config: Path | None, tokenizer: Path | None, averages: bool
 ) -> None:
-    """Imports what the config says, or what is recognised."""
+    """Imports the model of the config, or what is recognised."""
     experiment = None if config is None else load_config(config)
     kind = experiment.kind if experiment else None
     if source.is_file():

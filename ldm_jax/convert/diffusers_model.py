@@ -81,7 +81,7 @@ def is_pipeline(source: Path) -> bool:
 
 
 class Found(NamedTuple):
-    """A component in a folder: its config.json, and its weights, read when asked for."""
+    """A component in a folder: its config.json, and its weights, read when needed."""
 
     settings: dict[str, Any]
     state: table.State
@@ -91,7 +91,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
     """Imports a folder of a whole model as the run of a diffusion model.
 
     Args:
-        wanted: what it is to be; None: what its files say.
+        wanted: what it is to be; None: as its files have it.
 
     Raises:
         InputError: a component is missing or of another kind, or weights are not of its network,
@@ -155,7 +155,7 @@ def _parts_of(source: Path) -> dict[str, str]:
     if kind not in known:
         xl = "StableDiffusionXL" in str(kind)
         raise InputError(
-            f"{INDEX} says {kind}: expected one of {', '.join(known)}"
+            f"{INDEX} names {kind}: expected one of {', '.join(known)}"
             f"{', Stable Diffusion XL is not read yet' * xl}; "
             f"{source / 'vae'} by itself is read as a first stage"
         )
@@ -201,11 +201,11 @@ def _stem(name: str) -> str:
 
 
 def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
-    """What the files of a folder say that the model is."""
+    """The model as the files of a folder have it."""
     path = source / "scheduler" / "scheduler_config.json"
     if not path.is_file():
         raise InputError(
-            "there is no scheduler/scheduler_config.json: expected it, since it says the process"
+            "there is no scheduler/scheduler_config.json: expected it, since it has the process"
         )
     diffusion = Diffusion(**diffusers_model.read_scheduler(diffusers_folder.read_json(path)))
     fields, seen, side = diffusers_model.read_unet(settings["unet"])
@@ -265,7 +265,7 @@ def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP
     path = source / "image_noising_scheduler" / "scheduler_config.json"
     if not path.is_file():
         raise InputError(
-            "there is no image_noising_scheduler/scheduler_config.json: expected it, since it says "
+            "there is no image_noising_scheduler/scheduler_config.json: expected it, since it has "
             "the noise on embeddings"
         )
     noising = diffusers_folder.read_json(path)
@@ -343,7 +343,7 @@ def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str
 
 
 class Typed(Mapping[str, np.ndarray]):
-    """Weights of other types than they are stored in, made when asked for."""
+    """Weights of other types than they are stored in, made when needed."""
 
     def __init__(self, weights: Mapping[str, np.ndarray], kinds: Mapping[str, str]):
         """kinds: the types by name; float32 where there is none."""

@@ -41,7 +41,7 @@ def holds_model(source: Path) -> bool:
 
 
 def say_whole(source: Path) -> None:
-    """Says by which configs more than the first stage of a file could be imported, where known."""
+    """Prints the configs with which all of a file could be imported, where known."""
     state = read_weights(source)
     known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
     if known:
@@ -68,7 +68,7 @@ def import_model(
         held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
         if wrong:
             known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
-            other = f" (they look like those of {' or '.join(known)})" if known else ""
+            other = f" (they are like those of {' or '.join(known)})" if known else ""
             raise InputError("\n".join([f"these weights are not of this model{other}:", *wrong]))
         _check_schedule(held.aside, experiment)
         experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
@@ -146,7 +146,7 @@ def tokenizer_of(experiment: Experiment, given: Path | None) -> Tokenizer | None
         found = tokens.load(path, condition.length)
     if found.get_vocab_size() != condition.vocab_size:
         raise InputError(
-            f"tokenizer '{path}' has {found.get_vocab_size()} pieces: expected "
+            f"tokenizer '{path}' has {found.get_vocab_size()} tokens: expected "
             f"{condition.vocab_size}, as vocab_size of {type(condition).__name__}"
         )
     return found
@@ -168,7 +168,7 @@ def _check_schedule(aside: table.State, experiment: Experiment) -> None:
 
 
 def _scale(found: float | None, experiment: Experiment) -> Any:
-    """The config's latent_scale: "one" where the file says what was measured."""
+    """The config's latent_scale: "one" where the file has what was measured."""
     if found is not None:
         return "one"
     if experiment.latent_scale == "one":
@@ -217,7 +217,7 @@ def _say(
 
 
 def say_tokenizer(run: Path, experiment: Experiment) -> None:
-    """Says where a tokenizer is to come from, where a run that reads captions has none."""
+    """Prints where a tokenizer is to come from, where a run that reads captions has none."""
     missing = isinstance(experiment.condition, Text) and not (run / "tokenizer.json").exists()
     if missing:
         which = (
@@ -232,7 +232,7 @@ def say_tokenizer(run: Path, experiment: Experiment) -> None:
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
-    """The original's state dict of a checkpoint; parts are read when asked for, one at a time."""
+    """The original's state dict of a checkpoint; parts are read when needed, one at a time."""
 
     def __init__(self, rows: dict[str, tuple[str, table.Row]], read: Callable[[str, str], Params]):
         """rows: key -> item of the checkpoint and the key's row; read: (item, part) -> params."""
@@ -294,7 +294,7 @@ def export_model(run: Path, destination: Path) -> None:
     if trained_here and averaged:
         print("the averaged weights are written, as the weights")
     if experiment.latent_scale != "one":
-        print(f"scale_factor is {experiment.latent_scale}, which the original's config says")
+        print(f"scale_factor is {experiment.latent_scale}, which is the original's config")
     for name, value, known in _beyond(experiment):
         print(
             f"{name} is {value}, and {known} in the original's code, which computes something else "
@@ -306,7 +306,7 @@ def export_model(run: Path, destination: Path) -> None:
 def _said(
     rows: dict[str, tuple[str, table.Row]], weights: table.State
 ) -> dict[str, tuple[str, table.Row]]:
-    """Without the statistics of embeddings that say nothing, which files leave out."""
+    """Without the statistics of embeddings that change nothing, which files leave out."""
     trivial = {
         key for key in STATISTICS.keys() & rows.keys() if np.all(weights[key] == STATISTICS[key])
     }
@@ -328,7 +328,7 @@ def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
 
 
 def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
-    """The experiment with as many word pieces as the run's tokenizer has learned."""
+    """The experiment with as many tokens as the run's tokenizer has learned."""
     if not isinstance(experiment.condition, Text) or not (run / "tokenizer.json").exists():
         return experiment
     pieces = runs.load_tokenizer(run, experiment).get_vocab_size()

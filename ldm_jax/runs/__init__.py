@@ -9,9 +9,9 @@ RUN/frozen/              the weights that training does not change
 RUN/digests/NAME.json    of the files of checkpoint NAME, or of "frozen"
 RUN/snapshots/STEP/      averages that are kept, see train_step/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
-RUN/profile/             traces, where train.profile_steps asks for them
+RUN/profile/             traces, of train.profile_steps
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
-RUN/evaluation/          statistics of what samples are measured against while training goes on
+RUN/evaluation/          statistics of the real images that samples are compared with in training
 RUN/aside.safetensors    what a converted checkpoint held besides the model
 RUN/first_stage/         the first stage's run, where it was trained on the way
 
@@ -22,7 +22,7 @@ config_file.py  what a user or a run has as a config
 reader.py     its config.py as data: parsed, never executed
 migrate.py    settings of older runs under the names that they have today
 names.py      its tokenizer, names of classes and of objects
-writing.py    what it says of itself, written
+writing.py    writes its config and names
 weights.py    the weights of a checkpoint
 loading.py    a model of whatever kind: what it is first, then its weights; by the next four:
 first_stage.py  diffusion.py  classifier.py  clip.py

@@ -21,7 +21,7 @@ def load_tokenizer(place: Path, experiment: Experiment) -> Tokenizer:
     path, condition = run / "tokenizer.json", find(experiment.conditions, "tokens")
     if not path.exists():
         raise InputError(
-            f"run '{run}' has no tokenizer.json: expected one of {condition.vocab_size} pieces; "
+            f"run '{run}' has no tokenizer.json: expected one of {condition.vocab_size} tokens; "
             "convert it with --tokenizer, for the published models tokenizer.json or vocab.txt of "
             "bert-base-uncased"
         )

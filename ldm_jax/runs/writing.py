@@ -1,4 +1,4 @@
-"""What a run says of itself, written: its config and the names in it."""
+"""Writes the config of a run and the names in it."""
 
 import pprint
 from pathlib import Path
@@ -20,7 +20,7 @@ def write(
     tokenizer: Tokenizer | None,
     info: pipeline.DataInfo,
 ) -> None:
-    """Writes what a run says of itself, but for what training adds; one host of all does."""
+    """Writes config, tokenizer and names; one host of all does."""
     if not hosts.is_first():
         return
     run.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,7 @@ def copy_names(run: Path, to: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is never seen half-written."""
+    """Writes a file whole or not at all."""
     unfinished = path.with_name(f".{path.name}")
     unfinished.write_text(text)
     unfinished.replace(path)
