@@ -36,7 +36,7 @@ SECTIONS = (
     Decoding,
     Finishing,
 )
-OF_FIRST_STAGE = (*FIRST, Latents, Rows)
+OF_FIRST_STAGE = (*FIRST, Rows, Latents)
 
 
 def sections_of(run: RunView) -> tuple[type[Section], ...]:
