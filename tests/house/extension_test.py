@@ -25,11 +25,25 @@ from ldm_jax.diffusion.samplers.names import SAMPLERS, Kind, build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.runs.writing import as_python
 from ldm_jax.sampling.generate import Extras, make_generate
+from ldm_jax.sections import Section
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.train_step.diffusion import diffusion_loss
 from ldm_jax.types import Adapter, Backbone, Cond, Conditioner, Derive, Sampler, Site
 from scripts import evaluate
 from tests.support import tiny
+
+
+@dataclass(frozen=True)
+class BrightnessSection(Section):
+    """How bright the images are."""
+
+    key: ClassVar[str] = "light"
+
+    brightness: float = 0.0
+    """mean of an image, -1 to 1"""
+
+    def inputs(self, request, run):
+        return {"brightness": np.full((request.images.num, 1), self.brightness, np.float32)}
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,7 @@ class Brightness(Condition):
     kind: ClassVar = "a brightness"
     reads: ClassVar = ("brightness",)
     has_weights: ClassVar = True
+    sections: ClassVar = (BrightnessSection,)
 
     @property
     def vector_width(self) -> int:
@@ -151,7 +166,7 @@ def test_they_train_and_the_run_reads_as_data(run):
 
 
 def test_they_sample(run):
-    sample.main(["run", "--from-data", "2", "--out", "drawn", "--steps", "3"])
+    sample.main(["run", "--num", "2", "--brightness", "0.5", "--out", "drawn", "--steps", "3"])
     report = json.loads((run.parent / "drawn" / "report.json").read_text())
     assert "replaced" in json.dumps(report)
 
