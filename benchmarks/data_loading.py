@@ -66,7 +66,7 @@ def consumption(experiment, tokenizer, batches, options: Options) -> float:
 def reading(data, encode, epochs: int = 3) -> list[float]:
     """Images a second of each epoch."""
     source, _ = pipeline.open_source(data)
-    batches = pipeline.batches(data, source, seed=0, keys=("tokens",), tokenize=encode)
+    batches = pipeline.batches(data, source, seed=0, keys=("tokens",), tokenize={"tokens": encode})
     count, rates = len(source) // data.batch_size, []
     for _ in range(epochs):
         began = time.perf_counter()
@@ -94,7 +94,7 @@ def main(options: Options) -> None:
     def encode(caption):
         return tokens.encode(tokenizer, caption)
 
-    batches = pipeline.batches(data, source, seed=0, keys=("tokens",), tokenize=encode)
+    batches = pipeline.batches(data, source, seed=0, keys=("tokens",), tokenize={"tokens": encode})
     taken = consumption(replace(experiment, data=data), tokenizer, batches, options)
     print(f"training {options.config} takes {taken:.0f} images/s", flush=True)
     for name, path in (("folder", str(folder)), ("array_record", "shapes")):

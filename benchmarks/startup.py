@@ -42,7 +42,7 @@ def make_run(run: Path) -> None:
     )
     for name in ("shift", "scale"):
         params["first_stage"][name] = np.ones_like(params["first_stage"][name])
-    runs.write_imported(run, experiment, params, None, tokenizer)
+    runs.write_imported(run, experiment, params, None, {"tokens": tokenizer})
 
 
 def timed(words: list[str], cache: Path) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def main(tool: Callable[[Sequence[str]], None]) -> None:
     """Runs a tool on the command line's words; what stops it is one line.
 
     Status 2 for bad input, 1 for numbers that are no longer finite and for what cannot be written,
-    143 where a training run got SIGTERM and has saved its state, 130 for Ctrl-C.
+    143 where a training run was asked to end and has saved its state, 130 for Ctrl-C.
     """
     quiet()
     use_cache()
@@ -71,17 +71,17 @@ def quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets")
-    sys.excepthook = _without_repeats(sys.excepthook)
+    sys.excepthook = _told_already(sys.excepthook)
 
 
-def _without_repeats(hook: Callable) -> Callable:
-    """Leaves out the errors that follow a failed checkpoint, one an array."""
+def _told_already(hook: Callable) -> Callable:
+    """Leaves out what comes after a failed checkpoint, of each array that was being written."""
 
-    def report(kind, error, trace):
+    def tell(kind, error, trace):
         if str(error) != "Event loop is closed":
             hook(kind, error, trace)
 
-    return report
+    return tell
 
 
 def places(words: Sequence[str], names: str, prog: str) -> tuple[list[str], list[str]]:

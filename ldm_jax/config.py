@@ -26,6 +26,7 @@ from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import (
     BERTText,
+    Captions,
     CLIPImage,
     CLIPText,
     Condition,
@@ -74,6 +75,7 @@ __all__ = [
     "CLIPModel",
     "CLIPName",
     "CLIPText",
+    "Captions",
     "Cascade",
     "Classifier",
     "ClassifierExperiment",

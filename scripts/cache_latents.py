@@ -3,7 +3,7 @@
 python scripts/cache_latents.py RUN DATA OUT [options]
     encodes the images of DATA (a folder, tfds:NAME or shapes) and their mirror images with the
     first stage of RUN, a first stage's or a diffusion model's, and writes means and log-variances,
-    captions and labels into array_record shards. The same command continues where it stopped; on
+    captions and labels into array_record shards. The same command goes on where it stopped; on
     several hosts each writes shards of its own. With --embed-text MODEL, encodings of captions by
     the frozen text encoder of a diffusion model's run (Stable Diffusion's CLIP) are written, too.
 

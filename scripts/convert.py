@@ -4,7 +4,7 @@ python scripts/convert.py CHECKPOINT RUN [--config CONFIG.py]
     a file of the original code (.ckpt, .pth, .pt, .bin, .safetensors), either of the two files of
     a tiny autoencoder, a Stable Diffusion checkpoint, whose first stage is taken, or a folder of
     diffusers becomes a run; what it is, is read from its keys and shapes or its config.json, or
-    given by CONFIG.py
+    said by CONFIG.py
 python scripts/convert.py CHECKPOINT RUN --config configs/ldm/NAME.py [--tokenizer FILE]
     a whole model of the original code becomes the run of a diffusion model; so does Stable
     Diffusion, with configs/sd/NAME.py

@@ -1,4 +1,4 @@
-"""Embeds the images of a config's data, for the nearest neighbours of a retrieval model.
+"""Embeds the images of a config's data: what a model of retrieval looks its neighbours up in.
 
 python scripts/embed.py CONFIG.py OUT.npy [--extractor mobilenet] [--data.path FOLDER ...]
     writes OUT.npy, float32 [N, d], a row for each image in the order of the data
@@ -20,7 +20,7 @@ class Options:
     extractor: ExtractorName = "mobilenet"
     """the network whose features the embeddings are"""
     weights: str | None = None
-    """a file with its weights; found or fetched where not given"""
+    """a file with its weights; looked for, and fetched, where not given"""
     batch_size: int = 32
     """images that it sees at once"""
     data: Data = field(default_factory=Data)

@@ -2,7 +2,7 @@
 
 python scripts/evaluate.py captions RUN [--num 200] [--out DIR] [sampling options]
     draws images for captions of `shapes` whose combinations of shape, color and position were
-    held out from training, reads them, and prints the share that shows all of its caption
+    held out from training, reads them, and prints the share that shows all that its caption says
 python scripts/evaluate.py bound RUN [--split test] [--num N] [--draws 10]
     the bound of a variational autoencoder on the log-probability of images, in nats and in bits
 python scripts/evaluate.py bits RUN DATA [--num 64] [--out DIR] [options]
@@ -12,27 +12,27 @@ python scripts/evaluate.py bits RUN DATA [--num 64] [--out DIR] [options]
 python scripts/evaluate.py first-stage RUN DATA [--num 1000] [--out DIR] [options]
     encodes and decodes images of DATA (a folder, tfds:NAME or shapes) with the first stage of RUN,
     and prints PSNR, SSIM and LPIPS of what comes back, the statistics of its latents, and their KL
-    or the use of its codes; --tile N works tile by tile, --compare measures what that changes
+    or the use of its codes; --tile N works tile by tile, --compare says what that changes
 python scripts/evaluate.py {layout,semantic,super-resolution,inpainting} RUN [--num 100] [options]
     draws for conditions of the test split of the run's data, and prints how far images follow
-    them: boxes found where given, agreement with class maps, PSNR (and with --lpips vgg LPIPS)
+    them: boxes found where asked, agreement with class maps, PSNR (and with --lpips vgg LPIPS)
     against bicubic, the error inside holes against the mean colour
 python scripts/evaluate.py retrieval RUN [--num 100] [--extractor mobilenet] [options]
     draws for the neighbours, among the training images, of held-out images, and prints how much
     nearer images are to these than to others
 python scripts/evaluate.py labels RUN CLASSIFIER [--num 100] [--real DATA] [options]
-    draws each class and classifies the images by a classifier of noised latents, which was trained
-    on real images (configs/small-classifier.py); --real measures its accuracy on others
+    draws each class in turn and asks a classifier of noised latents, which was trained on real
+    images (configs/small-classifier.py), what is seen; --real says how often it is right of others
 python scripts/evaluate.py samples A B [--num N] [--extractor mobilenet] [options]
     how far samples A are from real images B: FID, sFID, KID, Inception Score, precision and recall,
     density and coverage, with a report of all that a reader has to know. Each is a folder, an .npz
     of images (arr_0) or of statistics (mu, sigma), or data:RUN, what a run was trained on; A may
     also be a run, of which samples are then drawn
 python scripts/evaluate.py generate RUN [--num 50000] [--out DIR] [sampling options]
-    draws samples into shards; the same command again continues where it stopped
+    draws samples into shards; the same command again goes on where it stopped
 python scripts/evaluate.py clip-score RUN_OR_FOLDER --weights CLIP [--num 1000] [options]
     how well images agree with their captions, as CLIP sees it: 100 max(cos, 0). Captions are
-    those that sample.py or `generate` drew for, metadata.jsonl, or the .txt of each image; of
+    those that sample.py or `generate` drew for, metadata.jsonl, or the .txt beside each image; of
     a run, samples are drawn for captions of its data first
 python scripts/evaluate.py zero-shot MODEL DATA [--classes ...] [--templates ...] [options]
     sorts images into classes by what they are called: MODEL is the run of a CLIP

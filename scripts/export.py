@@ -4,8 +4,8 @@ python scripts/export.py RUN --out FOLDER --batch 1 --size 512 512 --platforms c
 python sample.py --compiled FOLDER --prompt "a large red circle at the center"
 
 FOLDER has StableHLO (`jax.export`) of the text encoder, of noise from seeds, of a step of the
-sampler with its network, and of the decoder; the weights, once; and export.json, which describes
-their inputs and outputs.
+sampler with its network, and of the decoder; the weights, once; and export.json, which says what
+they take and give.
 """
 
 from collections.abc import Sequence
@@ -42,28 +42,28 @@ class Options:
 def main(words: Sequence[str]) -> None:
     """Parse, load, export."""
     run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
-    options = cli.override(Options(), rest, "export.py RUN", __doc__)
-    if not run or not options.out:
+    asked = cli.override(Options(), rest, "export.py RUN", __doc__)
+    if not run or not asked.out:
         raise InputError("expected python scripts/export.py RUN --out FOLDER, see --help")
     exported.check_installed()
-    out = Path(options.out)
+    out = Path(asked.out)
     cli.check_folder(out, "--out")
-    described = runs.describe(runs.chosen(run, options.checkpoint))
+    described = runs.describe(runs.chosen(run, asked.checkpoint))
     exported.check_exportable(described)
-    trained = runs.with_weights(described, options.param_dtype)
-    report = exported.write(
+    trained = runs.with_weights(described, asked.param_dtype)
+    said = exported.write(
         trained,
         out,
-        batch_size=options.batch,
-        sampler=options.sampler or described.experiment.sampling.sampler,
-        size=options.size,
-        platforms=options.platforms,
+        batch_size=asked.batch,
+        sampler=asked.sampler or described.experiment.sampling.sampler,
+        size=asked.size,
+        platforms=asked.platforms,
     )
     size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
-    height, width = report["size"]
+    height, width = said["size"]
     print(
-        f"{out}: {size:.1f} MiB, {report['sampler']}, {options.batch} images of {width} x {height} "
-        f"at once, for {', '.join(report['platforms'])}"
+        f"{out}: {size:.1f} MiB, {said['sampler']}, {asked.batch} images of {width} x {height} "
+        f"at once, for {', '.join(said['platforms'])}"
     )
 
 

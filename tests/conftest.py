@@ -156,7 +156,7 @@ def write_class_run(run: Path, images: Path) -> None:
         params, optimizer(experiment.optim, 1), minimise(None, ("denoiser", "conditioner"))
     )
     data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
-    runs.write(run, experiment, None, info)
+    runs.write(run, experiment, {}, info)
     with checkpoint.manager(run) as saves:
         checkpoint.save(saves, state, data)
 
@@ -170,7 +170,7 @@ def caption_run(own_copy):
 def write_caption_run(run: Path) -> None:
     experiment = tiny.experiment()
     _, params, tokenizer = tiny.model(experiment)
-    runs.write_imported(run, experiment, params, None, tokenizer)
+    runs.write_imported(run, experiment, params, None, {"tokens": tokenizer})
 
 
 @pytest.fixture

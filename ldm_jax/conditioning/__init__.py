@@ -1,6 +1,7 @@
 """Conditions, one a file; a new one is a line here."""
 
 from ldm_jax.conditioning.bert_text import BERTText
+from ldm_jax.conditioning.captions import Captions
 from ldm_jax.conditioning.clip_image import CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.conditioning.condition import Condition
@@ -19,6 +20,7 @@ __all__ = [
     "BERTText",
     "CLIPImage",
     "CLIPText",
+    "Captions",
     "Condition",
     "Depth",
     "Inpainting",

@@ -81,13 +81,8 @@ class BERTText(Text):
         return names.bert(self)
 
     def find_tokenizer(
-        self,
-        kept: Path | None,
-        start: tuple[Text, Path] | None,
-        captions: Callable[[], list[str]],
+        self, start: tuple[Text, Path] | None, captions: Callable[[], list[str]]
     ) -> Tokenizer:
-        if kept:
-            return self.load_tokenizer(kept)
         if start and self.same_weights(start[0]):
             return start[0].load_tokenizer(start[1])
         return load_bert_tokenizer(self)

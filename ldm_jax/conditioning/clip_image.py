@@ -16,7 +16,8 @@ from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
-from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
 from ldm_jax.weights.names.condition import clip_image as original_names
 
 ENTRY, PART = "picture", "tower"  # of a batch, and of the params; names in checkpoints and caches
@@ -99,6 +100,19 @@ class CLIPImage(Condition):
 
     def names(self, channels: int) -> ConditionNames:
         return original_names(clip_names.openclip_vision(self.architecture), self.dim)
+
+    def diffusers(self) -> DiffusersParts:
+        preprocessor = diffusers_model.preprocessor_config(self.size)
+        return DiffusersParts(
+            "StableDiffusionImageVariationPipeline",
+            {"image_encoder": (PART, clip_names.vision_tower(self.architecture))},
+            ("feature_extractor",),
+            {
+                "image_encoder/config.json": diffusers_model.vision_config(self),
+                "feature_extractor/preprocessor_config.json": preprocessor,
+            },
+            {"safety_checker": ABSENT},
+        )
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--image P, an image to vary"

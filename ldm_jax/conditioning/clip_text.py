@@ -20,6 +20,8 @@ from ldm_jax.sections import Request, RunView, Section, flag
 from ldm_jax.settings import AtLeast1, MoreThan4
 from ldm_jax.types import Batch
 from ldm_jax.weights.names import clip as names
+from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names.condition import ABSENT, DiffusersParts
 from ldm_jax.weights.table import Table
 
 
@@ -120,12 +122,17 @@ class CLIPText(Text):
 
     frozen: ClassVar = True
     sections: ClassVar = (Prompts, Reading)
-    can_pool: ClassVar = False
+    tokenizer_files: ClassVar = (
+        "tokenizer.json or merges.txt of CLIP, or the package instant-clip-tokenizer"
+    )
 
     def check(self, prefix: str) -> None:
         check_width(self, prefix)
         if self.pooled:
-            raise InputError(f"{prefix}pooled is True: expected False, CLIP's tokens have no mean")
+            raise InputError(
+                f"{prefix}pooled is True: expected False, CLIP's tokens have no mean; "
+                "Captions(encoders=(CLIPText(),), pooled=(0,)) pools a caption's end"
+            )
         if self.vocab_size is None:
             raise InputError(f"{prefix}vocab_size is None: expected a number, CLIP's is 49408")
 
@@ -143,18 +150,22 @@ class CLIPText(Text):
     def table(self) -> Table:
         return names.text_tower(self)
 
+    def diffusers(self) -> DiffusersParts:
+        return DiffusersParts(
+            "StableDiffusionPipeline",
+            {"text_encoder": ("", names.transformers_names(self))},
+            ("tokenizer",),
+            {"text_encoder/config.json": diffusers_model.text_config(self)},
+            {"feature_extractor": ABSENT, "safety_checker": ABSENT},
+        )
+
     def given_tokenizer(self, path: Path | None) -> Tokenizer | None:
         published = self.vocab_size == clip.PIECES and clip.has_packaged()
         return clip.load(path, self.length, self.weights) if path or published else None
 
     def find_tokenizer(
-        self,
-        kept: Path | None,
-        start: tuple[Text, Path] | None,
-        captions: Callable[[], list[str]],
+        self, start: tuple[Text, Path] | None, captions: Callable[[], list[str]]
     ) -> Tokenizer:
-        if kept:
-            return self.load_tokenizer(kept)
         if start and not self.tokenizer and start[1].exists():
             return start[0].load_tokenizer(start[1])
         return clip.load(self.tokenizer, self.length, self.weights)

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Protocol
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Section
 from ldm_jax.types import Conditioner, Derive, FirstStage, Params
-from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names.condition import ConditionNames, DiffusersParts
 
 
 class ModelFacts(NamedTuple):
@@ -91,7 +92,7 @@ class Condition:
     # how it trains
 
     @property
-    def encoders(self) -> Mapping[str, Any]:
+    def text_encoders(self) -> Mapping[str, Any]:
         """Entry of a batch -> the `conditioning.text.Text` that encodes the captions in it."""
         return {}
 
@@ -172,6 +173,19 @@ class Condition:
     def names(self, channels: int) -> ConditionNames:
         """The original names of its weights, for latents of `channels` channels."""
         raise InputError(f"{type(self).__name__} is published nowhere: it has no other names")
+
+    def diffusers(self) -> DiffusersParts | None:
+        """What it is in a folder of diffusers; None: diffusers has no such models."""
+        return None
+
+    def left_out(self) -> tuple[dict[str, np.ndarray], str]:
+        """Weights that a file of the original may do without, by its keys, and a warning for that
+        case."""
+        return {}, ""
+
+    def with_vocabulary(self, sizes: Mapping[str, int]) -> "Condition":
+        """The same with as many tokens as its tokenizers have, by the entry of a batch."""
+        return self
 
     # how images are drawn
 

@@ -14,7 +14,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
 from ldm_jax.types import Batch, Cond, Conditioner, Derive
-from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,13 @@ class Depth(Condition):
 
     def names(self, channels: int) -> ConditionNames:
         return ConditionNames(concat=1)
+
+    def diffusers(self) -> DiffusersParts:
+        return DiffusersParts(
+            "StableDiffusionDepth2ImgPipeline",
+            index={"feature_extractor": ABSENT, "depth_estimator": ABSENT},
+            note="depth_estimator is not in the folder: give the pipeline depth_map",
+        )
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--depth P, an image that is brighter where things are nearer"

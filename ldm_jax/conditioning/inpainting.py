@@ -14,7 +14,7 @@ from ldm_jax.data.given import load_image, load_mask
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
 from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive, FirstStage
-from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class Inpainting(Condition):
     def names(self, channels: int) -> ConditionNames:
         copies = self.form == "latent_diffusion"
         return ConditionNames(concat=channels + 1, copies=copies)
+
+    def diffusers(self) -> DiffusersParts:
+        absent = {"feature_extractor": ABSENT, "safety_checker": ABSENT}
+        return DiffusersParts("StableDiffusionInpaintPipeline", index=absent)
 
     def takes(self, size: tuple[int, int]) -> str:
         height, width = size

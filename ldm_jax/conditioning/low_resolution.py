@@ -10,12 +10,13 @@ from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
 from ldm_jax.conditioning.given import Given, HeldOut, NoiseLevel, size_of
 from ldm_jax.data import degradation, transforms
 from ldm_jax.data.given import open_image
-from ldm_jax.diffusion.augmentation import LEVELS, noised
+from ldm_jax.diffusion.augmentation import BETAS, LEVELS, noised
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Batch, Cond, Conditioner, Derive
-from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names.condition import ConditionNames, DiffusersParts
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,14 @@ class LowResolution(Condition):
 
     def names(self, channels: int) -> ConditionNames:
         return ConditionNames(concat=3)
+
+    def diffusers(self) -> DiffusersParts:
+        name, config = "low_res_scheduler", diffusers_model.low_res_scheduler(LEVELS, BETAS)
+        return DiffusersParts(
+            "StableDiffusionUpscalePipeline",
+            files={f"{name}/scheduler_config.json": config},
+            index={name: ["diffusers", "DDPMScheduler"], "max_noise_level": self.max_noise},
+        )
 
     def takes(self, size: tuple[int, int]) -> str:
         height, width = (side // self.factor for side in size)

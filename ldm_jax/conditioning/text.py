@@ -2,7 +2,7 @@
 (Rombach et al. 2022, section 4.3.1)."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -47,10 +47,13 @@ class Text(Condition):
     square_only: ClassVar = False
     held_out: ClassVar = False
     sections: ClassVar = (Prompts,)
-    can_pool: ClassVar = True  # its encoder has a pooled embedding
+    # where a run that was converted without one gets it
+    tokenizer_files: ClassVar = (
+        "tokenizer.json or vocab.txt of bert-base-uncased for the published models"
+    )
 
     @property
-    def encoders(self) -> Mapping[str, Any]:
+    def text_encoders(self) -> Mapping[str, Any]:
         return {ENTRY: self}
 
     @property
@@ -73,6 +76,9 @@ class Text(Condition):
 
     def names(self, channels: int) -> ConditionNames:
         return conditioner(self.table(), tokens=self.dim)
+
+    def with_vocabulary(self, sizes: Mapping[str, int]) -> Condition:
+        return replace(self, vocab_size=sizes.get(ENTRY, self.vocab_size))
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--prompt TEXT"
@@ -97,21 +103,15 @@ class Text(Condition):
         return path and self.load_tokenizer(path)
 
     def find_tokenizer(
-        self,
-        kept: Path | None,
-        start: tuple["Text", Path] | None,
-        captions: Callable[[], list[str]],
+        self, start: tuple["Text", Path] | None, captions: Callable[[], list[str]]
     ) -> Tokenizer:
-        """The tokenizer for training: of the run, given, inherited, or learned from the data.
+        """The tokenizer for training, where the run has none: given, inherited, or learned.
 
         Args:
-            kept: the file in the run, where it is there.
             start: settings of the same encoder, and its tokenizer's file, in the run from whose
                 weights training starts; None: there is none.
             captions: reads those of the data.
         """
-        if kept:
-            return self.load_tokenizer(kept)
         if self.tokenizer:
             return self.load_tokenizer(self.tokenizer)
         if start:  # whose weights know its tokens alone

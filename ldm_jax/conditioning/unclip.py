@@ -17,7 +17,8 @@ from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
-from ldm_jax.weights.names.condition import ConditionNames, unclip
+from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names.condition import STATISTICS, ConditionNames, DiffusersParts, unclip
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,31 @@ class UnCLIP(CLIPImage):
 
     def names(self, channels: int) -> ConditionNames:
         return unclip(clip_names.openclip_vision(self.architecture), self.dim)
+
+    def diffusers(self) -> DiffusersParts:
+        image, name = super().diffusers(), diffusers_model.NORMALIZER
+        noising = diffusers_model.noising_scheduler(EMBEDDING_LEVELS)
+        return DiffusersParts(
+            "StableUnCLIPImg2ImgPipeline",
+            {
+                **image.components,
+                "image_normalizer": ("", diffusers_model.normalizer_names(self.dim)),
+            },
+            (*image.small, "image_noising_scheduler"),
+            {
+                **image.files,
+                "image_normalizer/config.json": {"_class_name": name, "embedding_dim": self.dim},
+                "image_noising_scheduler/scheduler_config.json": noising,
+            },
+        )
+
+    def left_out(self) -> tuple[dict[str, np.ndarray], str]:
+        found = {key: np.full((1, self.dim), x, np.float32) for key, x in STATISTICS.items()}
+        warning = (
+            "warning: the mean and deviation of embeddings are not in a file of this layout, taken "
+            "as 0 and 1: a folder of diffusers has them, in image_normalizer"
+        )
+        return found, warning if self.weights == "openai" else ""
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--image P, an image to vary; --prompt TEXT in addition"

@@ -3,7 +3,7 @@
 chosen.py       what is converted into what, from what the two are
 first_stage.py  first stages, alone or inside a larger checkpoint
 model.py        whole latent diffusion models
-diffusers_model.py  the same as folders of diffusers
+diffusers_model.py  diffusers_export.py  the same from folders of diffusers, and to them
 clip.py         both encoders of CLIP
 tokenizer_files.py  CLIP's tokenizer among the files of others
 paths.py        errors that name what was read, folders that are whole

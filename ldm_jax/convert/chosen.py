@@ -4,7 +4,8 @@ from pathlib import Path
 
 from ldm_jax import runs, training
 from ldm_jax.convert.clip import export_clip, import_clip, is_clip
-from ldm_jax.convert.diffusers_model import export_pipeline, import_pipeline, is_pipeline
+from ldm_jax.convert.diffusers_export import export_pipeline
+from ldm_jax.convert.diffusers_model import import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
 from ldm_jax.convert.model import export_model, holds_model, import_model, say_whole
 from ldm_jax.convert.paths import FILES, prefix_errors
@@ -60,7 +61,7 @@ def convert(
 def _import(
     source: Path, run: Path, config: Path | None, tokenizer: Path | None, averages: bool
 ) -> None:
-    """Imports the model of the config, or what is recognised."""
+    """Imports what the config says, or what is recognised."""
     experiment = None if config is None else load_config(config)
     kind = experiment.kind if experiment else None
     if source.is_file():
@@ -79,7 +80,7 @@ def _import(
             f"--tokenizer is {tokenizer}: expected none, since no model of captions is imported"
         )
     elif kind == Experiment.kind:
-        if experiment.condition.frozen:
+        if any(one.frozen for one in experiment.conditions):
             raise InputError(
                 f"{source} holds no denoiser, and --config {config} is of a whole model: expected "
                 "its file, or no --config, to import a first stage alone"

@@ -49,12 +49,12 @@ def import_clip(
     """Imports weights in the layout of transformers, OpenCLIP or OpenAI as the run of a CLIP.
 
     Args:
-        experiment: of the model; None: that of the config.json of the weights, or else
+        experiment: says which model it is; None: the config.json beside the weights does, or else
             their keys and shapes.
         tokenizer: tokenizer.json or merges.txt; None: the folder's own, or the published one.
 
     Raises:
-        InputError: other weights than the config has, or no tokenizer; nothing is written.
+        InputError: other weights than said, or no tokenizer; nothing is written then.
     """
     with prefix_errors(source):
         state = read_weights(find_clip(source))
@@ -68,7 +68,7 @@ def import_clip(
                 print(
                     f"{source}: there is no config.json, so that heads and activation are guesses: "
                     f"{of.vision.heads} and {of.text.heads} heads, the activation of {of.weights}; "
-                    "--config CONFIG.py has others"
+                    "--config CONFIG.py says otherwise"
                 )
         experiment.check()
         model = experiment.model
@@ -80,11 +80,11 @@ def import_clip(
         pieces = clip.load(given, model.length, model.weights)
         if pieces.get_vocab_size() != model.vocab_size:
             raise InputError(
-                f"the tokenizer has {pieces.get_vocab_size()} tokens and the model "
+                f"the tokenizer has {pieces.get_vocab_size()} pieces and the model "
                 f"{model.vocab_size}: expected --tokenizer with those of the model"
             )
     with whole(run) as unfinished:
-        runs.write_imported(unfinished, experiment, {"clip": params}, None, pieces)
+        runs.write_imported(unfinished, experiment, {"clip": params}, None, {"tokens": pieces})
     count = sum(x.size for x in jax.tree.leaves(params))
     print(
         f"{run}: {count:,} parameters of a CLIP for images of {experiment.data.image_size} pixels"
@@ -92,7 +92,7 @@ def import_clip(
 
 
 def _told(settings: Mapping[str, Any]) -> CLIPExperiment:
-    """The experiment of a config.json of transformers."""
+    """What a config.json of transformers says."""
     if settings.get("model_type") != "clip":
         raise InputError(
             f"config.json is of {settings.get('model_type')}: expected clip, or --config CONFIG.py"
@@ -155,7 +155,7 @@ def export_clip(run: Path, destination: Path) -> None:
         write_weights(destination, state)
         print(f"{destination}: {len(state)} weights in the layout of OpenCLIP and OpenAI")
         if found.model.weights == "openai":
-            print("the file does not hold that the activation is OpenAI's (quick_gelu)")
+            print("the file does not say that the activation is OpenAI's (quick_gelu)")
         return
     with whole(destination) as unfinished:
         write_weights(unfinished / "model.safetensors", state)

@@ -25,7 +25,7 @@ IMAGE_SIZE = 256  # pixels a side, on which the original's first stages were tra
 
 
 class FirstStage(NamedTuple):
-    """A first stage elsewhere: what it is, and its weights, which are read when needed."""
+    """A first stage elsewhere: what it is, and its weights, which are read when asked for."""
 
     description: Description
     names: table.Table
@@ -65,7 +65,7 @@ def open_first_stage(source: Path, experiment: FirstStageExperiment | None = Non
     """The first stage in a checkpoint file or a diffusers folder.
 
     Args:
-        experiment: its settings; None: those of its config.json, or else of its keys and shapes.
+        experiment: says what it is; None: its config.json does, or else its keys and shapes.
 
     Raises:
         InputError: it is neither, or not this first stage.
@@ -196,7 +196,7 @@ def _scaling(description: Description) -> list[str]:
 
 
 def _lost_in_original(description: Description) -> list[str]:
-    """What the weights alone do not determine."""
+    """What the weights alone do not say."""
     notes = [
         f"{scaling}, which the file does not hold: the original's config does (scale_factor)"
         for scaling in _scaling(description)

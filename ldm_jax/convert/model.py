@@ -14,13 +14,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint, runs, training
-from ldm_jax.conditioning.clip_text import CLIPText
-from ldm_jax.conditioning.text import Text
-from ldm_jax.conditioning.unclip import UnCLIP
 from ldm_jax.convert import recognise
 from ldm_jax.convert.paths import prefix_errors, whole
-from ldm_jax.encoders.tokenizers import clip
-from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.settings import check_ranges
@@ -41,7 +36,7 @@ def holds_model(source: Path) -> bool:
 
 
 def say_whole(source: Path) -> None:
-    """Prints the configs with which all of a file could be imported, where known."""
+    """Says by which configs more than the first stage of a file could be imported, where known."""
     state = read_weights(source)
     known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
     if known:
@@ -61,14 +56,14 @@ def import_model(
             file and the config are of other processes, scales or tokenizers.
     """
     experiment = checked(experiment)
-    pieces = tokenizer_of(experiment, tokenizer)
+    tokenizers = tokenizers_of(experiment, tokenizer)
     names = experiment.original_names()
-    state = _with_statistics(read_weights(source), experiment)
+    state = _with_left_out(read_weights(source), experiment)
     with prefix_errors(source):
         held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
         if wrong:
             known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
-            other = f" (they are like those of {' or '.join(known)})" if known else ""
+            other = f" (they look like those of {' or '.join(known)})" if known else ""
             raise InputError("\n".join([f"these weights are not of this model{other}:", *wrong]))
         _check_schedule(held.aside, experiment)
         experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
@@ -85,24 +80,22 @@ def import_model(
     params["first_stage"] |= {"shift": shift, "scale": np.full_like(shift, scale)}
     aside = {**held.aside}
     with whole(run) as unfinished:
-        runs.write_imported(unfinished, experiment, params, ema, pieces)
+        runs.write_imported(unfinished, experiment, params, ema, tokenizers)
         if aside:
             write_weights(unfinished / ASIDE, aside)
     _say(source, run, experiment, names, held, bool(ema))
 
 
-def _with_statistics(state: table.State, experiment: Experiment) -> table.State:
-    """The same with mean 0 and deviation 1 of embeddings of images, where the file has none."""
-    if not isinstance(experiment.beside, UnCLIP):
-        return state
-    absent = {key: x for key, x in STATISTICS.items() if key not in state}
-    if absent and experiment.beside.weights == "openai":
-        print(
-            "warning: the mean and deviation of embeddings are not in a file of this layout, taken "
-            "as 0 and 1: a folder of diffusers has them, in image_normalizer"
-        )
-    shape = (1, experiment.beside.dim)
-    return ChainMap(state, {key: np.full(shape, x, np.float32) for key, x in absent.items()})
+def _with_left_out(state: table.State, experiment: Experiment) -> table.State:
+    """The same with the weights that conditions have where the file has none."""
+    found: dict[str, np.ndarray] = {}
+    for condition in experiment.conditions:
+        own, warning = condition.left_out()
+        absent = {key: x for key, x in own.items() if key not in state}
+        if absent and warning:
+            print(warning)
+        found |= absent
+    return ChainMap(state, found) if found else state
 
 
 def checked(experiment: Experiment) -> Experiment:
@@ -126,29 +119,25 @@ def checked(experiment: Experiment) -> Experiment:
     return experiment
 
 
-def tokenizer_of(experiment: Experiment, given: Path | None) -> Tokenizer | None:
-    """The tokenizer given, or the config's own if it is there; None where there is none."""
-    condition = experiment.condition
-    if not isinstance(condition, Text):
-        if given:
-            raise InputError(
-                f"--tokenizer is {given}: expected none, since the config's condition is no Text"
-            )
-        return None
-    own = condition.tokenizer
-    path = given or (Path(own) if own and Path(own).is_file() else None)
-    published = isinstance(condition, CLIPText) and condition.vocab_size == clip.PIECES
-    if path is None and not (published and clip.has_packaged()):
-        return None
-    if isinstance(condition, CLIPText):
-        found = clip.load(path, condition.length, condition.weights)
-    else:
-        found = tokens.load(path, condition.length)
-    if found.get_vocab_size() != condition.vocab_size:
+def tokenizers_of(experiment: Experiment, given: Path | None) -> dict[str, Tokenizer]:
+    """The tokenizer given, or the config's own, by entries of a batch; those that are there."""
+    encoders, found = runs.text_encoders(experiment), {}
+    if given and not encoders:
         raise InputError(
-            f"tokenizer '{path}' has {found.get_vocab_size()} tokens: expected "
-            f"{condition.vocab_size}, as vocab_size of {type(condition).__name__}"
+            f"--tokenizer is {given}: expected none, since the config's condition is no Text"
         )
+    for entry, encoder in encoders.items():
+        own = encoder.tokenizer
+        path = given or (Path(own) if own and Path(own).is_file() else None)
+        tokenizer = encoder.given_tokenizer(path)
+        if tokenizer is None:
+            continue
+        if tokenizer.get_vocab_size() != encoder.vocab_size:
+            raise InputError(
+                f"tokenizer '{path}' has {tokenizer.get_vocab_size()} pieces: expected "
+                f"{encoder.vocab_size}, as vocab_size of {type(encoder).__name__}"
+            )
+        found[entry] = tokenizer
     return found
 
 
@@ -168,7 +157,7 @@ def _check_schedule(aside: table.State, experiment: Experiment) -> None:
 
 
 def _scale(found: float | None, experiment: Experiment) -> Any:
-    """The config's latent_scale: "one" where the file has what was measured."""
+    """The config's latent_scale: "one" where the file says what was measured."""
     if found is not None:
         return "one"
     if experiment.latent_scale == "one":
@@ -217,22 +206,18 @@ def _say(
 
 
 def say_tokenizer(run: Path, experiment: Experiment) -> None:
-    """Prints where a tokenizer is to come from, where a run that reads captions has none."""
-    missing = isinstance(experiment.condition, Text) and not (run / "tokenizer.json").exists()
-    if missing:
-        which = (
-            "tokenizer.json or merges.txt of CLIP, or the package instant-clip-tokenizer"
-            if isinstance(experiment.condition, CLIPText)
-            else "tokenizer.json or vocab.txt of bert-base-uncased for the published models"
-        )
-        print(f"there is no tokenizer: sampling takes --tokenizer here, {which}")
+    """Says where a tokenizer is to come from, where a run that reads captions has none."""
+    for entry, encoder in runs.text_encoders(experiment).items():
+        if not (run / runs.tokenizer_file(entry)).exists():
+            which = encoder.tokenizer_files
+            print(f"there is no tokenizer: sampling takes --tokenizer here, {which}")
 
 
 # Out of a run
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
-    """The original's state dict of a checkpoint; parts are read when needed, one at a time."""
+    """The original's state dict of a checkpoint; parts are read when asked for, one at a time."""
 
     def __init__(self, rows: dict[str, tuple[str, table.Row]], read: Callable[[str, str], Params]):
         """rows: key -> item of the checkpoint and the key's row; read: (item, part) -> params."""
@@ -294,7 +279,7 @@ def export_model(run: Path, destination: Path) -> None:
     if trained_here and averaged:
         print("the averaged weights are written, as the weights")
     if experiment.latent_scale != "one":
-        print(f"scale_factor is {experiment.latent_scale}, which is the original's config")
+        print(f"scale_factor is {experiment.latent_scale}, which the original's config says")
     for name, value, known in _beyond(experiment):
         print(
             f"{name} is {value}, and {known} in the original's code, which computes something else "
@@ -306,7 +291,7 @@ def export_model(run: Path, destination: Path) -> None:
 def _said(
     rows: dict[str, tuple[str, table.Row]], weights: table.State
 ) -> dict[str, tuple[str, table.Row]]:
-    """Without the statistics of embeddings that change nothing, which files leave out."""
+    """Without the statistics of embeddings that say nothing, which files leave out."""
     trivial = {
         key for key in STATISTICS.keys() & rows.keys() if np.all(weights[key] == STATISTICS[key])
     }
@@ -315,11 +300,12 @@ def _said(
 
 def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
     """What the weights mean here and not there: a setting's name, value, and value there."""
-    unet, condition, d = experiment.model, experiment.condition, experiment.diffusion
+    unet, d = experiment.model, experiment.diffusion
+    captions = runs.text_encoders(experiment).get("tokens")
     settings = [
         ("model.positions", unet.positions, False),
         ("model.norm_groups", unet.norm_groups, recognise.GROUPS),
-        ("conditions.0.pooled", getattr(condition, "pooled", False), False),
+        ("conditions.0.pooled", getattr(captions, "pooled", False), False),
         ("diffusion.prediction", d.prediction, "eps"),
         ("diffusion.schedule", d.schedule, "scaled_linear"),
         ("diffusion.learned_variance", d.learned_variance, False),
@@ -328,12 +314,14 @@ def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
 
 
 def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
-    """The experiment with as many tokens as the run's tokenizer has learned."""
-    if not isinstance(experiment.condition, Text) or not (run / "tokenizer.json").exists():
+    """The experiment with as many word pieces as the run's tokenizers have learned."""
+    files = map(runs.tokenizer_file, runs.text_encoders(experiment))
+    if not all((run / name).exists() for name in files):
         return experiment
-    pieces = runs.load_tokenizer(run, experiment).get_vocab_size()
-    first, *others = experiment.conditions
-    return replace(experiment, conditions=(replace(first, vocab_size=pieces), *others))
+    tokenizers = runs.load_tokenizers(run, experiment).items()
+    sizes = {entry: one.get_vocab_size() for entry, one in tokenizers}
+    conditions = tuple(one.with_vocabulary(sizes) for one in experiment.conditions)
+    return replace(experiment, conditions=conditions)
 
 
 def _rows(

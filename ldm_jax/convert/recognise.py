@@ -1,4 +1,4 @@
-"""Recognises a model of others: a first stage from the keys and shapes of its
+"""Recognises a model from what others say of it: a first stage from the keys and shapes of its
 state dict or from the config.json of diffusers, and the config of a Stable Diffusion model.
 
 Each setting is decided by the majority of the weights that show it, so that a missing or misshapen

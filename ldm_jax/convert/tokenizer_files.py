@@ -10,7 +10,7 @@ from ldm_jax.convert.paths import as_json
 from ldm_jax.encoders.clip.model import CLIPModel
 from ldm_jax.encoders.tokenizers import clip
 
-NAMES = ("tokenizer.json", "merges.txt")  # either has all that is needed
+NAMES = ("tokenizer.json", "merges.txt")  # either says all that is needed
 
 
 def find_tokenizer(folder: Path) -> Path | None:

@@ -90,7 +90,7 @@ def batches(
     *,
     seed: int,
     keys: tuple[str, ...],
-    tokenize: Callable[[str], np.ndarray] | None = None,
+    tokenize: Mapping[str, Callable[[str], np.ndarray]] = NOTHING,
     derive: Mapping[str, Derive] = NOTHING,
     process_index: int = 0,
     process_count: int = 1,
@@ -99,22 +99,24 @@ def batches(
 
     Yields dicts of arrays: `image` float32 [b, R, R, 3] in [-1, 1], or with `data.buckets` [b, H,
     W, 3] with one of their sizes for all of a batch; with "label" in `keys`, `label` int32 [b];
-    with "tokens" in `keys`, `tokens` int32 [b, L], `tokenize` of a caption; and those of `derive`
-    that `keys` names. Each of these is a function of an example as the reader gives it (`image`
-    uint8 [R, R, 3], `index`, and with "boxes", "segmentation" or "depth" in `keys` these, cropped
-    and flipped with the image) and of the example's random generator. For latents, `image` is their
-    posterior, see `latents.Reader`. Every example is used once an epoch, on one host. `get_state`
-    and `set_state` (and so Grain's checkpoints) continue with exactly the next batch.
+    with those of `tokenize` in `keys`, such as "tokens", their function of a caption, int32 [b, L];
+    and those of `derive` that `keys` names. Each of these is a function of an example as the reader
+    gives it (`image` uint8 [R, R, 3], `index`, and with "boxes", "segmentation" or "depth" in
+    `keys` these, cropped and flipped with the image) and of the example's random generator. For
+    latents, `image` is their posterior, see `latents.Reader`. Every example is used once an epoch,
+    on one host. `get_state` and `set_state` (and so Grain's checkpoints) continue with exactly the
+    next batch.
 
     Raises InputError at once where the settings do not suit the data, and from `next` where more
     than `data.max_bad_images` images cannot be read.
     """
     check_batch(data, source, keys, process_count)
     sorted_by = in_buckets(data, source)
-    if "tokens" in keys and tokenize is None:
+    if "tokens" in keys and "tokens" not in tokenize:
         raise ValueError("tokens are among the keys, but there is no tokenizer")
-    if "tokens" in keys:
-        tokenize = _remembered(tokenize)
+    tokenize = {key: _remembered(tokenize[key]) for key in tokenize if key in keys}
+    if tokenize:
+        keys = tuple(dict.fromkeys((*keys, "tokens")))  # of captions, which all are made of
     seed %= 2**32
     stream = (
         grain.MapDataset.range(ENDLESS).map(buckets.Order(sorted_by, data.batch_size, seed))
@@ -186,7 +188,7 @@ def once(
     stream = (
         grain.MapDataset.source(spread(len(source), count))
         .random_map(read, seed=0)
-        .batch(data.batch_size, batch_fn=lambda examples: _collate(examples, None))
+        .batch(data.batch_size, batch_fn=lambda examples: _collate(examples, NOTHING))
     )
     options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
     return iter(stream.to_iter_dataset(options))
@@ -227,7 +229,7 @@ def _require(source: Any, field: str) -> None:
 
 
 def _collate(
-    rows: list[dict[str, Any]], tokenize: Callable[[str], np.ndarray] | None
+    rows: list[dict[str, Any]], tokenize: Mapping[str, Callable[[str], np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """Examples to a batch; uint8 becomes float here, in one operation for all of them."""
     batch = {name: np.stack([row["derived"][name] for row in rows]) for name in rows[0]["derived"]}
@@ -236,6 +238,7 @@ def _collate(
     batch["image"] = transforms.normalize(image) if pixels else image.astype(np.float32)
     if "label" in rows[0]:
         batch["label"] = np.array([row["label"] for row in rows], np.int32)
-    if "text" in rows[0]:
-        batch["tokens"] = np.stack([tokenize(row["text"]) for row in rows])
-    return batch
+    captions = {
+        key: np.stack([encode(row["text"]) for row in rows]) for key, encode in tokenize.items()
+    }
+    return batch | captions

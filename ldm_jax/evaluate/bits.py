@@ -4,6 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -115,14 +116,14 @@ def _batches(
     described: runs.Trained, data: Data, source: Any, options: Options
 ) -> Iterator[dict[str, np.ndarray]]:
     """Images, and the conditioning inputs that data have of them."""
-    keys, tokenize = described.model.conditioner.keys if options.conditional else (), None
-    if not set(keys) <= {"label", "tokens"}:
+    keys, tokenize = described.model.conditioner.keys if options.conditional else (), {}
+    if not set(keys) <= {"label", *described.tokenizers}:
         raise InputError(
             f"run '{described.run}' has a condition that is neither labels nor captions: expected "
             "--no-conditional"
         )
-    if described.tokenizer:
-        tokenize = lambda caption: tokens.encode(described.tokenizer, caption)  # noqa: E731
+    for entry, tokenizer in described.tokenizers.items():
+        tokenize[entry] = partial(tokens.encode, tokenizer)
     return pipeline.batches(data, source, seed=options.seed, keys=keys, tokenize=tokenize)
 
 

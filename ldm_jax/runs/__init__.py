@@ -1,7 +1,7 @@
 """Runs: folders that hold a config, its checkpoints and what training wrote.
 
 RUN/config.py            the resolved config: read as data, see reader.py
-RUN/tokenizer.json       where captions are read
+RUN/tokenizer.json       where captions are read; tokenizer_1.json, ... of further text encoders
 RUN/classes.txt          names of the classes, where there are any
 RUN/objects.txt          names of the classes of what lies in boxes, where there are any
 RUN/checkpoints/STEP/    what training changed, see ldm_jax/checkpoint/
@@ -9,9 +9,9 @@ RUN/frozen/              the weights that training does not change
 RUN/digests/NAME.json    of the files of checkpoint NAME, or of "frozen"
 RUN/snapshots/STEP/      averages that are kept, see train_step/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
-RUN/profile/             traces, of train.profile_steps
+RUN/profile/             traces, where train.profile_steps asks for them
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
-RUN/evaluation/          statistics of the real images that samples are compared with in training
+RUN/evaluation/          statistics of what samples are measured against while training goes on
 RUN/aside.safetensors    what a converted checkpoint held besides the model
 RUN/first_stage/         the first stage's run, where it was trained on the way
 
@@ -21,8 +21,8 @@ paths.py      which run a path means, which checkpoint of it, and its config
 config_file.py  what a user or a run has as a config
 reader.py     its config.py as data: parsed, never executed
 migrate.py    settings of older runs under the names that they have today
-names.py      its tokenizer, names of classes and of objects
-writing.py    writes its config and names
+names.py      its tokenizers, names of classes and of objects
+writing.py    what it says of itself, written
 weights.py    the weights of a checkpoint
 loading.py    a model of whatever kind: what it is first, then its weights; by the next four:
 first_stage.py  diffusion.py  classifier.py  clip.py
@@ -40,7 +40,7 @@ from ldm_jax.runs.first_stage import (
     load_scaled_first_stage,
 )
 from ldm_jax.runs.loading import describe_any, load, with_weights
-from ldm_jax.runs.names import load_tokenizer, object_names
+from ldm_jax.runs.names import load_tokenizers, object_names, text_encoders, tokenizer_file
 from ldm_jax.runs.paths import (
     AnyExperiment,
     chosen,
@@ -75,10 +75,12 @@ __all__ = [
     "load_first_stage",
     "load_first_stage_config",
     "load_scaled_first_stage",
-    "load_tokenizer",
+    "load_tokenizers",
     "locate",
     "model_shapes",
     "object_names",
+    "text_encoders",
+    "tokenizer_file",
     "weights_files",
     "with_weights",
     "write",

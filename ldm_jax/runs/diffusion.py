@@ -1,33 +1,39 @@
 """Latent diffusion models."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tokenizers import Tokenizer
 
-from ldm_jax.conditioning.condition import find
 from ldm_jax.experiments.diffusion import Experiment
-from ldm_jax.runs.names import class_names_of, load_tokenizer
+from ldm_jax.runs.names import class_names_of, load_tokenizers
 from ldm_jax.runs.paths import load_config_of, locate, read_config, step_of
-from ldm_jax.runs.writing import as_python, write_whole
+from ldm_jax.runs.writing import as_python, write_tokenizers, write_whole
 from ldm_jax.types import DiffusionModel, Params
 
 
 class Trained(NamedTuple):
     """A trained latent diffusion model.
 
-    step:  of the checkpoint
-    which: the same where it was chosen; None: the newest that can be read
+    tokenizers: of captions, by the entry of a batch that they fill
+    step:       of the checkpoint
+    which:      the same where it was chosen; None: the newest that can be read
     """
 
     run: Path
     experiment: Experiment
     model: DiffusionModel
     params: Params
-    tokenizer: Tokenizer | None
+    tokenizers: Mapping[str, Tokenizer]
     class_names: tuple[str, ...]
     step: int
     which: int | None = None
+
+    @property
+    def tokenizer(self) -> Tokenizer | None:
+        """The first tokenizer; None where no captions are read."""
+        return next(iter(self.tokenizers.values()), None)
 
 
 def describe(place: Path) -> Trained:
@@ -43,22 +49,20 @@ def describe(place: Path) -> Trained:
 
 
 def describe_files(folder: Path, run: Path, step: int) -> Trained:
-    """The model of config.py, tokenizer.json and classes.txt in a folder, without its weights.
+    """The model of config.py, the tokenizers and classes.txt in a folder, without its weights.
 
     Args:
         run, step: of which it is a description.
     """
-    experiment, tokenizer = read_config(folder), None
-    if find(experiment.conditions, "tokens"):
-        tokenizer = load_tokenizer(folder, experiment)
-    model = experiment.build({"tokens": tokenizer})
-    return Trained(run, experiment, model, {}, tokenizer, class_names_of(folder), step)
+    experiment = read_config(folder)
+    tokenizers = load_tokenizers(folder, experiment)
+    model = experiment.build(tokenizers)
+    return Trained(run, experiment, model, {}, tokenizers, class_names_of(folder), step)
 
 
 def write_description(folder: Path, trained: Trained) -> None:
     """Writes what `describe_files` reads."""
-    if trained.tokenizer:
-        write_whole(folder / "tokenizer.json", trained.tokenizer.to_str(pretty=True))
+    write_tokenizers(folder, trained.tokenizers)
     if trained.class_names:
         names = "".join(f"{name}\n" for name in trained.class_names)
         write_whole(folder / "classes.txt", names)

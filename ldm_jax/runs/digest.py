@@ -11,7 +11,7 @@ from ldm_jax.types import FirstStage, Params
 
 
 def digest(params: Params, first_stage: FirstStage) -> str:
-    """The digest of a first stage's weights, without the scale of its latents."""
+    """What tells the weights of a first stage, but for the scale of its latents, from others."""
     parts = {name: params[name] for name in sorted(first_stage.parts) if name != "decoder"}
     return _digest(parts)
 

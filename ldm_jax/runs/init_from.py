@@ -3,7 +3,7 @@
 Weights are matched by their names in the tree of parameters; averages are preferred. Of the parts
 (denoiser, conditioner, ...) that both have, every array must find its like: what is missing there,
 unexpected or of another shape stops, with all names. A part that one side lacks (a discriminator, a
-conditioner of another kind) is only printed. With `partial`, what matches is taken, the
+conditioner of another kind) is only said. Where `partial` is asked for, what matches is taken, the
 rest is initialized, and all of it is reported.
 """
 
@@ -72,7 +72,7 @@ class Match(NamedTuple):
 
 
 def match(start: Start, target: Params) -> Match:
-    """Compares names and shapes; raises InputError where they differ, unless `start.partial`.
+    """Compares names and shapes; raises InputError where they differ and not only part is asked.
 
     Args:
         target: shapes (or arrays) of the parts of params that are to be filled.
@@ -108,7 +108,7 @@ def match(start: Start, target: Params) -> Match:
 
 
 def fill(start: Start, params: Params) -> Params:
-    """The params with the weights that match in place of their own; prints what became of each."""
+    """The params with the weights that match in place of their own; says what became of each."""
     found = match(start, params)
     names = set(found.matched)
     chosen = {

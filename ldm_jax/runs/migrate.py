@@ -1,7 +1,7 @@
 """Settings of older runs under the names that they have today.
 
 Each function takes the keywords that a saved config gives a class, and returns the name of today's
-class and its keywords; CLASSES has the function for each class.
+class and its keywords; CLASSES says which function reads which class.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +11,7 @@ Fields = dict[str, Any]
 
 
 def _experiment(fields: Fields) -> tuple[str, Fields]:
-    """`condition` and `beside` became a tuple of conditions."""
+    """A condition, and a second one beside it, became a tuple of conditions."""
     if "conditions" not in fields:
         both = fields.pop("condition", None), fields.pop("beside", None)
         fields["conditions"] = tuple(one for one in both if one is not None)
@@ -19,7 +19,7 @@ def _experiment(fields: Fields) -> tuple[str, Fields]:
 
 
 CLASSES: Mapping[str, Callable[[Fields], tuple[str, Fields]]] = {"Experiment": _experiment}
-NONE = {"Unconditional"}  # classes that None replaces
+NONE = {"Unconditional"}  # classes whose place None has taken
 
 
 def migrate(name: str, fields: Fields) -> tuple[str, Fields]:

@@ -1,31 +1,45 @@
-"""What a run calls things: its tokenizer, names of classes and of objects."""
+"""What a run calls things: its tokenizers, names of classes and of objects."""
 
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Tokenizer
 
-from ldm_jax.conditioning.condition import find
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs.paths import folder
 
 
-def load_tokenizer(place: Path, experiment: Experiment) -> Tokenizer:
-    """The tokenizer of a run that reads captions.
+def text_encoders(experiment: Any) -> dict[str, Any]:
+    """Entry of a batch -> the settings of the text encoder that reads it; none where there are no
+    conditions."""
+    conditions = getattr(experiment, "conditions", ())
+    return {entry: one for each in conditions for entry, one in each.text_encoders.items()}
+
+
+def tokenizer_file(entry: str) -> str:
+    """The file in a run of the tokenizer that fills an entry of a batch: tokens, tokens_1, ..."""
+    return f"{entry.replace('tokens', 'tokenizer', 1)}.json"
+
+
+def load_tokenizers(place: Path, experiment: Any) -> dict[str, Tokenizer]:
+    """The tokenizers of a run by the entries of a batch that they fill; none where it reads no
+    captions.
 
     Raises:
-        InputError: it has none, as a model that was converted without.
+        InputError: it has not all of them, as a model that was converted without.
     """
-    run = folder(place)
-    path, condition = run / "tokenizer.json", find(experiment.conditions, "tokens")
-    if not path.exists():
-        raise InputError(
-            f"run '{run}' has no tokenizer.json: expected one of {condition.vocab_size} tokens; "
-            "convert it with --tokenizer, for the published models tokenizer.json or vocab.txt of "
-            "bert-base-uncased"
-        )
-    return tokens.load(path, condition.length)
+    run, found = folder(place), {}
+    for entry, encoder in text_encoders(experiment).items():
+        path = run / tokenizer_file(entry)
+        if not path.exists():
+            raise InputError(
+                f"run '{run}' has no {path.name}: expected one of {encoder.vocab_size} pieces; "
+                "convert it with --tokenizer, for the published models tokenizer.json or vocab.txt "
+                "of bert-base-uncased"
+            )
+        found[entry] = tokens.load(path, encoder.length)
+    return found
 
 
 def class_names_of(run: Path) -> tuple[str, ...]:

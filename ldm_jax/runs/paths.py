@@ -1,6 +1,6 @@
 """Which run a path means, which checkpoint of it, and its config.
 
-RUN is its newest checkpoint. Whatever reads a run also takes RUN/checkpoints/STEP, another
+RUN stands for its newest checkpoint. Whatever reads a run also takes RUN/checkpoints/STEP, another
 one of them, and RUN/checkpoints/best, the best by train.best.
 """
 
@@ -24,7 +24,7 @@ class Place(NamedTuple):
 
 
 def locate(place: Path | str) -> Place:
-    """The run and the checkpoint of RUN, RUN/checkpoints/STEP or RUN/checkpoints/best.
+    """What RUN, RUN/checkpoints/STEP or RUN/checkpoints/best stands for.
 
     Raises:
         InputError: the run has no such checkpoint.
@@ -58,7 +58,7 @@ def locate(place: Path | str) -> Place:
 
 
 def chosen(run: Path | str, which: str | None) -> Path:
-    """The path of a checkpoint of a run, by its step or as the best; None: the newest.
+    """What stands for a checkpoint of a run, by its step or as the best; None: the newest.
 
     Raises:
         InputError: there is no such checkpoint, or no such run.
@@ -95,7 +95,7 @@ def step_of(run: Path, which: int | None) -> int:
 
 
 def weights_files(place: Path | str) -> Iterator[Path]:
-    """The files of the weights of `place`, see `locate`; none where it has none."""
+    """The files of the weights that `place` stands for, see `locate`; none where it has none."""
     run, which = locate(place)
     step = checkpoint.latest_step(run) if which is None else which
     folders = run / "checkpoints" / str(step) / "params", run / "frozen"

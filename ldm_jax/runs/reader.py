@@ -31,7 +31,7 @@ from ldm_jax.settings import check_types, did_you_mean
 MAX_BYTES = 2**18
 MAX_DEPTH = 32  # of values inside each other
 MAX_INT = 2**63
-# a declared encoding (PEP 263), in the first two lines
+# of what a source line may say its encoding is (PEP 263), in the first two lines
 COOKIE = re.compile(r"^[ \t\f]*#.*?coding[:=][ \t]*([-\w.]+)")
 UTF8 = {"utf8", "utf-8"}
 RULE = (
@@ -44,7 +44,7 @@ Node = ast.expr | ast.stmt
 
 
 def is_in_run(path: Path) -> bool:
-    """Whether a config file is that of a run, which is read as data: its folder has checkpoints."""
+    """Whether a config file is that of a run, which is read as data: checkpoints are beside it."""
     return (path.parent / "checkpoints").is_dir()
 
 
@@ -94,7 +94,7 @@ def _parsed(path: Path) -> ast.Module:
     for line in text.splitlines()[:2]:
         cookie = COOKIE.match(line)
         if cookie and cookie[1].lower().replace("_", "-") not in UTF8:
-            raise InputError(f"config '{path}' declares the encoding '{cookie[1]}': expected UTF-8")
+            raise InputError(f"config '{path}' says that it is '{cookie[1]}': expected UTF-8")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of escapes such as "\d"

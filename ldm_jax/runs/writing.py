@@ -1,7 +1,9 @@
-"""Writes the config of a run and the names in it."""
+"""What a run says of itself, written: its config and the names in it."""
 
 import pprint
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from tokenizers import Tokenizer
 
@@ -9,6 +11,7 @@ from ldm_jax import checkpoint
 from ldm_jax.data import pipeline
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
+from ldm_jax.runs.names import tokenizer_file
 from ldm_jax.runs.paths import AnyExperiment
 from ldm_jax.runtime import hosts
 from ldm_jax.types import Params
@@ -17,15 +20,15 @@ from ldm_jax.types import Params
 def write(
     run: Path,
     experiment: AnyExperiment,
-    tokenizer: Tokenizer | None,
+    tokenizers: Mapping[str, Tokenizer],
     info: pipeline.DataInfo,
 ) -> None:
-    """Writes config, tokenizer and names; one host of all does."""
+    """Writes what a run says of itself, but for what training adds; one host of all does."""
     if not hosts.is_first():
         return
     run.mkdir(parents=True, exist_ok=True)
-    if tokenizer and not (run / "tokenizer.json").exists():
-        write_whole(run / "tokenizer.json", tokenizer.to_str(pretty=True))
+    new = {name: x for name, x in tokenizers.items() if not (run / tokenizer_file(name)).exists()}
+    write_tokenizers(run, new)
     if info.class_names:
         write_whole(run / "classes.txt", "".join(f"{name}\n" for name in info.class_names))
     if info.object_names:
@@ -38,7 +41,7 @@ def write_imported(
     experiment: Experiment | FirstStageExperiment,
     params: Params,
     ema: Params | None = None,
-    tokenizer: Tokenizer | None = None,
+    tokenizers: Mapping[str, Tokenizer] = MappingProxyType({}),
 ) -> None:
     """Writes the run of what was trained elsewhere.
 
@@ -47,9 +50,14 @@ def write_imported(
     """
     run.mkdir(parents=True, exist_ok=True)
     checkpoint.save_weights(run, params, ema)
-    if tokenizer:
-        write_whole(run / "tokenizer.json", tokenizer.to_str(pretty=True))
+    write_tokenizers(run, tokenizers)
     write_whole(run / "config.py", as_python(experiment))
+
+
+def write_tokenizers(folder: Path, tokenizers: Mapping[str, Tokenizer]) -> None:
+    """Writes what `names.load_tokenizers` reads."""
+    for entry, tokenizer in tokenizers.items():
+        write_whole(folder / tokenizer_file(entry), tokenizer.to_str(pretty=True))
 
 
 def copy_names(run: Path, to: Path) -> None:
@@ -60,7 +68,7 @@ def copy_names(run: Path, to: Path) -> None:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
+    """Writes a file that is never seen half-written."""
     unfinished = path.with_name(f".{path.name}")
     unfinished.write_text(text)
     unfinished.replace(path)

@@ -15,9 +15,6 @@ def view(trained: runs.Trained | runs.TrainedFirstStage) -> RunView:
 def _diffusion(trained: runs.Trained) -> RunView:
     """Of a diffusion model."""
     model, stage = trained.model, trained.model.first_stage
-
-    tokenizers = {"tokens": trained.tokenizer} if trained.tokenizer else {}
-
     return RunView(
         run=trained.run,
         model=model,
@@ -27,8 +24,8 @@ def _diffusion(trained: runs.Trained) -> RunView:
         channels=stage.channels,
         multiple=stage.factor * model.backbone.multiple,
         conditions=trained.experiment.conditions,
-        rebuild=lambda own: replace(trained.experiment, conditions=own).build(tokenizers),
-        tokenizers=tokenizers,
+        rebuild=lambda own: replace(trained.experiment, conditions=own).build(trained.tokenizers),
+        tokenizers=trained.tokenizers,
         class_names=trained.class_names,
         object_names=runs.object_names(trained.run),
     )

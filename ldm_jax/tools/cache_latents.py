@@ -1,6 +1,6 @@
 """What scripts/cache_latents.py does: encodes images once, so that training need not.
 
-Shards are written whole or not at all, and finished ones are kept: the same command goes on
+Shards are written whole or not at all, and those that are there are left: the same command goes on
 where it stopped. Host p of n writes the shards p, p + n, p + 2n, ...
 """
 
@@ -155,14 +155,14 @@ class _Captions(NamedTuple):
     """What reads captions.
 
     described: of `latents.Described`, what is known of it
-    empty:     by slot, its output for the empty caption
-    encode:    token numbers [n, L] -> [n, values of all slots]
+    empty:     by slot, its answer to the empty caption
+    answer:    token numbers [n, L] -> [n, numbers of all slots]
     """
 
     tokenizer: Tokenizer
     described: dict[str, Any]
     empty: dict[str, np.ndarray]
-    encode: Callable[[np.ndarray], np.ndarray]
+    answer: Callable[[np.ndarray], np.ndarray]
 
     @classmethod
     def of(cls, run: str, source: Any) -> "_Captions":
@@ -180,7 +180,7 @@ class _Captions(NamedTuple):
         if conditioner.trained:
             raise InputError(
                 f"--embed-text '{run}' has the condition {kind}, which is trained with the "
-                "denoiser, so that its outputs change: expected a frozen one, such as CLIPText"
+                "denoiser, so that its answers change: expected a frozen one, such as CLIPText"
             )
         if "text" in source.absent:
             raise InputError(source.absent["text"])
@@ -191,7 +191,7 @@ class _Captions(NamedTuple):
         def by_slot(params, numbers):
             return answers(conditioner.apply(params, {"tokens": numbers}))
 
-        def encode(numbers: np.ndarray) -> np.ndarray:
+        def answer(numbers: np.ndarray) -> np.ndarray:
             told = by_slot(params, numbers)  # in the order of names, unlike what is kept
             slots = [told[slot] for slot in SLOTS if slot in told]
             return np.concatenate([np.reshape(x, (len(numbers), -1)) for x in slots], axis=1)
@@ -200,7 +200,7 @@ class _Captions(NamedTuple):
         empty = {slot: np.asarray(x[0]) for slot, x in empty.items()}
         described = {slot: x.shape for slot, x in empty.items()}
         described["conditioner"] = caption_digest(params, found.tokenizer)
-        return cls(found.tokenizer, described, empty, encode)
+        return cls(found.tokenizer, described, empty, answer)
 
     @property
     def summary(self) -> str:
@@ -218,7 +218,7 @@ def _is_drawn(model: FirstStage, params: Params, size: int) -> bool:
 def _write_index(
     out: Path, described: latents.Described, empty: dict[str, np.ndarray] | None
 ) -> None:
-    """Writes what the folder holds, or checks that it is the same."""
+    """Says what the folder holds, or checks that it said so before."""
     out.mkdir(parents=True, exist_ok=True)
     if latents.is_latents(str(out)):
         there = latents.describe(out)
@@ -265,7 +265,7 @@ def _encoder(
         for start in range(0, len(numbers), batch_size):
             part = numbers[start : start + batch_size]
             spare = np.repeat(part[-1:], batch_size - len(part), axis=0)
-            found.append(captions.encode(np.concatenate([part, spare]))[: len(part)])
+            found.append(captions.answer(np.concatenate([part, spare]))[: len(part)])
         found = np.concatenate(found).astype(described.dtype)
         return np.split(found, np.cumsum([len(some) for some in each])[:-1])
 

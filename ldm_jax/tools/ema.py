@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_jax import checkpoint, cli, runs
-from ldm_jax.conditioning.condition import find
 from ldm_jax.convert.paths import whole
 from ldm_jax.errors import InputError
 from ldm_jax.train_step import power_ema
@@ -59,11 +58,9 @@ def average(run: Path, out: Path, words: Sequence[str], description: str) -> Non
     params = {
         part: checkpoint.read_part(run, "params", part) for part in checkpoint.weight_shapes(run)
     }
-    tokenizer = None
-    if find(getattr(experiment, "conditions", ()), "tokens"):
-        tokenizer = runs.load_tokenizer(run, experiment)
+    tokenizers = runs.load_tokenizers(run, experiment)
     with whole(out) as unfinished:
-        runs.write_imported(unfinished, experiment, params, ema, tokenizer)
+        runs.write_imported(unfinished, experiment, params, ema, tokenizers)
         runs.copy_names(run, unfinished)
     print(
         f"{out}: average of sigma_rel {sigma:g} at step {step}, of {len(needed)} that were kept; "

@@ -1,7 +1,7 @@
 """Training of a diffusion model, after that of its first stage."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from ldm_jax.train_step.latent_scale import measure_scale
 from ldm_jax.train_step.state import Measurement, Objective, averaged_params
 from ldm_jax.training.checked import check_experiment, check_frozen
 from ldm_jax.training.first_stage import first_stage_task
-from ldm_jax.training.fitted import find_tokenizer, inherit
+from ldm_jax.training.fitted import find_tokenizers, inherit
 from ldm_jax.training.on_latents import check_encoded, check_latents, reading_latents
 from ldm_jax.training.source import Source, batches_of, open_source
 from ldm_jax.training.task import Frozen, Task
@@ -42,7 +42,7 @@ class _Parts(NamedTuple):
 
     experiment: Experiment
     source: Source
-    tokenizer: Tokenizer | None
+    tokenizers: Mapping[str, Tokenizer]
     model: DiffusionModel
     reading: DiffusionModel
 
@@ -50,7 +50,7 @@ class _Parts(NamedTuple):
         """Batches apart from those of training: all examples, the same on each host."""
         seed = self.experiment.seed + 1
         return batches_of(
-            self.experiment.data, self.source, seed, tuple(keys), self.tokenizer, whole=True
+            self.experiment.data, self.source, seed, tuple(keys), self.tokenizers, whole=True
         )
 
 
@@ -78,7 +78,7 @@ def diffusion_task(
         before = ((first_stage_task(first, first_run, dry_run, prefix="first_stage."), first_run),)
     check_experiment(experiment)
     parts = _opened(experiment, folder, start)
-    experiment, source, tokenizer, model, reading = parts
+    experiment, source, tokenizers, model, reading = parts
     names, published = ("first_stage",), None
     if compose.from_file(experiment.conditions, start.experiment.conditions if start else ()):
         names = ("first_stage", "conditioner")
@@ -94,7 +94,7 @@ def diffusion_task(
         name="diffusion",
         experiment=experiment,
         source=source,
-        tokenizers={"tokens": tokenizer} if tokenizer else {},
+        tokenizers=tokenizers,
         keys=reading.conditioner.keys,
         init=lambda key: {**model.init(key), **helpers()},
         shapes=shapes,
@@ -131,11 +131,11 @@ def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None)
     pixels = experiment.first_stage.model.factor
     derive = {name: x for c in conditions for name, x in c.derive(pixels).items()}
     source = source._replace(derive=derive)
-    tokenizer = find_tokenizer(experiment, folder, source, start)
-    model = experiment.build({"tokens": tokenizer})
+    tokenizers = find_tokenizers(experiment, folder, source, start)
+    model = experiment.build(tokenizers)
     if isinstance(source.records, latents.Source):
         check_latents(source, experiment, model)
-    return _Parts(experiment, source, tokenizer, model, reading_latents(source, model))
+    return _Parts(experiment, source, tokenizers, model, reading_latents(source, model))
 
 
 def _objective(experiment: Experiment, model: DiffusionModel) -> Objective:
@@ -147,7 +147,7 @@ def _frozen(
     parts: _Parts, first_run: Path, start: init_from.Start | None, published: Params | None
 ) -> Frozen:
     """The first stage with the scale of its latents, and published weights of the conditioner."""
-    experiment, source, tokenizer, model, reading = parts
+    experiment, source, tokenizers, model, reading = parts
     untrained = not (experiment.first_stage.run or model.first_stage.parts)
 
     def read(params: Params, key: Array) -> Params:
@@ -167,7 +167,7 @@ def _frozen(
         return found
 
     def check(params: Params) -> None:
-        check_encoded(source, model, params, tokenizer)
+        check_encoded(source, model, params, tokenizers)
 
     return Frozen(("first_stage",), read, check)
 

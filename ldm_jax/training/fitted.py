@@ -1,6 +1,7 @@
 """What a config leaves open, filled in by the data: classes, captions, image sizes."""
 
 from dataclasses import fields, replace
+from functools import partial
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -66,20 +67,19 @@ def find_clip_tokenizer(
     return clip.learn(captions, model.vocab_size, model.length, model.weights)
 
 
-def find_tokenizer(
+def find_tokenizers(
     experiment: Experiment, run: Path, source: Source, start: init_from.Start | None = None
-) -> Tokenizer | None:
-    """The tokenizer of captions: of the run, given, inherited, or learned from the data."""
-    here, there = (
-        {entry: x for one in e.conditions for entry, x in one.encoders.items()} if e else {}
-        for e in (experiment, start and start.experiment)
-    )
-    for entry, encoder in here.items():
-        kept = run / "tokenizer.json"
-        there = there.get(entry)
-        return encoder.find_tokenizer(
-            kept if kept.exists() else None,
-            (there, start.run / "tokenizer.json") if there else None,
-            lambda: pipeline.captions(source.records),
-        )
-    return None
+) -> dict[str, Tokenizer]:
+    """The tokenizers of captions by entries of a batch: of the run, given, inherited, or learned
+    from the data."""
+    there = runs.text_encoders(start.experiment) if start else {}
+    found = {}
+    for entry, encoder in runs.text_encoders(experiment).items():
+        kept = run / runs.tokenizer_file(entry)
+        if kept.exists():
+            found[entry] = encoder.load_tokenizer(kept)
+            continue
+        inherited = (there[entry], start.run / kept.name) if entry in there else None
+        captions = partial(pipeline.captions, source.records)
+        found[entry] = encoder.find_tokenizer(inherited, captions)
+    return found

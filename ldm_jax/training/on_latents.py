@@ -1,5 +1,7 @@
 """Training on latents, and on captions, that were encoded once."""
 
+from collections.abc import Mapping
+
 from tokenizers import Tokenizer
 
 from ldm_jax.autoencoders.latents import remembered
@@ -42,7 +44,7 @@ def _has_captions(source: Source, model: DiffusionModel) -> bool:
 
 
 def check_encoded(
-    source: Source, model: DiffusionModel, params: Params, tokenizer: Tokenizer | None
+    source: Source, model: DiffusionModel, params: Params, tokenizers: Mapping[str, Tokenizer]
 ) -> None:
     """Raises InputError where another model than this one encoded what the source has."""
     if not isinstance(source.records, latents.Source):
@@ -56,7 +58,7 @@ def check_encoded(
         )
     if not _has_captions(source, model):
         return
-    own = caption_digest(params["conditioner"], tokenizer)
+    own = caption_digest(params["conditioner"], tokenizers["tokens"])
     if described.conditioner != own:
         raise InputError(
             f"the captions in {name} were read by a conditioner with digest "

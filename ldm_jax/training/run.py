@@ -96,7 +96,7 @@ def probe(
     if checkpoint.latest_step(folder) is not None:
         check_architecture(folder, task)
     best = experiment.train.best is not None
-    batches = batches_of(data, task.source, 0, task.keys, task.tokenizer)
+    batches = batches_of(data, task.source, 0, task.keys, task.tokenizers)
     readable.check_readable(data, task.source.records)
     found = next(batches) if batch or best or task.source.derive else None
     if best:
@@ -110,7 +110,7 @@ def probe(
 def _train(task: Task, folder: Path, start: starting.Start | None) -> None:
     """Writes what the run is, makes or restores its state, and trains."""
     experiment = task.experiment
-    runs.write(folder, experiment, task.tokenizer, task.source.info)
+    runs.write(folder, experiment, task.tokenizers, task.source.info)
     init_key, step_key, frozen_key = jax.random.split(jax.random.key(experiment.seed), 3)
     mesh = devices(experiment.train.devices, experiment.train.mesh)
     step, begin = task.make_step()
@@ -124,7 +124,7 @@ def _train(task: Task, folder: Path, start: starting.Start | None) -> None:
             task.frozen.check({x: checkpoint.read_part(folder, "params", x) for x in names})
     print(f"{task.name}: {mesh.summary(state)}")
     print(f"{task.name}: {_described(task)}", flush=True)
-    data = batches_of(experiment.data, task.source, experiment.seed, task.keys, task.tokenizer)
+    data = batches_of(experiment.data, task.source, experiment.seed, task.keys, task.tokenizers)
     fit(task, folder, mesh, step, state, data, step_key)
 
 

@@ -1,9 +1,11 @@
 """Opened data, and the batches that training takes from it."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 import jax
+from tokenizers import Tokenizer
 
 from ldm_jax.data import pipeline
 from ldm_jax.data.reader import NOTHING, Derive
@@ -34,7 +36,7 @@ def batches_of(
     source: Source,
     seed: int,
     keys: tuple = (),
-    tokenizer=None,
+    tokenizers: Mapping[str, Tokenizer] = NOTHING,
     whole: bool = False,
 ):
     """The batches of this host, or where `whole` those of all hosts, the same on each."""
@@ -44,7 +46,7 @@ def batches_of(
         seed=seed,
         keys=keys,
         derive=source.derive,
-        tokenize=tokenizer and (lambda caption: tokens.encode(tokenizer, caption)),
+        tokenize={name: partial(tokens.encode, one) for name, one in tokenizers.items()},
         process_index=0 if whole else jax.process_index(),
         process_count=1 if whole else jax.process_count(),
     )

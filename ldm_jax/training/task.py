@@ -67,11 +67,6 @@ class Task(NamedTuple):
     tokens: int = 0
     prefix: str = ""
 
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """That of the captions; None where none are read."""
-        return next(iter(self.tokenizers.values()), None)
-
     def make_step(self) -> tuple[Callable, Callable[[Params], TrainState]]:
         """The train step, and what makes the state before the first from params."""
         objective, config = self.objective, self.experiment.optim

@@ -46,7 +46,7 @@ def write_classifier(class_run, tmp_path_factory):
         objective = classifier_objective(model)
         state = new_state(params, optimizer(experiment.optim, 1, objective.trained), objective)
         source, info = pipeline.open_source(experiment.data)
-        runs.write(run, experiment, None, info)
+        runs.write(run, experiment, {}, info)
         with checkpoint.manager(run) as saves:
             data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
             checkpoint.save(saves, state, data)

@@ -30,7 +30,7 @@ def run(tmp_path_factory):
     made = replace(made, model=replace(made.model, vocab_size=pieces.get_vocab_size()))
     params = init(made.build(), jax.random.key(0)) | {"log_scale": np.float32(2.5)}
     place = tmp_path_factory.mktemp("runs") / "clip"
-    write_imported(place, made, {"clip": params}, None, pieces)
+    write_imported(place, made, {"clip": params}, None, {"tokens": pieces})
     return place
 
 
@@ -91,7 +91,7 @@ def altered(folder, key, value):
         ("dim", r"visual_projection.weight has shape \(6, 8\): expected \(7, 8\)"),
         ("kind", "config.json is of siglip: expected clip"),
         ("scale", "logit_scale is missing"),
-        ("tokenizer", "no tokenizer of CLIP|tokens and the model"),
+        ("tokenizer", "no tokenizer of CLIP|pieces and the model"),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_written(run, tmp_path, what, said):

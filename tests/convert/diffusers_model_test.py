@@ -62,14 +62,14 @@ def folder(tmp_path_factory):
             run, there = root / f"{kind} run", root / kind
             merges = root / "merges.txt"
             captioned = isinstance(model.conditions[0], c.CLIPText)
-            tokenizer = convert.model.tokenizer_of(model, merges if captioned else None)
-            built = model.build({"tokens": tokenizer})
+            tokenizers = convert.model.tokenizers_of(model, merges if captioned else None)
+            built = model.build(tokenizers)
             params = {
                 **tiny.drawn(built.init),
                 "first_stage": tiny.drawn(built.first_stage.init)
                 | {"shift": np.zeros(4, "f"), "scale": np.full(4, 0.25, "f")},
             }
-            runs.write_imported(run, model, params, None, tokenizer)
+            runs.write_imported(run, model, params, None, tokenizers)
             convert.convert(run, there)
             made[kind] = there, run
         return made[kind]

@@ -302,7 +302,7 @@ def test_a_config_of_something_else(place, tmp_path):
     wide = experiment(replace(TEXT, vocab_size=15))
     source, run, config = place(wide, original(wide))
     assert_refused(
-        "has 14 tokens: expected 15", tmp_path, source, run, config, tokenizer=vocabulary
+        "has 14 pieces: expected 15", tmp_path, source, run, config, tokenizer=vocabulary
     )
 
 
@@ -320,7 +320,7 @@ def test_a_known_scale_is_the_configs(place, tmp_path, capsys):
 def test_captions_are_refused_where_no_tokenizer_was_given(place):
     source, run, config = place(experiment(TEXT), original(experiment(TEXT)))
     convert.convert(source, run, config)
-    with pytest.raises(InputError, match=r"no tokenizer\.json: expected one of 14 tokens.*bert"):
+    with pytest.raises(InputError, match=r"no tokenizer\.json: expected one of 14 pieces.*bert"):
         runs.describe(run)
 
 

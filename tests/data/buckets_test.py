@@ -89,7 +89,9 @@ def settings(folder, **changes):
 def stream(data, **hosts):
     source, _ = pipeline.open_source(data)
     tokenize = lambda text: np.array([int(text)], np.int32)  # noqa: E731
-    return pipeline.batches(data, source, seed=3, keys=("tokens",), tokenize=tokenize, **hosts)
+    return pipeline.batches(
+        data, source, seed=3, keys=("tokens",), tokenize={"tokens": tokenize}, **hosts
+    )
 
 
 def test_images_keep_their_shape_and_each_batch_has_one(folder):

@@ -40,7 +40,9 @@ def tokenize(text):
 
 def stream(data, seed=0, keys=("label", "tokens"), **hosts):
     source, _ = pipeline.open_source(data)
-    return pipeline.batches(data, source, seed=seed, keys=keys, tokenize=tokenize, **hosts)
+    return pipeline.batches(
+        data, source, seed=seed, keys=keys, tokenize={"tokens": tokenize}, **hosts
+    )
 
 
 def take(iterator, count):

@@ -119,7 +119,7 @@ def test_a_data_set_is_prepared_and_read_without_tensorflow():
         source,
         seed=0,
         keys=("label", "tokens"),
-        tokenize=lambda text: np.array([int(text.split()[-1])]),
+        tokenize={"tokens": lambda text: np.array([int(text.split()[-1])])},
     )
     for _ in range(COUNT // 4):
         batch = next(iterator)
@@ -224,5 +224,5 @@ def test_shapes_are_drawn_and_read():
     source, info = pipeline.open_source(data)
     assert info.num_examples == 6
     assert info.has_captions
-    batch = next(pipeline.batches(data, source, seed=0, keys=("label",), tokenize=None))
+    batch = next(pipeline.batches(data, source, seed=0, keys=("label",)))
     assert batch["image"].shape == (4, 16, 16, 3)

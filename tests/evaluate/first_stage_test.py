@@ -39,7 +39,7 @@ def write_run(run: Path, experiment, params) -> Path:
     state = new_state(
         params, optimizer(experiment.optim, 1), minimise(None, ("encoder", "decoder"))
     )
-    runs.write(run, experiment, None, info)
+    runs.write(run, experiment, {}, info)
     with checkpoint.manager(run) as saves:
         checkpoint.save(saves, state, pipeline.batches(experiment.data, source, seed=0, keys=()))
     return run

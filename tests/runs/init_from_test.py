@@ -133,7 +133,9 @@ def test_a_first_stage_goes_on_from_a_diffusion_model_with_a_discriminator_anew(
 def test_weights_from_elsewhere_are_trained_further(experiment, trained_run, tmp_path):
     trained = runs.load(trained_run)
     converted = tmp_path / "converted"
-    runs.write_imported(converted, trained.experiment, trained.params, tokenizer=trained.tokenizer)
+    runs.write_imported(
+        converted, trained.experiment, trained.params, tokenizers=trained.tokenizers
+    )
     training.train(experiment, tmp_path / "run", init_from=converted)
     found = tiny.saved(tmp_path / "run", 1)["params"]
     tiny.assert_close(found["denoiser"], trained.params["denoiser"], atol=1e-6)

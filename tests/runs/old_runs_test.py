@@ -54,7 +54,6 @@ def test_an_old_run_draws_what_it_drew_and_goes_on_as_it_went_on(old, monkeypatc
     losses = [float(row["loss"]) for row in tiny.rows(run)]
     assert len(losses) == 4
     np.testing.assert_allclose(losses[2:], expected["losses"], rtol=1e-4)
-    check_means(tiny.saved(run, 4)["params"], expected)
     for steps in ("3", "4"):  # from an old checkpoint, and then from a new one
         call(monkeypatch, train, "run/config.py", "--workdir", "paused", "--train.steps", steps)
     tiny.assert_same(tiny.saved(paused, 4), tiny.saved(run, 4))
@@ -62,14 +61,6 @@ def test_an_old_run_draws_what_it_drew_and_goes_on_as_it_went_on(old, monkeypatc
     tiny.assert_same(tiny.saved(run, 4)["params"]["first_stage"], before["first_stage"])
     assert old - held(run / "checkpoints" / "4" / "params") == held(run / "frozen")
     assert "first_stage" in held(run / "frozen")
-
-
-def check_means(params, expected):
-    """Each array's mean of absolute values is that of the code of then."""
-    means = {name: np.abs(x).mean() for name, x in tiny.arrays({"params": params}).items()}
-    assert means.keys() == set(expected.files) - {"images", "losses"}
-    for name, mean in means.items():
-        np.testing.assert_allclose(mean, expected[name], rtol=1e-3, atol=1e-6, err_msg=name)
 
 
 def held(place):

@@ -100,8 +100,8 @@ def test_values_are_read_as_they_are_written(run):
         (f"{HEAD}config = Data()", "has no experiment"),
         (HEAD, "has no experiment"),
         ("config = (", "cannot be parsed"),
-        (f"# -*- coding: latin-1 -*-\n{HEAD}config = Experiment()", "the encoding 'latin-1'"),
-        (f"# vim: fileencoding=utf_7\n{HEAD}+AG8-", "the encoding 'utf_7'"),
+        (f"# -*- coding: latin-1 -*-\n{HEAD}config = Experiment()", "says that it is 'latin-1'"),
+        (f"# vim: fileencoding=utf_7\n{HEAD}+AG8-", "says that it is 'utf_7'"),
         (f"{HEAD}config = Experiment()\0", "holds a NUL byte"),
     ],
 )

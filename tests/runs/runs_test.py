@@ -35,7 +35,7 @@ def run(class_run, image_folder, tmp_path_factory):
     data = pipeline.batches(experiment.data, source, seed=0, keys=("label",))
     objective = minimise(None, ("denoiser", "conditioner"))
     params = runs.with_weights(described).params
-    runs.write(run, experiment, None, info)
+    runs.write(run, experiment, {}, info)
     with checkpoint.manager(run, keep=2, best="loss") as saves:
         for step, loss in LOSSES.items():
             state = new_state(params, optimizer(experiment.optim, 1), objective)

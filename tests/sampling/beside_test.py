@@ -43,7 +43,7 @@ def _trained():
         if name == "unclip":
             experiment = replace(experiment, model=replace(experiment.model, vector_dim=12))
         model, params, tokenizer = tiny.model(experiment)
-        return runs.Trained(Path("run"), experiment, model, params, tokenizer, (), 4)
+        return runs.Trained(Path("run"), experiment, model, params, {"tokens": tokenizer}, (), 4)
 
     return {name: make(name) for name in GIVEN}
 
@@ -147,7 +147,7 @@ def test_image_variations_are_told_a_picture_alone(files):
     experiment = tiny.experiment(conditions=(tower,))
     built = experiment.build()
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
-    model = runs.Trained(Path("run"), experiment, built, params, None, (), 4)
+    model = runs.Trained(Path("run"), experiment, built, params, {}, (), 4)
     for told, said in (
         ({}, "expected --image P, an image to vary"),
         ({"prompt": ["a red"]}, "--prompt 'a red' given to a model of images"),

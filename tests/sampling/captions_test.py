@@ -24,7 +24,7 @@ def _model():
     tokenizer = tokens.fit(made, 6, pad=515)
     built = experiment.build({"tokens": tokenizer})
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
-    return runs.Trained(Path("run"), experiment, built, params, tokenizer, (), 4)
+    return runs.Trained(Path("run"), experiment, built, params, {"tokens": tokenizer}, (), 4)
 
 
 def told(model, prompt, **asked):
@@ -92,7 +92,9 @@ def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
 )
 def test_what_is_for_clips_tower_is_refused_for_others(asked, said):
     model, params, tokenizer = tiny.model(tiny.experiment())
-    other = runs.Trained(Path("run"), tiny.experiment(), model, params, tokenizer, (), 4)
+    other = runs.Trained(
+        Path("run"), tiny.experiment(), model, params, {"tokens": tokenizer}, (), 4
+    )
     with pytest.raises(InputError, match=f"{said}, since it is for CLIP's text encoder"):
         sampling.resolve(other, **asked)
 

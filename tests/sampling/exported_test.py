@@ -125,7 +125,7 @@ def test_what_cannot_be_exported_or_loaded_is_refused(caption_run, folder, tmp_p
     with pytest.raises(InputError, match=r"expected python scripts/export\.py RUN --out"):
         export.main([str(caption_run)])
     told = runs.Trained(
-        Path("run"), tiny.experiment(conditions=(config.Inpainting(),)), None, {}, None, (), 0
+        Path("run"), tiny.experiment(conditions=(config.Inpainting(),)), None, {}, {}, (), 0
     )
     with pytest.raises(InputError, match="of a model of masked images: expected one of captions"):
         exported.check_exportable(told)

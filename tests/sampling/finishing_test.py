@@ -105,7 +105,7 @@ def test_the_packages_own_mark_can_be_read_again():
 def test_what_cannot_be_done_is_refused_before_anything_is_drawn(asked, said):
     experiment = tiny.experiment()
     model, _, tokenizer = tiny.model(experiment)
-    described = runs.Trained(Path("run"), experiment, model, {}, tokenizer, (), 0)
+    described = runs.Trained(Path("run"), experiment, model, {}, {"tokens": tokenizer}, (), 0)
     with pytest.raises(InputError, match=said):
         sampling.resolve(described, **asked)
 

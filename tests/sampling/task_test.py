@@ -27,7 +27,7 @@ CONDITIONS = {
 
 def trained(name, run=Path("run")):
     experiment = tiny.experiment(conditions=(CONDITIONS[name],) if name in CONDITIONS else ())
-    return runs.Trained(run, experiment, experiment.build(), {}, None, (), 4)
+    return runs.Trained(run, experiment, experiment.build(), {}, {}, (), 4)
 
 
 def with_params(described):

@@ -38,7 +38,7 @@ def imported(run, experiment, seed=0):
     model = experiment.build({"tokens": tokenizer})
     params = tiny.drawn(model.init, seed=seed)
     params["first_stage"] = tiny.drawn(model.first_stage.init)
-    runs.write_imported(run, experiment, params, tokenizer=tokenizer)
+    runs.write_imported(run, experiment, params, tokenizers={"tokens": tokenizer})
     return experiment
 
 
@@ -96,7 +96,9 @@ def test_a_batch_has_the_answers_to_the_captions_that_it_would_have(cached, mode
     def tokenize(caption):
         return encode(trained.tokenizer, caption)
 
-    online = next(pipeline.batches(data, source, seed=3, keys=("tokens",), tokenize=tokenize))
+    online = next(
+        pipeline.batches(data, source, seed=3, keys=("tokens",), tokenize={"tokens": tokenize})
+    )
     kept = next(pipeline.batches(data, source, seed=3, keys=(entry("tokens"),)))
     np.testing.assert_array_equal(kept["image"], online["image"])
     expected = trained.model.conditioner.apply(trained.params["conditioner"], online).tokens

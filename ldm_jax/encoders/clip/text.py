@@ -36,12 +36,14 @@ class TextTower(nn.Module):
 
 
 def clip_encoder(tower: TextTower, empty: np.ndarray) -> TextEncoder:
-    """A text encoder that is not trained."""
+    """A text encoder that is not trained; the pooled embedding is that of a caption's end."""
 
     def init(key):
         return tower.init(key, jnp.asarray(empty)[None])["params"]
 
     def apply(params, ids):
-        return Encoded(tower.apply({"params": params}, ids))
+        x = tower.apply({"params": params}, ids)
+        end = jnp.argmax(ids, axis=1)  # the first token of the highest number
+        return Encoded(x, jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
 
     return TextEncoder(init, apply, False, tower.dim, empty)

@@ -1,8 +1,9 @@
 """The original names of conditioners."""
 
 import re
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,6 +21,28 @@ class ConditionNames(NamedTuple):
     concat: int = 0  # additional input channels
     copies: bool = False  # the first stage is held once more, as the conditioner
     unused: tuple[str, ...] = ()  # patterns of keys of a file that no model reads
+
+
+class DiffusersParts(NamedTuple):
+    """What a condition is in the folder that diffusers has of a model.
+
+    pipeline:   the class that draws with a model whose last condition it is
+    components: with weights -> where in the condition's params, and their rows
+    small:      components without weights
+    files:      by their places, as JSON
+    index:      further entries of model_index.json, where it is the last condition
+    note:       what is to be said of the folder
+    """
+
+    pipeline: str
+    components: Mapping[str, tuple[str, Table]] = MappingProxyType({})
+    small: tuple[str, ...] = ()
+    files: Mapping[str, dict[str, Any]] = MappingProxyType({})
+    index: Mapping[str, Any] = MappingProxyType({})
+    note: str = ""
+
+
+ABSENT = [None, None]  # a component that a pipeline may have, in model_index.json
 
 
 def part(i: int) -> str:

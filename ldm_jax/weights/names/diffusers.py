@@ -99,7 +99,8 @@ _DEFAULTS = {
     },
 }
 
-_TYPES = {bool: bool, int: int, float: (int, float), str: str, tuple: list}  # of Python, of JSON
+# of Python, of JSON; a bool is an int as well
+_TYPES = ((bool, bool), (int, int), (float, (int, float)), (str, str), (tuple, list))
 
 _ONLY = {  # fields of which one value alone is here
     "in_channels": 3,
@@ -128,7 +129,7 @@ def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -
         )
     for name, value in given.items():
         default = _DEFAULTS[kind][name]
-        fits = default is None or isinstance(value, _TYPES[type(default)])
+        fits = default is None or isinstance(value, _in_json(default))
         if not fits and name != "sample_size":  # which may be two numbers
             raise InputError(f"{name} is {value!r}: expected such as {default!r}")
     s = {**_DEFAULTS[kind], **given}
@@ -160,6 +161,11 @@ def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -
         *_shift_and_scale(s, z),
         left_out=tuple(name for name, flag in flags.items() if not s.get(flag, True)),
     )
+
+
+def _in_json(default: Any) -> Any:
+    """The types of a field with this default."""
+    return next(there for here, there in _TYPES if isinstance(default, here))
 
 
 def _widths(channels: list[int]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def write(folder: Path) -> None:
     )  # fmt: skip
     of = made.build()
     params = {**init(of, jax.random.key(0)), "log_scale": np.float32(2.0)}
-    runs.write_imported(folder / "run", made, {"clip": params}, None, pieces)
+    runs.write_imported(folder / "run", made, {"clip": params}, None, {"tokens": pieces})
     convert.convert(folder / "run", folder / "clip")
     rng = np.random.default_rng(0)
     images = []

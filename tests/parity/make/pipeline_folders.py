@@ -36,12 +36,12 @@ def write(folder: Path) -> None:
     for kind in ("text", "inpainting", "variations", "unclip"):
         made = experiment(kind)
         merges = None if kind == "variations" else folder / "merges.txt"
-        tokenizer = convert.model.tokenizer_of(made, merges)
-        model = made.build({"tokens": tokenizer})
+        tokenizers = convert.model.tokenizers_of(made, merges)
+        model = made.build(tokenizers)
         scaling = {"shift": jnp.zeros(4), "scale": jnp.full(4, made.latent_scale)}
         drawn = tiny.drawn(model.first_stage.init) | scaling
         params = {**tiny.drawn(model.init), "first_stage": drawn}
-        runs.write_imported(folder / f"{kind}-run", made, params, None, tokenizer)
+        runs.write_imported(folder / f"{kind}-run", made, params, None, tokenizers)
         convert.convert(folder / f"{kind}-run", folder / kind)
         draw(folder / f"{kind}-run", folder / f"{kind}.npz")
     images = tiny.write_folder(folder / "images")

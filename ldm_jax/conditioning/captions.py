@@ -1,0 +1,227 @@
+"""Captions through several text encoders, whose tokens and pooled embeddings are joined.
+
+One encoder of a caption's words and one of its sentence (Saharia et al. 2022, Imagen; Nichol et al.
+2022, GLIDE), two CLIPs (Podell et al. 2023, SDXL, section 2.1), or these and a T5 (Esser et al.
+2024, Stable Diffusion 3, section 5.1).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.conditioning.text import ENTRY, Text, check_captioned
+from ldm_jax.encoders.text_encoder import Encoded, TextEncoder
+from ldm_jax.errors import InputError
+from ldm_jax.settings import Fraction
+from ldm_jax.types import Array, Cond, Conditioner, Params
+
+Join = Literal["features", "sequence"]
+
+
+def entry(i: int) -> str:
+    """The entry of a batch that the i-th encoder reads."""
+    return f"{ENTRY}_{i}" if i else ENTRY
+
+
+@dataclass(frozen=True)
+class Captions(Condition):
+    """Captions through several text encoders; each has its own tokenizer."""
+
+    encoders: tuple[Text, ...] = (Text(),)  # of text, such as CLIPText()
+    # how an encoder's tokens are joined to those before it: side by side in each token, or one
+    # after the other, filled up with zeros to one width; one for all encoders but the first, or
+    # one for each
+    join: Join | tuple[Join, ...] = "features"
+    pooled: tuple[int, ...] = ()  # whose pooled embeddings are joined as the vector, from 0
+    drop: Fraction = 0.1  # how often training drops the captions
+
+    kind: ClassVar = "captions"
+    reads: ClassVar = (ENTRY,)
+    has_weights: ClassVar = True
+    square_only: ClassVar = False
+    held_out: ClassVar = False
+    sections: ClassVar = Text.sections
+
+    @property
+    def frozen(self) -> bool:
+        return self.encoders[0].frozen
+
+    @property
+    def from_file(self) -> bool:
+        return any(one.from_file for one in self.encoders)
+
+    @property
+    def joins(self) -> tuple[Join, ...]:
+        """How each encoder but the first is joined."""
+        return (self.join,) * (len(self.encoders) - 1) if isinstance(self.join, str) else self.join
+
+    @property
+    def text_encoders(self) -> Mapping[str, Text]:
+        return {entry(i): one for i, one in enumerate(self.encoders)}
+
+    @property
+    def vector_width(self) -> int | None:
+        return sum(self.encoders[i].dim for i in self.pooled) or None
+
+    @property
+    def token_width(self) -> int | None:
+        return self._joined()[1]
+
+    def _joined(self) -> tuple[int, int]:
+        """Number and width of the tokens that are attended to."""
+        length, width = self.encoders[0].length, self.encoders[0].dim
+        for one, join in zip(self.encoders[1:], self.joins, strict=True):
+            if join == "features":
+                width += one.dim
+            else:
+                length, width = length + one.length, max(width, one.dim)
+        return length, width
+
+    def heads(self, prefix: str) -> list[tuple[str, int]]:
+        each = enumerate(self.encoders)
+        return [found for i, one in each for found in one.heads(f"{prefix}encoders.{i}.")]
+
+    def check(self, prefix: str) -> None:
+        count = len(self.encoders)
+        if not count:
+            raise InputError(f"{prefix}encoders is (): expected at least one, such as CLIPText()")
+        if len(self.joins) != count - 1:
+            raise InputError(
+                f"{prefix}join is {self.join}: expected one for all encoders, or {count - 1}, one "
+                "for each but the first"
+            )
+        for i, one in enumerate(self.encoders):
+            self._check_encoder(one, f"{prefix}encoders.{i}.")
+        length = self.encoders[0].length
+        for i, join in enumerate(self.joins, 1):
+            one = self.encoders[i]
+            if join == "features" and one.length != length:
+                raise InputError(
+                    f"{prefix}encoders.{i}.length is {one.length}: expected {length}, as many "
+                    "tokens as it is joined to by features"
+                )
+            length += one.length if join == "sequence" else 0
+        for i in self.pooled:
+            if not 0 <= i < count:
+                raise InputError(
+                    f"{prefix}pooled has {i}: expected 0 to {count - 1}, numbers of encoders"
+                )
+
+    def _check_encoder(self, one: Text, prefix: str) -> None:
+        """Raises InputError for an encoder that does not go with the others."""
+        one.check(prefix)
+        if one.frozen != self.frozen:
+            raise InputError(
+                f"{prefix[:-1]} is {type(one).__name__}: expected encoders of which all or none "
+                f"are trained, as {type(self.encoders[0]).__name__}"
+            )
+        if one.pooled or one.drop != type(one).drop:
+            raise InputError(
+                f"{prefix}pooled is {one.pooled} and {prefix}drop {one.drop}: expected their "
+                "defaults, since pooled and drop of Captions count"
+            )
+
+    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+        check_captioned(info)
+        return self
+
+    def build(self, context: BuildContext) -> Conditioner:
+        each = [one.encoder(context.tokenizers[name]) for name, one in self.text_encoders.items()]
+        return captions(each, self.joins, self.pooled)
+
+    def published(self) -> Params | None:
+        found = {part(i): one.published() for i, one in enumerate(self.encoders)}
+        return {name: own for name, own in found.items() if own is not None} or None
+
+    def same_weights(self, other: Condition) -> bool:
+        there = tuple(other.text_encoders.values())
+        return len(there) == len(self.encoders) and all(
+            one.same_weights(two) or not one.from_file
+            for one, two in zip(self.encoders, there, strict=True)
+        )
+
+    def with_vocabulary(self, sizes: Mapping[str, int]) -> Condition:
+        each = self.text_encoders.items()
+        encoders = (replace(one, vocab_size=sizes.get(name, one.vocab_size)) for name, one in each)
+        return replace(self, encoders=tuple(encoders))
+
+    def takes(self, size: tuple[int, int]) -> str:
+        return "--prompt TEXT"
+
+
+def part(i: int) -> str:
+    """What the params of the i-th encoder are called."""
+    return f"encoder_{i}"
+
+
+def by_features(a: Encoded, b: Encoded) -> Encoded:
+    """Tokens [B, n, d] and [B, n, e] -> [B, n, d + e]; those count that count in either."""
+    mask = None if a.mask is None or b.mask is None else a.mask | b.mask
+    return Encoded(jnp.concatenate([a.tokens, b.tokens], axis=-1), mask=mask)
+
+
+def by_sequence(a: Encoded, b: Encoded) -> Encoded:
+    """Tokens [B, n, d] and [B, m, e] -> [B, n + m, max(d, e)], filled up with zeros."""
+    width = max(a.tokens.shape[-1], b.tokens.shape[-1])
+
+    def wide(x: Array) -> Array:
+        return jnp.pad(x, ((0, 0), (0, 0), (0, width - x.shape[-1])))
+
+    def mask(x: Encoded) -> Array:
+        return jnp.ones(x.tokens.shape[:2], bool) if x.mask is None else x.mask
+
+    both = None
+    if a.mask is not None or b.mask is not None:
+        both = jnp.concatenate([mask(a), mask(b)], axis=1)
+    return Encoded(jnp.concatenate([wide(a.tokens), wide(b.tokens)], axis=1), mask=both)
+
+
+JOIN: Mapping[Join, Callable[[Encoded, Encoded], Encoded]] = {
+    "features": by_features,
+    "sequence": by_sequence,
+}
+
+
+def captions(
+    encoders: Sequence[TextEncoder], joins: Sequence[Join], pooled: Sequence[int]
+) -> Conditioner:
+    """Reads the tokens of each encoder, `batch[entry(i)]` [B, n_i] int32; the empty caption is the
+    null of all.
+
+    Args:
+        joins: of the tokens of each encoder but the first to those before it.
+        pooled: encoders whose pooled embeddings are joined as the vector.
+    """
+
+    def init(key: Array) -> Params:
+        keys = jax.random.split(key, len(encoders))
+        each = zip(encoders, keys, strict=True)
+        return {part(i): one.init(own) for i, (one, own) in enumerate(each)}
+
+    def apply(params, inputs):
+        each = [one.apply(params[part(i)], inputs[entry(i)]) for i, one in enumerate(encoders)]
+        rest = zip(each[1:], joins, strict=True)
+        all_ = reduce(lambda found, one: JOIN[one[1]](found, one[0]), rest, each[0])
+        vector = jnp.concatenate([each[i].pooled for i in pooled], axis=-1) if pooled else None
+        return Cond(vector=vector, tokens=all_.tokens, mask=all_.mask)
+
+    def null(n, h=1, w=1):
+        return {
+            entry(i): jnp.tile(jnp.asarray(one.empty, jnp.int32), (n, 1))
+            for i, one in enumerate(encoders)
+        }
+
+    widths = jax.eval_shape(lambda key: apply(init(key), null(1)), jax.random.key(0))
+    return Conditioner(
+        init=init,
+        apply=apply,
+        null=null,
+        keys=tuple(entry(i) for i in range(len(encoders))),
+        dim=widths.tokens.shape[-1],
+        trained=all(one.trained for one in encoders),
+    )
