@@ -63,6 +63,20 @@ class MLP(nn.Module):
         return nn.Dense(self.outputs, name="out")(jnp.tanh(nn.Dense(self.hidden, name="in")(x)))
 
 
+def values(images: Array, channels: int) -> Array:
+    """Images [B, H, W, 3] in [-1, 1] -> [B, D] in [0, 1]; of one channel, the mean of three."""
+    x = (images + 1.0) / 2.0
+    if channels == 1:
+        x = jnp.mean(x, axis=-1)
+    return x.reshape(len(x), -1)
+
+
+def to_images(x: Array, side: int, channels: int) -> Array:
+    """The inverse of `values`; grey is the same in all three channels."""
+    x = x.reshape(len(x), side, side, channels)
+    return jnp.broadcast_to(2.0 * x - 1.0, (len(x), side, side, 3))
+
+
 def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
     """The first stage that `config` describes; the latents of an image are [1, 1, z_channels].
 
@@ -83,20 +97,8 @@ def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
             **unit(z_channels),
         }
 
-    def values(images: Array) -> Array:
-        """[B, H, W, 3] in [-1, 1] -> [B, D] in [0, 1]."""
-        x = (images + 1.0) / 2.0
-        if channels == 1:
-            x = jnp.mean(x, axis=-1)
-        return x.reshape(len(x), D)
-
-    def to_images(x: Array) -> Array:
-        """The decoder; grey is the same in all three channels."""
-        x = x.reshape(len(x), side, side, channels)
-        return jnp.broadcast_to(2.0 * x - 1.0, (len(x), side, side, 3))
-
     def posterior(params, images: Array) -> Gaussian:
-        moments = encoder.apply({"params": params["encoder"]}, values(images))
+        moments = encoder.apply({"params": params["encoder"]}, values(images, channels))
         return Gaussian(*jnp.split(moments[:, None, None], 2, axis=-1))
 
     def tell(params, z: Array) -> Array:
@@ -108,16 +110,16 @@ def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
         return scaled(params, draw(posterior(params, images), keys))
 
     def decode(params, latents: Array) -> Array:
-        return to_images(likelihood.mean(tell(params, unscaled(params, latents))))
+        return to_images(likelihood.mean(tell(params, unscaled(params, latents))), side, channels)
 
     def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
         draw_keys, likelihood_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         q = posterior(params, images)
         z = draw(q, draw_keys)
         told = tell(params, z)
-        log_likelihood = likelihood.log_probability(values(images), told, likelihood_keys)
+        log_likelihood = likelihood.log_probability(values(images, channels), told, likelihood_keys)
         terms = {"negative_log_likelihood": -log_likelihood, "kl": kl_to_standard_normal(q)}
-        return Reconstruction(to_images(likelihood.mean(told)), terms, z)
+        return Reconstruction(to_images(likelihood.mean(told), side, channels), terms, z)
 
     return FirstStage(
         init,

@@ -144,6 +144,99 @@ def _names(tree: Any) -> Any:
     )
 
 
+class _Jit:
+    """`jit` over a mesh; see `Devices`."""
+
+    def __init__(self, sizes: dict[str, int]):
+        types = (AxisType.Auto,) * len(AXES)
+        self.sizes, self.mesh = sizes, jax.make_mesh(tuple(sizes.values()), AXES, axis_types=types)
+        self.whole, self.rows = (NamedSharding(self.mesh, spec) for spec in (P(), EXAMPLES))
+
+    def shardings(self, tree, **changed):
+        sizes = {**self.sizes, **changed}
+        return jax.tree.map(
+            lambda name, x: NamedSharding(self.mesh, spec_of(name, np.shape(x), sizes)),
+            _names(tree),
+            tree,
+        )
+
+    def replicate(self, tree):
+        return jax.device_put(tree, self.whole)
+
+    def place(self, tree):
+        return jax.device_put(tree, self.shardings(tree))
+
+    def target(self, tree):
+        return jax.tree.map(
+            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
+            tree,
+            self.shardings(tree),
+        )
+
+    def make(self, function, *arguments):
+        shardings = self.shardings(jax.eval_shape(function, *arguments))
+        # called once: compiles in half the time for a processor, with the same bits
+        quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
+        return jax.jit(function, out_shardings=shardings, compiler_options=quick)(*arguments)
+
+    def split(self, batch):
+        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(self.rows, x), batch)
+
+    def share(self, batch):
+        def rows_of(x):
+            return jax.make_array_from_callback(x.shape, self.rows, lambda index: x[index])
+
+        return jax.tree.map(rows_of, batch)
+
+    def collect(self, batch):
+        if jax.process_count() > 1:  # other hosts' parts have to be sent
+            batch = jax.jit(lambda tree: tree, out_shardings=self.whole)(batch)
+        return jax.device_get(batch)
+
+    def like(self, batch):
+        def whole_batch(x):
+            shape = (x.shape[0] * jax.process_count(), *x.shape[1:])
+            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self.rows)
+
+        return jax.tree.map(whole_batch, batch)
+
+    def in_force(self):
+        return jax.set_mesh(self.mesh)
+
+    def parallelize(self, step, state):
+        def gather(params):  # otherwise the compiler may split layers along fsdp, not the batch
+            return jax.lax.with_sharding_constraint(params, self.shardings(params, fsdp=1))
+
+        def alone(state, frozen, batch, key):  # the compiler averages: it sees the whole batch
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return step(state, frozen, batch, key, lambda tree: tree, gather)
+
+        return jax.jit(alone, donate_argnums=0, out_shardings=(self.shardings(state), self.whole))
+
+
+class _Pmap(_Jit):
+    """The step by `pmap`, on batches [devices, b / devices, ...]."""
+
+    @staticmethod
+    def by_device(batch):
+        n = jax.local_device_count()
+        return {k: np.reshape(x, (n, -1, *np.shape(x)[1:])) for k, x in batch.items()}
+
+    def split(self, batch):
+        return super().split(self.by_device(batch))
+
+    def like(self, batch):
+        return super().like(self.by_device(batch))
+
+    def parallelize(self, step, state):
+        def one_of_many(state, frozen, batch, key):
+            average = functools.partial(jax.lax.pmean, axis_name="data")
+            return step(state, frozen, batch, key, average, lambda x: x)
+
+        axes = (None, None, 0, None)
+        return jax.pmap(one_of_many, "data", in_axes=axes, out_axes=None, donate_argnums=0)
+
+
 def devices(kind: str, wanted: Mesh = Mesh()) -> Devices:
     """`jit` over a mesh of the axes data, fsdp and tensor, or data parallelism by `pmap`.
 
@@ -152,96 +245,11 @@ def devices(kind: str, wanted: Mesh = Mesh()) -> Devices:
     """
     sizes = mesh_shape(wanted)
     check_pmap(kind, sizes)
-    mesh = jax.make_mesh(tuple(sizes.values()), AXES, axis_types=(AxisType.Auto,) * len(AXES))
-    whole, rows = NamedSharding(mesh, P()), NamedSharding(mesh, EXAMPLES)
-
-    def shardings(tree, sizes=sizes):
-        return jax.tree.map(
-            lambda name, x: NamedSharding(mesh, spec_of(name, np.shape(x), sizes)),
-            _names(tree),
-            tree,
-        )
-
-    def replicate(tree):
-        return jax.device_put(tree, whole)
-
-    def place(tree):
-        return jax.device_put(tree, shardings(tree))
-
-    def target(tree):
-        return jax.tree.map(
-            lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
-            tree,
-            shardings(tree),
-        )
-
-    def make(function, *arguments):
-        shapes = jax.eval_shape(function, *arguments)
-        # called once: compiles in half the time for a processor, with the same bits
-        quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
-        made = jax.jit(function, out_shardings=shardings(shapes), compiler_options=quick)
-        return made(*arguments)
-
-    def split(batch):
-        return jax.tree.map(lambda x: jax.make_array_from_process_local_data(rows, x), batch)
-
-    def share(batch):
-        def rows_of(x):
-            return jax.make_array_from_callback(x.shape, rows, lambda index: x[index])
-
-        return jax.tree.map(rows_of, batch)
-
-    def collect(batch):
-        if jax.process_count() > 1:  # other hosts' parts have to be sent
-            batch = jax.jit(lambda tree: tree, out_shardings=whole)(batch)
-        return jax.device_get(batch)
-
-    def like(batch):
-        def whole_batch(x):
-            shape = (x.shape[0] * jax.process_count(), *x.shape[1:])
-            return jax.ShapeDtypeStruct(shape, x.dtype, sharding=rows)
-
-        return jax.tree.map(whole_batch, batch)
-
-    def in_force():
-        return jax.set_mesh(mesh)
-
-    def parallelize_jit(step, state):
-        def gather(params):  # otherwise the compiler may split layers along fsdp, not the batch
-            return jax.lax.with_sharding_constraint(params, shardings(params, {**sizes, "fsdp": 1}))
-
-        def alone(state, frozen, batch, key):  # the compiler averages: it sees the whole batch
-            with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
-                return step(state, frozen, batch, key, lambda tree: tree, gather)
-
-        return jax.jit(alone, donate_argnums=0, out_shardings=(shardings(state), whole))
-
-    def by_device(batch):  # [b, ...] -> [devices, b / devices, ...]
-        n = jax.local_device_count()
-        return {k: np.reshape(x, (n, -1, *np.shape(x)[1:])) for k, x in batch.items()}
-
-    def split_pmap(batch):
-        return split(by_device(batch))
-
-    def like_pmap(batch):
-        return like(by_device(batch))
-
-    def parallelize_pmap(step, state):
-        def one_of_many(state, frozen, batch, key):
-            average = functools.partial(jax.lax.pmean, axis_name="data")
-            return step(state, frozen, batch, key, average, lambda x: x)
-
-        axes = (None, None, 0, None)
-        return jax.pmap(one_of_many, "data", in_axes=axes, out_axes=None, donate_argnums=0)
-
-    def summary(tree):
-        return _summary(kind, sizes, tree)
-
-    by_kind = {
-        "jit": (split, share, collect, like, in_force, parallelize_jit),
-        "pmap": (split_pmap, share, collect, like_pmap, in_force, parallelize_pmap),
-    }
-    return Devices(mesh.size, replicate, place, target, make, *by_kind[kind], summary)
+    found = {"jit": _Jit, "pmap": _Pmap}[kind](sizes)
+    functions = {name: getattr(found, name) for name in Devices._fields if hasattr(found, name)}
+    return Devices(
+        **functions, count=found.mesh.size, summary=functools.partial(_summary, kind, sizes)
+    )
 
 
 def each_device(function: Callable, examples: int, heads: int) -> Callable | None:

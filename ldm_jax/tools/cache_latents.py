@@ -69,25 +69,13 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
     """
     options = cli.override(Options(), words, "cache_latents.py RUN DATA OUT", description, False)
     found = runs.find_first_stage(run)
-    own = found.experiment.data
-    size = options.image_size or own.image_size
-    settings = Data(
-        path=data,
-        image_size=size,
-        batch_size=options.batch_size,
-        split=options.split,
-        caption=options.caption,
-        label=options.label,
-        upscale=options.upscale,
-        background=own.background,
-        threads=options.threads,
-    )
-    _check(options, size, found.model.factor)
+    settings = _settings(options, data, found.experiment.data)
+    size, model = settings.image_size, found.model
+    _check(options, size, model.factor)
     source, info = pipeline.open_source(settings)
     if isinstance(source, latents.Source):
         raise InputError(f"DATA '{data}' holds latents: expected images to encode")
     cli.check_folder(out, "OUT")
-    model = found.model
     params = runs.with_weights(found).params
     shape = jax.eval_shape(model.posterior, params, jnp.zeros((1, size, size, 3))).mean.shape[1:]
     keys = [key for key, field in KEYS.items() if field not in source.absent]
@@ -107,28 +95,49 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
         **(captions.described if captions else {}),
     )
     _write_index(out, described, captions.empty if captions else None)
-    host = jax.process_index() if options.host is None else options.host
-    hosts = options.hosts or jax.process_count()
     encode = _encoder(model, params, described, options.batch_size, captions)
-    mine = range(host, described.shards, hosts)
-    left = [n for n in mine if not latents.shard(out, n, described.shards).exists()]
+
+    def records(number: int) -> Iterator[bytes]:
+        count = described.shards
+        indices = range(number * len(source) // count, (number + 1) * len(source) // count)
+        return encode(pipeline.in_order(settings, source, indices, tuple(keys)))
+
+    written = _write_missing(out, described.shards, options, records)
+    size = sum(file.stat().st_size for file in out.glob("*.array_record")) / 2**20
+    start = f" --init-from {options.embed_text}" if captions else ""
+    print(
+        f"{out}: {written}, latents of {' x '.join(map(str, shape))}"
+        f"{captions.summary if captions else ''}, {size:.1f} MiB; "
+        f"train on them with --data.path {out} --first-stage.run {run}{start}"
+    )
+
+
+def _settings(options: Options, data: str, own: Data) -> Data:
+    """How images of `data` are read; `own` are the settings of the run."""
+    names = ("batch_size", "split", "caption", "label", "upscale", "threads")
+    return Data(
+        path=data,
+        image_size=options.image_size or own.image_size,
+        background=own.background,
+        **{name: getattr(options, name) for name in names},
+    )
+
+
+def _write_missing(
+    out: Path, count: int, options: Options, records: Callable[[int], Iterator[bytes]]
+) -> str:
+    """Writes this host's shards, of `count`, that are not there; says how many images they have."""
+    host = jax.process_index() if options.host is None else options.host
+    mine = range(host, count, options.hosts or jax.process_count())
+    left = [n for n in mine if not latents.shard(out, n, count).exists()]
     if len(left) < len(mine):
         print(f"{out}: {len(mine) - len(left)} of {len(mine)} shards are there already")
     total = 0
     with tqdm(total=len(left), desc=str(out), unit="shard", disable=None) as bar:
         for number in left:
-            count = described.shards
-            indices = range(number * len(source) // count, (number + 1) * len(source) // count)
-            examples = pipeline.in_order(settings, source, indices, tuple(keys))
-            total += _write_shard(latents.shard(out, number, count), encode(examples))
+            total += _write_shard(latents.shard(out, number, count), records(number))
             bar.update()
-    size = sum(file.stat().st_size for file in out.glob("*.array_record")) / 2**20
-    start = f" --init-from {options.embed_text}" if captions else ""
-    print(
-        f"{out}: {total} images in {len(left)} shards, latents of {' x '.join(map(str, shape))}"
-        f"{captions.summary if captions else ''}, {size:.1f} MiB; "
-        f"train on them with --data.path {out} --first-stage.run {run}{start}"
-    )
+    return f"{total} images in {len(left)} shards"
 
 
 KEYS = {"label": "label", "tokens": "text"}  # entry of a batch -> field of a record
