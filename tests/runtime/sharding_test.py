@@ -137,7 +137,7 @@ def test_an_optimizers_state_is_split_as_its_params_are(kind):
     ("changes", "message"),
     [
         ({}, "tensor is 4 and model.num_heads makes 2 heads"),
-        ({"head_channels": 2}, "tensor is 4 and condition.num_heads makes 2 heads"),
+        ({"head_channels": 2}, "tensor is 4 and conditions.0.num_heads makes 2 heads"),
         ({"head_channels": 8}, "tensor is 4 and model.head_channels makes 1 heads"),
     ],
 )
