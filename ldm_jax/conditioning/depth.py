@@ -8,7 +8,7 @@ import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition
 from ldm_jax.conditioning.given import Given, size_of
-from ldm_jax.data import transforms
+from ldm_jax.data import maps
 from ldm_jax.data.given import decoded
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
@@ -39,7 +39,7 @@ def load_depth(path: str, size: tuple[int, int], factor: int) -> np.ndarray:
     Raises:
         InputError: no such file, not an image or an array of numbers, or one without depth.
     """
-    found = decoded(path, "--depth", "an image of depth", transforms.decode_depth)
+    found = decoded(path, "--depth", "an image of depth", maps.decode_depth)
     if np.min(found) == np.max(found):
         raise InputError(
             f"--depth '{path}' is {np.min(found):g} everywhere: expected [H, W], finite and not "

@@ -10,7 +10,7 @@ import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
 from ldm_jax.conditioning.given import Given, HeldOut, size_of
-from ldm_jax.data import transforms
+from ldm_jax.data import maps
 from ldm_jax.data.given import decoded
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
@@ -33,7 +33,7 @@ class ClassMap(Given):
 
     def read(self, request: Request, run: RunView) -> Batch:
         condition, path, size = run.condition(type(self)), self.segmentation, size_of(request, run)
-        found = decoded(path, "--segmentation", "an image of classes", transforms.decode_map)
+        found = decoded(path, "--segmentation", "an image of classes", maps.decode_classes)
         if found.shape != size:
             raise InputError(
                 f"--segmentation '{path}' is {found.shape[1]} x {found.shape[0]} pixels: expected "

@@ -6,21 +6,21 @@ and `metadata.jsonl`, one JSON object a line with `file_name` and any other fiel
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from ldm_jax.data.maps import MAPS
 from ldm_jax.errors import InputError
 
 EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
 METADATA = "metadata.jsonl"
 DESCRIBED = {  # fields that only metadata can have -> their format
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
-    "segmentation": '"segmentation": "FILE.png", an image of class numbers,',
-    "depth": '"depth": "FILE.png" (or .npy), greater where things are nearer,',
-}
-MAPS = ("segmentation", "depth")
+} | {name: kind.form for name, kind in MAPS.items()}
 SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev"}
 
 
@@ -32,16 +32,15 @@ class Example(NamedTuple):
     text: str | list[str] | None = None
     text_file: str | None = None  # read with the example, not before
     boxes: np.ndarray | None = None  # see `objects`
-    segmentation: str | None = None  # path of a class map
-    depth: str | None = None  # path of a map, greater where things are nearer
+    maps: Mapping[str, str] = MappingProxyType({})  # path of each kind of map, see `maps.MAPS`
 
 
 class Folder:
     """A random-access source of records.
 
     A record is a dict: `image`, the file's path; `name`, for messages; and where the folder has
-    them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, and
-    `segmentation` and `depth`, paths of files.
+    them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, and the paths of
+    its `maps.MAPS` by name.
     """
 
     def __init__(
@@ -69,10 +68,9 @@ class Folder:
         if "text" not in self.absent:
             file = example.text_file
             record["text"] = example.text if file is None else _read_caption(file)
-        for field in DESCRIBED:
-            if field not in self.absent:
-                record[field] = getattr(example, field)
-        return record
+        if "boxes" not in self.absent:
+            record["boxes"] = example.boxes
+        return record | example.maps
 
     def __repr__(self) -> str:
         return f"Folder({self.name!r}, {len(self)} images)"
@@ -238,7 +236,7 @@ def _with_metadata(root: Path, caption: str, label: str) -> Folder:
             label=number,
             text=None if "text" in absent else _as_text(row[caption]),
             boxes=placed,
-            **{name: str(root / row[name]) for name in MAPS if name not in absent},
+            maps={name: str(root / row[name]) for name in MAPS if name not in absent},
         )
         for (_, row), number, placed in zip(rows, labels, boxes, strict=True)
     ]

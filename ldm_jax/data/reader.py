@@ -2,13 +2,14 @@
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ldm_jax.data import buckets, objects, transforms
+from ldm_jax.data.maps import MAPS
 from ldm_jax.data.readable import reason_of, too_many, too_small
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
@@ -18,22 +19,7 @@ CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
 
 NOTHING: Mapping[str, Derive] = MappingProxyType({})
 # entry of a batch -> field of a record
-FIELDS = {"label": "label", "tokens": "text"} | {
-    name: name for name in ("boxes", "segmentation", "depth")
-}
-
-
-class _Map(NamedTuple):
-    """How a map that belongs to an image is read, and resized to the image."""
-
-    decode: Callable[[Any], np.ndarray]
-    resize: Callable[[np.ndarray, int, int], np.ndarray]
-
-
-_MAPS = {
-    "segmentation": _Map(transforms.decode_map, transforms.resize_map),
-    "depth": _Map(transforms.decode_depth, transforms.resize_depth),
-}
+FIELDS = {"label": "label", "tokens": "text", "boxes": "boxes"} | {name: name for name in MAPS}
 
 
 class Reader:
@@ -123,7 +109,7 @@ class Reader:
         example = {field: record[field] for field in self._fields}
         example |= {"image": pixels, "index": index, "name": record["name"]}
         for name, picture in pictures.items():
-            example[name] = _MAPS[name].resize(picture, *pixels.shape[:2])
+            example[name] = MAPS[name].resize(picture, *pixels.shape[:2])
         if self._data.crop == "center":
             example |= _cropped(example, transforms.center_corner(pixels.shape, size), size)
         nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
@@ -135,7 +121,7 @@ class Reader:
 
     def _maps(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
         """The maps of an example."""
-        return {name: _MAPS[name].decode(record[name]) for name in _MAPS if name in self._fields}
+        return {name: MAPS[name].decode(record[name]) for name in MAPS if name in self._fields}
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
         """Counts an unusable image, and stops where there are too many."""
@@ -159,7 +145,7 @@ def _cropped(
     (height, width), (h, w) = example["image"].shape[:2], transforms.sides(size)
     changed = {
         name: np.ascontiguousarray(transforms.crop(example[name], corner, size))
-        for name in ("image", *_MAPS)
+        for name in ("image", *MAPS)
         if name in example
     }
     if "boxes" in example:
@@ -170,7 +156,7 @@ def _cropped(
 
 def _flipped(example: dict[str, Any]) -> dict[str, Any]:
     """The fields of an example that change where its image is mirrored left to right."""
-    changed = {name: example[name][:, ::-1] for name in ("image", *_MAPS) if name in example}
+    changed = {name: example[name][:, ::-1] for name in ("image", *MAPS) if name in example}
     if "boxes" in example:
         changed["boxes"] = objects.flip(example["boxes"])
     return changed

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from ldm_jax.data.maps import MAPS
 from ldm_jax.errors import InputError
 
 OWN_FEATURES = re.compile(r"tensorflow_datasets\.core\.features(\.\w+)+")
@@ -27,7 +28,7 @@ class Source:
 
     A record is a dict: `image`, encoded bytes of the first image feature; `name`, for messages;
     and where the data set has them, `label`, an int, `text`, a str or a list of them, `boxes`, see
-    `objects`, and `segmentation`, encoded bytes of the feature of that name.
+    `objects`, and `maps.MAPS` by name, encoded bytes of the features of these names.
     """
 
     def __init__(
@@ -60,15 +61,13 @@ class Source:
             self.object_names = tuple(features[self._boxes[0]].feature[self._boxes[2]].names)
         else:
             self.absent["boxes"] = f"{data_set} has no boxes with classes: use another data set"
-        maps = [key for key, feature in features.items() if type(feature) is tfds.features.Image]
-        self._has_map = "segmentation" in maps
-        if not self._has_map:
-            self.absent["segmentation"] = (
-                f"{data_set} has no image feature 'segmentation': use another data set, or a folder"
+        images = [key for key, feature in features.items() if type(feature) is tfds.features.Image]
+        self._maps = [name for name in MAPS if name in images]
+        for name in MAPS.keys() - images:
+            self.absent[name] = (
+                f"{data_set} has no image feature {name!r}: use another data set, or a folder with "
+                "metadata.jsonl"
             )
-        self.absent["depth"] = (
-            f"{data_set} has no depth that is read: use a folder with metadata.jsonl"
-        )
         self._examples = _examples(builder, split, data_set)
 
     def __len__(self) -> int:
@@ -85,9 +84,7 @@ class Source:
         if self._boxes:
             objects, corners, kind = self._boxes
             record["boxes"] = _as_boxes(example[objects][corners], example[objects][kind])
-        if self._has_map:
-            record["segmentation"] = example["segmentation"]
-        return record
+        return record | {name: example[name] for name in self._maps}
 
     def __repr__(self) -> str:
         return f"Source({self.name!r}, {len(self)} examples)"

@@ -87,58 +87,6 @@ def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     return image.resize((w, h), Image.Resampling.LANCZOS)
 
 
-def decode_map(encoded: Encoded) -> np.ndarray:
-    """An image whose values are classes: uint8 [H, W], upright.
-
-    Raises:
-        ValueError: an image of colours.
-    """
-    with open_image(encoded) as image:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
-        if image.mode not in ("L", "P", "1") and not image.mode.startswith("I"):
-            raise ValueError(f"has colours (mode {image.mode}) where classes are expected")
-        values = np.asarray(image)
-    if values.max(initial=0) > 255:
-        raise ValueError(f"has class {values.max()}: expected at most 255")
-    return values.astype(np.uint8)
-
-
-def decode_depth(path: str | Path) -> np.ndarray:
-    """A map that is greater where things are nearer, float32 [H, W]: from a `.npy`, an image of
-    one channel of 8 or 16 bits, or the brightness of an image of colours.
-
-    Raises:
-        ValueError: not a map of finite numbers.
-    """
-    if str(path).endswith(".npy"):
-        read = np.load(path, allow_pickle=False)
-    else:
-        with open_image(path) as image:
-            alone = image.mode.startswith(("I", "F", "L"))
-            read = np.asarray(image if alone else image.convert("L"))
-        read = read if read.ndim == 2 else read[..., 0]
-    read = np.asarray(read, np.float32)
-    if read.ndim != 2 or not np.all(np.isfinite(read)):
-        raise ValueError(f"has shape {read.shape}: expected [H, W], finite numbers")
-    return read
-
-
-def resize_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[H, W] -> [height, width], linear between pixels, antialiased."""
-    if depth.shape == (height, width):
-        return depth
-    resized = Image.fromarray(depth).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
-
-
-def resize_map(classes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """[H, W] -> [height, width], by nearest neighbour."""
-    if classes.shape == (height, width):
-        return classes
-    return np.asarray(Image.fromarray(classes).resize((width, height), Image.Resampling.NEAREST))
-
-
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
     """[H, W, 3] -> the middle [size, size, 3]."""
     return crop(image, center_corner(image.shape, size), size)
