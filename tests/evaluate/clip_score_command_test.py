@@ -112,7 +112,9 @@ def test_captions_are_found_next_to_images_and_in_reports(image_folder):
 def test_what_is_refused(image_folder, class_run):
     with pytest.raises(InputError, match="--weights is not given"):
         tool.main(["clip-score", str(image_folder)])
-    with pytest.raises(InputError, match="of a model of class labels: expected one that reads 'tokens'"):
+    with pytest.raises(
+        InputError, match="of a model of class labels: expected one that reads 'tokens'"
+    ):
         score(class_run)
     Path("bare").mkdir()
     Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("bare/a.png")
