@@ -13,34 +13,12 @@ Configs of a family share a base.py in their folder, and say what differs:
 
 from dataclasses import replace
 
-from ldm_jax.autoencoders import (
-    FirstStageModel,
-    KLAutoencoder,
-    MLPAutoencoder,
-    Pixels,
-    TinyAutoencoder,
-    VQAutoencoder,
-)
+from ldm_jax import autoencoders, conditioning
+from ldm_jax.autoencoders import *
 from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder
 from ldm_jax.backbones.classifier import Classifier
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.conditioning import (
-    BERTText,
-    Captions,
-    CLIPImage,
-    CLIPText,
-    Condition,
-    Depth,
-    Inpainting,
-    Label,
-    Layout,
-    LowResolution,
-    Retrieval,
-    SemanticMap,
-    Text,
-    UnCLIP,
-    Unconditional,
-)
+from ldm_jax.conditioning import *
 from ldm_jax.data.settings import Data, Shapes
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.sampling import GridName, SamplerName, Sampling, ScheduleName
@@ -66,25 +44,21 @@ from ldm_jax.train_step.contrastive import ContrastiveLoss
 from ldm_jax.train_step.optimizer import Optim
 
 __all__ = [
+    *autoencoders.__all__,
+    *conditioning.__all__,
     "Adversary",
     "AnyExperiment",
     "AutoencoderLoss",
-    "BERTText",
     "CLIPExperiment",
-    "CLIPImage",
     "CLIPModel",
     "CLIPName",
-    "CLIPText",
-    "Captions",
     "Cascade",
     "Classifier",
     "ClassifierExperiment",
     "Codebook",
-    "Condition",
     "ContrastiveLoss",
     "ConvolutionalAutoencoder",
     "Data",
-    "Depth",
     "Diffusion",
     "DiffusionLoss",
     "Evaluation",
@@ -92,31 +66,16 @@ __all__ = [
     "ExtractorName",
     "FirstStageEvaluation",
     "FirstStageExperiment",
-    "FirstStageModel",
     "GridName",
-    "Inpainting",
-    "KLAutoencoder",
-    "Label",
-    "Layout",
-    "LowResolution",
-    "MLPAutoencoder",
     "Mesh",
     "Optim",
-    "Pixels",
     "ResizeName",
-    "Retrieval",
     "SamplerName",
     "Sampling",
     "ScheduleName",
-    "SemanticMap",
     "Shapes",
     "Stage",
-    "Text",
-    "TinyAutoencoder",
     "Train",
     "UNet",
-    "UnCLIP",
-    "Unconditional",
-    "VQAutoencoder",
     "replace",
 ]
