@@ -14,7 +14,6 @@ from ldm_jax.conditioning.retrieval import Retrieval
 from ldm_jax.conditioning.semantic_map import SemanticMap
 from ldm_jax.conditioning.text import Text
 from ldm_jax.conditioning.unclip import UnCLIP
-from ldm_jax.conditioning.unconditional import Unconditional
 
 __all__ = [
     "BERTText",
@@ -31,5 +30,4 @@ __all__ = [
     "SemanticMap",
     "Text",
     "UnCLIP",
-    "Unconditional",
 ]

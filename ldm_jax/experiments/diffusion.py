@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax.backbones.settings import BackboneSettings
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.conditioning import Condition, Unconditional, compose
+from ldm_jax.conditioning import Condition, compose
 from ldm_jax.conditioning.condition import BuildContext, ModelFacts
 from ldm_jax.data import buckets
 from ldm_jax.data.settings import Data
@@ -51,16 +51,6 @@ class Experiment:
     train: Train = field(default_factory=Train)
     evaluation: Evaluation = field(default_factory=Evaluation)
     seed: Seed = 0  # of weights, batches and noise
-
-    @property
-    def condition(self) -> Condition:
-        """The first condition."""
-        return self.conditions[0] if self.conditions else Unconditional()
-
-    @property
-    def beside(self) -> Condition | None:
-        """The second condition; None: there is none."""
-        return self.conditions[1] if len(self.conditions) > 1 else None
 
     def build(self, tokenizers: Mapping[str, Tokenizer] | None = None) -> DiffusionModel:
         """The whole model.
