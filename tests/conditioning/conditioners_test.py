@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ldm_jax.conditioning.compose import compose
 from ldm_jax.conditioning.inpainting import hide, inpainting
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.layout import layout, tokens_of
@@ -12,7 +13,6 @@ from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.retrieval import retrieval
 from ldm_jax.conditioning.semantic_map import semantic_map
 from ldm_jax.conditioning.text import text
-from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
 from tests.support import tiny
 
@@ -29,7 +29,7 @@ CONDITIONERS = {
         text(transformer_encoder(TRANSFORMER, EMPTY)),
         {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])},
     ),
-    "unconditional": (unconditional(), {}),
+    "unconditional": (compose([]), {}),
     "layout": (layout(BOXES, 2), {"boxes": PLACED}),
     "semantic map": (semantic_map(5, stages=1, out_channels=3), {"segmentation": CLASSES}),
     "low resolution": (low_resolution(), {"low_resolution": NOISE}),

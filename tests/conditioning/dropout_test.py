@@ -5,11 +5,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ldm_jax.conditioning.compose import compose
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.conditioning.label import label
 from ldm_jax.conditioning.low_resolution import low_resolution
 from ldm_jax.conditioning.text import text
-from ldm_jax.conditioning.unconditional import unconditional
 from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
 from tests.support import tiny
 
@@ -21,7 +21,7 @@ CONDITIONERS = {
         text(transformer_encoder(TextTransformer(9, 8, 1, 1, 8, 3), EMPTY)),
         {"tokens": jnp.full((N, 3), 7)},
     ),
-    "unconditional": (unconditional(), {}),
+    "unconditional": (compose([]), {}),
 }
 every_conditioner = pytest.mark.parametrize(
     ("conditioner", "inputs"), CONDITIONERS.values(), ids=CONDITIONERS

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.conditioning.unconditional import unconditional
+from ldm_jax.conditioning.compose import compose
 from ldm_jax.config import Diffusion
 from ldm_jax.diffusion.prediction import noise_of, v
 from ldm_jax.diffusion.process import alpha_sigma_like
@@ -30,7 +30,7 @@ def test_gaussian_latents_cost_their_entropy_by_the_bound_and_by_the_flow():
         return v.target(x0, noise_of(x0, z, alpha, sigma), alpha, sigma)
 
     stage = tiny.first_stage(encode=lambda params, images, keys: images, channels=3)
-    model = tiny.denoises(denoise, unconditional(), stage, process, v)
+    model = tiny.denoises(denoise, compose([]), stage, process, v)
     latents = M + S * np.random.default_rng(0).normal(size=(64, 4, 4, 3)).astype(np.float32)
     params = {"first_stage": {}, "denoiser": {}, "conditioner": {}}
     measure = make_likelihood(model, flow_steps=60)

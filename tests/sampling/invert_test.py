@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.conditioning.unconditional import unconditional
+from ldm_jax.conditioning.compose import compose
 from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.prediction import noise_of, v
 from ldm_jax.diffusion.process import alpha_sigma_like
@@ -35,7 +35,7 @@ def model(process) -> DiffusionModel:
         decode=lambda params, z: z / 2.0,
         channels=3,
     )
-    return tiny.denoises(denoise, unconditional(), stage, process, v)
+    return tiny.denoises(denoise, compose([]), stage, process, v)
 
 
 @pytest.mark.parametrize("name", ["cosine", "rectified_flow"])
