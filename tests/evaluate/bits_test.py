@@ -73,7 +73,7 @@ def test_the_report_and_the_terms_are_written_and_agree(measured):
 
 def test_it_says_that_these_are_bits_of_latents(measured):
     said = measured[1]
-    for part in ("their latents, 4x4x2 numbers", "not of pixels", "variational bound", "4 steps"):
+    for part in ("their latents, 4x4x2 values", "not of pixels", "variational bound", "4 steps"):
         assert part in said
 
 
