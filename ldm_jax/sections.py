@@ -105,7 +105,7 @@ class Section:
     last: ClassVar[bool] = False  # whether it is filled after the others
     exportable: ClassVar[tuple[str, ...]] = ()  # options that exported programs have, too
     has_source: ClassVar[bool] = False  # whether it can say what an image to invert shows
-    # an option -> others that are not to be taken from an earlier request once it is given anew
+    # an option -> others that are not to be taken from an earlier request once it is given again
     settles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # an option of an earlier version -> that of today
     renamed: ClassVar[Mapping[str, str]] = {}

@@ -15,7 +15,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Batch, Cond, Conditioner, Derive
-from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names import diffusers_scheduler
 from ldm_jax.weights.names.condition import ConditionNames, DiffusersParts
 
 
@@ -93,7 +93,7 @@ class LowResolution(Condition):
         return ConditionNames(concat=3)
 
     def diffusers(self) -> DiffusersParts:
-        name, config = "low_res_scheduler", diffusers_model.low_res_scheduler(LEVELS, BETAS)
+        name, config = "low_res_scheduler", diffusers_scheduler.low_res_scheduler(LEVELS, BETAS)
         return DiffusersParts(
             "StableDiffusionUpscalePipeline",
             files={f"{name}/scheduler_config.json": config},

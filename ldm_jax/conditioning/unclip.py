@@ -17,7 +17,7 @@ from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
-from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
 from ldm_jax.weights.names.condition import STATISTICS, ConditionNames, DiffusersParts, unclip
 
 
@@ -76,7 +76,7 @@ class UnCLIP(CLIPImage):
 
     def diffusers(self) -> DiffusersParts:
         image, name = super().diffusers(), diffusers_model.NORMALIZER
-        noising = diffusers_model.noising_scheduler(EMBEDDING_LEVELS)
+        noising = diffusers_scheduler.noising_scheduler(EMBEDDING_LEVELS)
         return DiffusersParts(
             "StableUnCLIPImg2ImgPipeline",
             {

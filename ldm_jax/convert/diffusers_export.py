@@ -19,7 +19,7 @@ from ldm_jax.convert.tokenizer_files import write_tokenizer
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
 
 LIBRARIES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -145,7 +145,7 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
         "unet/config.json": as_json(unet),
         "vae/config.json": as_json(vae.model.diffusers_config(vae)),
         "scheduler/scheduler_config.json": as_json(
-            diffusers_model.scheduler_config(experiment.diffusion)
+            diffusers_scheduler.scheduler_config(experiment.diffusion)
         ),
     }
     texts |= {place: as_json(config) for one in each for place, config in one.files.items()}

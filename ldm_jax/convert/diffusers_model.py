@@ -33,7 +33,7 @@ from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import write_weights
-from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
 from ldm_jax.weights.names.condition import DiffusersParts
 from ldm_jax.weights.names.condition import part as part_of
 from ldm_jax.weights.table import Renamed
@@ -53,7 +53,7 @@ PIPELINES = {
     "StableDiffusionImg2ImgPipeline": PARTS,
 }
 STEM = {"text_encoder": "model", "image_encoder": "model"}  # of files with weights
-NOISING = diffusers_model.noising_scheduler(EMBEDDING_LEVELS)
+NOISING = diffusers_scheduler.noising_scheduler(EMBEDDING_LEVELS)
 TEXT = "text_model."  # before the names of the text encoder's weights
 MAX_NOISE = 350  # of the published upscaler, below which levels of noise are drawn
 SMALL = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")  # without weights
@@ -199,7 +199,7 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         raise InputError(
             "there is no scheduler/scheduler_config.json: expected it, since it says the process"
         )
-    diffusion = Diffusion(**diffusers_model.read_scheduler(diffusers_folder.read_json(path)))
+    diffusion = Diffusion(**diffusers_scheduler.read_scheduler(diffusers_folder.read_json(path)))
     fields, seen, side = diffusers_model.read_unet(settings["unet"])
     unet = UNet(**fields)
     vae = recognise.of_diffusers(settings["vae"])

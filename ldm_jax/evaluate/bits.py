@@ -22,6 +22,7 @@ from ldm_jax.evaluate.latent_likelihood import make_likelihood
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.settings import check_folder
+from ldm_jax.types import Process
 
 TERMS = ("bits", "x0_error", "eps_error")  # of each time
 
@@ -35,6 +36,7 @@ class Options:
     num: int = 64
     """images"""
     batch_size: int = 16
+    """images measured at once"""
     split: str = "test"
     """of data sets that have splits"""
     seed: int = 0
@@ -54,17 +56,7 @@ def bits(run: str, path: str, options: Options) -> None:
         InputError: what cannot be measured, before anything is computed or written.
     """
     described = runs.describe(Path(run))
-    for name in ("num", "flow_steps", "probes"):
-        if getattr(options, name) < 1:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is {getattr(options, name)}: expected at least 1")
-    check_batch(options.batch_size, "--batch-size")
-    if options.num % options.batch_size:
-        raise InputError(
-            f"--num is {options.num}: expected a multiple of --batch-size, {options.batch_size}"
-        )
-    if described.model.process.T < 2:
-        raise InputError("diffusion.steps is 1: expected at least 2, of which the bound has a term")
+    _check(described, options)
     data = replace(
         described.experiment.data,
         path=path,
@@ -84,32 +76,51 @@ def bits(run: str, path: str, options: Options) -> None:
     params = runs.with_weights(described).params
     measure = make_likelihood(described.model, options.flow_steps, options.probes)
     found = _measure(measure, params, batches, options)
-    process = described.model.process
-    side = data.image_size // described.model.first_stage.factor
-    shape = (side, side, described.model.first_stage.channels)
+    stage = described.model.first_stage
+    side = data.image_size // stage.factor
     report = {
         "run": str(described.run),
         "checkpoint": described.step,
         "weights": "ema",
         "data": path,
         **{name: value for name, value in asdict(options).items() if name != "out"},
-        "latents": shape,
+        "latents": (side, side, stage.channels),
         **{name: _mean(found[name]) for name in ("bound", "prior", "flow")},
         "ldm_jax": ldm_jax.__version__,
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
-    t = np.arange(1, process.T + 1)
-    columns = {"t": t, "log_snr": np.asarray(log_snr(process, t.astype(np.float32)))}
-    columns |= {name: np.mean(found[name], axis=0) for name in TERMS}
     out.mkdir(parents=True, exist_ok=True)
-    with (out / "terms.csv").open("w", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(columns)
-        rows.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))
+    _write_terms(out / "terms.csv", described.model.process, found)
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print("\n".join(_lines(report, path)))
     print(f"terms of the bound at each time: {out / 'terms.csv'}; report: {out / 'report.json'}")
+
+
+def _check(described: runs.Trained, options: Options) -> None:
+    """Raises InputError for numbers that cannot be."""
+    for name in ("num", "flow_steps", "probes"):
+        if getattr(options, name) < 1:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} is {getattr(options, name)}: expected at least 1")
+    check_batch(options.batch_size, "--batch-size")
+    if options.num % options.batch_size:
+        raise InputError(
+            f"--num is {options.num}: expected a multiple of --batch-size, {options.batch_size}"
+        )
+    if described.model.process.T < 2:
+        raise InputError("diffusion.steps is 1: expected at least 2, of which the bound has a term")
+
+
+def _write_terms(path: Path, process: Process, found: dict[str, np.ndarray]) -> None:
+    """A row for each t = 1 ... T: its log SNR, and the means of the bound's terms."""
+    t = np.arange(1, process.T + 1)
+    columns = {"t": t, "log_snr": np.asarray(log_snr(process, t.astype(np.float32)))}
+    columns |= {name: np.mean(found[name], axis=0) for name in TERMS}
+    with path.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(columns)
+        rows.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))
 
 
 def _batches(

@@ -22,12 +22,15 @@ class Options:
     path: str | None = None
     """images to measure on; those of the run where not given"""
     split: str = "test"
+    """of data sets that have splits"""
     num: int | None = None
     """images; all where not given"""
     draws: int = 10
     """from the posterior, for each image"""
     batch_size: int = 100
+    """images measured at once"""
     seed: int = 0
+    """of the draws"""
 
 
 def bound(run: str, options: Options) -> None:

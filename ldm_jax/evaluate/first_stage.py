@@ -42,6 +42,7 @@ class Options:
     num: int | None = None
     """images, evenly spaced in the data; default: all, at most 1000"""
     batch_size: int = 16
+    """images encoded and decoded at once"""
     image_size: int | None = None
     """pixels a side, not only multiples of the factor; as in training where not given"""
     split: str = "test"

@@ -97,10 +97,8 @@ def samples(a: str, b: str, options: Options) -> None:
         draw_shards(a, out / "generated", asked.num or 50_000, options.generation)
         found = open_set(str(out / "generated"))
     check_statistics(found, network, weights)
-    num, num_reference = (
-        count_of(asked.num, found, "--num"),
-        count_of(asked.num_reference, reference, "--num-reference"),
-    )
+    num = count_of(asked.num, found, "--num")
+    num_reference = count_of(asked.num_reference, reference, "--num-reference")
     names = (network.main, *WANTED.get(network.name, ()))
     extract = make_extract(network, weights.params, names, asked.batch_size)
     ours = features_of(found, num, extract, network.main, asked.batch_size)
@@ -124,9 +122,16 @@ def samples(a: str, b: str, options: Options) -> None:
             "count": num_reference,
         }
         write_statistics(asked.save_statistics, theirs.moments, facts)
-    report = {
+    sets = {
         "samples": _described(found, num),
         "reference": _described(reference, num_reference),
+    }
+    _write(out, sets | _facts(network, weights) | {"metrics": metrics, "context": context})
+
+
+def _facts(network: Extractor, weights: Weights) -> dict[str, Any]:
+    """What the numbers depend on beside the images, as the report has it."""
+    return {
         "extractor": {
             "name": network.name,
             "title": network.title,
@@ -136,12 +141,14 @@ def samples(a: str, b: str, options: Options) -> None:
             "published": is_published(network, weights),
             "resize": network.resize,
         },
-        "metrics": metrics,
-        "context": context,
         "ldm_jax": ldm_jax.__version__,
         "jax": jax.__version__,
         "device": jax.devices()[0].device_kind,
     }
+
+
+def _write(out: Path, report: dict[str, Any]) -> None:
+    """Writes report.json and report.md, and prints the latter."""
     report["flags"] = flags(report)
     out.mkdir(parents=True, exist_ok=True)
     (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")

@@ -44,18 +44,25 @@ class Options:
     out: str | None = None
     """folder to write to; RUN/sweep where not given. Finished cells in it are not drawn again"""
     steps: tuple[int, ...] = (10, 25, 50)
+    """of sampling"""
     guidance: tuple[float, ...] = ()
+    """scales of classifier-free guidance"""
     eta: tuple[float, ...] = ()
     """of samplers that take it"""
     samplers: tuple[SamplerName, ...] = ()
+    """by name"""
     seeds: int = 3
     """sets of samples per cell, with disjoint seeds"""
     num: int = 1000
     """samples per set"""
     num_reference: int | None = None
+    """images of the reference; all where not given"""
     extractor: ExtractorName = "inception"
+    """the network whose features are compared"""
     weights: str | None = None
+    """a file with its weights; default: installed, or downloaded"""
     resize: ResizeName | None = None
+    """the filter that resizes images for it; default: its own"""
     batch_size: int = 32
     """images per batch of the network"""
     draw_batch: int = 16

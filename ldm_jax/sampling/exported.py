@@ -44,6 +44,7 @@ from ldm_jax.types import Batch, Params
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.table import flattened, nested
 
+VERSION = 2  # of the programs' arguments
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 PARTS = {"condition": "conditioner", "step": "denoiser", "decode": "first_stage"}
 
@@ -103,6 +104,7 @@ def write(
     runs.write_description(out, trained)
     halved = any(x.dtype == jnp.bfloat16 for x in weights.values())
     about = {
+        "version": VERSION,
         "run": str(trained.run),
         "checkpoint": trained.step,
         "sampler": sampler,
@@ -174,7 +176,7 @@ def _arguments(
     cond = jax.eval_shape(programs.condition, weights["condition"], given)
     z, keys, state = jax.eval_shape(programs.start, seeds, scalar)
     numbers = [scalar for _ in jax.tree.leaves(options)]
-    step = (cond, cond, z, keys, state, count, scalar, scalar, scalar, numbers)
+    step = ((cond, cond), z, keys, state, (count, scalar, scalar), scalar, numbers)
     return {
         "condition": (weights["condition"], given),
         "start": (seeds, scalar),
@@ -212,6 +214,11 @@ def load(folder: Path | str) -> Exported:
             f"--compiled '{folder}' is no export ({error}): expected a folder that "
             "scripts/export.py wrote"
         ) from error
+    if about.get("version") != VERSION:
+        raise InputError(
+            f"--compiled '{folder}' has programs of version {about.get('version', 1)}: expected "
+            f"{VERSION}, export again"
+        )
     if _here() not in about["platforms"]:
         raise InputError(
             f"--compiled '{folder}' is for {', '.join(about['platforms'])}: expected {_here()}, "
@@ -298,7 +305,7 @@ def draw(exported: Exported, request: Request) -> Drawn:
         unconditional = {
             name: chosen.get(f"negative.{name}", null[name]) for name in conditioner.keys
         }
-        conditional, unconditional = (
+        conds = tuple(
             programs.condition(params["condition"], jax.tree.map(jnp.asarray, each))
             for each in (conditional, unconditional)
         )
@@ -307,8 +314,8 @@ def draw(exported: Exported, request: Request) -> Drawn:
         for k, (t, s) in enumerate(itertools.pairwise(times)):
             if t == s:  # where `samplers.loop` does not go, either
                 continue
-            step = z, keys, state, np.int32(k), t, s, guidance, options
-            z, state = programs.step(params["step"], conditional, unconditional, *step)
+            step = z, keys, state, (np.int32(k), t, s), guidance, options
+            z, state = programs.step(params["step"], conds, *step)
         return programs.decode(params["decode"], z)
 
     images = list(each_batch(one_batch, inputs, seeds_of(request), request.images.batch_size))

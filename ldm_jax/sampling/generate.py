@@ -32,6 +32,7 @@ from ldm_jax.types import (
     FirstStage,
     LatentClassifier,
     Params,
+    Process,
     Sampler,
 )
 
@@ -103,10 +104,12 @@ def make_generate(
 ) -> Callable[..., Any]:
     """A compiled (params, inputs, seeds, grid, guidance, options, noise, extras) -> images.
 
-    With previews it gives (images, previews uint8 [B, count, height, width, 3]).
-
-    Nothing but the number of examples, the form of the grid and which extras are used is compiled
-    in.
+    Images are [B, height, width, 3] in [-1, 1]; with previews it gives (images, previews uint8 [B,
+    count, height, width, 3]). Only the number of examples, the form of the grid and which extras
+    are used are compiled in. Of the function: inputs are what the conditioner reads, each [B, ...];
+    seeds [B] uint32, on which alone each image depends; grid [K + 1] times (`diffusion.spacing`);
+    guidance a scalar; options scalars by name, for the sampler; noise [B, h, w, c], standard
+    normal, None: from the seeds; extras see `Extras`.
 
     Args:
         model: the model whose params the function takes.
@@ -119,50 +122,22 @@ def make_generate(
     """
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
-    decoder, part = model.first_stage, "first_stage"
-    if shown.decoder:
-        decoder, part = shown.decoder, "decoder"
 
     def generate(
-        params: Params,
-        inputs: Batch,
-        seeds: Array,
-        grid: Array,
-        guidance: Array,
-        options: dict[str, Any],
-        noise: Array | None = None,
-        extras: Extras = NO_EXTRAS,
-    ) -> Array:
-        """Images [B, height, width, 3] in [-1, 1].
-
-        Args:
-            inputs: what the conditioner reads, each [B, ...].
-            seeds: [B] uint32; each image depends on its own seed alone.
-            grid: [K + 1] times, see `diffusion.times`.
-            guidance: scalar.
-            options: scalars (or tuples of them) by name, for the sampler.
-            noise: [B, h, w, c] to start from, standard normal; None: from the seeds.
-            extras: see `Extras`.
-        """
+        params, inputs, seeds, grid, guidance, options, noise=None, extras=NO_EXTRAS
+    ):  # see above
         keys = jax.vmap(jax.random.key)(seeds)
         start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
         if noise is None:
             noise = normal_like(start_keys, jnp.zeros(shape))
         if extras.to_seeds is not None:
-            ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(extras.to_seeds)
-            noise = slerp(noise, normal_like(ends, noise), extras.seed_fraction)
-
+            noise = _between_seeds(noise, extras)
         scales = extras.scales or {}
         params, whole = merged(adapters, params, scales), adapted(model, adapters, scales)
         guided = _towards_condition(whole, params, inputs, shape[:3], guidance, extras, schedule)
         if extras.classes is not None:
-
-            def classify(z, timestep):
-                return classifier.network(params["classifier"], z, timestep)
-
-            log_p = log_probability(classify, model.process, extras.classes)
-            guided = classifier_guidance(guided, model.process, log_p, extras.classifier_scale)
+            guided = _towards_classes(guided, model.process, classifier, params, extras)
         if extras.limit is not None:
             guided = threshold(guided, extras.limit)
         z = model.process.initial_noise_std(grid[0]) * noise
@@ -174,21 +149,53 @@ def make_generate(
                 guided = blend(guided, x0, for_latents(extras.mask, model.first_stage.factor))
         walk = sampler(**options), guided, model.process, grid, z, walk_keys
         z, seen = sample(*walk, shown.watch) if shown.watch else (sample(*walk), None)
-        images = jnp.clip(decoder.decode(params[part], z), -1.0, 1.0)
-        if extras.mask is not None:
-            images = extras.mask * images + (1.0 - extras.mask) * extras.image
-        if seen is None:
-            return images
-        return images, _previewed(shown.preview, params["preview"], seen)
+        images = _decoded(model, shown, params, z, extras)
+        return images if seen is None else (images, _previewed(shown, params, seen))
 
     return jax.jit(generate)
 
 
-def _previewed(stage: FirstStage, params: Params, seen: Array) -> Array:
+def _between_seeds(noise: Array, extras: Extras) -> Array:
+    """Noise [B, h, w, c] on its way to that of other seeds."""
+    ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(extras.to_seeds)
+    return slerp(noise, normal_like(ends, noise), extras.seed_fraction)
+
+
+def _towards_classes(
+    denoise: Denoise,
+    process: Process,
+    classifier: LatentClassifier,
+    params: Params,
+    extras: Extras,
+) -> Denoise:
+    """The denoiser guided by a classifier of noised latents, of params["classifier"]."""
+
+    def classify(z, timestep):
+        return classifier.network(params["classifier"], z, timestep)
+
+    log_p = log_probability(classify, process, extras.classes)
+    return classifier_guidance(denoise, process, log_p, extras.classifier_scale)
+
+
+def _decoded(
+    model: DiffusionModel, shown: Shown, params: Params, z: Array, extras: Extras
+) -> Array:
+    """Latents as images [B, H, W, 3] in [-1, 1]; where there is a mask, inside it alone."""
+    if shown.decoder:
+        images = shown.decoder.decode(params["decoder"], z)
+    else:
+        images = model.first_stage.decode(params["first_stage"], z)
+    images = jnp.clip(images, -1.0, 1.0)
+    if extras.mask is None:
+        return images
+    return extras.mask * images + (1.0 - extras.mask) * extras.image
+
+
+def _previewed(shown: Shown, params: Params, seen: Array) -> Array:
     """Latents [count, B, h, w, c] -> uint8 [B, count, H, W, 3], one of the count at a time."""
 
     def one(z):
-        images = jnp.clip(stage.decode(params, z), -1.0, 1.0)
+        images = jnp.clip(shown.preview.decode(params["preview"], z), -1.0, 1.0)
         return jnp.round((images + 1.0) * 127.5).astype(jnp.uint8)
 
     return jnp.moveaxis(jax.lax.map(one, seen), 0, 1)
@@ -255,7 +262,7 @@ AT_ONCE = 16  # images, where nothing is said
 def at_once(num: int) -> int:
     """How many of `num` images are drawn at once: all, or AT_ONCE of them.
 
-    Few are filled up to a power of two, so that not every number of them is compiled anew, and all
+    Few are filled up to a power of two, so that not every number of them is compiled again, and all
     to a multiple of the number of devices.
     """
     few = 2 ** (max(num, 1) - 1).bit_length()

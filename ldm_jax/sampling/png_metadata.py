@@ -64,13 +64,13 @@ def options(record: dict[str, Any], sections: Iterable[type[Section]]) -> dict[s
     return {n: tuple(x) if isinstance(x, list) else x for n, x in found.items()}
 
 
-def repeated(record: dict[str, Any], asked: Request, anew: Collection[str]) -> Request:
+def repeated(record: dict[str, Any], asked: Request, given: Collection[str]) -> Request:
     """The request of an image, with options of `asked` in place of its own.
 
     Args:
-        anew: options that are given anew; what goes with them is not taken from the image.
+        given: options of the new request; what goes with them is not taken from the image.
     """
-    settled = {other for one in asked for n in anew for other in one.settles.get(n, ())}
+    settled = {other for one in asked for n in given for other in one.settles.get(n, ())}
     own, mine = options(record, map(type, asked)), asked.owners()
     kept = {n: x for n, x in own.items() if x is not None and n in mine}
-    return asked.replace(**{n: x for n, x in kept.items() if n not in settled and n not in anew})
+    return asked.replace(**{n: x for n, x in kept.items() if n not in settled and n not in given})

@@ -1,4 +1,4 @@
-"""Images from the prior of a variational autoencoder, and walks between them."""
+"""Images from the prior of a variational autoencoder, and interpolations between them."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ def normal(seeds: np.ndarray, shape: tuple[int, ...]) -> Array:
     return jax.vmap(lambda key: jax.random.normal(key, shape))(keys)
 
 
-def walks(seed: int, rows: int, steps: int, shape: tuple[int, ...]) -> Array:
+def interpolated(seed: int, rows: int, steps: int, shape: tuple[int, ...]) -> Array:
     """Latents [rows * steps, *shape]: row r leads from seed + 2 r to seed + 2 r + 1, both shown."""
     ends = normal(seed + np.arange(2 * rows), shape)
     a, b = jnp.repeat(ends[::2], steps, axis=0), jnp.repeat(ends[1::2], steps, axis=0)

@@ -19,7 +19,7 @@ def draw(trained: runs.TrainedFirstStage, request: Request) -> Drawn:
     shape = run.latent_shape()
     z = request.latents.noise(request, run)
     if z is None and rows:
-        z = prior.walks(images.seed, images.num // rows, rows, shape)
+        z = prior.interpolated(images.seed, images.num // rows, rows, shape)
     elif z is None:
         z = prior.normal(images.seed + np.arange(images.num), shape)
     decode, mesh = prior.make_draw(trained.model), devices("jit")

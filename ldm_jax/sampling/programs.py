@@ -2,8 +2,8 @@
 
 condition: (params of the conditioner, inputs)                    -> Cond, as a dict
 start:     (seeds [B], time)                                      -> z, keys, the sampler's state
-step:      (params of the denoiser, conditional, unconditional, z, keys, state, k, t, s, guidance,
-            options)                                              -> z at time s < t, state
+step:      (params of the denoiser, (Cond with the inputs, Cond without), z, keys, state,
+            (k, t, s), guidance, options)                         -> z at time s < t, state
 decode:    (params of the first stage, z)                         -> images [B, H, W, 3] in [-1, 1]
 
 They compute what `generate` does as one program. Their arguments and results are arrays, and
@@ -59,16 +59,18 @@ def make_programs(
         walk = jax.random.key_data(keys[:, 1])
         return z, walk, jax.tree.leaves(sampler(**options).init(z))
 
-    def step(params, conditional, unconditional, z, keys, state, k, t, s, guidance, options):
-        def network(z, timestep, cond=Cond(**conditional)):  # noqa: B008
+    def step(params, conds, z, keys, state, times, guidance, options):
+        conditional, unconditional = (Cond(**cond) for cond in conds)
+
+        def network(z, timestep, cond=conditional):
             return model.denoise({"denoiser": params}, z, timestep, cond)
 
         guided = denoiser(network, process, model.prediction)
         if model.conditioner.keys:
-            conds = Cond(**unconditional), Cond(**conditional)
-            both = joint(network, conds, process, model.prediction)
+            both = joint(network, (unconditional, conditional), process, model.prediction)
             guided = classifier_free(guided, both, constant(guidance))
-        t, s = (jnp.full(len(z), time) for time in (t, s))
+        k, *times = times
+        t, s = (jnp.full(len(z), time) for time in times)
         keys = jax.vmap(jax.random.fold_in, (0, None))(jax.random.wrap_key_data(keys), k)
         walk = sampler(**jax.tree.unflatten(form, options))
         state = jax.tree.unflatten(state_form, state)

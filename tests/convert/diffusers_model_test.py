@@ -11,7 +11,7 @@ from ldm_jax import checkpoint, convert, runs, sampling
 from ldm_jax import config as c
 from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
 from tests.support import tiny
 
 MERGES = "#version: 0.2\na b\nc d</w>\n"
@@ -227,8 +227,8 @@ def test_heads_are_by_level_where_their_width_is_one():
 
 def test_a_process_that_schedulers_have_not_is_refused():
     with pytest.raises(InputError, match=r"diffusion\.schedule is edm"):
-        diffusers_model.scheduler_config(c.Diffusion(schedule="edm", prediction="edm"))
+        diffusers_scheduler.scheduler_config(c.Diffusion(schedule="edm", prediction="edm"))
     for schedule, prediction in (("linear", "v"), ("cosine", "x0"), ("scaled_linear", "eps")):
         d = c.Diffusion(schedule=schedule, prediction=prediction, zero_terminal_snr=False)
-        read = diffusers_model.read_scheduler(diffusers_model.scheduler_config(d))
+        read = diffusers_scheduler.read_scheduler(diffusers_scheduler.scheduler_config(d))
         assert c.Diffusion(**read) == d

@@ -179,7 +179,7 @@ def test_a_first_stage_is_measured_on_what_comes_back(image_folder):
     images = next(pipeline.once(stage.data, source, 6))["image"]
     mean = scaled(params, model.posterior(params, images).mean)
     expected = np.mean(psnr(images, model.decode(params, mean)))
-    measurement = first_stage._quality(stage, model, source)
+    measurement = first_stage._measurement(stage, model, "")
     assert measurement.names == ("eval_psnr",)  # SSIM needs 11 pixels a side
     shifted = jax.tree.map(lambda x: x + 1.0, params)  # the averages are measured
     found = measurement.of(TrainState(jnp.zeros(()), shifted, params, ()))

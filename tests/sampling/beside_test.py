@@ -1,4 +1,4 @@
-"""Models of captions that are told an image, too: what a request has to say, and what comes."""
+"""Models of captions and of an image: what a request has to say, and what comes."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -73,8 +73,8 @@ def given(files, name):
 
 @every_task
 def test_pictures_follow_the_caption_and_what_is_beside_it(files, trained, name):
-    model, told = trained[name], given(files, name)
-    asked = sampling.resolve(model, prompt=["a red block", "a blue block"], num=3, **told)
+    model, inputs = trained[name], given(files, name)
+    asked = sampling.resolve(model, prompt=["a red block", "a blue block"], num=3, **inputs)
     for key, x in tell(model, asked).items():
         null = model.model.conditioner.null(3, 4, 4)[key]
         assert (x.shape, x.dtype) == (null.shape, null.dtype), key
@@ -114,12 +114,12 @@ def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
     model = trained["low-resolution"]
     asked = sampling.resolve(model, num=2, seed=5, low_resolution=files("small.png"))
     assert asked.noise.noise_level == 20
-    told = tell(model, asked)
+    inputs = tell(model, asked)
     second = tell(model, asked.replace(num=1, seed=6))
     np.testing.assert_array_equal(
-        told["low_resolution_noise"][1], second["low_resolution_noise"][0]
+        inputs["low_resolution_noise"][1], second["low_resolution_noise"][0]
     )
-    assert np.any(told["low_resolution_noise"][0] != told["low_resolution_noise"][1])
+    assert np.any(inputs["low_resolution_noise"][0] != inputs["low_resolution_noise"][1])
 
 
 def drawn(model, asked, generate):
@@ -148,25 +148,25 @@ def test_image_variations_are_told_a_picture_alone(files):
     built = experiment.build()
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
     model = runs.Trained(Path("run"), experiment, built, params, {}, (), 4)
-    for told, said in (
+    for inputs, said in (
         ({}, "expected --image P, an image to vary"),
         ({"prompt": ["a red"]}, "--prompt 'a red' given to a model of images"),
         ({"image": files("none.png")}, "--image '.*none.png' does not exist"),
         ({"image": files("picture.png"), "noise_level": 3}, "--noise-level is 3: leave it out"),
     ):
         with pytest.raises(InputError, match=said):
-            sampling.resolve(model, num=1, **told)
+            sampling.resolve(model, num=1, **inputs)
     asked = sampling.resolve(model, num=1, image=files("picture.png"))
     other, generate = asked.replace(image=files("other.png")), sampling.compiled(model, asked)
     assert np.any(drawn(model, asked, generate) != drawn(model, other, generate))
 
 
 def test_prompts_are_composed_beside_a_picture_to_vary(files, trained):
-    """Weighed by 1 and 0, the first alone counts."""
-    model, told = trained["unclip"], {"image": files("picture.png")}
+    """Weighted by 1 and 0, the first alone counts."""
+    model, inputs = trained["unclip"], {"image": files("picture.png")}
     weighted = {"compose": ["a red", "a blue"], "compose_weights": [1.0, 0.0]}
-    composed = sampling.draw(model, sampling.resolve(model, num=1, **told, **weighted)).images
-    alone = sampling.draw(model, sampling.resolve(model, num=1, **told, prompt=["a red"])).images
+    composed = sampling.draw(model, sampling.resolve(model, num=1, **inputs, **weighted)).images
+    alone = sampling.draw(model, sampling.resolve(model, num=1, **inputs, prompt=["a red"])).images
     np.testing.assert_allclose(composed.astype(int), alone.astype(int), atol=1)
 
 

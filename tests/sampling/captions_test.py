@@ -1,4 +1,4 @@
-"""Prompts as a request has them: from a file, weighted, long, by another layer of CLIP's tower."""
+"""Prompts of a request: from a file, weighted, long, by another layer of CLIP."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ CLIP = config.CLIPText(dim=8, layers=3, num_heads=2, head_dim=4, length=6, vocab
 
 @pytest.fixture(scope="module", name="model")
 def _model():
-    """A model with CLIP's tower, drawn."""
+    """A model with CLIP's text encoder, drawn."""
     experiment = tiny.experiment(conditions=(CLIP,))
     made = clip.clip_tokenizer([("a", "b"), ("c", "d</w>")])
     tokenizer = tokens.fit(made, 6, pad=515)
@@ -90,7 +90,7 @@ def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
         ({"clip_skip": 1}, "--clip-skip is 1: leave it out"),
     ],
 )
-def test_what_is_for_clips_tower_is_refused_for_others(asked, said):
+def test_what_is_for_clips_text_encoder_is_refused_for_others(asked, said):
     model, params, tokenizer = tiny.model(tiny.experiment())
     other = runs.Trained(
         Path("run"), tiny.experiment(), model, params, {"tokens": tokenizer}, (), 4
@@ -99,7 +99,7 @@ def test_what_is_for_clips_tower_is_refused_for_others(asked, said):
         sampling.resolve(other, **asked)
 
 
-def test_what_cannot_be_asked_of_clips_tower(model):
+def test_what_cannot_be_asked_of_clips_text_encoder(model):
     with pytest.raises(InputError, match=r"--clip-skip is 4: expected 1, .* to 3"):
         sampling.resolve(model, clip_skip=4)
     with pytest.raises(InputError, match=r"has '.' without"):

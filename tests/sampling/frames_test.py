@@ -1,4 +1,4 @@
-"""A walk between prompts and between seeds."""
+"""Interpolation between prompts and between seeds."""
 
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def drawn(model, **asked):
     return sampling.draw(model, sampling.resolve(model, batch_size=2, **asked)).images.astype(int)
 
 
-def test_a_walk_is_from_one_picture_to_another_through_neither(model):
+def test_an_interpolation_is_from_one_image_to_another_through_neither(model):
     walk = drawn(model, interpolate=5, prompt=[RED, BLUE], seed=3, to_seed=[8])
     first, last = drawn(model, prompt=[RED], seed=3), drawn(model, prompt=[BLUE], seed=8)
     assert walk.shape == (5, tiny.SIZE, tiny.SIZE, 3)
@@ -49,7 +49,7 @@ def test_one_seed_or_one_prompt_may_stay(model):
     np.testing.assert_allclose(from_nothing[1], prompts[2], atol=1)
 
 
-def test_a_walk_goes_through_all_stops_at_an_even_pace():
+def test_an_interpolation_goes_through_all_stops_at_an_even_pace():
     def of(num, turn=0):
         return Request.of([Images(num, 2, 0, turn), Interpolation(5)])
 
@@ -96,12 +96,12 @@ def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, c
         ),
     ],
 )
-def test_a_walk_that_leads_nowhere_is_refused(model, asked, said):
+def test_an_interpolation_that_leads_nowhere_is_refused(model, asked, said):
     with pytest.raises(InputError, match=said):
         sampling.resolve(model, **asked)
 
 
-def test_noise_of_a_file_is_not_walked_from_and_moving_pictures_need_a_walk(model, tmp_path):
+def test_noise_of_a_file_is_not_interpolated_and_a_gif_needs_an_interpolation(model, tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((2, 4, 4, 2)))
     with pytest.raises(InputError, match="--to-seed and --latents both say which noise"):
         sampling.resolve(model, interpolate=2, to_seed=[3], latents=str(tmp_path / "z.npy"))

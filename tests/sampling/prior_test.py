@@ -1,4 +1,4 @@
-"""Draws from a prior, and walks between them."""
+"""Draws from a prior, and interpolations between them."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ SHAPE = (1, 1, 20)
 
 def test_the_middle_of_a_walk_is_as_far_out_as_gaussian_draws_are():
     """The middle of a straight line would be nearer to zero by sqrt(2)."""
-    z = prior.walks(0, 200, 3, SHAPE)
+    z = prior.interpolated(0, 200, 3, SHAPE)
     squares = np.square(np.asarray(z)).sum(axis=(1, 2, 3)).reshape(200, 3).mean(axis=0)
     np.testing.assert_allclose(squares, 20.0, rtol=0.1)
 
@@ -25,8 +25,8 @@ def test_draws_are_standard_normal_and_belong_to_their_seeds():
     np.testing.assert_array_equal(prior.normal(np.array([7, 3]), SHAPE), z[jnp.array([7, 3])])
 
 
-def test_each_row_walks_between_two_seeds_of_its_own():
-    z = prior.walks(5, 2, 4, SHAPE).reshape(2, 4, *SHAPE)
+def test_each_row_goes_between_two_seeds_of_its_own():
+    z = prior.interpolated(5, 2, 4, SHAPE).reshape(2, 4, *SHAPE)
     ends = prior.normal(np.arange(5, 9), SHAPE).reshape(2, 2, *SHAPE)
     np.testing.assert_allclose(z[:, [0, -1]], ends, atol=1e-6)
 

@@ -15,7 +15,7 @@ SIZES = [(32, 8, 2), (15, 8, 2), (9, 8, 4), (8, 8, 2), (5, 8, 2), (40, 16, 12), 
 
 
 # A first stage without neighbours: each latent is a patch of pixels. Whatever a tile shows of it is
-# what the whole image shows, so tiles can be told from the whole by nothing.
+# what the whole image shows, so tiles are the same as the whole.
 
 
 def patches(images):

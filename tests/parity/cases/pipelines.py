@@ -19,7 +19,7 @@ from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.spacing import later
 from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.weights import table
-from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
 from tests.parity import compare
 from tests.parity.cases import pipeline_cases as cases
 from tests.parity.cases.networks import channels_first, channels_last
@@ -46,7 +46,7 @@ def experiment(task: str) -> c.Experiment:
         first_stage=c.FirstStageExperiment(model=recognise.of_diffusers(cases.VAE).model),
         model=c.UNet(**fields),
         conditions=(condition, *([beside[task]] if task in beside else [])),
-        diffusion=c.Diffusion(**diffusers_model.read_scheduler(cases.SCHEDULER)),
+        diffusion=c.Diffusion(**diffusers_scheduler.read_scheduler(cases.SCHEDULER)),
     )
 
 
