@@ -239,7 +239,7 @@ def test_images_are_drawn_with_adapters_and_scales_compile_nothing():
     params = trained(params)
     generate = make_generate(model, build_sampler("ddim"), 2 * SIDE, adapters=adapters)
     asked = Sampling(steps=3, grid="trailing")
-    times = sampling.padded_grid(asked, model.process)
+    times = sampling.padded_times(asked, model.process)
     inputs = {name: batch[name] for name in ("tokens", "hint", "face")}
 
     def draw(**scales):

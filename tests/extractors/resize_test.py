@@ -47,5 +47,5 @@ def test_names_that_there_are_not():
         extractor("vgg")
     with pytest.raises(InputError, match="resize is 'lanczos': expected one of tensorflow"):
         extractor("inception", "lanczos")
-    with pytest.raises(InputError, match="resize is 'clean', which is of inception"):
+    with pytest.raises(InputError, match="resize is 'clean', which is only of inception"):
         extractor("mobilenet", "clean")

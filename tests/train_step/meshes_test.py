@@ -41,7 +41,8 @@ def test_five_steps_are_those_of_one_device(trained, objective, kind):
 @every_objective
 def test_fsdp_divides_what_a_device_holds(trained, objective):
     held = json.loads((trained / objective / "held.json").read_text())
-    assert held["fsdp, in parts"] <= held["data"] / 7
+    whole = {"diffusion": 7, "autoencoder": 5}  # of 8, as the smallest arrays stay whole
+    assert held["fsdp, in parts"] <= held["data"] / whole[objective]
     assert held["all axes"] <= held["data"] / 3
     assert held["data"] == held["pmap, in parts"] == held["one"]
 

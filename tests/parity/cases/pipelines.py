@@ -142,6 +142,9 @@ class _Empty:
         assert not caption
         return self
 
+    def to_str(self) -> str:
+        return f"empty {self.ids} {self.length}"
+
 
 def pairs(task: str, sampler: str) -> compare.Pairs:
     """Ours and the reference."""
