@@ -264,6 +264,11 @@ def _wrong_value(text: str) -> str:
     """tyro's message about a value that is not of its field's type, in our words."""
     if missing := re.match(r"Missing value for argument '(\S+)'", text):
         return f"{missing[1]} has no value: expected one"
+    if named := re.match(
+        r"Error parsing (\S+): no type .*\{(?:None,)?(.*)\} could .*\['(.*)'\]", text
+    ):
+        flag, names, value = named.groups()
+        return f"{flag} is '{value}'{did_you_mean(value, names.replace(' ', '').split(','))}"
     found = re.match(r"Error parsing (\S+): .*?(\bint\b|\bINT\b|float|FLOAT).*'(.*)'", text)
     if not found:
         return text

@@ -85,8 +85,8 @@ def find_first_stage(place: Path) -> TrainedFirstStage:
     if checkpoint.latest_step(run) is None and (run / "first_stage").is_dir():
         return describe_first_stage(run / "first_stage")
     config = load_config(run)
-    if config.kind != Experiment.kind:
+    experiment = getattr(config, "first_stage", None)
+    if experiment is None:
         return describe_first_stage(place)
-    experiment = config.first_stage
     model, names = experiment.model.build(), class_names_of(run)
     return TrainedFirstStage(run, experiment, model, {}, names, step_of(run, which), which, True)

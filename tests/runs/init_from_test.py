@@ -107,7 +107,7 @@ def test_a_condition_of_another_kind_begins_anew_where_only_part_is_asked_for(
     assert not (image_folder / "run").exists()
     start = init_from.start_from(trained_run, other, partial=True)
     found = init_from.match(start, jax.eval_shape(lambda: {"denoiser": {}, **shapes(experiment)}))
-    assert not found.anew and not found.missing
+    assert not found.absent and not found.missing
 
 
 def test_a_first_stage_goes_on_from_a_diffusion_model_with_a_discriminator_anew(
