@@ -416,7 +416,7 @@ def test_a_dry_run_writes_nothing(config, here, capsys):
     said = capsys.readouterr().out
     assert "nothing is written" in said
     for stage in ("first stage", "diffusion"):
-        assert len([line for line in said.splitlines() if line.startswith(f"{stage}: ")]) == 12
+        assert len([line for line in said.splitlines() if line.startswith(f"{stage}: ")]) == 6
     assert "GFLOP a step" in said
     assert not contents(here)
 
