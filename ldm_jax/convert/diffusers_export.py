@@ -69,7 +69,7 @@ def export_pipeline(run: Path, destination: Path) -> None:
     last = of_conditions(experiment)[-1]
     pieces = runs.load_tokenizers(run, experiment).get("tokens")
     texts = _texts(run, experiment)
-    rows_of, averaged = names(experiment), checkpoint.averagedparts(run)
+    rows_of, averaged = names(experiment), checkpoint.averaged_parts(run)
     trained_here = checkpoint.latest_step(run) > 0
     kept = run / KEPT
     imported = kept.is_dir() and not trained_here
