@@ -101,7 +101,7 @@ def _location(weights: str | None) -> Path:
                 f"{WEIGHTS[0]} and {WORDS[0]}, as transformers saves a BERT"
             )
         return Path(weights)
-    spec = find_spec(PACKAGE.re_location("-", "_"))
+    spec = find_spec(PACKAGE.replace("-", "_"))
     for found in (spec and spec.submodule_search_locations) or ():
         if (Path(found) / INSIDE).is_dir():
             return Path(found) / INSIDE

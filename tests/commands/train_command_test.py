@@ -315,7 +315,7 @@ def test_an_image_with_nan_is_named(refusal, config, images):
 def test_a_condition_that_the_data_cannot_fill_is_refused(refusal, config, images):
     data = "--data.path", images(classes=3)
     message = refusal(config(conditions=(Label(num_classes=2, dim=8),)), *data)
-    says(message, ["label 2 of class 'class2' is out of range", "conditions.0.num_classes is 2", "3"])
+    says(message, ["label 2 of class 'class2' is out of range", "num_classes is 2; set it to 3"])
     says(refusal(config(), *data), ["conditions has Text", "no captions", "--data.caption"])
     (data[1] / "loose.png").write_bytes((data[1] / "class0" / "00.png").read_bytes())
     message = refusal(config(conditions=(Label(dim=8),)), *data)

@@ -242,8 +242,8 @@ def test_a_run_that_was_trained_here_is_exported_with_its_averages(trained_run, 
 def _with_one_scale(run, place):
     """The same run, whose config says that the latents have one scale."""
     place.mkdir()
-    (place / "checkpoints").symlink_to(run / "checkpoints")
-    (place / "tokenizer.json").symlink_to(run / "tokenizer.json")
+    for name in ("checkpoints", "frozen", "tokenizer.json"):
+        (place / name).symlink_to(run / name)
     words = (run / "config.py").read_text().replace("latent_scale='channels'", "latent_scale='one'")
     (place / "config.py").write_text(words)
     return place

@@ -33,6 +33,6 @@ def test_what_trains_is_counted(capsys):
     params = {"denoiser": {"mid_attn": {"q": jnp.ones((2, 3))}, "conv": jnp.ones(4)}, "other": {}}
     model = experiment(None, "attn")
     check_train_only("diffusion", model, params, ("denoiser",))
-    assert "diffusion: trains 6 of 10 numbers, 1 of 2 arrays" in capsys.readouterr().out
+    assert "diffusion: trains 6 of 10 values, 1 of 2 arrays" in capsys.readouterr().out
     check_train_only("diffusion", experiment(None, None), params, ("denoiser",))
     assert capsys.readouterr().out == ""

@@ -134,7 +134,9 @@ def test_a_record_holds_what_was_packed():
 
 def test_latents_without_a_variance_are_their_mean(tmp_path, image_folder):
     experiment = tiny.vq_experiment(image_folder)
-    runs.write_imported(tmp_path / "vq", experiment, tiny.drawn(experiment.model.build().init))
+    params = tiny.drawn(experiment.model.build().init)
+    unscaled = {"shift": np.zeros(2, np.float32), "scale": np.ones(2, np.float32)}
+    runs.write_imported(tmp_path / "vq", experiment, params | unscaled)
     cache(tmp_path / "vq", image_folder, tmp_path / "out", "--upscale", "True", "--flips", "False")
     source = latents.Source(str(tmp_path / "out"))
     assert not source.described.drawn
