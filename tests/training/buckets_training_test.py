@@ -53,7 +53,7 @@ def test_a_program_is_compiled_for_each_size_and_a_run_resumes_exactly(experimen
         ({"data": {"bucket_aspect": 0.5}}, "data.bucket_aspect is 0.5: expected more than 1"),
         (
             {"conditions": (config.Inpainting(),)},
-            "data.buckets is 4: expected 0, since a model that",
+            "data.buckets is 4: expected 0, since a model with the condition Inpainting",
         ),
     ],
 )
