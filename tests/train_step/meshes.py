@@ -68,12 +68,12 @@ def autoencoder():
     experiment = tiny.vq_experiment("")
     loss = experiment.loss
     loss = replace(loss, adversary=replace(loss.adversary, channels=16))
-    stage = replace(experiment.model, channels=16, channel_mults=(1,)).build()
+    stage = replace(experiment.model, channels=16).build()
     params = tiny.drawn(stage.init)
     params |= autoencoder_step.init_helpers(stage, loss, jax.random.key(1), params)
 
     def batch(rng):
-        return {"image": rng.uniform(-1.0, 1.0, (BATCH, 8, 8, 3)).astype(np.float32)}
+        return {"image": rng.uniform(-1.0, 1.0, (BATCH, 16, 16, 3)).astype(np.float32)}
 
     return params, batch, lambda n: loss.build(stage, n)
 
