@@ -40,7 +40,7 @@ class Labels(Section):
             return super().refusal(option, value, run)
         return (
             f"--label {shown(value)} given to a model of {run.kind}: leave it out, or sample from "
-            "a run whose config has condition=Label(), or with --classifier RUN"
+            "a run whose config has conditions=(Label(),), or with --classifier RUN"
         )
 
     def classes(self, request: Request, run: RunView) -> tuple[int, Sequence[str]]:

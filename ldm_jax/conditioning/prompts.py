@@ -19,7 +19,7 @@ def no_captions(option: str, value: Any, run: RunView) -> str:
         return Section.refusal(option, value, run)
     return (
         f"{flag(option)} {shown(value)} given to a model of {run.kind}: leave it out, or sample "
-        "from a run whose config has condition=Text()"
+        "from a run whose config has conditions=(Text(),)"
     )
 
 

@@ -72,7 +72,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--label 4", ["label '4' is out of range", "0 to 3"]),
         ("--label -1", ["label '-1' is out of range", "0 to 3"]),
         ("--label red pink", ["label 'pink' is out of range", "blue, green, grey, red"]),
-        ("--prompt cat", ["--prompt 'cat'", "class labels", "condition=Text()"]),
+        ("--prompt cat", ["--prompt 'cat'", "class labels", "conditions=(Text(),)"]),
         ("--num 0", ["--num is 0", "at least 1"]),
         ("--num -3", ["--num is -3", "at least 1"]),
         ("--num few", ["--num is 'few'", "whole number"]),
@@ -105,7 +105,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
         ("--spacing even", ["--spacing", "'even'", "'trailing'"]),
         ("--tile 1", ["--tile is 1", "at least 2"]),
-        ("--negative-prompt cat", ["--negative-prompt 'cat'", "class labels", "condition=Text()"]),
+        ("--negative-prompt cat", ["--negative-prompt 'cat'", "class labels", "conditions=(Text(),)"]),
         ("--guidance-rescale 1.5", ["--guidance-rescale is 1.5", "0 to 1"]),
         ("--guidance-rescale 0.5 --guidance 1", ["does nothing", "--guidance other than 1"]),
         ("--guidance-interval 3 1", ["--guidance-interval is 3 1", "lower first"]),
@@ -113,7 +113,7 @@ def says(message: str, fragments: list[str]) -> None:
         ("--dynamic-threshold 0", ["--dynamic-threshold is 0", "more than 0"]),
         ("--guidance-schedule step", ["--guidance-schedule", "'step'", "'cosine'"]),
         ("--guidance-schedule linear --guidance 1", ["does nothing", "--guidance other than 1"]),
-        ("--compose cat", ["--compose 'cat'", "class labels", "condition=Text()"]),
+        ("--compose cat", ["--compose 'cat'", "class labels", "conditions=(Text(),)"]),
         ("--compose-weights 1", ["--compose-weights", "class labels"]),
         ("--classifier-scale 2", ["--classifier-scale is 2", "--classifier RUN, too"]),
         ("--classifier no", ["run 'no' does not exist"]),
@@ -159,7 +159,7 @@ def test_latents_that_do_not_fit_are_refused(refusal, class_run, here, array, fr
 
 
 def test_a_label_for_a_model_of_captions_is_refused(refusal, trained_run):
-    says(refusal(trained_run, "--label", 0), ["--label '0'", "captions", "condition=Label()"])
+    says(refusal(trained_run, "--label", 0), ["--label '0'", "captions", "conditions=(Label(),)"])
 
 
 def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, trained_run, here):
