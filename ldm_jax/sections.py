@@ -283,16 +283,17 @@ class Request:
 def seeds(request: Request) -> np.ndarray:
     """The seed of each image, [num]; all frames of an interpolation have one."""
     count = np.arange(request.images.num)
-    return request.images.seed + (0 * count if _has_frames(request) else count)
+    return request.images.seed + (0 * count if interpolates(request) else count)
 
 
 def turns(request: Request) -> np.ndarray:
     """The place of each image among what is cycled, [num]; all frames have the first."""
     count = np.arange(request.images.num)
-    return 0 * count if _has_frames(request) else request.images.turn + count
+    return 0 * count if interpolates(request) else request.images.turn + count
 
 
-def _has_frames(request: Request) -> bool:
+def interpolates(request: Request) -> bool:
+    """Whether the images are frames of an interpolation."""
     return "interpolation" in request and request.interpolation.interpolate is not None
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.sections import Request, RunView, Section, Texts, flag, shown, turns
+from ldm_jax.sections import Request, RunView, Section, Texts, flag, interpolates, shown, turns
 from ldm_jax.types import Batch
 
 
@@ -55,7 +55,7 @@ class Prompts(Section):
         return len(self.prompt) or None
 
     def inputs(self, request: Request, run: RunView) -> Batch:
-        several = _interpolates(request) and len(self.prompt) > 1
+        several = interpolates(request) and len(self.prompt) > 1
         rows = segments(request, len(self.prompt) - 1)[0] if several else None
         return encoded(run, request, self.prompt or ("",), rows)
 
@@ -70,13 +70,9 @@ class Prompts(Section):
 
     def alone(self, request: Request, i: int) -> Self:
         own = replace(self, negative_prompt=_own(self.negative_prompt, request, i))
-        if _interpolates(request):
+        if interpolates(request):
             return own
         return replace(own, prompt=_own(self.prompt, request, i))
-
-
-def _interpolates(request: Request) -> bool:
-    return "interpolation" in request and request.interpolation.interpolate is not None
 
 
 def segments(request: Request, count: int) -> tuple[np.ndarray, np.ndarray]:

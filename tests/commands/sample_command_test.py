@@ -105,7 +105,10 @@ def says(message: str, fragments: list[str]) -> None:
         ("--sampler dimm", ["--sampler", "'dimm'", "'ddim'"]),
         ("--spacing even", ["--spacing", "'even'", "'trailing'"]),
         ("--tile 1", ["--tile is 1", "at least 2"]),
-        ("--negative-prompt cat", ["--negative-prompt 'cat'", "class labels", "conditions=(Text(),)"]),
+        (
+            "--negative-prompt cat",
+            ["--negative-prompt 'cat'", "class labels", "conditions=(Text(),)"],
+        ),
         ("--guidance-rescale 1.5", ["--guidance-rescale is 1.5", "0 to 1"]),
         ("--guidance-rescale 0.5 --guidance 1", ["does nothing", "--guidance other than 1"]),
         ("--guidance-interval 3 1", ["--guidance-interval is 3 1", "lower first"]),
