@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
 from ldm_jax.errors import InputError
@@ -128,6 +129,12 @@ def published(conditions: Sequence[Condition]) -> Params:
         if own is not None:
             found |= {part(i): own} if i else own
     return found
+
+
+def with_published(params: Params, weights: Params) -> Params:
+    """The conditioner's params with `published` weights in place of those of the same names."""
+    flat, given = (flatten_dict(tree, keep_empty_nodes=True) for tree in (params, weights))
+    return unflatten_dict({**flat, **given})
 
 
 def check(conditions: Sequence[Condition], model: ModelFacts) -> None:

@@ -158,7 +158,7 @@ def _frozen(
         )
         found = {"first_stage": first_stage}
         if published is not None:
-            found["conditioner"] = {**params["conditioner"], **published}
+            found["conditioner"] = compose.with_published(params["conditioner"], published)
         check({**params, **found})
         if start and first_run == start.run:
             print("its first stage and the scale of its latents are taken along")

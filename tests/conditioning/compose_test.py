@@ -9,6 +9,7 @@ import pytest
 
 from ldm_jax import config as c
 from ldm_jax import training
+from ldm_jax.conditioning import compose
 from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.conditioning.inpainting import inpainting
@@ -135,3 +136,9 @@ def test_noise_of_small_images_is_derived_with_them():
     }
     levels = {int(derive["noise_level"](example, rng)) for _ in range(200)}
     assert levels == set(range(7))
+
+
+def test_published_weights_leave_what_no_file_holds_as_it_was_drawn():
+    drawn = {"a": 0, "beside": {"encoder_0": {"kernel": 1}, "encoder_1": {"kernel": 2}}}
+    found = compose.with_published(drawn, {"beside": {"encoder_1": {"kernel": 3}}})
+    assert found == {"a": 0, "beside": {"encoder_0": {"kernel": 1}, "encoder_1": {"kernel": 3}}}
