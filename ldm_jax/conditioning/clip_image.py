@@ -10,7 +10,7 @@ from PIL import Image
 from ldm_jax.conditioning.condition import BuildContext, Condition
 from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data.given import open_image
-from ldm_jax.encoders.clip.vision import Architecture, VisionTower, normalised
+from ldm_jax.encoders.clip.vision import Architecture, CLIPImageEncoder, normalised
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
@@ -74,9 +74,9 @@ class CLIPImage(Condition):
         return Architecture(*sizes, self.patch, self.size)
 
     @property
-    def network(self) -> VisionTower:
+    def network(self) -> CLIPImageEncoder:
         """The image encoder."""
-        return VisionTower(self.architecture, self.weights)
+        return CLIPImageEncoder(self.architecture, self.weights)
 
     def heads(self, prefix: str) -> list[tuple[str, int]]:
         return [(f"num_heads of {type(self).__name__}", self.num_heads)]
@@ -105,7 +105,7 @@ class CLIPImage(Condition):
         preprocessor = diffusers_model.preprocessor_config(self.size)
         return DiffusersParts(
             "StableDiffusionImageVariationPipeline",
-            {"image_encoder": (PART, clip_names.vision_tower(self.architecture))},
+            {"image_encoder": (PART, clip_names.image_encoder(self.architecture))},
             ("feature_extractor",),
             {
                 "image_encoder/config.json": diffusers_model.vision_config(self),
@@ -127,7 +127,7 @@ def seen(size: int) -> Derive:
     return make
 
 
-def clip_image(network: VisionTower) -> Conditioner:
+def clip_image(network: CLIPImageEncoder) -> Conditioner:
     """Reads `batch[ENTRY]` [B, size, size, 3], see `prepared`; the embedding is the token.
 
     An image of zeros, which no 8-bit image becomes, is the unconditional one: its token is 0.

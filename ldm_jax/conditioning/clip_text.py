@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from ldm_jax.conditioning.prompts import Prompts, all_prompts
 from ldm_jax.conditioning.text import ENTRY, Text, check_width
 from ldm_jax.diffusion.model import with_conditioner
-from ldm_jax.encoders.clip.text import TextTower, clip_encoder
+from ldm_jax.encoders.clip.text import CLIPTextEncoder, clip_encoder
 from ldm_jax.encoders.text_encoder import TextEncoder
 from ldm_jax.encoders.tokenizers import clip, prompt_weights
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -137,7 +137,7 @@ class CLIPText(Text):
             raise InputError(f"{prefix}vocab_size is None: expected a number, CLIP's is 49408")
 
     def encoder(self, tokenizer: Tokenizer) -> TextEncoder:
-        tower = TextTower(
+        encoder = CLIPTextEncoder(
             vocab_size=self.vocab_size,
             dim=self.dim,
             layers=self.layers,
@@ -145,10 +145,10 @@ class CLIPText(Text):
             length=self.length,
             weights=self.weights,
         )
-        return clip_encoder(tower, tokens.encode(tokenizer, ""))
+        return clip_encoder(encoder, tokens.encode(tokenizer, ""))
 
     def table(self) -> Table:
-        return names.text_tower(self)
+        return names.text_encoder(self)
 
     def diffusers(self) -> DiffusersParts:
         return DiffusersParts(

@@ -11,7 +11,7 @@ from ldm_jax.conditioning.clip_image import ENTRY, PART, CLIPImage, Variation, p
 from ldm_jax.conditioning.condition import BuildContext, ModelFacts
 from ldm_jax.conditioning.given import HeldOut, NoiseLevel
 from ldm_jax.diffusion.augmentation import EMBEDDING_LEVELS, noised_embedding
-from ldm_jax.encoders.clip.vision import VisionTower
+from ldm_jax.encoders.clip.vision import CLIPImageEncoder
 from ldm_jax.errors import InputError
 from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.settings import AtLeast1, Fraction
@@ -111,7 +111,7 @@ def embedding_noise(dim: int, max_noise: int) -> dict[str, Derive]:
     }
 
 
-def noised_image(network: VisionTower) -> Conditioner:
+def noised_image(network: CLIPImageEncoder) -> Conditioner:
     """Reads what `clip_image` reads, `picture_noise` [B, d] standard normal, and
     `noise_level` [B] int32, see `noised_embedding`.
 

@@ -19,8 +19,8 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.weights.formats.diffusers_folder import read_json
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names.clip import both_towers
-from ldm_jax.weights.names.clip_file import NAMES, find_clip, holds_clip, read_towers, recognised
+from ldm_jax.weights.names.clip import both_encoders
+from ldm_jax.weights.names.clip_file import NAMES, find_clip, holds_clip, read_encoders, recognised
 from ldm_jax.weights.names.diffusers_model import (
     preprocessor_config,
     read_text,
@@ -72,7 +72,7 @@ def import_clip(
                 )
         experiment.check()
         model = experiment.model
-        params = read_towers(experiment.build(), state)
+        params = read_encoders(experiment.build(), state)
         if "logit_scale" not in state:
             raise InputError("logit_scale is missing: expected the whole model as it was trained")
         params["log_scale"] = np.asarray(state["logit_scale"], np.float32).reshape(())
@@ -147,9 +147,9 @@ def export_clip(run: Path, destination: Path) -> None:
     """
     found = runs.load_clip(run)
     params = jax.tree.map(np.asarray, found.params)
-    towers = {name: x for name, x in params.items() if name != "log_scale"}
+    encoders = {name: x for name, x in params.items() if name != "log_scale"}
     layout = "openclip" if destination.suffix in FILES else "transformers"
-    state = to_original(both_towers(found.model, layout), towers)
+    state = to_original(both_encoders(found.model, layout), encoders)
     state["logit_scale"] = params["log_scale"]
     if layout == "openclip":
         write_weights(destination, state)

@@ -129,8 +129,10 @@ def find_classifier(place: str, options: Options) -> Classifier:
     if runs.is_run(place):
         found = runs.load_clip(Path(place))
         facts = {"run": str(found.run), "step": found.step, "weights": "averages"}
-        towers = (found.model, found.params, found.tokenizer)
-        return Classifier(place, *towers, found.experiment.data, _as_in_training, "lanczos", facts)
+        encoders = (found.model, found.params, found.tokenizer)
+        return Classifier(
+            place, *encoders, found.experiment.data, _as_in_training, "lanczos", facts
+        )
     model = MODELS[options.clip]
     tokenizer = clip_tokenizer.load(options.tokenizer, model.text.length, model.weights)
     weights = load_clip(options.clip, model, place)

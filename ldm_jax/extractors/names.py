@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.encoders.clip.vision import ARCHITECTURES, VisionTower, normalised
+from ldm_jax.encoders.clip.vision import ARCHITECTURES, CLIPImageEncoder, normalised
 from ldm_jax.errors import InputError
 from ldm_jax.extractors import dinov2, inception, mobilenet
 from ldm_jax.extractors.extractor import Extractor
@@ -149,10 +149,10 @@ def _clip(name: str) -> Callable[[str], Extractor]:
             title=f"CLIP {title}, image encoder",
             distance=f"CLIP {title} Frechet distance",
             main="pool",
-            init=_init(VisionTower(of), of.size),
+            init=_init(CLIPImageEncoder(of), of.size),
             prepare=lambda images: pillow_bicubic(images, of.size),
             scale=lambda x: normalised(jnp.asarray(x, jnp.float32) / 255.0),
-            network=_pooled(VisionTower(of)),
+            network=_pooled(CLIPImageEncoder(of)),
             resize=f"Pillow's antialiased bicubic filter to {of.size} pixels",
             size=of.size,
         )

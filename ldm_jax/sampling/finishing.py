@@ -12,7 +12,7 @@ import tyro
 from PIL import Image
 
 from ldm_jax.encoders.clip.concepts import unwanted
-from ldm_jax.encoders.clip.vision import VisionTower, normalised
+from ldm_jax.encoders.clip.vision import CLIPImageEncoder, normalised
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section
 from ldm_jax.weights.names import safety_checker
@@ -86,9 +86,9 @@ def _package() -> ModuleType:
 
 def look(checker: safety_checker.Checker, images: np.ndarray, batch_size: int) -> np.ndarray:
     """Which images uint8 [N, H, W, 3] are not wanted, bool [N]."""
-    tower = VisionTower(checker.tower)
-    embed = jax.jit(lambda params, x: tower.apply({"params": params}, x))
-    x = np.stack([prepared(image, checker.tower.size) for image in images])
+    encoder = CLIPImageEncoder(checker.encoder)
+    embed = jax.jit(lambda params, x: encoder.apply({"params": params}, x))
+    x = np.stack([prepared(image, checker.encoder.size) for image in images])
     found = [
         np.asarray(embed(checker.params, x[start : start + batch_size]))
         for start in range(0, len(x), batch_size)

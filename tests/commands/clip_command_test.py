@@ -17,7 +17,7 @@ from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.encoders.tokenizers.tokenizer import encode
 from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import write_weights
-from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.table import to_original
 from tests.support import tiny
 
@@ -124,8 +124,8 @@ def test_so_do_weights_from_elsewhere(clip_run, image_folder, expected, tmp_path
     monkeypatch.chdir(tmp_path)
     found = runs.load_clip(clip_run)
     monkeypatch.setitem(MODELS, "vit_b32", found.model)
-    towers = {name: x for name, x in found.params.items() if name != "log_scale"}
-    named = to_original(both_towers(found.model, "transformers"), towers)
+    encoders = {name: x for name, x in found.params.items() if name != "log_scale"}
+    named = to_original(both_encoders(found.model, "transformers"), encoders)
     write_weights("model.safetensors", named | {"logit_scale": np.float32(1.0)})
     given = ("--clip", "vit_b32", "--tokenizer", str(clip_run / "tokenizer.json"))
     assert_sorted_alike(sorted_by("model.safetensors", image_folder, *given), expected)

@@ -15,7 +15,7 @@ from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.errors import InputError
 from ldm_jax.runs import write_imported
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.clip_file import recognised
 from ldm_jax.weights.table import shapes, to_original
 from tests.commands.clip_command_test import experiment
@@ -64,7 +64,7 @@ def test_so_does_a_file_in_the_names_of_openai(run, tmp_path):
 @pytest.mark.parametrize("name", MODELS)
 def test_published_models_are_told_by_their_shapes(name, layout):
     of = MODELS[name]
-    found = shapes(both_towers(of, layout))
+    found = shapes(both_encoders(of, layout))
     if layout == "openclip" and of.weights == "openai":
         found["input_resolution"] = ()  # as in OpenAI's own files
     if layout == "transformers":
@@ -116,8 +116,8 @@ def test_what_does_not_fit_is_named_and_nothing_written(run, tmp_path, what, sai
 def test_the_towers_alone_are_those_of_the_file(run, tmp_path):
     convert.convert(run, tmp_path / "folder")
     found = runs.load_clip(run)
-    towers = {name: x for name, x in found.params.items() if name != "log_scale"}
-    expected = to_original(both_towers(found.model, "transformers"), towers)
+    encoders = {name: x for name, x in found.params.items() if name != "log_scale"}
+    expected = to_original(both_encoders(found.model, "transformers"), encoders)
     written = read_weights(tmp_path / "folder" / "model.safetensors")
     assert set(written) == {*expected, "logit_scale"}
     for key, weight in expected.items():

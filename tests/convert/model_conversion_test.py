@@ -128,8 +128,8 @@ def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path)
 
 
 def test_embeddings_without_statistics_are_as_they_are(place, tmp_path, capsys):
-    tower = replace(BESIDE["unclip"][0], weights="openai")
-    model = experiment(CLIP, tower, latent_scale=0.25)
+    encoder = replace(BESIDE["unclip"][0], weights="openai")
+    model = experiment(CLIP, encoder, latent_scale=0.25)
     model = replace(model, model=replace(model.model, vector_dim=12))
     state = {k: w for k, w in original(model).items() if not k.startswith("noise_augmentor.")}
     source, run, config = place(model, state | {"noise_augmentor.betas": np.ones(3, "f")})

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from ldm_jax.conditioning.text import text
-from ldm_jax.encoders.clip.text import TextTower, clip_encoder
+from ldm_jax.encoders.clip.text import CLIPTextEncoder, clip_encoder
 from ldm_jax.encoders.tokenizers import clip, prompt_weights
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from tests.support import tiny
 
 LENGTH = 6  # four tokens between start and end
-TOWER = TextTower(vocab_size=516, dim=8, layers=2, heads=2, length=LENGTH, weights="openclip")
+TOWER = CLIPTextEncoder(vocab_size=516, dim=8, layers=2, heads=2, length=LENGTH, weights="openclip")
 
 
 @pytest.fixture(scope="module", name="tokenizer")

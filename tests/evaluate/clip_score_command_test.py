@@ -18,7 +18,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.clip_score import captions_of
 from ldm_jax.metrics.clip_score import clip_score
 from ldm_jax.weights.formats.files import write_weights
-from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.clip_file import load_clip
 from ldm_jax.weights.table import shapes, to_here, to_original
 from tests.support import tiny
@@ -30,7 +30,7 @@ SMALL = CLIP(Architecture(8, 1, 2, 6, 4, 8), TextArchitecture(8, 1, 2, 16, 512 +
 @pytest.fixture(scope="module")
 def params():
     rng = np.random.default_rng(0)
-    table = both_towers(SMALL, "transformers")
+    table = both_encoders(SMALL, "transformers")
     sizes = shapes(table).items()
     return to_here(table, {k: rng.normal(size=s).astype(np.float32) for k, s in sizes})
 
@@ -43,9 +43,9 @@ def here(tmp_path, monkeypatch, params):
     Path("merges.txt").write_text(MERGES)
     beside = {"logit_scale": np.float32(4.6)}
     Path("clip").mkdir()
-    named = to_original(both_towers(SMALL, "transformers"), params)
+    named = to_original(both_encoders(SMALL, "transformers"), params)
     write_weights("clip/model.safetensors", named | beside)
-    named = to_original(both_towers(SMALL, "openclip"), params)
+    named = to_original(both_encoders(SMALL, "openclip"), params)
     halves = {key: np.float16(w) for key, w in named.items()}
     write_weights("original.pt", halves | beside)
     return tmp_path

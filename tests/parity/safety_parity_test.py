@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from ldm_jax.encoders.clip.concepts import unwanted
-from ldm_jax.encoders.clip.vision import Architecture, VisionTower
+from ldm_jax.encoders.clip.vision import Architecture, CLIPImageEncoder
 from ldm_jax.errors import InputError
 from ldm_jax.sampling import finishing
 from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.names import safety_checker
-from ldm_jax.weights.names.clip import vision_tower
+from ldm_jax.weights.names.clip import image_encoder
 from ldm_jax.weights.table import shapes
 from tests.parity.cases import safety_cases as cases
 from tests.parity.folders import ARRAYS
@@ -24,7 +24,7 @@ with np.load(ARRAYS / "safety.npz") as file:
 def names() -> dict[str, tuple[int, ...]]:
     """Shapes by the names that diffusers has with transformers 5."""
     of = Architecture(*cases.SIZES)
-    found = dict(shapes(vision_tower(of)))
+    found = dict(shapes(image_encoder(of)))
     for name, n in {"special_care_embeds": 3, "concept_embeds": 17}.items():
         found |= {name: (n, of.dim), f"{name}_weights": (n,)}
     return found
@@ -62,9 +62,11 @@ def test_images_are_prepared_as_theirs():
 def test_the_same_images_are_unwanted(folder):
     checker = safety_checker.load(folder)
     with jax.default_matmul_precision("highest"):
-        tower = VisionTower(checker.tower)
-        x = np.stack([finishing.prepared(image, checker.tower.size) for image in cases.pictures()])
-        found = np.asarray(tower.apply({"params": checker.params}, x))
+        encoder = CLIPImageEncoder(checker.encoder)
+        x = np.stack(
+            [finishing.prepared(image, checker.encoder.size) for image in cases.pictures()]
+        )
+        found = np.asarray(encoder.apply({"params": checker.params}, x))
         expected = STORED["embeddings"]
         assert np.abs(found - expected).max() < 2e-5 * np.abs(expected).max()
         seen = finishing.look(checker, cases.pictures(), 4)

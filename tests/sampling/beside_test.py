@@ -143,8 +143,8 @@ def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
 
 
 def test_image_variations_are_told_a_picture_alone(files):
-    tower = config.CLIPImage(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8)
-    experiment = tiny.experiment(conditions=(tower,))
+    encoder = config.CLIPImage(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8)
+    experiment = tiny.experiment(conditions=(encoder,))
     built = experiment.build()
     params = {**tiny.drawn(built.init), "first_stage": tiny.drawn(built.first_stage.init)}
     model = runs.Trained(Path("run"), experiment, built, params, {}, (), 4)

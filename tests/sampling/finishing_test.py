@@ -9,7 +9,7 @@ import pytest
 
 from ldm_jax import runs, sampling
 from ldm_jax.encoders.clip.concepts import Concepts, scores, unwanted
-from ldm_jax.encoders.clip.vision import Architecture, VisionTower
+from ldm_jax.encoders.clip.vision import Architecture, CLIPImageEncoder
 from ldm_jax.errors import InputError
 from ldm_jax.sampling import finishing
 from ldm_jax.sampling.finishing import Finishing
@@ -43,10 +43,10 @@ def test_concepts_of_special_care_make_limits_stricter():
 
 def test_what_is_unwanted_is_black_and_said(monkeypatch, capsys):
     of = Architecture(8, 1, 2, 4, 7, 14)
-    params = tiny.drawn(VisionTower(of).init, np.zeros((1, 14, 14, 3), np.float32))["params"]
+    params = tiny.drawn(CLIPImageEncoder(of).init, np.zeros((1, 14, 14, 3), np.float32))["params"]
     images = np.random.default_rng(0).integers(1, 256, (3, 20, 30, 3), np.uint8)
     images[1] = 7
-    near = VisionTower(of).apply({"params": params}, finishing.prepared(images[1], 14)[None])
+    near = CLIPImageEncoder(of).apply({"params": params}, finishing.prepared(images[1], 14)[None])
     wanted = Concepts(-np.asarray(near), np.float32([2.0]), np.asarray(near), np.float32([0.99]))
     checker = safety_checker.Checker(of, params, wanted)
     monkeypatch.setattr(safety_checker, "load", lambda folder: checker)

@@ -126,9 +126,9 @@ def test_a_config_of_stable_diffusion_has_the_keys_of_its_file(name):
     if name in VECTORS:  # else version 2's keys
         there |= of_vectors(VECTORS[name])
     rows = config(name, "sd").original_names().table
-    tower = [row for row in rows if row.path.startswith("conditioner/")]
-    assert table.shapes([row for row in rows if row not in tower]) == there
-    assert sum(len(row.keys) * math.prod(row.shape) for row in tower) == parameters
+    encoder = [row for row in rows if row.path.startswith("conditioner/")]
+    assert table.shapes([row for row in rows if row not in encoder]) == there
+    assert sum(len(row.keys) * math.prod(row.shape) for row in encoder) == parameters
 
 
 def test_every_config_of_stable_diffusion_is_covered():

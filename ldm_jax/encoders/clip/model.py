@@ -6,8 +6,8 @@ from typing import Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.encoders.clip.text import TextTower
-from ldm_jax.encoders.clip.vision import ARCHITECTURES, Architecture, VisionTower
+from ldm_jax.encoders.clip.text import CLIPTextEncoder
+from ldm_jax.encoders.clip.vision import ARCHITECTURES, Architecture, CLIPImageEncoder
 from ldm_jax.settings import AtLeast1, CaptionLength, VocabSize
 from ldm_jax.types import Array, Params
 
@@ -73,7 +73,7 @@ MODELS = {
 
 def embed_images(of: CLIP, params: Params, images: Array) -> Array:
     """[B, size, size, 3], normalised -> [B, dim], not of unit length."""
-    return VisionTower(of.vision, of.weights).apply({"params": params["vision"]}, images)
+    return CLIPImageEncoder(of.vision, of.weights).apply({"params": params["vision"]}, images)
 
 
 def embed_captions(of: CLIP, params: Params, tokens: Array) -> Array:
@@ -82,13 +82,13 @@ def embed_captions(of: CLIP, params: Params, tokens: Array) -> Array:
     The embedding is that of the end token, whose number is the highest and which attends to all
     others.
     """
-    answers = _text_tower(of).apply({"params": params["text"]}, tokens)
+    answers = _text_encoder(of).apply({"params": params["text"]}, tokens)
     end = jnp.argmax(tokens, axis=1)
     return answers[jnp.arange(len(tokens)), end] @ params["text_project"]["kernel"]
 
 
-def _text_tower(of: CLIP) -> TextTower:
-    return TextTower(of.text.vocab_size, *of.text[:4], of.weights)
+def _text_encoder(of: CLIP) -> CLIPTextEncoder:
+    return CLIPTextEncoder(of.text.vocab_size, *of.text[:4], of.weights)
 
 
 def init(of: CLIP, key: Array) -> Params:
@@ -101,10 +101,10 @@ def init(of: CLIP, key: Array) -> Params:
     (2 C)^-1/2; patch embeddings with C^-1/2. Biases are zero, gains one.
     """
     side, (C, D) = of.vision.size, (of.text.dim, of.vision.dim)
-    tower = VisionTower(of.vision, of.weights)
+    encoder = CLIPImageEncoder(of.vision, of.weights)
     shapes = {
-        "vision": jax.eval_shape(tower.init, key, jnp.zeros((1, side, side, 3)))["params"],
-        "text": jax.eval_shape(_text_tower(of).init, key, jnp.zeros((1, 1), jnp.int32))["params"],
+        "vision": jax.eval_shape(encoder.init, key, jnp.zeros((1, side, side, 3)))["params"],
+        "text": jax.eval_shape(_text_encoder(of).init, key, jnp.zeros((1, 1), jnp.int32))["params"],
         "text_project": {"kernel": jax.ShapeDtypeStruct((C, D), jnp.float32)},
     }
     wide = {"vision": of.vision.channels, "text": C, "text_project": C}

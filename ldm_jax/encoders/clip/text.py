@@ -8,7 +8,7 @@ from ldm_jax.encoders.clip.transformer import Block
 from ldm_jax.encoders.text_encoder import Encoded, TextEncoder
 
 
-class TextTower(nn.Module):
+class CLIPTextEncoder(nn.Module):
     """Token numbers to one embedding a token.
 
     Stable Diffusion 1 is conditioned on all embeddings of OpenAI's ViT-L/14 after the last norm;
@@ -35,15 +35,15 @@ class TextTower(nn.Module):
         return nn.LayerNorm(epsilon=1e-5, name="norm")(x)
 
 
-def clip_encoder(tower: TextTower, empty: np.ndarray) -> TextEncoder:
+def clip_encoder(encoder: CLIPTextEncoder, empty: np.ndarray) -> TextEncoder:
     """A text encoder that is not trained; the pooled embedding is that of a caption's end."""
 
     def init(key):
-        return tower.init(key, jnp.asarray(empty)[None])["params"]
+        return encoder.init(key, jnp.asarray(empty)[None])["params"]
 
     def apply(params, ids):
-        x = tower.apply({"params": params}, ids)
+        x = encoder.apply({"params": params}, ids)
         end = jnp.argmax(ids, axis=1)  # the first token of the highest number
         return Encoded(x, jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
 
-    return TextEncoder(init, apply, False, tower.dim, empty)
+    return TextEncoder(init, apply, False, encoder.dim, empty)

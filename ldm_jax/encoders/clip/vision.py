@@ -43,7 +43,7 @@ ARCHITECTURES = {  # table 20 of the paper
 }
 
 
-class VisionTower(nn.Module):
+class CLIPImageEncoder(nn.Module):
     """Images to embeddings."""
 
     of: Architecture

@@ -13,7 +13,7 @@ from ldm_jax.weights.names.layers import dense, embedding, norm, patches
 from ldm_jax.weights.table import DENSE, SAME, Row, Table, under
 
 
-class Tower(Protocol):
+class Encoder(Protocol):
     """What the shapes of a text encoder depend on."""
 
     dim: int
@@ -22,37 +22,37 @@ class Tower(Protocol):
     vocab_size: int
 
 
-class PublishedTower(Tower, Protocol):
+class PublishedEncoder(Encoder, Protocol):
     """The same, and whose names it has: "openai" or "openclip"."""
 
     weights: str
 
 
-def text_tower(config: PublishedTower) -> Table:
+def text_encoder(config: PublishedEncoder) -> Table:
     """Rows of the text encoder, under the names of `config.weights`."""
     if config.weights == "openclip":
         return _openclip(config, "model.")
     return _transformers(config, "transformer.text_model")
 
 
-def both_towers(of: CLIP, layout: str) -> Table:
+def both_encoders(of: CLIP, layout: str) -> Table:
     """Rows of a whole model, as "transformers" names it or as "openclip" does."""
     C, dim = of.text.dim, of.vision.dim
     if layout == "openclip":
         vision, text = openclip_vision(of.vision), _openclip(of.text, "")
         into = [Row("text_project/kernel", ("text_projection",), (C, dim), SAME)]
     else:
-        vision, text = vision_tower(of.vision), _transformers(of.text, "text_model")
+        vision, text = image_encoder(of.vision), _transformers(of.text, "text_model")
         into = dense("text_project", "text_projection", C, dim, bias=False)
     return [*under(vision, "vision/"), *under(text, "text/"), *into]
 
 
-def transformers_names(config: Tower) -> Table:
+def transformers_names(config: Encoder) -> Table:
     """Rows of the text encoder under transformers' names, for either kind of weights."""
     return _transformers(config, "text_model")
 
 
-def _transformers(config: Tower, model: str) -> Table:
+def _transformers(config: Encoder, model: str) -> Table:
     dim = config.dim
     there = f"{model}.embeddings"
     table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
@@ -76,7 +76,7 @@ def _blocks(model: str, layers: int, dim: int) -> Table:
     return table
 
 
-def vision_tower(of: Architecture) -> Table:
+def image_encoder(of: Architecture) -> Table:
     """Rows of the image encoder, under transformers' names."""
     C, places = of.channels, (of.size // of.patch) ** 2 + 1
     there = "vision_model.embeddings"
@@ -91,7 +91,7 @@ def vision_tower(of: Architecture) -> Table:
     ]
 
 
-def _openclip(config: Tower, model: str) -> Table:
+def _openclip(config: Encoder, model: str) -> Table:
     dim = config.dim
     table = embedding("token/embedding", f"{model}token_embedding", config.vocab_size, dim)
     table += [Row("position", (f"{model}positional_embedding",), (config.length, dim), SAME)]

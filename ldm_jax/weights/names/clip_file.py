@@ -12,7 +12,7 @@ from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import read_weights
-from ldm_jax.weights.names.clip import both_towers
+from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.extractors import MOST_NAMED, Weights
 from ldm_jax.weights.table import Shape, State, mismatches, to_here
 
@@ -103,14 +103,14 @@ def find_clip(path: Path) -> Path:
     return inside[0]
 
 
-def read_towers(of: CLIP, state: State) -> dict:
+def read_encoders(of: CLIP, state: State) -> dict:
     """The params of both encoders, float32.
 
     Raises:
         InputError: another network's; the message lists what is wrong.
     """
     keys = [key for key in state if not UNUSED.fullmatch(key)]
-    table = both_towers(of, layout_of(keys))
+    table = both_encoders(of, layout_of(keys))
     wrong = mismatches(table, {key: np.shape(state[key]) for key in keys})
     if wrong:
         more = len(wrong) - MOST_NAMED
@@ -127,7 +127,7 @@ def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:
     path = find_clip(Path(path).expanduser())
     state = read_weights(path)
     try:
-        params = read_towers(of, state)
+        params = read_encoders(of, state)
     except InputError as error:
         raise InputError(f"{path}: not the weights of CLIP {name}: {error}") from error
     with path.open("rb") as opened:

@@ -77,21 +77,21 @@ ROW = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))
 STATISTICS = {f"{AUGMENTOR}data_mean": 0.0, f"{AUGMENTOR}data_std": 1.0}
 
 
-def clip_image(tower: Table, dim: int) -> ConditionNames:
+def clip_image(encoder: Table, dim: int) -> ConditionNames:
     """The image encoder of image variations, inside a whole CLIP."""
     there = f"{CONDITIONER}model."
     return ConditionNames(
-        under(tower, "tower/", there), tokens=dim, unused=(f"{re.escape(there)}({CAPTIONS})",)
+        under(encoder, "tower/", there), tokens=dim, unused=(f"{re.escape(there)}({CAPTIONS})",)
     )
 
 
-def unclip(tower: Table, dim: int) -> ConditionNames:
+def unclip(encoder: Table, dim: int) -> ConditionNames:
     """That of Stable Diffusion 2.1 unCLIP, and the statistics of its embeddings."""
     mean, std = (
         Row(name, (key,), (1, dim), ROW)
         for name, key in zip(("mean", "std"), STATISTICS, strict=True)
     )
     return ConditionNames(
-        [*under(tower, "tower/", EMBEDDER), mean, std],
+        [*under(encoder, "tower/", EMBEDDER), mean, std],
         unused=(f"{re.escape(EMBEDDER)}({CAPTIONS})", f"{re.escape(AUGMENTOR)}(?!data_).*"),
     )

@@ -294,19 +294,19 @@ def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def vision_config(tower: Any) -> dict[str, Any]:
+def vision_config(encoder: Any) -> dict[str, Any]:
     """The config.json of an image encoder."""
-    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == tower.weights)
+    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == encoder.weights)
     return {
         "architectures": ["CLIPVisionModelWithProjection"],
         "model_type": "clip_vision_model",
-        "hidden_size": tower.channels,
-        "intermediate_size": 4 * tower.channels,
-        "num_hidden_layers": tower.layers,
-        "num_attention_heads": tower.num_heads,
-        "projection_dim": tower.dim,
-        "patch_size": tower.patch,
-        "image_size": tower.size,
+        "hidden_size": encoder.channels,
+        "intermediate_size": 4 * encoder.channels,
+        "num_hidden_layers": encoder.layers,
+        "num_attention_heads": encoder.num_heads,
+        "projection_dim": encoder.dim,
+        "patch_size": encoder.patch,
+        "image_size": encoder.size,
         "hidden_act": act,
         "layer_norm_eps": 1e-5,
     }

@@ -17,7 +17,7 @@ from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.types import Params
 from ldm_jax.weights.formats.download import published
 from ldm_jax.weights.formats.files import read_weights
-from ldm_jax.weights.names.clip import vision_tower
+from ldm_jax.weights.names.clip import image_encoder
 from ldm_jax.weights.names.dinov2 import apart, authors_name, dinov2
 from ldm_jax.weights.names.layers import dense
 from ldm_jax.weights.table import CONV, SAME, Row, State, Table, flattened, mismatches, to_here
@@ -150,7 +150,7 @@ KINDS = {
     "mobilenet": Kind(mobilenet_table),
     "dinov2": Kind(lambda _: dinov2(VIT_L14), authors_name, apart),
     **{
-        f"clip_{name}": Kind(lambda _, of=of: vision_tower(of))
+        f"clip_{name}": Kind(lambda _, of=of: image_encoder(of))
         for name, of in ARCHITECTURES.items()
     },
 }

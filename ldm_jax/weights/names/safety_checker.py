@@ -11,7 +11,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.types import Params
 from ldm_jax.weights.formats.diffusers_folder import CONFIG, read_json, weight_files
 from ldm_jax.weights.formats.files import read_weights
-from ldm_jax.weights.names.clip import vision_tower
+from ldm_jax.weights.names.clip import image_encoder
 from ldm_jax.weights.table import mismatches, to_here
 
 CONCEPTS = {  # field of Concepts -> name there
@@ -33,7 +33,7 @@ PUBLISHED = {  # of CLIP ViT-L/14, where config.json leaves it out
 class Checker(NamedTuple):
     """An image encoder, its params, and unwanted concepts."""
 
-    tower: Architecture
+    encoder: Architecture
     params: Params
     concepts: Concepts
 
@@ -81,7 +81,7 @@ def load(folder: str | Path) -> Checker:
         )
     state = {key: np.asarray(x, np.float32) for key, x in state.items()}
     concepts = Concepts(**{field: state.pop(name) for field, name in CONCEPTS.items()})
-    table = vision_tower(of)
+    table = image_encoder(of)
     wrong = mismatches(table, {key: x.shape for key, x in state.items()})
     if wrong:
         raise InputError(f"--safety-check '{folder}' does not match its config.json: {wrong[0]}")

@@ -10,13 +10,13 @@ import numpy as np
 
 from ldm_jax.config import ContrastiveLoss
 from ldm_jax.encoders.clip.model import CLIP, TextArchitecture, embed_captions, embed_images, unit
-from ldm_jax.encoders.clip.text import TextTower
-from ldm_jax.encoders.clip.vision import MEAN, STD, Architecture, VisionTower
+from ldm_jax.encoders.clip.text import CLIPTextEncoder
+from ldm_jax.encoders.clip.vision import MEAN, STD, Architecture, CLIPImageEncoder
 from ldm_jax.extractors import dinov2
 from ldm_jax.metrics.classification import ensemble
 from ldm_jax.train_step.contrastive import contrastive_objective
 from ldm_jax.weights.names import dinov2 as dinov2_names
-from ldm_jax.weights.names.clip import both_towers, vision_tower
+from ldm_jax.weights.names.clip import both_encoders, image_encoder
 from ldm_jax.weights.table import to_here, to_original
 from tests.parity import compare
 from tests.parity.cases import drawn
@@ -30,8 +30,8 @@ def outputs(names) -> dict[str, np.ndarray]:
         for name, sizes in {**cases.CLIP, **cases.FULL_CLIP}.items():
             if name in names:
                 of = Architecture(*sizes)
-                network = VisionTower(of, cases.weights(name))
-                found[name] = applied(network, vision_tower(of), of.size)
+                network = CLIPImageEncoder(of, cases.weights(name))
+                found[name] = applied(network, image_encoder(of), of.size)
         for name, sizes in {**cases.DINOV2, **cases.FULL_DINOV2}.items():
             if name in names:
                 of = dinov2.Architecture(*sizes)
@@ -49,7 +49,7 @@ def whole(vision, text) -> tuple[CLIP, dict]:
     channels, layers, heads, _, weights, pieces = text
     of = TextArchitecture(channels, layers, heads, cases.length(pieces), pieces)
     model = CLIP(Architecture(*vision), of, weights)
-    table = both_towers(model, "transformers")
+    table = both_encoders(model, "transformers")
     return model, to_here(table, drawn.state({key: r.shape for r in table for key in r.keys}))
 
 
@@ -59,12 +59,12 @@ def answers(channels, layers, heads, dim, weights, pieces) -> list[np.ndarray]:
     model, params = whole(vision, (channels, layers, heads, dim, weights, pieces))
     tokens, text = cases.tokens(pieces), params["text"]
 
-    def tower(used):
-        network = TextTower(pieces, channels, used, heads, cases.length(pieces), weights)
+    def encoder(used):
+        network = CLIPTextEncoder(pieces, channels, used, heads, cases.length(pieces), weights)
         return jax.jit(network.apply)({"params": text}, tokens)
 
     embedding = jax.jit(lambda params: embed_captions(model, params, tokens))(params)
-    return [np.asarray(x) for x in (tower(layers), tower(layers - 1), embedding)]
+    return [np.asarray(x) for x in (encoder(layers), encoder(layers - 1), embedding)]
 
 
 def scores() -> np.ndarray:
@@ -96,7 +96,7 @@ def learned(names) -> dict[str, np.ndarray]:
         y = unit(embed_captions(model, params["clip"], of_classes.reshape(6, -1)))
     gradients = dict(gradients["clip"])
     scale = gradients.pop("log_scale")
-    named = to_original(both_towers(model, "transformers"), gradients) | {"logit_scale": scale}
+    named = to_original(both_encoders(model, "transformers"), gradients) | {"logit_scale": scale}
     found = {f"gradient {key}": x for key, x in named.items() if f"gradient {key}" in names}
     logits = 100.0 * np.float64(x) @ ensemble(np.reshape(y, (3, 2, -1))).T
     return found | {"loss": metrics["loss"], "logits of classes": logits}

@@ -282,7 +282,7 @@ _clip = c.CLIPText(dim=24, layers=2, num_heads=2, head_dim=12, length=7, vocab_s
 _ids = np.asarray([[1, 5, 9, 2, 10, 10, 10], [1, 8, 3, 3, 7, 4, 10]])
 CLIP = Case(
     _clip,
-    clip.text_tower(_clip),
+    clip.text_encoder(_clip),
     {"ids": _ids},
     {"tokens": (2, 7, 24)},
     (
@@ -300,7 +300,7 @@ CLIP = Case(
 _openclip = replace(_clip, weights="openclip")
 OPENCLIP = Case(
     _openclip,
-    clip.text_tower(_openclip),
+    clip.text_encoder(_openclip),
     {"ids": _ids},
     {"tokens": (2, 7, 24)},
     (

@@ -13,7 +13,7 @@ from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import UNetModule
-from ldm_jax.encoders.clip.text import TextTower
+from ldm_jax.encoders.clip.text import CLIPTextEncoder
 from ldm_jax.encoders.transformer import TextTransformer
 from ldm_jax.types import Cond
 
@@ -134,9 +134,9 @@ def text_transformer(config) -> Network:
     return _of_ids(transformer)
 
 
-def text_tower(config) -> Network:
+def text_encoder(config) -> Network:
     """ids -> tokens, by CLIP."""
-    tower = TextTower(
+    encoder = CLIPTextEncoder(
         vocab_size=config.vocab_size,
         dim=config.dim,
         layers=config.layers,
@@ -144,7 +144,7 @@ def text_tower(config) -> Network:
         length=config.length,
         weights=config.weights,
     )
-    return _of_ids(tower)
+    return _of_ids(encoder)
 
 
 def _of_ids(module) -> Network:

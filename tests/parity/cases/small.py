@@ -24,8 +24,8 @@ NETWORKS = {
     "unet_vector": networks.denoiser(cases.UNET_VECTOR.config, 4),
     "classifier": networks.classifier(cases.CLASSIFIER.config, 5),
     "text": networks.text_transformer(cases.TEXT.config),
-    "clip": networks.text_tower(cases.CLIP.config),
-    "openclip": networks.text_tower(cases.OPENCLIP.config),
+    "clip": networks.text_encoder(cases.CLIP.config),
+    "openclip": networks.text_encoder(cases.OPENCLIP.config),
     "tiny": networks.tiny(cases.TINY.config),
     "tiny_norm": networks.tiny(cases.TINY_NORM.config),
 }
