@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> None:
     described = runs.describe(runs.chosen(run, asked.checkpoint))
     exported.check_exportable(described)
     trained = runs.with_weights(described, asked.param_dtype)
-    said = exported.write(
+    about = exported.write(
         trained,
         out,
         batch_size=asked.batch,
@@ -60,10 +60,10 @@ def main(words: Sequence[str]) -> None:
         platforms=asked.platforms,
     )
     size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
-    height, width = said["size"]
+    height, width = about["size"]
     print(
-        f"{out}: {size:.1f} MiB, {said['sampler']}, {asked.batch} images of {width} x {height} "
-        f"at once, for {', '.join(said['platforms'])}"
+        f"{out}: {size:.1f} MiB, {about['sampler']}, {asked.batch} images of {width} x {height} "
+        f"at once, for {', '.join(about['platforms'])}"
     )
 
 

@@ -101,25 +101,29 @@ def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
         moments = encoder.apply({"params": params["encoder"]}, values(images, channels))
         return Gaussian(*jnp.split(moments[:, None, None], 2, axis=-1))
 
-    def tell(params, z: Array) -> Array:
+    def predict(params, z: Array) -> Array:
         """z [B, 1, 1, c], unscaled -> what p(x|z) is, [B, D, parameters]."""
-        told = decoder.apply({"params": params["decoder"]}, z[:, 0, 0])
-        return told.reshape(len(z), D, likelihood.parameters)
+        predicted = decoder.apply({"params": params["decoder"]}, z[:, 0, 0])
+        return predicted.reshape(len(z), D, likelihood.parameters)
 
     def encode(params, images: Array, keys: Array) -> Array:
         return scaled(params, draw(posterior(params, images), keys))
 
     def decode(params, latents: Array) -> Array:
-        return to_images(likelihood.mean(tell(params, unscaled(params, latents))), side, channels)
+        return to_images(
+            likelihood.mean(predict(params, unscaled(params, latents))), side, channels
+        )
 
     def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
         draw_keys, likelihood_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         q = posterior(params, images)
         z = draw(q, draw_keys)
-        told = tell(params, z)
-        log_likelihood = likelihood.log_probability(values(images, channels), told, likelihood_keys)
+        predicted = predict(params, z)
+        log_likelihood = likelihood.log_probability(
+            values(images, channels), predicted, likelihood_keys
+        )
         terms = {"negative_log_likelihood": -log_likelihood, "kl": kl_to_standard_normal(q)}
-        return Reconstruction(to_images(likelihood.mean(told), side, channels), terms, z)
+        return Reconstruction(to_images(likelihood.mean(predicted), side, channels), terms, z)
 
     return FirstStage(
         init,

@@ -28,8 +28,8 @@ def remembered(conditioner: Conditioner, empty: dict[str, np.ndarray]) -> Condit
     """
 
     def apply(params, inputs):
-        told = {slot: inputs[entry(slot)] for slot in empty}
-        return Cond(**told | ({"mask": told["mask"] > 0.5} if "mask" in told else {}))
+        fields = {slot: inputs[entry(slot)] for slot in empty}
+        return Cond(**fields | ({"mask": fields["mask"] > 0.5} if "mask" in fields else {}))
 
     def null(n, h=1, w=1):
         def each(x):

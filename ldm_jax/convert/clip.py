@@ -61,7 +61,7 @@ def import_clip(
         settings = source / "config.json"
         if experiment is None:
             if settings.is_file():
-                experiment = _told(read_json(settings))
+                experiment = _described(read_json(settings))
             else:
                 of = recognised({key: np.shape(state[key]) for key in state})
                 experiment = _experiment(CLIPImage(of.weights, *of.vision), _text(of))
@@ -91,7 +91,7 @@ def import_clip(
     )
 
 
-def _told(settings: Mapping[str, Any]) -> CLIPExperiment:
+def _described(settings: Mapping[str, Any]) -> CLIPExperiment:
     """What a config.json of transformers says."""
     if settings.get("model_type") != "clip":
         raise InputError(

@@ -125,14 +125,14 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     stage = experiment.first_stage
     factor = stage.model.build().factor
     side, channels = experiment.data.image_size // factor, stage.model.z_channels
-    told = experiment.condition_names()
+    names_of = experiment.condition_names()
     scale = (np.float32(_scale(run, experiment)),) * channels
     stage_experiment = replace(
         stage, data=replace(stage.data, image_size=experiment.data.image_size)
     )
     vae = describe(stage_experiment, {"shift": np.zeros(channels), "scale": np.asarray(scale)})
     unet = diffusers_model.unet_config(
-        experiment.model, channels + told.concat, channels, told.tokens, side
+        experiment.model, channels + names_of.concat, channels, names_of.tokens, side
     )
     each = of_conditions(experiment)
     index: dict[str, Any] = {

@@ -42,13 +42,13 @@ INDEX = "model_index.json"
 KEPT = "diffusers"  # folder of a run with what came beside the weights
 WHERE = {"unet": "denoiser", "vae": "first_stage"}  # a component -> part of params
 # components with weights of the pipelines that are read; of what conditions add, see their files
-PARTS, PICTURED = ("unet", "vae", "text_encoder"), ("image_encoder", "image_normalizer")
+PARTS, OF_IMAGE = ("unet", "vae", "text_encoder"), ("image_encoder", "image_normalizer")
 PIPELINES = {
     "StableDiffusionPipeline": PARTS,
     "StableDiffusionInpaintPipeline": PARTS,
     "StableDiffusionDepth2ImgPipeline": PARTS,
     "StableDiffusionUpscalePipeline": PARTS,
-    "StableUnCLIPImg2ImgPipeline": (*PARTS, *PICTURED),
+    "StableUnCLIPImg2ImgPipeline": (*PARTS, *OF_IMAGE),
     "StableDiffusionImageVariationPipeline": ("unet", "vae", "image_encoder"),
     "StableDiffusionImg2ImgPipeline": PARTS,
 }
@@ -200,10 +200,10 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
             "there is no scheduler/scheduler_config.json: expected it, since it says the process"
         )
     diffusion = Diffusion(**diffusers_scheduler.read_scheduler(diffusers_folder.read_json(path)))
-    fields, seen, side = diffusers_model.read_unet(settings["unet"])
+    fields, in_channels, side = diffusers_model.read_unet(settings["unet"])
     unet = UNet(**fields)
     vae = recognise.of_diffusers(settings["vae"])
-    condition, pictured = _told(source, settings)
+    condition, of_image = _text_and_image(source, settings)
     if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
         raise InputError(
             "vae shifts or scales channels each in its own way, or has no quant_conv: expected one "
@@ -219,21 +219,23 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
             f"unet has cross_attention_dim {width} and {whose} {field} {condition.dim}: "
             "expected the same"
         )
-    if unet.vector_dim != (2 * pictured.dim if pictured else None):
+    if unet.vector_dim != (2 * of_image.dim if of_image else None):
         raise InputError(
             f"unet has projection_class_embeddings_input_dim {unet.vector_dim}: expected twice the "
             "projection_dim of image_encoder in a pipeline of unCLIP, and none elsewhere"
         )
     levels = min(MAX_NOISE, unet.vector_entries or 1)
-    beside: dict[int, Condition | None] = {
-        0: pictured,
+    concatenated: dict[int, Condition | None] = {
+        0: of_image,
         1: Depth(),
         3: LowResolution(factor=factor, max_noise=levels),
         z + 1: Inpainting(form="stable_diffusion"),
     }
-    if seen - z not in beside or (seen - z == 3) != (unet.vector_entries is not None):
+    if in_channels - z not in concatenated or (in_channels - z == 3) != (
+        unet.vector_entries is not None
+    ):
         raise InputError(
-            f"unet has in_channels {seen} and num_class_embeds {unet.vector_entries} beside "
+            f"unet has in_channels {in_channels} and num_class_embeds {unet.vector_entries} beside "
             f"latents of {z}: expected {z}, {z + 1} (depth), {2 * z + 1} (inpainting), or {z + 3} "
             "with num_class_embeds (upscaler)"
         )
@@ -242,13 +244,13 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
         first_stage=FirstStageExperiment(model=vae.model),
         latent_scale=vae.scale[0],
         model=unet,
-        conditions=tuple(one for one in (condition, beside[seen - z]) if one),
+        conditions=tuple(one for one in (condition, concatenated[in_channels - z]) if one),
         diffusion=diffusion,
         sampling=Sampling(steps=min(50, diffusion.steps), guidance=7.5),
     )
 
 
-def _told(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
+def _text_and_image(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
     """The condition with tokens, and the image condition in addition to captions."""
     if "text_encoder" not in settings:
         return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None

@@ -270,7 +270,7 @@ def export_model(run: Path, destination: Path) -> None:
         scale = checkpoint.read_part(run, "params", "first_stage", which)["scale"]
         held[model.SCALE] = np.asarray(scale[0])
     read = functools.partial(checkpoint.read_part, run, which=which)
-    rows = _said(rows, Checkpoint(rows, read))
+    rows = _without_trivial(rows, Checkpoint(rows, read))
     forms = held | {
         key: np.broadcast_to(np.float32(0), row.shape) for key, (_, row) in rows.items()
     }
@@ -288,7 +288,7 @@ def export_model(run: Path, destination: Path) -> None:
     print(f"{destination}: {len(forms)} weights in the original layout")
 
 
-def _said(
+def _without_trivial(
     rows: dict[str, tuple[str, table.Row]], weights: table.State
 ) -> dict[str, tuple[str, table.Row]]:
     """Without the statistics of embeddings that say nothing, which files leave out."""

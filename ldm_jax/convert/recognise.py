@@ -112,9 +112,9 @@ STABLE_DIFFUSION = {
 def stable_diffusion(shapes: Mapping[str, Shape]) -> tuple[str, ...]:
     """The configs that may be of a state dict of these shapes; () for other models."""
     vector = _size(shapes, (rf"{UNET}label_emb\.0\.0\.weight", 1))
-    seen = _size(shapes, (rf"{UNET}input_blocks\.0\.0\.weight", 1))
-    told = _size(shapes, (rf"{UNET}.*\.attn2\.to_[kv]\.weight", 1))
-    found = STABLE_DIFFUSION.get((seen, told, vector), ())
+    in_channels = _size(shapes, (rf"{UNET}input_blocks\.0\.0\.weight", 1))
+    tokens_width = _size(shapes, (rf"{UNET}.*\.attn2\.to_[kv]\.weight", 1))
+    found = STABLE_DIFFUSION.get((in_channels, tokens_width, vector), ())
     if found == ("v1",) and any(key.startswith("cond_stage_model.model.visual.") for key in shapes):
         found = ("v1-variations",)
     return tuple(f"configs/sd/{name}.py" for name in found)

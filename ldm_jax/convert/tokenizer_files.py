@@ -21,11 +21,13 @@ def find_tokenizer(folder: Path) -> Path | None:
 def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPModel) -> None:
     """Writes a tokenizer as transformers reads it: tokenizer.json, vocab.json, merges.txt."""
     folder.mkdir(parents=True, exist_ok=True)
-    said = json.loads(pieces.to_str())
-    said |= {"truncation": None, "padding": None}
-    merges = [pair if isinstance(pair, str) else " ".join(pair) for pair in said["model"]["merges"]]
-    (folder / "tokenizer.json").write_text(as_json(said))
-    (folder / "vocab.json").write_text(as_json(said["model"]["vocab"]))
+    saved = json.loads(pieces.to_str())
+    saved |= {"truncation": None, "padding": None}
+    merges = [
+        pair if isinstance(pair, str) else " ".join(pair) for pair in saved["model"]["merges"]
+    ]
+    (folder / "tokenizer.json").write_text(as_json(saved))
+    (folder / "vocab.json").write_text(as_json(saved["model"]["vocab"]))
     (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{m}\n" for m in merges))
     fills = clip.END if reader.weights == "openai" else "!"
     settings = {

@@ -85,9 +85,9 @@ def is_latents(path: str) -> bool:
 def describe(folder: Path) -> Described:
     """The metadata of a folder of latents."""
     try:
-        said = json.loads((folder / INDEX).read_text())
-        said = {key: tuple(x) if isinstance(x, list) else x for key, x in said.items()}
-        return Described(**said)
+        encoded = json.loads((folder / INDEX).read_text())
+        encoded = {key: tuple(x) if isinstance(x, list) else x for key, x in encoded.items()}
+        return Described(**encoded)
     except (ValueError, TypeError) as error:
         raise InputError(
             f"'{folder / INDEX}' does not describe latents ({error}): write them again with "
@@ -102,11 +102,11 @@ def shard(folder: Path, number: int, count: int) -> Path:
 
 def pack(moments: np.ndarray, header: dict[str, Any], answers: np.ndarray | None = None) -> bytes:
     """One record; `answers` are the conditioner's outputs, [captions, values of all fields]."""
-    said = json.dumps(header).encode()
+    encoded = json.dumps(header).encode()
     numbers = b"".join(
         np.ascontiguousarray(x).tobytes() for x in (moments, answers) if x is not None
     )
-    return struct.pack("<I", len(said)) + said + numbers
+    return struct.pack("<I", len(encoded)) + encoded + numbers
 
 
 def unpack(record: bytes, described: Described) -> tuple[np.ndarray, dict[str, Any]]:

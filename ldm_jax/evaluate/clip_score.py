@@ -27,7 +27,7 @@ from ldm_jax.sampling.view import view
 from ldm_jax.settings import check_folder
 from ldm_jax.weights.names.clip_file import load_clip
 
-SAID = (
+CONVENTION = (
     "100 max(cos, 0) of each pair, averaged: Hessel et al. 2021 with 100 instead of 2.5; "
     "torchmetrics clips the mean, which differs where single cosines are negative"
 )
@@ -95,7 +95,7 @@ def clip_scores(place: str, options: Options) -> None:
         "CLIP score": float(scores.mean()),
         "standard error": float(scores.std(ddof=1) / np.sqrt(num)),
         "num": num,
-        "convention": SAID,
+        "convention": CONVENTION,
         "images": {"name": found.name, "size": list(found.size), **found.facts},
         "clip": {"name": asked.clip, "weights": weights.path.name, "sha256": weights.sha256},
         "preparation": f"square from the middle, Pillow's bicubic filter to {model.vision.size}",

@@ -219,9 +219,9 @@ MOST_SHOWN = 20  # classes in the confusion matrix
 def markdown(report: dict[str, Any]) -> str:
     """The report as text: accuracies, and for few classes the confusion matrix."""
     names, table = report["classes"], np.array(report["confusion"])
-    said = [f"{name} {report[name]:.1%}" for name in report if name.startswith("top-")]
+    accuracies = [f"{name} {report[name]:.1%}" for name in report if name.startswith("top-")]
     lines = [
-        f"zero-shot accuracy: {', '.join(said)} of {report['num']} images "
+        f"zero-shot accuracy: {', '.join(accuracies)} of {report['num']} images "
         f"(by chance {report['chance']:.1%}; {len(report['templates'])} templates a class)",
         "",
     ]

@@ -60,7 +60,7 @@ def _inception(resize: str) -> Extractor:
     if resize not in INCEPTION_RESIZES:
         names = ", ".join(get_args(ResizeName))
         raise InputError(f"resize is {resize!r}: expected one of {names}")
-    said, prepare, scale = INCEPTION_RESIZES[resize]
+    described, prepare, scale = INCEPTION_RESIZES[resize]
     return Extractor(
         name="inception",
         title="InceptionV3 (TensorFlow, 2015-12-05)",
@@ -70,7 +70,7 @@ def _inception(resize: str) -> Extractor:
         prepare=prepare,
         scale=scale,
         network=_apply(inception.InceptionV3()),
-        resize=said,
+        resize=described,
         size=inception.SIZE,
     )
 

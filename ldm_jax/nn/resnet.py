@@ -45,12 +45,12 @@ class ResBlock(nn.Module):
         scale = shift = None
         if embedding is not None:
             width = 2 * self.channels if self.scale_shift else self.channels
-            told = nn.Dense(width, dtype=self.dtype, name="embedding")(nn.silu(embedding))
-            told = told[:, None, None]
+            projected = nn.Dense(width, dtype=self.dtype, name="embedding")(nn.silu(embedding))
+            projected = projected[:, None, None]
             if self.scale_shift:
-                scale, shift = jnp.split(told, 2, axis=-1)
+                scale, shift = jnp.split(projected, 2, axis=-1)
             else:
-                y += told
+                y += projected
         y = group_norm(y, self.groups, self.epsilon, "norm2")
         if scale is not None:
             y = y * (1.0 + scale) + shift

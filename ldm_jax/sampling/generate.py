@@ -123,11 +123,9 @@ def make_generate(
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
 
-    def generate(
-        params, inputs, seeds, grid, guidance, options, noise=None, extras=NO_EXTRAS
-    ):  # see above
+    def generate(params, inputs, seeds, grid, guidance, options, noise=None, extras=NO_EXTRAS):
         keys = jax.vmap(jax.random.key)(seeds)
-        start_keys, walk_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        start_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
         if noise is None:
             noise = normal_like(start_keys, jnp.zeros(shape))
@@ -147,10 +145,10 @@ def make_generate(
             z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
             if extras.mask is not None:
                 guided = blend(guided, x0, for_latents(extras.mask, model.first_stage.factor))
-        walk = sampler(**options), guided, model.process, grid, z, walk_keys
-        z, seen = sample(*walk, shown.watch) if shown.watch else (sample(*walk), None)
+        found = sample(sampler(**options), guided, model.process, grid, z, step_keys, shown.watch)
+        z, watched = found if shown.watch else (found, None)
         images = _decoded(model, shown, params, z, extras)
-        return images if seen is None else (images, _previewed(shown, params, seen))
+        return images if watched is None else (images, _previewed(shown, params, watched))
 
     return jax.jit(generate)
 
@@ -191,14 +189,14 @@ def _decoded(
     return extras.mask * images + (1.0 - extras.mask) * extras.image
 
 
-def _previewed(shown: Shown, params: Params, seen: Array) -> Array:
+def _previewed(shown: Shown, params: Params, watched: Array) -> Array:
     """Latents [count, B, h, w, c] -> uint8 [B, count, H, W, 3], one of the count at a time."""
 
     def one(z):
         images = jnp.clip(shown.preview.decode(params["preview"], z), -1.0, 1.0)
         return jnp.round((images + 1.0) * 127.5).astype(jnp.uint8)
 
-    return jnp.moveaxis(jax.lax.map(one, seen), 0, 1)
+    return jnp.moveaxis(jax.lax.map(one, watched), 0, 1)
 
 
 def _towards_condition(

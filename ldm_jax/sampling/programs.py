@@ -56,8 +56,8 @@ def make_programs(
         keys = jax.vmap(jax.random.split)(jax.vmap(jax.random.key)(seeds))
         noise = normal_like(keys[:, 0], jnp.zeros((len(seeds), *shape)))
         z = process.initial_noise_std(time) * noise
-        walk = jax.random.key_data(keys[:, 1])
-        return z, walk, jax.tree.leaves(sampler(**options).init(z))
+        solver = jax.random.key_data(keys[:, 1])
+        return z, solver, jax.tree.leaves(sampler(**options).init(z))
 
     def step(params, conds, z, keys, state, times, guidance, options):
         conditional, unconditional = (Cond(**cond) for cond in conds)
@@ -72,9 +72,9 @@ def make_programs(
         k, *times = times
         t, s = (jnp.full(len(z), time) for time in times)
         keys = jax.vmap(jax.random.fold_in, (0, None))(jax.random.wrap_key_data(keys), k)
-        walk = sampler(**jax.tree.unflatten(form, options))
+        solver = sampler(**jax.tree.unflatten(form, options))
         state = jax.tree.unflatten(state_form, state)
-        z, state = walk.step(guided, process, keys, z, t, s, state)
+        z, state = solver.step(guided, process, keys, z, t, s, state)
         return z, jax.tree.leaves(state)
 
     def decode(params: Params, z: Array) -> Array:

@@ -62,8 +62,8 @@ class Start(Masked):
         given = (("--strength", strength), ("--mask", mask), ("--invert", invert or None))
         for name, value in given:
             if value is not None and not self.init_image:
-                said = name if value is True else f"{name} is {value}"
-                raise InputError(f"{said} without an image: expected --init-image, too")
+                named = name if value is True else f"{name} is {value}"
+                raise InputError(f"{named} without an image: expected --init-image, too")
         if strength is not None and not 0.0 < strength <= 1.0:
             raise InputError(f"--strength is {strength}: expected more than 0, at most 1")
         if self.init_image and not invert:

@@ -201,8 +201,8 @@ class _Captions(NamedTuple):
             return answers(conditioner.apply(params, {"tokens": numbers}))
 
         def answer(numbers: np.ndarray) -> np.ndarray:
-            told = by_slot(params, numbers)  # in the order of names, unlike what is kept
-            slots = [told[slot] for slot in SLOTS if slot in told]
+            encoded = by_slot(params, numbers)  # in the order of names, unlike what is kept
+            slots = [encoded[slot] for slot in SLOTS if slot in encoded]
             return np.concatenate([np.reshape(x, (len(numbers), -1)) for x in slots], axis=1)
 
         empty = by_slot(params, conditioner.null(1)["tokens"])
@@ -284,9 +284,9 @@ def _encoder(
             images = transforms.normalize(np.stack([example["image"] for example in some]))
             spare = np.repeat(images[-1:], batch_size - len(some), axis=0)  # one shape, one program
             moments_of = both(np.concatenate([images, spare]))[: len(some)]
-            for example, numbers, told in zip(some, moments_of, read_as, strict=True):
+            for example, numbers, encoded in zip(some, moments_of, read_as, strict=True):
                 header = {k: example[k] for k in ("name", "label", "text") if k in example}
-                yield latents.pack(numbers, header, told)
+                yield latents.pack(numbers, header, encoded)
 
     return encode
 

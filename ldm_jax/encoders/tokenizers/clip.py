@@ -67,12 +67,12 @@ def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -
         length, weights: see `load`.
     """
     bare = clip_tokenizer([])
-    said: Counter[str] = Counter(
+    counts: Counter[str] = Counter(
         word
         for caption in captions
         for word, _ in bare.pre_tokenizer.pre_tokenize_str(bare.normalizer.normalize_str(caption))
     )
-    words = {(*word[:-1], word[-1] + WORD_END): count for word, count in said.items()}
+    words = {(*word[:-1], word[-1] + WORD_END): count for word, count in counts.items()}
     merges: list[tuple[str, str]] = []
     while len(merges) < vocab_size - 2 * 256 - 2:
         pairs: Counter[tuple[str, str]] = Counter()
