@@ -37,6 +37,7 @@ class Sampler(Section):
         "steps": ("times",),
         "spacing": ("times",),
     }
+    renamed: ClassVar = {"grid": "spacing"}
 
     sampler: Annotated[
         SamplerName | None,

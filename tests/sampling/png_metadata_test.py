@@ -78,6 +78,12 @@ def test_what_is_given_anew_settles_what_goes_with_it(by_sections):
     assert repeated(seed=5)["seed"] == 5
 
 
+@pytest.mark.parametrize("name", ["spacing", "grid"])
+def test_a_spacing_is_repeated_under_the_name_of_before_as_well(name):
+    request = png_metadata.repeated({"request": {name: "karras"}}, Request.of(SECTIONS), ())
+    assert request.sampler.spacing == "karras"
+
+
 def test_files_that_do_not_say_it_are_refused(tmp_path):
     with pytest.raises(InputError, match="does not exist: expected a PNG"):
         png_metadata.read(str(tmp_path / "none.png"))
