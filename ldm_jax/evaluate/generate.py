@@ -14,6 +14,7 @@ from ldm_jax import runs, sampling
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.evaluate.asked import note
 from ldm_jax.evaluate.drawing import Drawing
+from ldm_jax.evaluate.sets import quality_options
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request
 from ldm_jax.settings import check_folder
@@ -131,8 +132,6 @@ def _draw(
 def _about(trained: runs.Trained, request: Request, conditions: str) -> dict[str, Any]:
     """What decides how good samples can be."""
     experiment = trained.experiment
-    names = ("sampler", "steps", "spacing", "times", "guidance", "eta", "seed")
-    options = request.options()
     return {
         "run": str(trained.run),
         "checkpoint": trained.step,
@@ -144,5 +143,5 @@ def _about(trained: runs.Trained, request: Request, conditions: str) -> dict[str
             "channels": trained.model.first_stage.channels,
         },
         "labels": conditions,
-        **{name: options[name] for name in names if options[name] not in (None, ())},
+        **quality_options(request.options()),
     }

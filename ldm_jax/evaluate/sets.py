@@ -7,7 +7,7 @@ data:RUN      the data of a run, prepared as for its training; data:RUN:SPLIT
 
 import json
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +23,8 @@ from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import holds_statistics, read_statistics
+from ldm_jax.sampling import png_metadata
+from ldm_jax.sampling.request import every_section
 
 CHECKED = 50  # images of a data set whose formats a report names
 SHARDS = "shard-*.npz"
@@ -262,25 +264,36 @@ def _facts_by(report: Path) -> dict[str, Any]:
         found = json.loads(report.read_text())
     except ValueError:
         return {}
-    return {"generated": found.get("generated") or _summary(found)} if "sampler" in found else {}
+    if "generated" in found:
+        return {"generated": found["generated"]}
+    return {"generated": _summary(found)} if "request" in found or "sampler" in found else {}
 
 
 def _summary(found: dict[str, Any]) -> dict[str, Any]:
     """Of a report of sample.py, what the quality of its images depends on."""
     config = found.get("config", {})
-    names = ("run", "checkpoint", "weights", "sampler", "steps", "grid", "guidance", "eta", "seed")
-    kept = {name: found[name] for name in names if found.get(name) is not None}
-    return kept | {
+    # before requests had sections, their options were those of the report
+    request = found.get("request") or {n: x for n, x in found.items() if n != "config"}
+    options = png_metadata.options({"request": request}, every_section())
+    names = ("run", "checkpoint", "weights")
+    kept = {name: found.get(name) for name in names} | quality_options(options)
+    return {name: x for name, x in kept.items() if x is not None} | {
         "ema_decay": config.get("optim", {}).get("ema_decay"),
         "autoencoder": config.get("first_stage", {}).get("model"),
-        "labels": _labels(found),
+        "labels": _labels(options),
     }
 
 
-def _labels(found: dict[str, Any]) -> str:
-    for what in ("labels", "prompts"):
-        if found.get(what):
-            return f"{len(found[what])} {what}, cycled"
+def quality_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the options of a request those on which the quality of its images depends."""
+    names = ("sampler", "steps", "spacing", "times", "guidance", "eta", "seed")
+    return {name: options[name] for name in names if options.get(name) not in (None, ())}
+
+
+def _labels(options: Mapping[str, Any]) -> str:
+    for name, what in (("label", "labels"), ("prompt", "prompts")):
+        if options.get(name):
+            return f"{len(options[name])} {what}, cycled"
     return "none"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import sample
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import samples as evaluation
 from ldm_jax.evaluate.sets import open_set
@@ -257,6 +258,26 @@ def test_a_run_is_sampled_and_its_settings_reported(class_run, here):
     assert report["reference"]["preparation"].startswith("shorter side to 8 pixels")
     assert report["reference"]["format"] == "PNG"
     assert np.isfinite(report["metrics"]["FID"])
+
+
+def test_what_sample_py_drew_is_named_by_its_report(class_run, here):
+    words = "--label 0 1 --num 3 --steps 2 --spacing karras --guidance 1.5 --seed 4 --out drawn"
+    sample.main([str(class_run), *words.split()])
+    drawn = open_set("drawn").facts["generated"]
+    assert (drawn["sampler"], drawn["steps"], drawn["spacing"]) == ("ddim", 2, "karras")
+    assert (drawn["guidance"], drawn["seed"], drawn["labels"]) == (1.5, 4, "2 labels, cycled")
+    assert drawn["run"] == str(class_run) and drawn["autoencoder"]["channels"]
+
+
+def test_a_report_of_before_requests_had_sections_is_read(here):
+    folder(here / "old", FAKE)
+    options = {"sampler": "heun", "steps": 3, "grid": "karras", "guidance": 2.0, "eta": None}
+    report = {"run": "r", "prompts": ["a", "b"], "config": {"optim": {"ema_decay": 0.9}}, **options}
+    (here / "old" / "report.json").write_text(json.dumps(report))
+    assert open_set("old").facts["generated"] == {
+        **{"run": "r", "sampler": "heun", "steps": 3, "spacing": "karras", "guidance": 2.0},
+        **{"ema_decay": 0.9, "autoencoder": None, "labels": "2 prompts, cycled"},
+    }
 
 
 def test_shards_are_one_set(class_run, here):
