@@ -123,7 +123,7 @@ def ours(given: argparse.Namespace) -> None:
 
     diffusion = config.Diffusion(beta_start=0.00085, beta_end=0.012)
     process, prediction = diffusion.build_process(), diffusion.build_prediction()
-    walk = sampling.Sampling(sampler="ddim", steps=STEPS, grid="trailing")
+    walk = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="trailing")
 
     @jax.jit
     def drawn(params, times, seeds):

@@ -80,7 +80,7 @@ def experiment(images: Path) -> c.Experiment:
             norm_groups=4,
         ),
         diffusion=c.Diffusion(schedule="cosine", steps=50, prediction="v"),
-        sampling=c.Sampling(steps=50, grid="trailing"),
+        sampling=c.Sampling(steps=50, spacing="trailing"),
         data=c.Data(path=str(images), image_size=8, batch_size=8),
         optim=c.Optim(lr=1e-2, ema_decay=0.9),
         train=c.Train(**vars(train) | {"steps": STAGES["diffusion"], "sample_every": DRAW_EVERY}),

@@ -53,7 +53,7 @@ def ours(network: train_step.UNet):
         lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)), shapes
     )
     params = {"denoiser": denoiser, "conditioner": {}, "first_stage": {}}
-    walk = sampling.Sampling(sampler="ddim", steps=STEPS, grid="trailing")
+    walk = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="trailing")
     times = sampling.padded_times(walk, model.process)
     generate = make_generate(model, build_sampler("ddim"), network.latent[0])
     seeds = np.arange(network.batch, dtype=np.uint32)

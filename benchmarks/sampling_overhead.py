@@ -53,7 +53,7 @@ def main() -> None:
     z = jax.random.normal(jax.random.key(1), (B, side, side, model.first_stage.channels))
     steps = jnp.full(B, 500)
     seeds = np.arange(B, dtype=np.uint32)
-    walk = sampling.Sampling(sampler="ddim", steps=K, grid="trailing")
+    walk = sampling.Sampling(sampler="ddim", steps=K, spacing="trailing")
     times = sampling.padded_times(walk, model.process)
     network = jax.jit(model.denoise)
     generate = make_generate(model, build_sampler("ddim"), side)

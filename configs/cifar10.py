@@ -27,7 +27,7 @@ config = Experiment(
     ),
     conditions=(Label(dim=256),),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
-    sampling=Sampling(steps=50, grid="trailing", guidance=2.0),
+    sampling=Sampling(steps=50, spacing="trailing", guidance=2.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),
     train=Train(steps=5000, save_every=250, sample_every=1000, log_every=100),
 )

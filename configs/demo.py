@@ -33,7 +33,7 @@ config = Experiment(
         Text(dim=128, layers=2, num_heads=4, head_dim=32, length=12, vocab_size=256, pooled=True),
     ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
-    sampling=Sampling(steps=25, grid="trailing", guidance=1.5),
+    sampling=Sampling(steps=25, spacing="trailing", guidance=1.5),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.998),
     train=Train(steps=3000, save_every=1000, sample_every=0, log_every=100),
 )

@@ -29,7 +29,7 @@ config = Experiment(
         Text(dim=128, layers=2, num_heads=4, head_dim=32, length=24, vocab_size=2048, pooled=True),
     ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
-    sampling=Sampling(steps=50, grid="trailing", guidance=3.0),
+    sampling=Sampling(steps=50, spacing="trailing", guidance=3.0),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=200, weight_decay=0.01, ema_decay=0.999),
     train=Train(steps=24_000, save_every=500, sample_every=3000, log_every=100),
 )

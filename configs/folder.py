@@ -22,7 +22,7 @@ config = Experiment(
     ),
     conditions=(),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
-    sampling=Sampling(steps=50, grid="trailing"),
+    sampling=Sampling(steps=50, spacing="trailing"),
     optim=Optim(lr=2e-4, warmup=1000, ema_decay=0.9999),
     train=Train(steps=100_000),
 )

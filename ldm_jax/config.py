@@ -21,7 +21,7 @@ from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import *
 from ldm_jax.data.settings import Data, Shapes
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
-from ldm_jax.diffusion.sampling import GridName, SamplerName, Sampling, ScheduleName
+from ldm_jax.diffusion.sampling import SamplerName, Sampling, ScheduleName, SpacingName
 from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.encoders.clip.model import CLIPModel, CLIPName
 from ldm_jax.experiments import (
@@ -66,7 +66,7 @@ __all__ = [
     "ExtractorName",
     "FirstStageEvaluation",
     "FirstStageExperiment",
-    "GridName",
+    "SpacingName",
     "Mesh",
     "Optim",
     "ResizeName",

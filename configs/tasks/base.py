@@ -29,7 +29,7 @@ base = Experiment(
         norm_groups=16,
     ),
     diffusion=Diffusion(schedule="linear", beta_start=1e-4, beta_end=0.02, prediction="v"),
-    sampling=Sampling(steps=25, grid="trailing"),
+    sampling=Sampling(steps=25, spacing="trailing"),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=100, weight_decay=0.01, ema_decay=0.995),
     train=Train(steps=2400, save_every=1200, sample_every=0, log_every=100),
 )

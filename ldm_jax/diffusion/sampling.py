@@ -16,7 +16,7 @@ from ldm_jax.types import Process
 
 SamplerName = Annotated[str, *one_of(SAMPLERS)]
 ScheduleName = Literal["constant", "linear", "cosine"]  # of guidance
-GridName = Literal["uniform", "leading", "trailing", "linspace", "karras", "exponential"]
+SpacingName = Literal["uniform", "leading", "trailing", "linspace", "karras", "exponential"]
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Sampling:
 
     sampler: SamplerName = "ddim"  # the method that takes the steps
     steps: AtLeast1 = 50  # of the sampler
-    grid: GridName = "uniform"  # timestep spacing
-    times: tuple[float, ...] = ()  # from noise to data, in place of steps and grid
+    spacing: SpacingName = "uniform"  # of timesteps
+    times: tuple[float, ...] = ()  # from noise to data, in place of steps and spacing
     guidance: Finite = 1.0  # 1 is no guidance
     eta: Fraction | None = None  # of some samplers, as all below; None: the sampler's own
     s_churn: NotNegative | None = None  # noise added before each step (Karras et al. 2022)
@@ -70,7 +70,7 @@ def times(settings: Sampling, process: Process) -> np.ndarray:
     """The times that the sampler visits, [K + 1] float32."""
     if settings.times:
         return spacing.by_hand(settings.times, process.T)
-    return spacing.times(settings.grid, process, settings.steps)
+    return spacing.times(settings.spacing, process, settings.steps)
 
 
 def padded_times(settings: Sampling, process: Process) -> np.ndarray:
@@ -96,7 +96,7 @@ def arguments(settings: Sampling) -> dict[str, Any]:
 def describe(settings: Sampling) -> str:
     """One line that names what is used."""
     kind = SAMPLERS[settings.sampler]
-    over = "given times" if settings.times else f"{settings.grid} spacing"
+    over = "given times" if settings.times else f"{settings.spacing} spacing"
     options = {name: value for name, value in with_defaults(settings).items() if value is not None}
     values = {**options, "guidance": settings.guidance}
     listed = ", ".join(f"{name} {value:g}" for name, value in values.items())

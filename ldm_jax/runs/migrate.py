@@ -18,7 +18,15 @@ def _experiment(fields: Fields) -> tuple[str, Fields]:
     return "Experiment", fields
 
 
-CLASSES: Mapping[str, Callable[[Fields], tuple[str, Fields]]] = {"Experiment": _experiment}
+def _sampling(fields: Fields) -> tuple[str, Fields]:
+    """The grid of times is the spacing of timesteps."""
+    return "Sampling", {"spacing" if name == "grid" else name: x for name, x in fields.items()}
+
+
+CLASSES: Mapping[str, Callable[[Fields], tuple[str, Fields]]] = {
+    "Experiment": _experiment,
+    "Sampling": _sampling,
+}
 NONE = {"Unconditional"}  # classes whose place None has taken
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.diffusion.sampling import GridName, SamplerName, Sampling
+from ldm_jax.diffusion.sampling import SamplerName, Sampling, SpacingName
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, flag
 
@@ -48,7 +48,7 @@ class Sampler(Section):
     ] = None
     steps: int | None = None
     """from noise to data, at most the steps of the process"""
-    spacing: GridName | None = None
+    spacing: SpacingName | None = None
     """of the timesteps that the sampler visits; "uniform" is the original's"""
     times: Annotated[tuple[float, ...], tyro.conf.arg(metavar="T ...")] = ()
     """in place of steps and spacing: times from noise, at most the steps of the process, to data,
@@ -76,7 +76,7 @@ class Sampler(Section):
             self,
             sampler=sampler,
             steps=own.steps if self.steps is None else self.steps,
-            spacing=self.spacing or own.grid,
+            spacing=self.spacing or own.spacing,
             times=tuple(times),
             **options,
         )
@@ -110,7 +110,7 @@ def settings(request: Request) -> Sampling:
     return Sampling(
         sampler=asked.sampler,
         steps=asked.steps,
-        grid=asked.spacing,
+        spacing=asked.spacing,
         times=asked.times,
         guidance=request.guidance.guidance,
         **asked.options(),

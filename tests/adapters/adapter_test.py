@@ -238,7 +238,7 @@ def test_images_are_drawn_with_adapters_and_scales_compile_nothing():
     model, adapters, params, batch = case()
     params = trained(params)
     generate = make_generate(model, build_sampler("ddim"), 2 * SIDE, adapters=adapters)
-    asked = Sampling(steps=3, grid="trailing")
+    asked = Sampling(steps=3, spacing="trailing")
     times = sampling.padded_times(asked, model.process)
     inputs = {name: batch[name] for name in ("tokens", "hint", "face")}
 

@@ -65,7 +65,7 @@ def config(kind):
     ),
     conditions=({what}),
     diffusion=Diffusion(schedule="cosine", prediction="v"),
-    sampling=Sampling(steps=3, grid="trailing", guidance={guidance}),
+    sampling=Sampling(steps=3, spacing="trailing", guidance={guidance}),
     {OPTIM},
     {train(4)},
 )

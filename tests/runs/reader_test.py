@@ -10,7 +10,15 @@ import pytest
 import sample
 import train
 from ldm_jax import cli, runs
-from ldm_jax.config import CLIPExperiment, Data, Experiment, FirstStageExperiment
+from ldm_jax.config import (
+    CLIPExperiment,
+    Data,
+    Depth,
+    Experiment,
+    FirstStageExperiment,
+    Sampling,
+    Text,
+)
 from ldm_jax.errors import InputError
 from ldm_jax.runs import reader
 
@@ -138,3 +146,11 @@ def test_a_config_that_is_in_no_run_is_python(run):
     (run / "checkpoints").rmdir()
     (run / "config.py").write_text(f"{HEAD}config = Experiment(seed=int('3'))\n")
     assert cli.load_config(run / "config.py").seed == 3
+
+
+def test_settings_of_before_are_read_under_the_names_of_today(run):
+    words = "condition=Text(dim=8), beside=Depth(), sampling=Sampling(grid='karras')"
+    (run / "config.py").write_text(f"{HEAD}config = Experiment({words})\n")
+    found = reader.read(run / "config.py")
+    assert found.conditions == (Text(dim=8), Depth())
+    assert found.sampling == Sampling(spacing="karras")

@@ -38,7 +38,7 @@ def upsampler():
     condition = LowResolution(factor=2)
     model = tiny.experiment(conditions=(condition,)).build()
     params = {**tiny.drawn(model.init), "first_stage": tiny.drawn(model.first_stage.init)}
-    asked = Sampling(steps=2, grid="trailing")
+    asked = Sampling(steps=2, spacing="trailing")
     return Part("'up'", model, asked, (8, 8), None, lambda: params)
 
 
@@ -54,7 +54,7 @@ def test_pixel_space_trains_and_samples_without_a_first_stage(base):
 
 
 def test_each_stage_draws_with_its_own_sampling_what_the_next_reads(base):
-    first = Stage(str(base), feeds="low_resolution", sampling=Sampling(steps=3, grid="trailing"))
+    first = Stage(str(base), feeds="low_resolution", sampling=Sampling(steps=3, spacing="trailing"))
     (part,) = [parts_of(Cascade((replace(first, feeds=None),)))[0]._replace(feeds=first.feeds)]
     assert part.sampling.steps == 3
     parts = [part, upsampler()]

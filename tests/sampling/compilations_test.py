@@ -15,7 +15,7 @@ from tests.support import tiny
 SIDE = 4
 PLAIN = {
     "steps": 3,
-    "grid": "trailing",
+    "spacing": "trailing",
     "guidance": 2.0,
     "seed": 0,
     "rescale": 0.5,
@@ -25,7 +25,7 @@ PLAIN = {
 }
 CHANGES = {
     "steps": 7,
-    "grid": "karras",
+    "spacing": "karras",
     "guidance": 5.0,
     "seed": 9,
     "rescale": 0.0,

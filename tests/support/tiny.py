@@ -83,7 +83,7 @@ def experiment(path: str | Path = "images", **changes) -> Experiment:
         ),
         conditions=(Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=64),),
         diffusion=Diffusion(schedule="cosine", steps=20, prediction="v"),
-        sampling=Sampling(steps=4, grid="trailing", guidance=2.0),
+        sampling=Sampling(steps=4, spacing="trailing", guidance=2.0),
         data=Data(path=str(path), image_size=SIZE, batch_size=8),
         optim=optim,
         train=train,

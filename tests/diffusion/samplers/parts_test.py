@@ -35,7 +35,7 @@ def trajectory(sampler, p, grid):
 
 
 def test_the_config_names_every_spacing():
-    assert get_args(config.GridName) == tuple(spacing.SPACINGS)
+    assert get_args(config.SpacingName) == tuple(spacing.SPACINGS)
 
 
 @pytest.mark.parametrize("k", [0, 1, 2, 3])

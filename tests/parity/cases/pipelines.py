@@ -68,7 +68,7 @@ def ours(task: str, sampler: str) -> np.ndarray:
     """The latents at the end, laid out as diffusers'."""
     model = _model(task)
     grid, *to_data = cases.SAMPLERS[sampler][2].split(" to ")
-    asked = c.Sampling(sampler=sampler, steps=cases.STEPS, grid=grid)
+    asked = c.Sampling(sampler=sampler, steps=cases.STEPS, spacing=grid)
     times = sampling.times(asked, model.process)
     times[-1] = 0 if to_data else times[-1]
     extras, inputs = Extras(), _beside(task)

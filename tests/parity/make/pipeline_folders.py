@@ -68,7 +68,7 @@ def draw(run: Path, file: Path) -> None:
         given["tokens"] = tokens.encode(found.tokenizer, PROMPT)[None]
     null = found.model.conditioner.null(1)
     inputs = null | {name: x for name, x in given.items() if name in null}
-    asked = sampling.Sampling(sampler="ddim", steps=STEPS, grid="uniform")
+    asked = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="uniform")
     size = found.experiment.data.image_size
     generate = make_generate(model, build_sampler("ddim"), size)
     times, options = sampling.times(asked, model.process), sampling.arguments(asked)
