@@ -117,12 +117,7 @@ class Section:
 
     @classmethod
     def refusal(cls, option: str, value: Any, run: RunView) -> str:
-        """Why a run that this section does not fit refuses one of its options."""
-        if not run.diffusion:
-            return (
-                f"{flag(option)} given to a first stage: leave it out, or sample from the run of a "
-                "diffusion model"
-            )
+        """Why a diffusion model that this section does not fit refuses one of its options."""
         return (
             f"{flag(option)} {shown(value)} is not what this model takes: expected {run.expected()}"
         )
@@ -324,7 +319,12 @@ def unknown(options: Mapping[str, Any], sections: Iterable[type[Section]], run: 
     for name, value in options.items():
         for section in sections:
             if name in {field.name for field in fields(section)}:
-                raise InputError(section.refusal(name, value, run))
+                if run.diffusion:
+                    raise InputError(section.refusal(name, value, run))
+                raise InputError(
+                    f"{flag(name)} given to a first stage: leave it out, or sample from the run of "
+                    "a diffusion model"
+                )
 
 
 def once(sections: Iterable[type[Section]]) -> tuple[type[Section], ...]:

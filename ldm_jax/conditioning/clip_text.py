@@ -40,8 +40,6 @@ class Reading(Section):
 
     @classmethod
     def refusal(cls, option: str, value: Any, run: RunView) -> str:
-        if not run.diffusion:
-            return super().refusal(option, value, run)
         return (
             f"{flag(option)} is {value}: leave it out, since it is for CLIP's text encoder, and "
             f"this is a model of {run.kind} without it"

@@ -22,8 +22,6 @@ class HeldOut(Section):
 
     @classmethod
     def refusal(cls, option: str, value: Any, run: RunView) -> str:
-        if not run.diffusion:
-            return super().refusal(option, value, run)
         return f"--from-data is {value}: leave it out, and give {run.expected()}"
 
     def count(self) -> int | None:
@@ -52,8 +50,6 @@ class NoiseLevel(Section):
 
     @classmethod
     def refusal(cls, option: str, value: Any, run: RunView) -> str:
-        if not run.diffusion:
-            return super().refusal(option, value, run)
         return (
             f"--noise-level is {value}: leave it out, since the model does not read how noisy an "
             "image is"

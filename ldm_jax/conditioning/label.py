@@ -36,8 +36,6 @@ class Labels(Section):
 
     @classmethod
     def refusal(cls, option: str, value: Any, run: RunView) -> str:
-        if not run.diffusion:
-            return super().refusal(option, value, run)
         return (
             f"--label {shown(value)} given to a model of {run.kind}: leave it out, or sample from "
             "a run whose config has conditions=(Label(),), or with --classifier RUN"

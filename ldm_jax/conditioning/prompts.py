@@ -15,8 +15,6 @@ from ldm_jax.types import Batch
 
 def no_captions(option: str, value: Any, run: RunView) -> str:
     """Why a model without captions refuses prompts."""
-    if not run.diffusion:
-        return Section.refusal(option, value, run)
     return (
         f"{flag(option)} {shown(value)} given to a model of {run.kind}: leave it out, or sample "
         "from a run whose config has conditions=(Text(),)"
