@@ -23,6 +23,7 @@ class Sizes(Protocol):
     num_heads: int
     head_dim: int
     length: int
+    vocab_size: int
     compute: str
 
 

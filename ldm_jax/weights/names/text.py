@@ -1,23 +1,11 @@
 """The original names of the text transformer's weights (CompVis/latent-diffusion)."""
 
-from typing import Protocol
-
+from ldm_jax.encoders.transformer import Sizes
 from ldm_jax.weights.names.layers import dense, embedding, norm
 from ldm_jax.weights.table import Table
 
 # The head that would predict tokens from vectors; latent diffusion never calls it.
 TEXT_UNUSED = ("transformer.to_logits.weight", "transformer.to_logits.bias")
-
-
-class Sizes(Protocol):
-    """Settings of a transformer."""
-
-    dim: int
-    layers: int
-    num_heads: int
-    head_dim: int
-    length: int
-    vocab_size: int
 
 
 def text_transformer(config: Sizes) -> Table:
