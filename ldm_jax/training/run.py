@@ -129,7 +129,7 @@ def _train(task: Task, folder: Path, start: starting.Start | None) -> None:
 
 
 def _described(task: Task) -> str:
-    """What a step is and how fast it learns: nothing of it is scaled unsaid."""
+    """The batch and the learning rate of a step, in one line."""
     optim, train = task.experiment.optim, task.experiment.train
     size = task.experiment.data.batch_size
     parts = f", in {train.accumulate} parts" if train.accumulate > 1 else ""
