@@ -54,6 +54,7 @@ class DataFacts(Protocol):
     class_names: tuple[str, ...]
     object_names: tuple[str, ...]
     has_captions: bool
+    absent: Mapping[str, str]  # "label", "text", ... -> why there is none, and a remedy
 
 
 @dataclass(frozen=True)

@@ -126,8 +126,8 @@ class Label(Condition):
     def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
         if not info.class_names:
             raise InputError(
-                "conditions has Label but the data has no classes: expected class folders or a "
-                "label field (--data.label); or use Text(), or no condition"
+                f"conditions has Label but the data has no classes: {info.absent['label']}; or use "
+                "Text(), or no condition"
             )
         return replace(
             self, num_classes=fit_classes(self.num_classes, f"{prefix}num_classes", info)

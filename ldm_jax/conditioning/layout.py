@@ -15,7 +15,7 @@ import numpy as np
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
 from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import objects
-from ldm_jax.data.folder import is_box
+from ldm_jax.data.metadata import is_box
 from ldm_jax.encoders.transformer import TextTransformer, transformer
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView

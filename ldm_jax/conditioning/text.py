@@ -128,8 +128,8 @@ def check_captioned(info: DataFacts) -> None:
     """Raises InputError where data have no captions."""
     if not info.has_captions:
         raise InputError(
-            "conditions has Text but the data has no captions: expected metadata.jsonl, a .txt "
-            "next to each image, or another field (--data.caption); or use conditions=(Label(),)"
+            f"conditions has Text but the data has no captions: {info.absent['text']}; or use "
+            "conditions=(Label(),)"
         )
 
 

@@ -1,38 +1,39 @@
 """A plain folder of images, with labels or captions where it has them.
 
-Supported: images alone; one sub-folder a class; a caption file for each image (`a.png`, `a.txt`);
-and `metadata.jsonl`, one JSON object a line with `file_name` and any other fields.
+Supported: images alone; one sub-folder a class; a caption file for each image (`a.png`, `a.txt` or
+`a.caption`); and metadata, see `metadata`.
 """
 
-import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
+from ldm_jax.data import metadata
+from ldm_jax.data.image_set import EXTENSIONS, ImageSet, children, find_images, is_image, shown
 from ldm_jax.data.maps import MAPS
+from ldm_jax.data.metadata import nfc
 from ldm_jax.errors import InputError
 
-EXTENSIONS = ("png", "jpg", "jpeg", "webp", "bmp", "gif", "tif", "tiff")
-METADATA = "metadata.jsonl"
+CAPTIONS = (".txt", ".caption")  # of several, the first is read
 DESCRIBED = {  # fields that only metadata can have -> their format
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
 } | {name: kind.form for name, kind in MAPS.items()}
+TABLES = {
+    ".json",
+    ".jsonl",
+    ".csv",
+    ".tsv",
+    ".parquet",
+    ".arrow",
+    ".toml",
+    ".tar",
+    ".zip",
+    ".tfrecord",
+}
+PAIRED = {"source", "target", "images", "conditioning_images", "control", "hint", "condition"}
 SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev"}
-
-
-class Example(NamedTuple):
-    """One image and its annotations."""
-
-    path: str
-    label: int | None = None
-    text: str | list[str] | None = None
-    text_file: str | None = None  # read with the example, not before
-    boxes: np.ndarray | None = None  # see `objects`
-    maps: Mapping[str, str] = MappingProxyType({})  # path of each kind of map, see `maps.MAPS`
 
 
 class Folder:
@@ -43,34 +44,23 @@ class Folder:
     its `maps.MAPS` by name.
     """
 
-    def __init__(
-        self,
-        name: str,
-        examples: list[Example],
-        class_names: tuple[str, ...] = (),
-        absent: dict[str, str] | None = None,
-        object_names: tuple[str, ...] = (),
-    ):
+    def __init__(self, name: str, records: list[dict[str, Any]], absent: dict[str, str]):
         self.name = name
-        self.class_names = class_names
-        self.object_names = object_names
-        self.absent = absent or {}  # missing fields ("label", "text") -> why, and a remedy
-        self._examples = examples
+        self.absent = absent  # missing fields ("label", "text") -> why, and a remedy
+        self.class_names: tuple[str, ...] = ()
+        self.object_names: tuple[str, ...] = ()
+        self.left_out = ""  # what of the folder is no part of the set, by kind
+        self.warnings: list[str] = []
+        self._records = records
 
     def __len__(self) -> int:
-        return len(self._examples)
+        return len(self._records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        example = self._examples[index]
-        record: dict[str, Any] = {"image": example.path, "name": example.path}
-        if "label" not in self.absent:
-            record["label"] = example.label
-        if "text" not in self.absent:
-            file = example.text_file
-            record["text"] = example.text if file is None else _read_caption(file)
-        if "boxes" not in self.absent:
-            record["boxes"] = example.boxes
-        return record | example.maps
+        record = {"name": shown(self._records[index]["image"]), **self._records[index]}
+        if "text_file" in record:
+            record["text"] = _read_caption(record.pop("text_file"))
+        return record
 
     def __repr__(self) -> str:
         return f"Folder({self.name!r}, {len(self)} images)"
@@ -82,29 +72,48 @@ def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
     Raises InputError without such a folder, without images, or for metadata that cannot be used.
     """
     root = Path(path).expanduser()
-    if not root.is_dir() or not os.access(root, os.R_OK | os.X_OK):
+    if not os.path.isdir(root):
         what = (
-            "does not exist"
-            if not root.exists()
-            else "may not be read"
-            if root.is_dir()
-            else "is a file, not a folder (an archive has to be unpacked first)"
+            "is a file, not a folder (an archive has to be unpacked first)"
+            if os.path.exists(root)
+            else "does not exist"
         )
         raise InputError(
             f"data.path {path} {what}: give --data.path a folder of images, tfds:NAME or shapes"
         )
-    root = _enter(root, split)
-    if (root / METADATA).is_file():
-        return _with_metadata(root, caption, label)
-    return _without_metadata(root, caption)
+    files = find_images(_enter(root, split))
+    file, rows = metadata.read(files)
+    if file:
+        return _with_metadata(files, file, rows, caption, label)
+    return _without_metadata(files, caption)
+
+
+def list_images(path: str | Path) -> ImageSet:
+    """The images of a folder without their annotations: where it has metadata, those listed there.
+
+    Raises:
+        InputError: a folder that may not be read, or metadata that cannot be used.
+    """
+    files = find_images(path)
+    file, rows = metadata.read(files)
+    return _listed(files, file, rows) if file else files
+
+
+def _listed(
+    files: ImageSet, file: Path, rows: list[metadata.Row], maps: Iterable[str] = ()
+) -> ImageSet:
+    """The set without the images that its metadata do not name, as images or as `maps`."""
+    names = {row.image for row in rows}.union(maps)
+    bare = [image for image in files.images if str(files.root / image) not in names]
+    return files.without(f"without a line in {file}", bare)
 
 
 def _enter(root: Path, split: str) -> Path:
     """The data set's folder: past wrappers that archives make, and into the split."""
-    while not (root / METADATA).is_file():
-        folders, files = _children(root)
-        if any(_is_image(file) for file in files) or not folders:
-            break
+    while True:
+        folders, files = children(root)
+        if metadata.has_metadata(files) or any(map(is_image, files)) or not folders:
+            return root
         if {folder.lower() for folder in folders} <= SPLITS:
             if split not in folders:
                 raise InputError(
@@ -115,207 +124,157 @@ def _enter(root: Path, split: str) -> Path:
         elif len(folders) == 1 and _is_wrapper(root / folders[0]):
             root = root / folders[0]
         else:
-            break
-    return root
+            return root
 
 
 def _is_wrapper(folder: Path) -> bool:
     """Whether this only sub-folder contains the data set rather than the images of one class."""
-    folders, files = _children(folder)
-    return METADATA in files or (bool(folders) and not any(map(_is_image, files)))
+    folders, files = children(folder)
+    return metadata.has_metadata(files) or (bool(folders) and not any(map(is_image, files)))
 
 
-def _children(folder: Path) -> tuple[list[str], list[str]]:
-    """Sorted names of the visible folders and files in `folder`."""
-    folders, files = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not _is_junk(entry.name):
-                (folders if entry.is_dir() else files).append(entry.name)
-    return sorted(folders), sorted(files)
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _is_image(name: str) -> bool:
-    return name.rpartition(".")[2].lower() in EXTENSIONS
-
-
-def _walk(root: Path) -> list[Path]:
-    """Every visible file below `root`, relative to it, in sorted order."""
-    found, visited = [], set()
-    for path, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(path)
-        if real in visited:  # a link to a parent
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(folder for folder in folders if not _is_junk(folder))
-        relative = Path(path).relative_to(root)
-        found += [relative / file for file in files if not _is_junk(file)]
-    return sorted(found)
-
-
-def _without_metadata(root: Path, caption: str) -> Folder:
-    files = _walk(root)
-    images = [file for file in files if _is_image(file.name)]
+def _without_metadata(files: ImageSet, caption: str) -> Folder:
+    root, images = files.root, files.images
     if not images:
+        left = f" but {files.summary()}" if files.summary() else ""
         raise InputError(
-            f"{root} has no images (.{', .'.join(EXTENSIONS)}): "
+            f"{root} has no images (.{', .'.join(EXTENSIONS)}){left}: "
             "point --data.path at a folder that does"
         )
-    absent = {}
-
-    classed = all(len(image.parts) > 1 for image in images)
-    class_names = tuple(sorted({image.parts[0] for image in images})) if classed else ()
-    numbers = {name: number for number, name in enumerate(class_names)}
-    if not classed:
-        absent["label"] = (
-            f"{root} has no labels: put the images of each class into a folder of its own, "
-            f"or write {METADATA}"
-        )
-
-    texts = {file for file in files if file.suffix.lower() == ".txt"}
-    bare = next((image for image in images if image.with_suffix(".txt") not in texts), None)
-    if bare is not None:
+    absent = {
+        name: f"{root} has no {name}: write a metadata.jsonl with {what} for each image"
+        for name, what in DESCRIBED.items()
+    }
+    classes, fault = _classes(files)
+    if fault:
+        absent["label"] = fault
+    texts = {
+        nfc(str(file.with_suffix(""))): file
+        for kind in reversed(CAPTIONS)
+        for file in files.others
+        if file.suffix.lower() == kind
+    }
+    own = [texts.get(nfc(str(image.with_suffix("")))) for image in images]
+    bare = [image for image, text in zip(images, own, strict=True) if text is None]
+    if bare:
+        others = f" (and {len(bare) - 1} others of {len(images)})" if len(bare) > 1 else ""
         absent["text"] = (
-            f"{root / bare} has no caption: write one next to it as {bare.stem}.txt, "
-            f'or a {METADATA} with a line {{"file_name": ..., "{caption}": ...}} for each image'
+            f"{shown(root / bare[0])} has no caption{others}: write one next to it as "
+            f"{shown(bare[0].stem)}.txt, or a metadata.jsonl with a line "
+            f'{{"file_name": ..., "{caption}": ...}} for each image'
         )
-    for name, what in DESCRIBED.items():
-        absent[name] = f"{root} has no {name}: write a {METADATA} with {what} for each image"
+    numbers = {name: number for number, name in enumerate(classes)}
+    records: list[dict[str, Any]] = [{"image": str(root / image)} for image in images]
+    for record, image, text in zip(records, images, own, strict=True):
+        if not fault:
+            record["label"] = numbers[nfc(image.parts[0])]
+        if not bare:
+            record["text_file"] = str(root / text)
+    folder = Folder(str(root), records, absent)
+    folder.class_names = classes
+    folder.left_out = files.summary([text for text in own if text])
+    folder.warnings = _layouts_of_others(files, classes)
+    return folder
 
-    examples = [
-        Example(
-            path=str(root / image),
-            label=numbers.get(image.parts[0]),
-            text_file=None if bare is not None else str(root / image.with_suffix(".txt")),
+
+def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
+    """Warnings where a folder looks as if it were meant otherwise than it is read."""
+    found = []
+    unread = [f for f in files.others if len(f.parts) == 1 and f.suffix.lower() in TABLES]
+    unread = [str(file) for file in unread if file.name != "report.json"]
+    if unread:
+        names = ", ".join(unread[:3]) + " ..." * (len(unread) > 3)
+        found.append(
+            f"not read in {files.root}: {names}; labels and captions are read from class folders, "
+            f".txt files or {', '.join(metadata.METADATA)}"
         )
-        for image in images
-    ]
-    return Folder(str(root), examples, class_names, absent)
+    if classes and all(re.match(r"\d+_.", name) for name in classes):
+        found.append(
+            f"folders such as {classes[0]} are read as classes; where they are kohya's, their "
+            "numbers are not read as repeats"
+        )
+    if classes and set(map(str.lower, classes)) <= PAIRED:
+        found.append(
+            f"the folders {' and '.join(classes)} are read as classes, not as pairs of a condition "
+            "and an image"
+        )
+    return found
+
+
+def _classes(files: ImageSet) -> tuple[tuple[str, ...], str | None]:
+    """Names of the classes, which are sub-folders; or () and why there are none."""
+    root, outside = files.root, [image for image in files.images if len(image.parts) == 1]
+    if len(outside) == len(files.images):
+        return (), (
+            f"{root} has no labels: put the images of each class into a folder of its own, "
+            "or write metadata.jsonl"
+        )
+    if outside:
+        others = f" (and {len(outside) - 1} others)" if len(outside) > 1 else ""
+        return (), (
+            f"{shown(root / outside[0])} lies outside of the class folders{others}: move it into "
+            "one of them, or out of the data"
+        )
+    names = tuple(sorted({nfc(image.parts[0]) for image in files.images}))
+    if bad := next((name for name in names if metadata.label_fault(name)), None):
+        return (), (
+            f"the name of the class folder {shown(root / bad)!r} is not one line of UTF-8 text: "
+            "rename it"
+        )
+    return names, None
 
 
 def _read_caption(file: str) -> str:
     try:
         return " ".join(Path(file).read_text("utf-8-sig").split())
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"caption {file} cannot be read as UTF-8 text: {error}") from error
+        raise InputError(f"caption {shown(file)} cannot be read as UTF-8 text: {error}") from error
 
 
-def _with_metadata(root: Path, caption: str, label: str) -> Folder:
-    file = root / METADATA
-    rows = _read_rows(file)
+def _with_metadata(
+    files: ImageSet, file: Path, rows: list[metadata.Row], caption: str, label: str
+) -> Folder:
     absent = {}
-    for name, field in (("text", caption), ("label", label)):
-        lacking = next((number for number, row in rows if row.get(field) is None), None)
-        if lacking is not None:
-            fields = sorted({key for _, row in rows for key in row} - {"file_name"})
+    for name, field, fault in (
+        ("text", caption, metadata.caption_fault),
+        ("label", label, metadata.label_fault),
+    ):
+        if reason := metadata.fault_of(rows, field, fault):
+            fields = sorted({key for row in rows for key in row.fields})
             absent[name] = (
-                f"{file} line {lacking} has no field {field!r}: "
-                f"choose from {', '.join(fields) or 'none'} "
-                f"with --data.{'caption' if name == 'text' else 'label'}"
+                f"{reason}: correct it, or choose from {', '.join(fields) or 'no fields'} with "
+                f"--data.{'caption' if name == 'text' else 'label'}"
             )
-
+    find = metadata.finder(files)
     for name, what in DESCRIBED.items():
-        lacking = next((number for number, row in rows if row.get(name) is None), None)
-        if lacking is not None:
-            absent[name] = f"{file} line {lacking} has no field {name!r}: expected {what}"
-    object_names, boxes = (), [None] * len(rows)
-    if "boxes" not in absent:
-        object_names, boxes = _read_boxes(file, rows)
+        fault = (lambda _: None) if name == "boxes" else (lambda x: _map_fault(x, find))
+        if reason := metadata.fault_of(rows, name, fault):
+            absent[name] = f"{reason}: expected {what}"
 
-    class_names, labels = (), [None] * len(rows)
+    records: list[dict[str, Any]] = [{"image": row.image} for row in rows]
+    folder = Folder(str(files.root), records, absent)
+    columns: dict[str, list[Any]] = {}
+    if "text" not in absent:
+        columns["text"] = [row.fields[caption] for row in rows]
     if "label" not in absent:
-        class_names, labels = _number([(f"{file} line {n}", row[label]) for n, row in rows])
-    examples = [
-        Example(
-            path=str(root / row["file_name"]),
-            label=number,
-            text=None if "text" in absent else _as_text(row[caption]),
-            boxes=placed,
-            maps={name: str(root / row[name]) for name in MAPS if name not in absent},
-        )
-        for (_, row), number, placed in zip(rows, labels, boxes, strict=True)
-    ]
-    return Folder(str(root), examples, class_names, absent, object_names)
-
-
-def _read_boxes(
-    file: Path, rows: list[tuple[int, dict[str, Any]]]
-) -> tuple[tuple[str, ...], list[np.ndarray]]:
-    """Names of the classes of all boxes, and the boxes of each row as in `objects`."""
-    for number, row in rows:
-        if not isinstance(row["boxes"], list) or not all(map(is_box, row["boxes"])):
-            raise InputError(
-                f"{file} line {number} has boxes that are not a list of [x, y, width, height, "
-                "class], the first four in parts of the image, from 0 to 1"
-            )
-    kinds = [(f"{file} line {number}", box[4]) for number, row in rows for box in row["boxes"]]
-    names, numbers = _number(kinds) if kinds else ((), [])
-    numbers = iter(numbers)
-    boxes = [[[*box[:4], next(numbers)] for box in row["boxes"]] for _, row in rows]
-    return names, [np.array(each, np.float32).reshape(-1, 5) for each in boxes]
-
-
-def is_box(box: Any) -> bool:
-    """Whether this is [x, y, width, height, class], as fractions of an image."""
-    if not isinstance(box, list) or len(box) != 5 or type(box[4]) not in (int, str):
-        return False
-    return all(type(x) in (int, float) and 0 <= x <= 1 for x in box[:4]) and min(box[2:4]) > 0
-
-
-def _read_rows(file: Path) -> list[tuple[int, dict[str, Any]]]:
-    """(line number, object) for each line, each with a `file_name` that exists."""
-    try:
-        lines = file.read_text("utf-8-sig").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text: {error}") from error
-    existing = {str(path) for path in _walk(file.parent)}
-    rows = []
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(
-                f"{file} line {number} is not valid JSON ({error.msg}, column {error.colno}): "
-                'write one object a line, such as {"file_name": "a.png", "text": "a cat"}'
-            ) from error
-        if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):
-            raise InputError(
-                f'{file} line {number} names no image: it needs "file_name": "..." '
-                f"relative to {file.parent}"
-            )
-        name = row["file_name"]
-        if os.path.normpath(name) not in existing and not (file.parent / name).is_file():
-            raise InputError(
-                f"{file} line {number} names {name}, which is not in {file.parent}: "
-                "correct the name or remove the line"
-            )
-        rows.append((number, row))
-    if not rows:
-        raise InputError(f"{file} has no lines: write one object an image, or remove the file")
-    return rows
+            labels = [(row.where, row.fields[label]) for row in rows]
+            folder.class_names, columns["label"] = metadata.number_classes(labels)
+        except InputError as error:  # only who reads labels is stopped
+            absent["label"] = str(error)
+    if "boxes" not in absent:
+        folder.object_names, columns["boxes"] = metadata.read_boxes(rows)
+    for name in MAPS.keys() - absent:
+        columns[name] = [find(row.fields[name]) for row in rows]
+    for name, column in columns.items():
+        for record, value in zip(records, column, strict=True):
+            record[name] = value
+    maps = {path for name in MAPS for path in columns.get(name, ())}
+    folder.left_out = _listed(files, file, rows, maps).summary([file])
+    return folder
 
 
-def _as_text(value: Any) -> str | list[str]:
-    if isinstance(value, list):
-        return [str(item) for item in value]
-    return str(value)
-
-
-def _number(values: list[tuple[str, Any]]) -> tuple[tuple[str, ...], list[int]]:
-    """Labels as class numbers: whole numbers stay, names are numbered in sorted order."""
-    if all(type(value) is int for _, value in values):
-        where, lowest = min(values, key=lambda item: item[1])
-        if lowest < 0:
-            raise InputError(f"{where} has label {lowest}: classes are numbered from 0")
-        names = tuple(str(number) for number in range(max(value for _, value in values) + 1))
-        return names, [value for _, value in values]
-    names = tuple(sorted({str(value) for _, value in values}))
-    numbers = {name: number for number, name in enumerate(names)}
-    return names, [numbers[str(value)] for _, value in values]
+def _map_fault(value: Any, find: Any) -> str | None:
+    if isinstance(value, str) and find(value):
+        return None
+    return f"names {value!r}, which is no file there"

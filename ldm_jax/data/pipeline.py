@@ -6,11 +6,13 @@ seed and its position alone. So the batches do not depend on the number of hosts
 state of the stream is one integer.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import grain
@@ -34,6 +36,7 @@ class DataInfo(NamedTuple):
     class_names: tuple[str, ...]  # () without labels
     has_captions: bool
     object_names: tuple[str, ...] = ()  # classes of bounding boxes; () without boxes
+    absent: Mapping[str, str] = MappingProxyType({})  # missing fields -> why, and a remedy
 
 
 def open_source(data: Data) -> tuple[Any, DataInfo]:
@@ -56,8 +59,27 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
     elif not data.upscale and not data.buckets:  # with buckets, `buckets.sort` does
         check_sizes(source, data.image_size)
     has_captions = "text" not in source.absent
-    info = DataInfo(len(source), source.class_names, has_captions, source.object_names)
+    facts = (len(source), source.class_names, has_captions, source.object_names, source.absent)
+    info = DataInfo(*facts)
+    _announce(_described(source, info), *getattr(source, "warnings", ()))
     return source, info
+
+
+@cache  # a training opens the data of its first stage, too
+def _announce(line: str, *warnings: str) -> None:
+    print(line, flush=True)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+
+
+def _described(source: Any, info: DataInfo) -> str:
+    """What a data set has, in one line."""
+    names = ", ".join(info.class_names[:4]) + ", ..." * (len(info.class_names) > 4)
+    parts = [f"data: {info.num_examples} images"]
+    parts += [f"{len(info.class_names)} classes ({names})"] if info.class_names else ["no classes"]
+    parts += ["captions" if info.has_captions else "no captions"]
+    left_out = getattr(source, "left_out", "")
+    return f"{', '.join(parts)} in {source.name}" + (f"; left out: {left_out}" if left_out else "")
 
 
 def _open(data: Data) -> Any:

@@ -89,7 +89,7 @@ def zero_shot(model: str, data: str, options: Options) -> None:
     asked = replace(clip.data, path=data, split=options.split, label=options.label, upscale=True)
     source, info = pipeline.open_source(asked)
     if not info.class_names:
-        raise InputError(source.absent.get("label", f"'{data}' has no classes"))
+        raise InputError(info.absent["label"])
     classes = _lines(options.classes, "--classes") or info.class_names
     if len(classes) != len(info.class_names):
         raise InputError(

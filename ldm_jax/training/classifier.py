@@ -24,10 +24,7 @@ def classifier_task(
     guided, experiment = _of_guided(experiment)
     source = open_images(experiment)
     if not source.info.class_names:
-        raise InputError(
-            "the data of a classifier has no classes: expected class folders or a label field "
-            "(--data.label)"
-        )
+        raise InputError(f"the data of a classifier has no classes: {source.info.absent['label']}")
     count = fit_classes(experiment.num_classes, "num_classes", source.info)
     experiment = replace(experiment, num_classes=count)
     model = experiment.build()

@@ -46,10 +46,7 @@ def find_clip_tokenizer(
     """
     model = experiment.model
     if not source.info.has_captions:
-        raise InputError(
-            "the data has no captions: expected metadata.jsonl, a .txt file for each image, or "
-            "another field (--data.caption)"
-        )
+        raise InputError(f"the data has no captions: {source.info.absent['text']}")
     places = [run, *([runs.folder(start.run)] if start else [])]
     kept = [place / "tokenizer.json" for place in places]
     kept = [str(path) for path in kept if path.exists()]

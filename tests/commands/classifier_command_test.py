@@ -76,7 +76,7 @@ def test_a_resumed_run_is_the_same_bit_for_bit(classifier_run, tmp_path):
 
 def test_the_same_again_says_that_it_is_trained(classifier_run, trained_run, capsys):
     training.train(experiment(trained_run), classifier_run)
-    assert capsys.readouterr().out == "classifier: trained already (4 steps)\n"
+    assert capsys.readouterr().out.endswith("classifier: trained already (4 steps)\n")
 
 
 def test_its_first_stage_is_found_where_first_stages_are_measured(classifier_run):

@@ -316,10 +316,12 @@ def test_a_condition_that_the_data_cannot_fill_is_refused(refusal, config, image
     data = "--data.path", images(classes=3)
     message = refusal(config(conditions=(Label(num_classes=2, dim=8),)), *data)
     says(message, ["label 2 of class 'class2' is out of range", "num_classes is 2; set it to 3"])
-    says(refusal(config(), *data), ["conditions has Text", "no captions", "--data.caption"])
+    says(
+        refusal(config(), *data), ["conditions has Text", "00.png has no caption", "metadata.jsonl"]
+    )
     (data[1] / "loose.png").write_bytes((data[1] / "class0" / "00.png").read_bytes())
     message = refusal(config(conditions=(Label(dim=8),)), *data)
-    says(message, ["conditions has Label", "no classes", "--data.label"])
+    says(message, ["conditions has Label", "no classes", "loose.png lies outside"])
 
 
 # Bad input for a run that exists

@@ -1,6 +1,8 @@
 """A folder of images is understood the way it was meant, or refused with a remedy."""
 
 import json
+import os
+import shutil
 
 import pytest
 from PIL import Image
@@ -69,7 +71,7 @@ def test_one_image_outside_means_there_are_no_classes(tmp_path):
         write(tmp_path / name)
     folder = opened(tmp_path)
     assert folder.class_names == ()
-    assert "no labels" in folder.absent["label"]
+    assert f"{tmp_path}/a.png lies outside of the class folders" in folder.absent["label"]
 
 
 def test_a_folder_that_only_wraps_the_data_set_is_passed_through(tmp_path):
@@ -110,8 +112,18 @@ def test_a_missing_caption_is_named(tmp_path):
     write(tmp_path / "b.png")
     (tmp_path / "a.txt").write_text("a cat")
     folder = opened(tmp_path)
-    assert "b.png" in folder.absent["text"]
+    assert "b.png has no caption:" in folder.absent["text"]
     assert "text" not in folder[0]
+    write(tmp_path / "c.png")
+    assert "b.png has no caption (and 1 others of 3):" in opened(tmp_path).absent["text"]
+
+
+def test_endings_of_captions_may_be_capitals_or_kohyas(tmp_path):
+    for name in ("a.PNG", "b.png"):
+        write(tmp_path / name)
+    (tmp_path / "a.TXT").write_text("one")
+    (tmp_path / "b.caption").write_text("two")
+    assert [record["text"] for record in opened(tmp_path)] == ["one", "two"]
 
 
 def test_metadata_gives_captions_and_classes(tmp_path):
@@ -179,9 +191,104 @@ def test_a_bad_line_of_metadata_is_named(tmp_path, line, said):
     assert said in message
 
 
-def test_empty_metadata_and_negative_labels_are_refused(tmp_path):
+def test_empty_metadata_is_refused(tmp_path):
     write(tmp_path / "a.png")
     write_metadata(tmp_path)
     assert "no lines" in refusal(tmp_path)
-    write_metadata(tmp_path, {"file_name": "a.png", "label": -1})
-    assert "-1" in refusal(tmp_path)
+
+
+def rows(tmp_path, field, *values):
+    """Metadata that give a field these values, of an image each."""
+    for i in range(len(values)):
+        write(tmp_path / f"{i}.png")
+    write_metadata(tmp_path, *({"file_name": f"{i}.png", field: x} for i, x in enumerate(values)))
+    return opened(tmp_path)
+
+
+@pytest.mark.parametrize("value", [[], [None], ["a", None], {}, 7, float("nan"), True, "\ud83d"])
+def test_what_is_no_caption_is_named_with_its_row(tmp_path, value):
+    reason = rows(tmp_path, "text", "a", ["b", "c"], value, value).absent["text"]
+    assert "metadata.jsonl line 3 has " in reason and "(and 1 others of 4)" in reason
+    assert "expected text" in reason
+
+
+@pytest.mark.parametrize("value", [-1, 0.5, float("nan"), [], {}, "", "a\nb", "\ud83d", 10**9])
+def test_what_is_no_class_is_named_with_its_row(tmp_path, value):
+    folder = rows(tmp_path, "label", 0, 1, value)
+    assert folder.class_names == ()
+    assert "metadata.jsonl line 3 has label " in folder.absent["label"]
+
+
+def test_whole_numbers_written_as_floats_are_the_classes_of_these_numbers(tmp_path):
+    folder = rows(tmp_path, "label", *map(float, range(12)))
+    assert [record["label"] for record in folder] == list(range(12))
+    assert folder.class_names[2] == "2"
+
+
+def test_numbers_and_names_as_labels_are_refused_with_one_row_of_each(tmp_path):
+    reason = rows(tmp_path, "label", 3, "cat").absent["label"]
+    assert "line 1 has label 3" in reason and "line 2 'cat'" in reason
+
+
+def test_a_map_that_is_not_there_is_named(tmp_path):
+    for value in (7, "missing.png"):
+        reason = rows(tmp_path, "depth", "0.png", value).absent["depth"]
+        assert "line 2" in reason and str(value) in reason
+
+
+def test_all_metadata_of_others_that_are_read(tmp_path):
+    for name in ("a.png", "b.png", "c.png"):
+        write(tmp_path / "00000" / name)
+    text = 'file_name,text,label\n00000/a.png,"a cat, asleep",1.0\n00000/b.png,a dog,0\n'
+    (tmp_path / "metadata.csv").write_text("\ufeff" + text)
+    folder = opened(tmp_path)
+    assert [record["text"] for record in folder] == ["a cat, asleep", "a dog"]
+    assert [record["label"] for record in folder] == [1, 0]
+    assert "1 without a line in metadata.csv (00000/c.png)" in folder.left_out
+    (tmp_path / "metadata.csv").unlink()
+    labels = {"labels": [["00000/b.png", 4], ["00000/a.png", 2]]}  # of EDM
+    (tmp_path / "dataset.json").write_text(json.dumps(labels))
+    folder = opened(tmp_path)
+    assert [record["label"] for record in folder] == [4, 2]
+    assert "text" in folder.absent and len(folder.class_names) == 5
+
+
+@pytest.mark.parametrize(
+    ("names", "said"),
+    [
+        (("source/a.png", "target/a.png", "prompt.json"), "prompt.json"),
+        (("source/a.png", "target/a.png"), "source and target are read as classes"),
+        (("10_cat/a.png", "5_dog/b.png"), "repeats"),
+        (("cat/a.png", "dog/a.png", "train.parquet"), "train.parquet"),
+        (("cat/a.png", "dataset.json"), "dataset.json"),
+    ],
+)
+def test_a_layout_that_is_not_read_is_warned_of(tmp_path, names, said):
+    for name in names:
+        if name.endswith("png"):
+            write(tmp_path / name)
+        else:
+            (tmp_path / name).write_text("{}")
+    assert any(said in warning for warning in opened(tmp_path).warnings)
+
+
+def test_names_are_compared_whatever_their_unicode_form(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    write(tmp_path / composed / f"{apart}.png")
+    write(tmp_path / apart / "b.png")
+    (tmp_path / composed / f"{composed}.txt").write_text("x")
+    (tmp_path / apart / "b.txt").write_text("y")
+    folder = opened(tmp_path)
+    assert folder.class_names == (composed,)
+    assert sorted(record["text"] for record in folder) == ["x", "y"]
+    write_metadata(tmp_path, {"file_name": f"{apart}\\{composed}.png", "text": "z"})
+    assert opened(tmp_path)[0]["text"] == "z"
+
+
+def test_a_class_name_that_is_not_one_line_of_utf8_is_named(tmp_path):
+    for name in (os.fsdecode(b"caf\xe9"), "two\nlines", " "):
+        write(tmp_path / "set" / name / "a.png")
+        folder = opened(tmp_path / "set")
+        assert folder.class_names == () and "rename it" in folder.absent["label"]
+        assert folder[0]["name"].isprintable() or "\n" in name
+        shutil.rmtree(tmp_path / "set")

@@ -1,0 +1,249 @@
+"""What a file beside the images says of them, checked by type, each fault with its row.
+
+metadata.jsonl   one object a line, with `file_name` and any other fields
+metadata.csv     a column `file_name` and any others; an empty cell is a missing field
+dataset.json     of StyleGAN and EDM: {"labels": [[FILE, CLASS], ...]}
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ldm_jax.data.image_set import ImageSet
+from ldm_jax.errors import InputError
+
+METADATA = ("metadata.jsonl", "metadata.csv", "dataset.json")  # of several, the first is read
+CLASSES = 2**20  # more are a mistake
+
+
+class Row(NamedTuple):
+    """What is said of one image.
+
+    where: of what file and line, for messages
+    image: its path
+    """
+
+    where: str
+    image: str
+    fields: dict[str, Any]
+
+
+def has_metadata(names: list[str]) -> bool:
+    """Whether a folder with files of these names has metadata."""
+    return any(name in METADATA[:2] for name in names)
+
+
+def read(files: ImageSet) -> tuple[Path | None, list[Row]]:
+    """The metadata of a set and its rows; None where it has none.
+
+    Raises:
+        InputError: it cannot be read, or names no image, or one that is not there.
+    """
+    file = next((Path(name) for name in METADATA if Path(name) in files.others), None)
+    if file is None:
+        return None, []
+    path = files.root / file
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    found = {".jsonl": _json_lines, ".csv": _table, ".json": _labels}[file.suffix](path, text)
+    if found is None:
+        return None, []
+    find = finder(files)
+    rows = [_row(files.root, find, *each) for each in found]
+    if not rows:
+        raise InputError(f"{path} has no lines: write one an image, or remove the file")
+    return file, rows
+
+
+def finder(files: ImageSet) -> Callable[[str], str | None]:
+    """Name -> path of a file of the set, whatever the Unicode form of either; None: there is none.
+
+    A name may lead out of the set's folder, and have backslashes.
+    """
+    exact = {str(file) for file in (*files.images, *files.others)}
+    composed = {nfc(name): name for name in exact}
+
+    def find(name: str) -> str | None:
+        for each in (name, name.replace("\\", "/")):
+            plain = os.path.normpath(each)
+            plain = plain if plain in exact else composed.get(nfc(plain), plain)
+            path = os.path.join(files.root, plain)
+            if plain in exact or os.path.isfile(path):
+                return path
+        return None
+
+    return find
+
+
+def nfc(text: str) -> str:
+    """Text in Unicode's composed form, in which names are compared."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _row(root: Path, find: Callable[[str], str | None], where: str, fields: Any) -> Row:
+    name = fields.get("file_name") if isinstance(fields, dict) else None
+    if not isinstance(name, str):
+        raise InputError(f'{where} names no image: it needs "file_name": "..." relative to {root}')
+    path = find(name)
+    if path is None:
+        raise InputError(
+            f"{where} names {name}, which is not in {root}: correct the name or remove the line"
+        )
+    return Row(where, path, {key: x for key, x in fields.items() if key != "file_name"})
+
+
+def _json_lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            yield f"{path} line {number}", json.loads(line)
+        except (ValueError, RecursionError) as error:  # also a number of thousands of digits
+            why = f"{error.msg}, column {error.colno}" if hasattr(error, "colno") else error
+            raise InputError(
+                f"{path} line {number} is not valid JSON ({why}): "
+                'write one object a line, such as {"file_name": "a.png", "text": "a cat"}'
+            ) from error
+
+
+def _table(path: Path, text: str) -> list[tuple[str, Any]]:
+    reader = csv.DictReader(io.StringIO(text, newline=""))
+    rows = []
+    try:
+        for cells in reader:
+            found = {key: cell for key, cell in cells.items() if key is not None and cell}
+            rows.append((f"{path} line {reader.line_num}", found))
+    except csv.Error as error:
+        raise InputError(f"{path} line {reader.line_num} is not CSV: {error}") from error
+    for name in reader.fieldnames or ():
+        column = [found[name] for _, found in rows if name in found]
+        if name != "file_name" and all(re.fullmatch(r"\d{1,9}(\.0+)?", cell) for cell in column):
+            for _, found in rows:
+                found |= {name: int(float(found[name]))} if name in found else {}
+    return rows
+
+
+def _labels(path: Path, text: str) -> list[tuple[str, Any]] | None:
+    """None where the file is not of StyleGAN or EDM."""
+    try:
+        labels = json.loads(text)["labels"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return None
+    if not isinstance(labels, list) or not all(isinstance(x, list) and len(x) == 2 for x in labels):
+        return None
+    return [
+        (f"{path} label {number}", {"file_name": name, "label": label})
+        for number, (name, label) in enumerate(labels, start=1)
+    ]
+
+
+def fault_of(rows: list[Row], field: str, fault: Callable[[Any], str | None]) -> str | None:
+    """The first row whose field is not as expected, why, and how many others there are.
+
+    Args:
+        fault: what is wrong with a value that is not None.
+    """
+
+    def why(row: Row) -> str | None:
+        value = row.fields.get(field)
+        return f"has no field {field!r}" if value is None else fault(value)
+
+    found = [(row.where, reason) for row in rows if (reason := why(row))]
+    if not found:
+        return None
+    where, reason = found[0]
+    others = f" (and {len(found) - 1} others of {len(rows)})" if len(found) > 1 else ""
+    return f"{where} {reason}{others}"
+
+
+def caption_fault(value: Any) -> str | None:
+    """Why a value is no caption: text, or a list of some."""
+    texts = value if isinstance(value, list) else [value]
+    if texts and all(isinstance(text, str) and _encodable(text) for text in texts):
+        return None
+    return f"has {_shown(value)} as a caption: expected text, or a list with at least one"
+
+
+def label_fault(value: Any) -> str | None:
+    """Why a value is no class: a number from 0, or a name in one line."""
+    if isinstance(value, str):
+        if value.strip() and len(value.splitlines()) == 1 and _encodable(value):
+            return None
+    elif isinstance(value, bool) or (_is_whole(value) and 0 <= value < CLASSES):
+        return None
+    return (
+        f"has label {_shown(value)}: expected a name, or a class numbered from 0 to {CLASSES - 1}"
+    )
+
+
+def number_classes(values: list[tuple[str, Any]]) -> tuple[tuple[str, ...], list[int]]:
+    """(where, label) -> names of the classes, and each label's class: whole numbers stay, names
+    are numbered in sorted order.
+
+    Raises:
+        InputError: labels of both kinds, or one that is none.
+    """
+    for where, value in values:
+        if fault := label_fault(value):
+            raise InputError(f"{where} {fault}")
+    whole = [_is_whole(value) for _, value in values]
+    if all(whole):
+        numbers = [int(value) for _, value in values]
+        return tuple(map(str, range(max(numbers, default=-1) + 1))), numbers
+    if any(whole):
+        (where, value), (other, name) = values[whole.index(True)], values[whole.index(False)]
+        raise InputError(
+            f"{where} has label {value}, a number, and {other} {name!r}: expected all labels to be "
+            "numbers, or all names"
+        )
+    texts = [nfc(str(value)) for _, value in values]
+    names = tuple(sorted(set(texts)))
+    indices = {name: number for number, name in enumerate(names)}
+    return names, [indices[text] for text in texts]
+
+
+def read_boxes(rows: list[Row]) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Names of the classes of all boxes, and the boxes of each row as in `objects`."""
+    for row in rows:
+        boxes = row.fields["boxes"]
+        if not isinstance(boxes, list) or not all(map(is_box, boxes)):
+            raise InputError(
+                f"{row.where} has boxes that are not a list of [x, y, width, height, "
+                "class], the first four in parts of the image, from 0 to 1"
+            )
+    kinds = [(row.where, box[4]) for row in rows for box in row.fields["boxes"]]
+    names, numbers = number_classes(kinds)
+    following = iter(numbers)
+    boxes = [[[*box[:4], next(following)] for box in row.fields["boxes"]] for row in rows]
+    return names, [np.array(each, np.float32).reshape(-1, 5) for each in boxes]
+
+
+def is_box(box: Any) -> bool:
+    """Whether this is [x, y, width, height, class], as fractions of an image."""
+    if not isinstance(box, list) or len(box) != 5 or type(box[4]) not in (int, str):
+        return False
+    return all(type(x) in (int, float) and 0 <= x <= 1 for x in box[:4]) and min(box[2:4]) > 0
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (type(value) is float and value.is_integer())
+
+
+def _encodable(text: str) -> bool:
+    """Whether this is text: halves of surrogate pairs are not."""
+    return all(not "\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _shown(value: Any, limit: int = 60) -> str:
+    text = ascii(value) if isinstance(value, str) and not _encodable(value) else repr(value)
+    return text if len(text) <= limit else f"{text[:limit]} ..."
