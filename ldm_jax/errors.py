@@ -1,5 +1,8 @@
 """The exceptions whose message is one line for who called a tool."""
 
+import contextlib
+from collections.abc import Iterator
+
 
 class InputError(ValueError):
     """Bad input. Its message is one line: the value, what was expected and the remedy.
@@ -20,8 +23,31 @@ class StoppedError(RuntimeError):
         self.status = status
 
 
+@contextlib.contextmanager
+def reading(what: str, expected: str) -> Iterator[None]:
+    """Makes one line of whatever keeps a file from being read.
+
+    json, csv, numpy and zipfile raise anything for a damaged file: errors of values, of types, of
+    syntax, of recursion, of memory.
+
+    Args:
+        what: is read, "'FILE'" or "--option 'FILE'".
+        expected: in its place, and the remedy.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(f"{what} cannot be read ({reason(error)}): expected {expected}") from error
+
+
 def reason(error: BaseException, limit: int = 240) -> str:
     """The message of an exception in one line; its name where it has none."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    return shortened(" ".join(str(error).split()) or type(error).__name__, limit)
+
+
+def shortened(text: str, limit: int = 240) -> str:
+    """A text that is longer than the limit without its middle."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"

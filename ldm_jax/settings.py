@@ -26,7 +26,9 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_
 import typeguard
 import tyro
 
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, shortened
+
+EVERY_ITEM = typeguard.CollectionCheckStrategy.ALL_ITEMS
 
 
 class Range(NamedTuple):
@@ -153,17 +155,17 @@ def check_types(config: Any, where: str, prefix: str = "") -> None:
     """Raises InputError for the first value in a config that is not of its field's type.
 
     Args:
-        where: the config's file, for the error.
+        where: they stand, for the error.
         prefix: of the fields' names in the error.
     """
     hints, ranged = (get_type_hints(type(config), include_extras=x) for x in (False, True))
     for field in dataclasses.fields(config):
         value, name, hint = getattr(config, field.name), prefix + field.name, hints[field.name]
         named = [x for x in ranges(ranged[field.name]) if isinstance(x, OneOf)]
-        if not _is_of(value, hint) or not all(value is None or x.fits(value) for x in named):
+        if not is_of(value, hint) or not all(value is None or x.fits(value) for x in named):
             expected = [x.expected for x in named] or [_type_name(hint)]
             raise InputError(
-                f"config '{where}': {name} is {value!r} ({type(value).__name__}): "
+                f"{where}: {name} is {shortened(repr(value))} ({type(value).__name__}): "
                 f"expected {expected[0]}"
             )
         if dataclasses.is_dataclass(value):
@@ -174,12 +176,12 @@ def check_types(config: Any, where: str, prefix: str = "") -> None:
                     check_types(one, where, f"{name}.{i}.")
 
 
-def _is_of(value: Any, hint: Any) -> bool:
+def is_of(value: Any, hint: Any) -> bool:
     """Whether a value is of a type; True and False are no numbers."""
     if isinstance(value, bool) and hint in (int, float, int | None):
         return False
     try:
-        typeguard.check_type(value, hint)
+        typeguard.check_type(value, hint, collection_check_strategy=EVERY_ITEM)
     except typeguard.TypeCheckError:
         return False
     return True

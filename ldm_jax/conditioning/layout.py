@@ -17,7 +17,7 @@ from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import objects
 from ldm_jax.data.metadata import is_box
 from ldm_jax.encoders.transformer import TextTransformer, transformer
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction, MoreThan4
 from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
@@ -63,12 +63,8 @@ def load_layouts(path: str) -> list[list[list]]:
     Raises:
         InputError: no such file, or not such a list.
     """
-    try:
-        found = json.loads(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise InputError(f"--boxes '{path}' does not exist: expected a .json of boxes") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"--boxes '{path}' is not JSON: {error}") from error
+    with reading(f"--boxes '{path}'", "a .json of boxes"):
+        found = json.loads(Path(path).read_text("utf-8-sig"))
     layouts = found if isinstance(found, list) and found and _is_layout(found[0]) else [found]
     if not all(map(_is_layout, layouts)) or not found:
         raise InputError(

@@ -13,6 +13,7 @@ A record is a header (its length as 4 bytes, then JSON: name, label, text) and t
 conditioner encoded the captions, its output for each of them follows, field by field.
 """
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -26,9 +27,13 @@ import numpy as np
 from ldm_jax.data import transforms
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.settings import Data
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
+from ldm_jax.settings import check_types
 
 INDEX, EMPTY = "latents.json", "empty.npz"
+MOST = 2**20  # shards, or a side of an array
+DTYPES = ("float32", "float16")
+AGAIN = "what scripts/cache_latents.py wrote; run it again"
 
 
 def entry(field: str) -> str:
@@ -84,15 +89,15 @@ def is_latents(path: str) -> bool:
 
 def describe(folder: Path) -> Described:
     """The metadata of a folder of latents."""
-    try:
-        encoded = json.loads((folder / INDEX).read_text())
+    with reading(f"'{folder / INDEX}'", AGAIN):
+        encoded = json.loads((folder / INDEX).read_text("utf-8"))
         encoded = {key: tuple(x) if isinstance(x, list) else x for key, x in encoded.items()}
-        return Described(**encoded)
-    except (ValueError, TypeError) as error:
-        raise InputError(
-            f"'{folder / INDEX}' does not describe latents ({error}): write them again with "
-            "scripts/cache_latents.py"
-        ) from error
+        found = Described(**encoded)
+        check_types(found, INDEX)
+        sizes = found.shards, *found.shape, *(n for one in found.answered.values() for n in one)
+        if not 0 < min(sizes) <= max(sizes) < MOST or found.dtype not in DTYPES:
+            raise ValueError(f"it has shards or arrays of {sizes} values of {found.dtype}")
+        return found
 
 
 def shard(folder: Path, number: int, count: int) -> Path:
@@ -149,7 +154,8 @@ class Source:
                 f"{folder} lacks {len(missing)} of its {count} shards, such as {missing[0]}: run "
                 "scripts/cache_latents.py again, which continues where it stopped"
             )
-        self._records = ArrayRecordDataSource([str(file) for file in files])
+        with self._reading():
+            self._records = ArrayRecordDataSource([str(file) for file in files])
         self.class_names = self.described.class_names
         self.object_names: tuple[str, ...] = ()
         nothing = "{} has latents without {}: use the images themselves, or other latents"
@@ -166,14 +172,23 @@ class Source:
 
     def empty(self) -> dict[str, np.ndarray]:
         """The conditioner's output for the empty caption, by field."""
-        with np.load(Path(self.name) / EMPTY, allow_pickle=False) as found:
-            return {slot: found[slot] for slot in self.described.answered}
+        file, wanted = Path(self.name) / EMPTY, self.described.answered
+        with reading(f"'{file}'", AGAIN), np.load(file, allow_pickle=False) as found:
+            arrays = {slot: found[slot] for slot in wanted}
+            for slot, x in arrays.items():
+                if x.shape != wanted[slot] or x.dtype.kind not in "fb":
+                    raise ValueError(f"{slot} is {x.dtype} {list(x.shape)}")
+            return arrays
+
+    def _reading(self) -> contextlib.AbstractContextManager:
+        return reading(f"'{self.name}'", AGAIN)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        moments, header = unpack(self._records[index], self.described)
+        with self._reading():
+            moments, header = unpack(self._records[index], self.described)
         return {"moments": moments, **header}
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from ldm_jax.encoders.clip.model import MODELS, CLIPName, embed_captions, embed_
 from ldm_jax.encoders.clip.vision import normalised
 from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
 from ldm_jax.encoders.tokenizers.tokenizer import encode
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
 from ldm_jax.evaluate.generate import Generation, draw_shards
 from ldm_jax.evaluate.held_out import condition_of
 from ldm_jax.evaluate.samples import count_of
@@ -24,7 +24,7 @@ from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.view import view
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, is_of
 from ldm_jax.weights.names.clip_file import load_clip
 
 CONVENTION = (
@@ -160,10 +160,13 @@ def captions_of(path: Path, count: int) -> list[str]:
     """
     for name in ("request.json", "report.json"):  # of `generate`, and of sample.py: cycled
         if (path / name).exists():
-            about = json.loads((path / name).read_text())
-            prompts = about.get("request", about).get("prompts")
-            if isinstance(prompts, dict):  # before requests had sections, the prompts themselves
-                prompts = prompts["prompt"]
+            with reading(f"'{path / name}'", "what sample.py or generate wrote; or remove it"):
+                about = json.loads((path / name).read_text("utf-8"))
+                prompts = about.get("request", about).get("prompts")
+                if isinstance(prompts, dict):  # before requests had sections, the prompts
+                    prompts = prompts["prompt"]
+                if prompts and not is_of(prompts, list[str]):
+                    raise TypeError(f"its prompts are {prompts!r}")
             if prompts:
                 return [prompts[i % len(prompts)] for i in range(count)]
     if not path.is_dir() or not image_paths(path):

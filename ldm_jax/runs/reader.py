@@ -69,7 +69,7 @@ def check_experiment(config: Any, path: str | Path) -> Any:
             f"config '{path}' has no experiment: expected `config = Experiment(...)`, or one of "
             f"{', '.join(f'{kind.__name__}(...)' for kind in EXPERIMENTS[1:])}"
         )
-    check_types(config, str(path))
+    check_types(config, f"config '{path}'")
     return config
 
 

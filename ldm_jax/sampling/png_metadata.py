@@ -8,8 +8,9 @@ from typing import Any
 import ldm_jax
 from ldm_jax import runs
 from ldm_jax.data import image_files
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
 from ldm_jax.sections import Request, Section
+from ldm_jax.settings import check_types
 
 KEYWORD = "ldm_jax"  # of the text in the PNG
 
@@ -37,7 +38,8 @@ def read(path: str) -> dict[str, Any]:
         record = json.loads(image_files.read_text(path).get(KEYWORD, "null"))
     except Exception as error:
         raise InputError(f"--repeat '{path}' cannot be read ({error}): expected a PNG") from error
-    if not isinstance(record, dict) or not isinstance(record.get("request"), dict):
+    parts = (record.get("request"), record.get("run")) if isinstance(record, dict) else ()
+    if [type(part) for part in parts] != [dict, str]:
         raise InputError(
             f"--repeat '{path}' does not say how it was drawn: expected a PNG that sample.py wrote "
             "of a diffusion model, and that nobody saved again"
@@ -61,7 +63,11 @@ def options(record: dict[str, Any], sections: Iterable[type[Section]]) -> dict[s
         found["prompt"] = [*(found["prompt"] or [""]), *stops]
     if found.get("times"):  # which say these
         found = {n: x for n, x in found.items() if n not in ("steps", "spacing")}
-    return {n: tuple(x) if isinstance(x, list) else x for n, x in found.items()}
+    return {n: _as_tuple(x) for n, x in found.items()}
+
+
+def _as_tuple(x: Any) -> Any:
+    return tuple(map(_as_tuple, x)) if isinstance(x, list) else x
 
 
 def repeated(record: dict[str, Any], asked: Request, given: Collection[str]) -> Request:
@@ -71,6 +77,11 @@ def repeated(record: dict[str, Any], asked: Request, given: Collection[str]) -> 
         given: options of the new request; what goes with them is not taken from the image.
     """
     settled = {other for one in asked for n in given for other in one.settles.get(n, ())}
-    own, mine = options(record, map(type, asked)), asked.owners()
-    kept = {n: x for n, x in own.items() if x is not None and n in mine}
-    return asked.replace(**{n: x for n, x in kept.items() if n not in settled and n not in given})
+    with reading("--repeat's PNG", "one that sample.py wrote"):
+        own, mine = options(record, map(type, asked)), asked.owners()
+    others = {*settled, *given}
+    kept = {n: x for n, x in own.items() if x is not None and n in mine and n not in others}
+    found = asked.replace(**kept)
+    for section in found:
+        check_types(section, "--repeat")
+    return found

@@ -123,7 +123,7 @@ def test_what_is_for_another_model_is_refused(files, name, other):
         ),
         ("layout", {"boxes": "many.json"}, "has 4 boxes: expected at most 3"),
         ("layout", {"boxes": "class.json"}, "class 'bird': expected 0 to 1, or one of cat, dog"),
-        ("layout", {"boxes": "map.png"}, "is not JSON"),
+        ("layout", {"boxes": "map.png"}, "expected a .json of boxes"),
         ("retrieval", {"neighbours": "wide.npy"}, r"expected floats \[N, 5\]"),
         (
             "retrieval",
