@@ -1,6 +1,7 @@
 """A drill: training that is killed again and again, and ends as if it never had been.
 
     python benchmarks/drill.py --out docs/reliability.md
+    python benchmarks/drill.py --commands --kills 200 --out docs/reliability.md
 
 Trains a tiny latent diffusion model (both stages, on drawn images) once without interruption. Then
 trains it again in several runs, whose process is sent SIGKILL or SIGTERM while it compiles, makes
@@ -8,6 +9,10 @@ a step, writes a checkpoint or draws images, until each run has had its share of
 same command goes on every time. At the end parameters, averages, optimizer, place in the data and
 the table of metrics must be those of the uninterrupted run, bit for bit. With `--out`, the table
 between the marks of that file is replaced. Exit status 1 where a run ended otherwise.
+
+With `--commands`, train.py, sample.py, cache_latents.py, convert.py and evaluate.py are killed
+instead, at moments that are drawn evenly over their duration (see `kills`). No file under its final
+name may be half-written then, and the same command must end as the uninterrupted one.
 """
 
 import csv
@@ -25,6 +30,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import kills
 import numpy as np
 import orbax.checkpoint as ocp
 import tyro
@@ -40,6 +46,7 @@ PHASES = ("compile", "step", "save", "evaluation")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM)
 MEASURED = ("images_per_second", "data_wait", "teraflops_per_second", "share_of_peak", "memory_gib")
 MARKS = "<!-- drill -->", "<!-- end of drill -->"
+MARKS_OF_COMMANDS = "<!-- kills -->", "<!-- end of kills -->"
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,7 @@ class Options:
     kills: int = 50
     runs: int = 5
     seed: int = 0
+    commands: bool = False
     out: Path | None = None
     workdir: Path | None = None
 
@@ -217,6 +225,60 @@ def table(kills: list[Kill], count: int, same: int, seconds: float) -> str:
     return "\n".join(lines)
 
 
+def commands_of(root: Path, config: Path, images: Path) -> list[kills.Command]:
+    """What is killed at random moments, in an order in which each has what it reads."""
+    run, scripts = root / "run", ROOT / "scripts"
+    convert, evaluate = scripts / "convert.py", scripts / "evaluate.py"
+    stage, file = run / "first_stage", root / "exported" / "stage.safetensors"
+    shards = ("--num", 12, "--draw-batch", 4, "--shard-size", 4)
+    made = {name: root / name for name in ("killed", "samples", "latents", "b", "shards", "report")}
+    words = (
+        ("train.py", ROOT / "train.py", config, "--workdir", made["killed"]),
+        ("sample.py", ROOT / "sample.py", run, "--num", 8, "--out", made["samples"]),
+        ("cache_latents.py", scripts / "cache_latents.py", run, images, made["latents"]),
+        ("convert.py, out", convert, stage, file),
+        ("convert.py, in", convert, root / "a.pt", made["b"], "--config", stage / "config.py"),
+        ("evaluate.py generate", evaluate, "generate", run, *shards, "--out", made["shards"]),
+        ("evaluate.py first-stage", evaluate, "first-stage", run, images, "--out", made["report"]),
+    )
+    places = [*list(made.values())[:3], file, *list(made.values())[3:]]
+    return [
+        kills.Command(name, list(rest), place, share)
+        for (name, *rest), place, share in zip(words, places, (5, 4, 4, 2, 2, 3, 2), strict=True)
+    ]
+
+
+def drill_commands(options: Options, root: Path, config: Path, images: Path) -> None:
+    """Kills each of the commands, and writes the table."""
+    began, rng, cache = time.monotonic(), np.random.default_rng(options.seed), root / "cache"
+    (root / "exported").mkdir()
+    for words in (
+        [ROOT / "train.py", config, "--workdir", root / "run"],
+        [ROOT / "scripts" / "convert.py", root / "run" / "first_stage", root / "a.pt"],
+    ):
+        status, said = kills.ends(words, cache)
+        if status:
+            raise SystemExit(said)
+    commands, found = commands_of(root, config, images), []
+    shares = sum(command.share for command in commands)
+    for command in commands:
+        count = round(options.kills * command.share / shares)
+        found.append(kills.drill(command, count, cache, rng))
+    text = kills.table(found, (time.monotonic() - began) / 60)
+    write(options.out, text, MARKS_OF_COMMANDS)
+    if any(one.same < one.ends or any(kill.faults for kill in one.kills) for one in found):
+        sys.exit(1)
+
+
+def write(out: Path | None, text: str, marks: tuple[str, str]) -> None:
+    """Prints a table, and puts it between the marks of a page."""
+    print(text)
+    if out:
+        before, _, rest = out.read_text().partition(marks[0])
+        after = rest.partition(marks[1])[2]
+        out.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}")
+
+
 def main(options: Options) -> None:
     """Trains once, then with kills, and compares."""
     began, rng = time.monotonic(), np.random.default_rng(options.seed)
@@ -227,6 +289,8 @@ def main(options: Options) -> None:
         pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(images / f"{i:02}.png")
     config.write_text(runs.as_python(experiment(images)))
+    if options.commands:
+        return drill_commands(options, root, config, images)
     process = start(config, root / "whole", cache)
     said, _ = process.communicate()
     if process.returncode:
@@ -237,12 +301,12 @@ def main(options: Options) -> None:
     kinds = [(how, phase) for phase in PHASES for how in SIGNALS]
     order = [kinds[i % len(kinds)] for i in range(options.kills)]
     rng.shuffle(order)
-    kills, same = [], 0
+    made, same = [], 0
     for number in range(options.runs):
         run = root / f"killed{number}"
         for how, phase in order[number :: options.runs]:
             kill = kill_once(config, run, cache, signal.Signals(int(how)), str(phase), rng)
-            kills.append(kill)
+            made.append(kill)
             print(f"run {number}: {kill}", flush=True)
         process = start(config, run, cache)
         said, _ = process.communicate()
@@ -251,12 +315,8 @@ def main(options: Options) -> None:
         other = differences(run, whole)
         same += not other
         print(f"run {number}: {', '.join(other[:5]) or 'the same bit for bit'}", flush=True)
-    text = table(kills, options.runs, same, time.monotonic() - began)
-    print(text)
-    if options.out:
-        before, _, rest = options.out.read_text().partition(MARKS[0])
-        after = rest.partition(MARKS[1])[2]
-        options.out.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
+    text = table(made, options.runs, same, time.monotonic() - began)
+    write(options.out, text, MARKS)
     if same != options.runs:
         sys.exit(1)
 
