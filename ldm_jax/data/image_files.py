@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, PngImagePlugin
 
+from ldm_jax.runtime.files import whole
+
 
 def to_uint8(images: np.ndarray) -> np.ndarray:
     """[..., H, W, 3] in [-1, 1] -> uint8; values outside are clipped."""
@@ -28,11 +30,11 @@ def grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
 def save(path: str | Path, image: np.ndarray, text: Mapping[str, str] | None = None) -> None:
     """Writes uint8 [H, W, 3] as PNG, making its folder; `text` are ASCII metadata by keyword."""
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
     notes = PngImagePlugin.PngInfo()
     for keyword, words in (text or {}).items():
         notes.add_text(keyword, words)
-    Image.fromarray(image).save(path, pnginfo=notes)
+    with whole(path) as file:
+        Image.fromarray(image).save(file, "PNG", pnginfo=notes)
 
 
 def animate(path: str | Path, images: np.ndarray, rate: float) -> None:
@@ -42,7 +44,8 @@ def animate(path: str | Path, images: np.ndarray, rate: float) -> None:
     """
     frames = [Image.fromarray(image) for image in images]
     each = 10 * max(1, round(100 / rate))
-    frames[0].save(path, save_all=True, append_images=frames[1:], duration=each, loop=0)
+    with whole(path) as file:
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], duration=each, loop=0)
 
 
 def read_text(path: str | Path) -> dict[str, str]:

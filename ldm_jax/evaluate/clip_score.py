@@ -22,6 +22,7 @@ from ldm_jax.evaluate.sets import Images, image_paths, open_set, spread
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.extractors.resize import pillow_bicubic
 from ldm_jax.metrics.clip_score import clip_score
+from ldm_jax.runtime.files import write_whole
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.view import view
 from ldm_jax.settings import check_folder, is_of
@@ -104,7 +105,7 @@ def clip_scores(place: str, options: Options) -> None:
         "device": jax.devices()[0].device_kind,
     }
     out.mkdir(parents=True, exist_ok=True)
-    (out / "clip-score.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_whole(out / "clip-score.json", json.dumps(report, indent=2) + "\n")
     worst = np.argsort(scores)[:3]
     for i in worst:
         print(f"lowest: {scores[i]:.2f} '{chosen[i]}'")

@@ -11,6 +11,7 @@ import numpy as np
 import ldm_jax
 from ldm_jax import runs
 from ldm_jax.data import image_files
+from ldm_jax.runtime.files import whole, write_whole
 from ldm_jax.sampling.drawing import Drawn
 from ldm_jax.sampling.png_metadata import text
 from ldm_jax.sections import Request
@@ -47,10 +48,12 @@ def write(
             image_files.save(out / "previews" / f"{i:06d}-{step:03d}.png", image)
     columns = request.rows.interpolate if "rows" in request else None
     image_files.save(out / "grid.png", image_files.grid(images, columns))
-    np.savez(out / "samples.npz", images)
+    with whole(out / "samples.npz") as file:
+        np.savez(file, images)
     if drawn.latents is not None:
-        np.save(out / "latents.npy", drawn.latents)
-    (out / "report.json").write_text(json.dumps(report(trained, request), indent=2) + "\n")
+        with whole(out / "latents.npy") as file:
+            np.save(file, drawn.latents)
+    write_whole(out / "report.json", json.dumps(report(trained, request), indent=2) + "\n")
 
 
 def report(trained: runs.Trained | runs.TrainedFirstStage, request: Request) -> dict[str, Any]:

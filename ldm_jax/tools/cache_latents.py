@@ -24,6 +24,7 @@ from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.runs.digest import caption_digest, digest
+from ldm_jax.runtime.files import whole, write_whole
 from ldm_jax.types import FirstStage, Params
 
 
@@ -240,11 +241,9 @@ def _write_index(
                 )
         return
     if empty:
-        np.savez(out / latents.EMPTY, **empty)
-    text = json.dumps(dataclasses.asdict(described), indent=1)
-    partial = out / f".{latents.INDEX}"
-    partial.write_text(text)
-    partial.replace(out / latents.INDEX)
+        with whole(out / latents.EMPTY) as file:
+            np.savez(file, **empty)
+    write_whole(out / latents.INDEX, json.dumps(dataclasses.asdict(described), indent=1))
 
 
 def _encoder(
@@ -306,12 +305,11 @@ def _write_shard(file: Path, records: Iterator[bytes]) -> int:
     """Writes a shard under another name until it is whole; how many records it has."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    partial = file.with_name(f".{file.name}")
-    writer = ArrayRecordWriter(str(partial), "group_size:1")
     count = 0
-    for record in records:
-        writer.write(record)
-        count += 1
-    writer.close()
-    partial.replace(file)
+    with whole(file) as partial:
+        writer = ArrayRecordWriter(str(partial), "group_size:1")
+        for record in records:
+            writer.write(record)
+            count += 1
+        writer.close()
     return count

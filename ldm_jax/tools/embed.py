@@ -9,6 +9,7 @@ from ldm_jax.data import image_files, pipeline, readable
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.embedder import embedder
+from ldm_jax.runtime.files import whole
 
 
 def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int) -> None:
@@ -25,10 +26,8 @@ def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int
     rows_of = embedder(name, weights, batch_size)
     images = pipeline.once(_plain(data, batch_size), source, info.num_examples)
     rows = rows_of((image_files.to_uint8(batch["image"]) for batch in images), info.num_examples)
-    unfinished = out.with_name(f".{out.name}")
-    with unfinished.open("wb") as file:
+    with whole(out) as file:
         np.save(file, rows)
-    unfinished.replace(out)
     print(
         f"{out}: {len(rows)} embeddings of {rows.shape[1]} numbers; for --conditions.0.embeddings, "
         f"with --conditions.0.dim {rows.shape[1]}"
