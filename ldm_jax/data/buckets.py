@@ -5,6 +5,8 @@ ratio, and each batch has one size. A batch is a function of its number and the 
 integer is the state of the stream, and all hosts have the same size at the same step.
 """
 
+import bisect
+import itertools
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -13,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldm_jax.data import transforms
+from ldm_jax.data.readable import too_small
 from ldm_jax.errors import InputError
 
 Size = tuple[int, int]  # height, width
@@ -96,15 +99,6 @@ def sort(source: Any, among: tuple[Size, ...], upscale: bool = False) -> Buckets
     )
 
 
-def too_small(name: str, image_size: tuple[int, int], size: Size) -> InputError:
-    """The error for an image [width, height] smaller than its bucket."""
-    width, height = image_size
-    return InputError(
-        f"{name} is {width}x{height} pixels, smaller than {size[1]}x{size[0]}, the size of "
-        "data.buckets nearest to its shape: lower --data.image-size, or enlarge with --data.upscale"
-    )
-
-
 def check(side: int, step: int, aspect: float, factor: int) -> None:
     """Raises InputError for buckets that do not fit a model which downsamples by `factor`."""
     if step % factor:
@@ -148,22 +142,16 @@ class Order:
 
     def _batch(self, number: int) -> tuple[int, int]:
         """The size of a batch, and its number among the batches of that size."""
-        low, high = 0, (number + 1) * self._B + 1  # every epoch but B has a batch
-        while high - low > 1:  # before(low) <= number < before(high)
-            middle = (low + high) // 2
-            low, high = (middle, high) if self._before(middle) <= number else (low, middle)
-        return self._epoch(low)[number - self._before(low)]
+        epochs = range((number + 1) * self._B + 1)  # every epoch but B has a batch
+        epoch = bisect.bisect_right(epochs, number, key=self._before) - 1
+        return self._epoch(epoch)[number - self._before(epoch)]
 
     def _shuffled_batches(self, epoch: int) -> list[tuple[int, int]]:
         first, last = (e * self._counts // self._B for e in (epoch, epoch + 1))
         kinds = np.repeat(np.arange(len(first)), last - first)
         kinds = np.random.default_rng([self._seed, epoch]).permutation(kinds)
-        coming = first.copy()  # the next batch of each size
-        found = []
-        for i in kinds:
-            found.append((int(i), int(coming[i])))
-            coming[i] += 1
-        return found
+        coming = [itertools.count(int(n)) for n in first]  # batches of each size
+        return [(int(i), next(coming[i])) for i in kinds]
 
     def _shuffled_members(self, i: int, turn: int) -> np.ndarray:
         return np.random.default_rng([self._seed, i, turn]).permutation(self._buckets.members[i])

@@ -8,7 +8,7 @@ contain nothing else, which distinguishes composition from memorisation.
 
 import hashlib
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 
@@ -174,32 +174,21 @@ def parse(text: str) -> Scene:
     """
     phrases = text.strip().removesuffix(".").lower().replace(" and ", ", ").split(",")
     objects = tuple(_parse_object(phrase.split(), text) for phrase in phrases)
-    seen = set()
-    for thing in objects:
-        if thing.position in seen:
-            raise InputError(
-                f"caption {text!r}: two objects at the {thing.position}; expected one a position"
-            )
-        seen.add(thing.position)
+    positions = [thing.position for thing in objects]
+    if twice := next((place for place in positions if positions.count(place) > 1), None):
+        raise InputError(f"caption {text!r}: two objects at the {twice}; expected one a position")
     return Scene(objects)
 
 
 def _parse_object(words: list[str], text: str) -> Object:
-    expected = (["a"], SIZES, COLORS, SHAPES, ["at"], ["the"])
-    for index, options in enumerate(expected):
-        word = words[index] if index < len(words) else ""
+    expected = (["a"], SIZES, COLORS, SHAPES, ["at"], ["the"], POSITIONS)
+    words = [*words[:6], *[""] * (6 - len(words)), " ".join(words[6:])]
+    for word, options in zip(words, expected, strict=True):
         if word not in options:
-            raise _unexpected(word, options, text)
-    position = " ".join(words[len(expected) :])
-    if position not in POSITIONS:
-        raise _unexpected(position, POSITIONS, text)
-    return Object(size=words[1], color=words[2], shape=words[3], position=position)
-
-
-def _unexpected(word: str, options: Iterable[str], text: str) -> InputError:
-    *head, last = options
-    expected = f"{', '.join(head)} or {last}" if head else last
-    return InputError(f"caption {text!r}: found {word!r} where {expected} is expected")
+            *head, last = options
+            wanted = f"{', '.join(head)} or {last}" if head else last
+            raise InputError(f"caption {text!r}: found {word!r} where {wanted} is expected")
+    return Object(size=words[1], color=words[2], shape=words[3], position=words[6])
 
 
 # Images

@@ -62,9 +62,6 @@ class Folder:
             record["text"] = _read_caption(record.pop("text_file"))
         return record
 
-    def __repr__(self) -> str:
-        return f"Folder({self.name!r}, {len(self)} images)"
-
 
 def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
     """Finds the images under `path`, in sorted order, and their annotations.

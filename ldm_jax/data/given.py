@@ -27,7 +27,13 @@ def decoded(path: str, flag: str, what: str, decode: Callable[[str], Any]) -> An
 
 def open_image(path: str, flag: str, data: Any) -> Image.Image:
     """An image as training on `data` saw it, of its own size; see `decoded`."""
-    return decoded(path, flag, "an image", lambda p: transforms.decode(p, data.background))
+
+    def decode(path: str) -> Image.Image:
+        image = transforms.decode(path, data.background)
+        transforms.resized(image, data.image_size)  # not too long and thin
+        return image
+
+    return decoded(path, flag, "an image", decode)
 
 
 def load_image(path: str, flag: str, data: Any, size: Sequence[int] = ()) -> np.ndarray:

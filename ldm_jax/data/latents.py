@@ -191,9 +191,6 @@ class Source:
             moments, header = unpack(self._records[index], self.described)
         return {"moments": moments, **header}
 
-    def __repr__(self) -> str:
-        return f"Source({self.name!r}, {len(self)} latents)"
-
 
 class Reader:
     """Reads one example: (index, rng) -> dict, mirrored or not as images would be.
@@ -231,24 +228,15 @@ class Reader:
 
 def check(data: Data, source: Source) -> None:
     """Raises InputError for what was not encoded."""
-    there = source.described
-    if data.image_size not in (None, there.image_size):
-        raise InputError(
-            f"data.image_size is {data.image_size}: expected {there.image_size}, of which the "
-            f"latents in {source.name} are"
-        )
-    if data.flip and not there.flips:
-        raise InputError(
-            f"data.flip is True: expected False, since {source.name} has no latents of mirror "
-            "images; or write it again with --flips"
-        )
-    if data.buckets:
-        raise InputError(
-            f"data.buckets is {data.buckets}: expected 0, since {source.name} has latents of "
-            "squares; train on the images themselves"
-        )
-    if data.crop != "center":
-        raise InputError(
-            f"data.crop is {data.crop}: expected center, as the images of {source.name} were "
-            "cropped before they were encoded"
-        )
+    size, flips = source.described.image_size, source.described.flips
+    for field, expected, wrong, why in (
+        ("image_size", size, data.image_size not in (None, size), "as that of its images"),
+        ("flip", False, data.flip and not flips, "or write it again with --flips"),
+        ("buckets", 0, data.buckets, "or train on the images themselves, of any shape"),
+        ("crop", "center", data.crop != "center", "as its images were before they were encoded"),
+    ):
+        if wrong:
+            raise InputError(
+                f"data.{field} is {getattr(data, field)}: expected {expected} of the latents in "
+                f"{source.name}, {why}"
+            )

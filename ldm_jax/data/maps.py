@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from ldm_jax.data.transforms import Encoded, open_image
+from ldm_jax.data.transforms import Encoded, open_image, turn
 
 
 class Map(NamedTuple):
@@ -30,8 +30,7 @@ def decode_classes(encoded: Encoded) -> np.ndarray:
         ValueError: an image of colours.
     """
     with open_image(encoded) as image:
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
+        turn(image)
         if image.mode not in ("L", "P", "1") and not image.mode.startswith("I"):
             raise ValueError(f"has colours (mode {image.mode}) where classes are expected")
         values = np.asarray(image)

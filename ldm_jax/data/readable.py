@@ -8,9 +8,9 @@ from typing import Any
 
 from PIL import UnidentifiedImageError
 
-from ldm_jax.data import buckets, latents, transforms
+from ldm_jax.data import latents, transforms
 from ldm_jax.data.settings import Data
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reason
 
 CHECKED_SIZES = 2000  # images whose size is read before training starts
 CHECKED_IMAGES = 200  # images that are decoded before training starts
@@ -60,7 +60,7 @@ def reason_of(error: Exception) -> str:
     """Why an image cannot be read, in one line."""
     if isinstance(error, UnidentifiedImageError):  # whose text repeats the name, or an address
         return "not an image in a known format"
-    return " ".join(str(error).split()) or type(error).__name__
+    return reason(error).partition(", could be decompression bomb")[0]
 
 
 def too_many(count: int, limit: int, name: str, reason: str) -> InputError:
@@ -71,12 +71,16 @@ def too_many(count: int, limit: int, name: str, reason: str) -> InputError:
 
 
 def too_small(name: str, image_size: tuple[int, int], size: transforms.Size) -> InputError:
+    """For an image [width, height] smaller than a square or its bucket (height, width)."""
     width, height = image_size
-    if not isinstance(size, int):
-        return buckets.too_small(name, image_size, size)
+    wanted, lowered = (
+        (f"data.image_size {size}", f" to {min(image_size)}")
+        if isinstance(size, int)
+        else (f"{size[1]}x{size[0]}, the size of data.buckets nearest to its shape", "")
+    )
     return InputError(
-        f"{name} is {width}x{height} pixels, smaller than data.image_size {size}: "
-        f"lower --data.image-size to {min(image_size)}, or enlarge with --data.upscale"
+        f"{name} is {width}x{height} pixels, smaller than {wanted}: "
+        f"lower --data.image-size{lowered}, or enlarge with --data.upscale"
     )
 
 

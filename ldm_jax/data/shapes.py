@@ -5,7 +5,7 @@ import io
 import logging
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,21 +13,8 @@ import tensorflow_datasets as tfds
 from etils import epath
 from PIL import Image
 
-from ldm_jax.data.drawing import (
-    COLORS,
-    POSITIONS,
-    SHAPES,
-    SIZES,
-    boxes,
-    caption,
-    check_counts,
-    classify,
-    label,
-    layers,
-    paint,
-    random_offsets,
-    random_scene,
-)
+from ldm_jax.data import drawing
+from ldm_jax.data.drawing import COLORS, POSITIONS, SHAPES, SIZES
 from ldm_jax.data.settings import Shapes as ShapesSettings
 from ldm_jax.errors import InputError
 
@@ -37,10 +24,7 @@ class ShapesConfig(tfds.core.BuilderConfig):
     """Every number that determines the data set; its name contains them all."""
 
     resolution: int = 32
-    min_objects: int = 1
-    max_objects: int = 3
-    num_train: int = 20_000
-    num_test: int = 1_000
+    settings: ShapesSettings = field(default_factory=ShapesSettings)
 
 
 def shapes_config(image_size: int, shapes: ShapesSettings) -> ShapesConfig:
@@ -49,7 +33,7 @@ def shapes_config(image_size: int, shapes: ShapesSettings) -> ShapesConfig:
     Raises:
         InputError: for settings that no data set can have.
     """
-    check_counts(shapes.min_objects, shapes.max_objects)
+    drawing.check_counts(shapes.min_objects, shapes.max_objects)
     for name, value, least in (
         ("data.image_size", image_size, 16),  # objects are a few pixels wide at 16
         ("shapes.num_train", shapes.num_train, 1),
@@ -61,10 +45,7 @@ def shapes_config(image_size: int, shapes: ShapesSettings) -> ShapesConfig:
         name=f"{image_size}px_{shapes.min_objects}to{shapes.max_objects}objects"
         f"_{shapes.num_train}train_{shapes.num_test}test",
         resolution=image_size,
-        min_objects=shapes.min_objects,
-        max_objects=shapes.max_objects,
-        num_train=shapes.num_train,
-        num_test=shapes.num_test,
+        settings=shapes,
     )
 
 
@@ -81,13 +62,9 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
     def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.resolution
         features = tfds.features
-        objects = {
-            "bbox": features.BBoxFeature(),
-            "shape": features.ClassLabel(names=list(SHAPES)),
-            "color": features.ClassLabel(names=list(COLORS)),
-            "size": features.ClassLabel(names=list(SIZES)),
-            "position": features.ClassLabel(names=list(POSITIONS)),
-        }
+        tables = {"shape": SHAPES, "color": COLORS, "size": SIZES, "position": POSITIONS}
+        kinds = {name: features.ClassLabel(names=list(table)) for name, table in tables.items()}
+        objects = {"bbox": features.BBoxFeature(), **kinds}
         return tfds.core.DatasetInfo(
             builder=self,
             description=__doc__,
@@ -105,40 +82,34 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager) -> dict:
-        del dl_manager  # nothing to download
         return {split: self._generate_examples(split) for split in ("train", "test")}
 
     def _generate_examples(self, split: str) -> Iterator:
-        count = self.builder_config.num_train if split == "train" else self.builder_config.num_test
-        for index in range(count):
+        for index in range(getattr(self.builder_config.settings, f"num_{split}")):
             yield index, example(self.builder_config, split, index)
 
 
-def example(settings: ShapesConfig, split: str, index: int) -> dict:
+def example(config: ShapesConfig, split: str, index: int) -> dict:
     """Scene number `index` of "train" or "test", with the features of `Shapes`.
 
     Neither the resolution nor the number of scenes changes which scene it is.
     """
     test = split == "test"
-    rng = np.random.default_rng([int(test), index, settings.min_objects, settings.max_objects])
-    scene = random_scene(rng, settings.min_objects, settings.max_objects, held_out=test)
-    offsets = random_offsets(rng, scene)
-    found = layers(scene, settings.resolution, offsets)
+    counts = config.settings.min_objects, config.settings.max_objects
+    rng = np.random.default_rng([int(test), index, *counts])
+    scene = drawing.random_scene(rng, *counts, held_out=test)
+    offsets = drawing.random_offsets(rng, scene)
+    layers = drawing.layers(scene, config.resolution, offsets)
+    boxes = drawing.boxes(scene, offsets).tolist()
     return {
-        "image": _png(paint(found, settings.resolution)),
-        "text": caption(scene),
-        "label": label(scene),
+        "image": _png(drawing.paint(layers, config.resolution)),
+        "text": drawing.caption(scene),
+        "label": drawing.label(scene),
         "objects": [
-            {
-                "bbox": tfds.features.BBox(*box),
-                "shape": thing.shape,
-                "color": thing.color,
-                "size": thing.size,
-                "position": thing.position,
-            }
-            for thing, box in zip(scene.objects, boxes(scene, offsets).tolist(), strict=True)
+            {"bbox": tfds.features.BBox(*box), **asdict(thing)}
+            for thing, box in zip(scene.objects, boxes, strict=True)
         ],
-        "segmentation": _png(classify(found, settings.resolution)),
+        "segmentation": _png(drawing.classify(layers, config.resolution)),
     }
 
 

@@ -11,14 +11,20 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from difflib import get_close_matches
+from functools import reduce
+from operator import getitem
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core.download import downloader
+from tensorflow_datasets.core.features.feature import FeatureConnector
+from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy
 
 from ldm_jax.data.maps import MAPS
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reason
 
 OWN_FEATURES = re.compile(r"tensorflow_datasets\.core\.features(\.\w+)+")
 
@@ -34,8 +40,6 @@ class Source:
     def __init__(
         self, builder: Any, *, split: str, caption: str, label: str, object_label: str | None = None
     ):
-        import tensorflow_datasets as tfds
-
         features = builder.info.features
         data_set = f"tfds:{builder.info.full_name}"
         self.name = f"{data_set} {split}"
@@ -54,7 +58,8 @@ class Source:
                     f"{data_set} has no {flag} feature {path!r}: "
                     f"choose from {', '.join(found) or 'none'} with --data.{flag}"
                 )
-        self.class_names = _class_names(features, self._keys.get("label"))
+        labels = "label" in self._keys and reduce(getitem, self._keys["label"], features)
+        self.class_names = tuple(labels.names) if labels else ()
         self._boxes = _find_boxes(features, object_label, data_set)
         self.object_names: tuple[str, ...] = ()
         if self._boxes:
@@ -77,17 +82,12 @@ class Source:
         example = self._examples[index]
         record = {"image": example[self._image], "name": f"{self.name} example {index}"}
         for field, keys in self._keys.items():
-            value = example
-            for key in keys:
-                value = value[key]
+            value = reduce(getitem, keys, example)
             record[field] = int(value) if field == "label" else _as_text(value)
         if self._boxes:
             objects, corners, kind = self._boxes
             record["boxes"] = _as_boxes(example[objects][corners], example[objects][kind])
         return record | {name: example[name] for name in self._maps}
-
-    def __repr__(self) -> str:
-        return f"Source({self.name!r}, {len(self)} examples)"
 
 
 def builder(name: str) -> Any:
@@ -97,24 +97,19 @@ def builder(name: str) -> Any:
 
     Raises InputError where there is no such data set, or it cannot be prepared here.
     """
-    import tensorflow_datasets as tfds
-    from tensorflow_datasets.core.download import downloader
-
     if not re.fullmatch(r"\w+(/[^:]+)?(:[\d.]+)?", name):
         raise InputError(f"tfds:{name} is not of the form tfds:NAME or tfds:NAME/CONFIG")
     with _quiet(), _without_tensorflow(), _own_features_only():
         try:
             # TFDS itself reads the environment when it is imported, which may be too early.
             found = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
+        except InputError:
+            raise
         except Exception as error:
-            if isinstance(error, InputError):
-                raise
             raise InputError(_unknown(name, error)) from error
         if found.is_prepared():
             return found
-        downloader.MAX_RETRIES = (
-            3  # seconds; with the ten of TFDS, no network takes minutes to report
-        )
+        downloader.MAX_RETRIES = 3  # with the ten of TFDS, no network takes minutes to report
         try:
             found.download_and_prepare(
                 file_format="array_record",
@@ -123,15 +118,13 @@ def builder(name: str) -> Any:
         except Exception as error:
             raise InputError(
                 f"tfds:{name} is not in {found.data_dir} and cannot be prepared here "
-                f"({_one_line(error)}): {_remedy(error)}"
+                f"({reason(error)}): {_remedy(error)}"
             ) from error
     return found
 
 
 def _unknown(name: str, error: Exception) -> str:
     """The message where TFDS finds no builder of that name."""
-    import tensorflow_datasets as tfds
-
     data_set, _, settings = re.sub(r":[\d.]+$", "", name).partition("/")
     known = tfds.list_builders(with_community_datasets=False)
     if data_set not in known:
@@ -143,7 +136,7 @@ def _unknown(name: str, error: Exception) -> str:
         near = get_close_matches(settings, configs, n=1) or configs[:1]
         hint = f"did you mean tfds:{data_set}/{near[0]}?" if near else f"use tfds:{data_set}"
         return f"tfds:{data_set} has no configuration {settings!r}: {hint}"
-    return f"tfds:{name} cannot be used here ({_one_line(error)}): {_remedy(error)}"
+    return f"tfds:{name} cannot be used here ({reason(error)}): {_remedy(error)}"
 
 
 def _remedy(error: Exception) -> str:
@@ -152,16 +145,8 @@ def _remedy(error: Exception) -> str:
     return "prepare it where that works (tfds build --file_format=array_record) and copy it there"
 
 
-def _one_line(error: Exception, limit: int = 200) -> str:
-    text = " ".join(str(error).split())
-    text = text if len(text) <= limit else text[:limit] + "..."
-    return f"{type(error).__name__}: {text}"
-
-
 def _examples(builder: Any, split: str, data_set: str) -> Any:
     """The data source of a split; its images are left encoded."""
-    import tensorflow_datasets as tfds
-
     # Images are decoded by `transforms`, and segmentation maps not at all.
     features = builder.info.features
     encoded = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
@@ -185,8 +170,6 @@ def _examples(builder: Any, split: str, data_set: str) -> Any:
 
 def _image_feature(features: Any, data_set: str) -> str:
     """The first feature that is an image: not a segmentation map, not a map of floats."""
-    import tensorflow_datasets as tfds
-
     for key, feature in features.items():
         if type(feature) is tfds.features.Image and feature.np_dtype != np.float32:
             return key
@@ -195,8 +178,6 @@ def _image_feature(features: Any, data_set: str) -> str:
 
 def _leaves(features: Any, kind: type, within: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
     """The paths of the features of a kind. Of sequences only text is used."""
-    import tensorflow_datasets as tfds
-
     for key, feature in features.items():
         if kind is tfds.features.Text and isinstance(feature, tfds.features.Sequence):
             feature = feature.feature
@@ -211,8 +192,6 @@ def _find_boxes(features: Any, label: str | None, data_set: str) -> tuple[str, s
 
     Raises InputError where the objects have no feature called `label`.
     """
-    import tensorflow_datasets as tfds
-
     for key, feature in features.items():
         parts = getattr(feature, "feature", None)
         if not isinstance(feature, tfds.features.Sequence) or not hasattr(parts, "items"):
@@ -237,14 +216,6 @@ def _as_boxes(corners: Any, kinds: Any) -> np.ndarray:
     return np.stack([x, y, right - x, bottom - y, np.asarray(kinds, np.float32)], axis=1)
 
 
-def _class_names(features: Any, keys: tuple[str, ...] | None) -> tuple[str, ...]:
-    if keys is None:
-        return ()
-    for key in keys:
-        features = features[key]
-    return tuple(features.names)
-
-
 def _as_text(value: Any) -> str | list[str]:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
@@ -254,8 +225,6 @@ def _as_text(value: Any) -> str | list[str]:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """Without log lines; progress is shown on standard error, and only on a terminal."""
-    import tensorflow_datasets as tfds
-
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
@@ -276,8 +245,6 @@ def _own_features_only() -> Iterator[None]:
 
     A prepared data set may come from anyone, and importing a module executes it.
     """
-    from tensorflow_datasets.core.features.feature import FeatureConnector
-
     imported, own = FeatureConnector.cls_from_name, vars(FeatureConnector)["cls_from_name"]
 
     def known(name: str) -> type:
@@ -300,8 +267,6 @@ def _without_tensorflow() -> Iterator[None]:
     Preparing images uses only file access and two encoders of it, so for a while that object is
     replaced by these.
     """
-    from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy
-
     if importlib.util.find_spec("tensorflow") is not None:
         yield
         return
@@ -326,8 +291,11 @@ _TYPES = ("uint8", "uint16", "uint32", "uint64", "int8", "int16", "int32", "int6
 _TYPES += ("float16", "float32", "float64")
 
 
-class _NeverRaised(Exception):
-    """A placeholder of TensorFlow's own errors."""
+class _Errors:
+    """TensorFlow's errors by name, none of which is ever raised."""
+
+    def __getattr__(self, name: str) -> type[Exception]:
+        return type(name, (Exception,), {})
 
 
 _TENSORFLOW = SimpleNamespace(
@@ -347,20 +315,7 @@ _TENSORFLOW = SimpleNamespace(
     ),
     image=SimpleNamespace(encode_png=_encoder("PNG"), encode_jpeg=_encoder("JPEG")),
     compat=SimpleNamespace(as_text=lambda text: text if isinstance(text, str) else text.decode()),
-    errors=SimpleNamespace(
-        **dict.fromkeys(
-            (
-                "AbortedError",
-                "FailedPreconditionError",
-                "NotFoundError",
-                "OutOfRangeError",
-                "PermissionDeniedError",
-                "ResourceExhaustedError",
-                "UnimplementedError",
-            ),
-            _NeverRaised,
-        )
-    ),
+    errors=_Errors(),
     executing_eagerly=lambda: True,
     **{name: getattr(np, name) for name in _TYPES},
     bool=np.bool_,

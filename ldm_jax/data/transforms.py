@@ -4,11 +4,19 @@ Images are Pillow images until they are cropped, then arrays [H, W, 3]. Resizing
 Lanczos filter, whose support grows with the reduction, so it is antialiased.
 """
 
+import contextlib
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, PngImagePlugin
+
+# Text and colour profiles of a PNG, which nobody reads here, refuse it only beyond these bytes.
+PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 2**26, 2**28
+# No warning of a sound image, such as one of 90 to 179 million pixels (more are refused).
+warnings.filterwarnings("ignore", module="PIL")
+RESIZED = 2**25  # pixels, or 8 squares: an image that would become more by resizing is refused
 
 Encoded = str | Path | bytes  # a file, or its contents
 Size = int | tuple[int, int]  # of a square, or height and width
@@ -25,16 +33,26 @@ def decode(encoded: Encoded, background: tuple[int, int, int], size: Size = 0) -
     An image whose shorter side is to become `size` (or that is to cover a height and a width) may
     be decoded at a reduced size, but never below twice that. Pillow's errors for damaged files are
     passed on.
+
+    Raises:
+        ValueError: an image so long and thin that it would become too large, see `resize`.
     """
     with open_image(encoded) as image:
         if size:
+            resized(image, max(sides(size)))
             # JPEG can be decoded at 1/2, 1/4 or 1/8 for a fraction of the work; a factor of at
             # least two is left to Lanczos, so that the result hardly differs from the slow one.
             most = size if isinstance(size, int) else max(size)  # before EXIF rotation
             image.draft(None, (2 * most, 2 * most))
-        image.load()
-        ImageOps.exif_transpose(image, in_place=True)
+        turn(image)
         return to_rgb(image, background)
+
+
+def turn(image: Image.Image) -> None:
+    """Decodes an image, and turns it as its EXIF data say, where they are not damaged."""
+    image.load()
+    with contextlib.suppress(Exception):  # whatever the parser of a damaged file meets
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def to_rgb(image: Image.Image, background: tuple[int, int, int]) -> Image.Image:
@@ -66,12 +84,26 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
-    """Scales so that the shorter side is `size` pixels; an image of that size is unchanged."""
-    shorter = min(image.size)
-    if shorter == size:
-        return image
+    """Scales so that the shorter side is `size` pixels; an image of that size is unchanged.
+
+    Raises:
+        ValueError: an image so long and thin that it would have more than 33 million pixels, and
+            more than 8 squares of this size.
+    """
+    wanted = resized(image, size)
+    return image if min(image.size) == size else image.resize(wanted, Image.Resampling.LANCZOS)
+
+
+def resized(image: Image.Image, size: int) -> tuple[int, int]:
+    """Width and height where the shorter side is `size`; see `resize`."""
+    shorter = max(min(image.size), 1)
     width, height = (max(size, round(side * size / shorter)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
+    if min(image.size) != size and width * height > max(RESIZED, 8 * size**2):
+        raise ValueError(
+            f"is {image.width}x{image.height} pixels, too long and thin to be resized to {size}: "
+            f"it would be {width}x{height}"
+        )
+    return width, height
 
 
 def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
@@ -90,11 +122,6 @@ def cover(image: Image.Image, size: tuple[int, int]) -> Image.Image:
 def center_crop(image: np.ndarray, size: int) -> np.ndarray:
     """[H, W, 3] -> the middle [size, size, 3]."""
     return crop(image, center_corner(image.shape, size), size)
-
-
-def random_crop(image: np.ndarray, size: int, rng: np.random.Generator) -> np.ndarray:
-    """[H, W, 3] -> [size, size, 3] at a position drawn uniformly."""
-    return crop(image, random_corner(image.shape, size, rng), size)
 
 
 def crop(image: np.ndarray, corner: tuple[int, int], size: Size) -> np.ndarray:
@@ -118,11 +145,6 @@ def random_corner(shape: tuple[int, ...], size: Size, rng: np.random.Generator) 
 def sides(size: Size) -> tuple[int, int]:
     """Height and width."""
     return (size, size) if isinstance(size, int) else size
-
-
-def random_flip(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Mirrors left to right with probability 1/2."""
-    return image[:, ::-1] if flips(rng) else image
 
 
 def flips(rng: np.random.Generator) -> bool:

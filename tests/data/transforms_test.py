@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from ldm_jax.data import transforms
 
@@ -90,6 +90,49 @@ def test_exif_rotation_is_applied():
     assert result[8:].max() < 50
 
 
+@pytest.mark.parametrize(
+    "damage", [b"Exif\0\0", b"Exif\0\0MM\0*garbage", b"Exif\0\0II*\0\xff\xff\xff\xff"]
+)
+def test_damaged_exif_data_do_not_refuse_an_image(damage):
+    image = Image.fromarray(noise(10, 20))
+    assert decoded(image, file_format="JPEG", exif=damage).shape == (10, 20, 3)
+
+
+def sized_text(kind):
+    """Options that save a PNG with 3 MB of text or colour profile."""
+    long = "x" * 3_000_000
+    if kind == "icc":
+        return {"icc_profile": long.encode()}
+    text = PngImagePlugin.PngInfo()
+    if kind == "itxt":
+        text.add_itxt("workflow", long, zip=True)
+    for n in range(40 if kind == "many" else kind in ("text", "ztxt")):
+        text.add_text(f"workflow {n}", long, zip=kind != "text")
+    return {"pnginfo": text}
+
+
+@pytest.mark.parametrize("kind", ["text", "ztxt", "itxt", "icc", "many"])
+def test_long_texts_and_profiles_do_not_refuse_a_png(kind):
+    pixels = noise(5, 7)
+    np.testing.assert_array_equal(decoded(Image.fromarray(pixels), **sized_text(kind)), pixels)
+
+
+@pytest.mark.parametrize("shape", [(1, 60_000), (60_000, 1), (3, 50_000)])
+def test_an_image_too_long_and_thin_to_be_resized_is_refused_before_it_is_decoded(
+    shape, monkeypatch
+):
+    data = encoded(Image.new("L", shape))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", None)
+    with pytest.raises(ValueError, match=f"is {shape[0]}x{shape[1]} pixels, too long and thin"):
+        transforms.decode(data, WHITE, 64)
+    with pytest.raises(ValueError, match="too long and thin"):
+        transforms.resize(Image.new("L", shape), 64)
+
+
+def test_a_panorama_is_resized():
+    assert transforms.resize(Image.new("L", (3000, 30)), 64).size == (6400, 64)
+
+
 def test_the_shorter_side_becomes_the_size():
     image = Image.fromarray(noise(30, 50))
     assert transforms.resize(image, 20).size == (33, 20)
@@ -123,15 +166,14 @@ def test_the_center_crop_is_in_the_middle():
 def test_random_crops_reach_every_position():
     image = np.arange(6 * 5, dtype=np.uint8).reshape(6, 5, 1)
     rng = np.random.default_rng(0)
-    corners = {int(transforms.random_crop(image, 4, rng)[0, 0, 0]) for _ in range(100)}
-    assert corners == {0, 1, 5, 6, 10, 11}
+    corners = [transforms.random_corner(image.shape, 4, rng) for _ in range(100)]
+    firsts = {int(transforms.crop(image, corner, 4)[0, 0, 0]) for corner in corners}
+    assert firsts == {0, 1, 5, 6, 10, 11}
 
 
 def test_half_of_the_images_are_mirrored():
-    image = noise(2, 3)
     rng = np.random.default_rng(0)
-    mirrored = [(transforms.random_flip(image, rng) != image).any() for _ in range(400)]
-    assert 160 < sum(mirrored) < 240
+    assert 160 < sum(transforms.flips(rng) for _ in range(400)) < 240
 
 
 def test_normalized_values_span_minus_one_to_one_exactly():
