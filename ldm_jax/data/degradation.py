@@ -65,7 +65,8 @@ def _shrink(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndar
         by = rng.uniform(1, 2 * factor)
         return _resize(image, tuple(max(1, int(side / by)) for side in image.shape[:2]), rng)
     middle = (factor - 1) / 2  # of the pixels that become one; the kernel is centred there
-    kernel = _gaussian(25, rng.uniform(0.1, 0.6 * factor), offset=middle)
+    variance = rng.uniform(0.1, 0.6 * factor) ** 2
+    kernel = _gaussian(25, (variance, variance), offset=middle)
     return np.clip(_filter(image, kernel)[::factor, ::factor], 0, 1)
 
 
@@ -73,10 +74,10 @@ def _blur(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarra
     """By a Gaussian, isotropic or not; of odd width, so that nothing is shifted."""
     if rng.random() < 0.5:
         variances = (4 + factor) / 4 * rng.uniform(size=2)  # along two axes
-        kernel = _ellipse(2 * rng.integers(2, 8) + 1, variances, rng.uniform(0, np.pi))
+        kernel = _gaussian(2 * rng.integers(2, 8) + 1, variances, rng.uniform(0, np.pi))
     else:
-        std = (2 + 0.2 * factor) / 4 * rng.uniform()
-        kernel = _gaussian(2 * rng.integers(2, 4) + 1, std)
+        variance = ((2 + 0.2 * factor) / 4 * rng.uniform()) ** 2
+        kernel = _gaussian(2 * rng.integers(2, 4) + 1, (variance, variance))
     return _filter(image, kernel)
 
 
@@ -84,15 +85,11 @@ def _filter(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return ndimage.convolve(image, kernel[:, :, None].astype(np.float32), mode="mirror")
 
 
-def _gaussian(size: int, std: float, offset: float = 0.0) -> np.ndarray:
-    """[size, size], of sum 1; centred `offset` down and right where it is correlated."""
-    return _ellipse(size, (std**2, std**2), 0.0, offset)
-
-
-def _ellipse(
-    size: int, variances: tuple[float, float], angle: float, offset: float = 0.0
+def _gaussian(
+    size: int, variances: tuple[float, float], angle: float = 0.0, offset: float = 0.0
 ) -> np.ndarray:
-    """A Gaussian whose axes, of these variances, are rotated by `angle`: [size, size], of sum 1."""
+    """[size, size], of sum 1, whose axes, of these variances, are rotated by `angle`; centred
+    `offset` down and right where it is correlated."""
     points = np.arange(size) - (size - 1) / 2
     # a convolution flips the kernel, so offsets are negated
     y, x = np.meshgrid(points + offset, points + offset, indexing="ij")
@@ -100,17 +97,9 @@ def _ellipse(
     across = y * np.cos(angle) - x * np.sin(angle)
     # no axis is thinner than a pixel
     first, second = (max(v, 0.01) for v in variances)
-    kernel = np.exp(-0.5 * (along**2 / first + across**2 / second))
-    total = kernel.sum()
-    return kernel / total if total > 1e-8 else _nearest(size, offset)
-
-
-def _nearest(size: int, offset: float) -> np.ndarray:
-    """All weight on one pixel."""
-    kernel = np.zeros((size, size))
-    middle = int(np.clip(round((size - 1) / 2 - offset), 0, size - 1))
-    kernel[middle, middle] = 1.0
-    return kernel
+    exponents = 0.5 * (along**2 / first + across**2 / second)
+    kernel = np.exp(exponents.min() - exponents)  # also where the centre is far from any point
+    return kernel / kernel.sum()
 
 
 def _add_noise(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:

@@ -18,15 +18,11 @@ def load(path: str, dim: int, what: str) -> np.ndarray:
     Raises:
         InputError: no such file, or not such an array.
     """
-    if not Path(path).is_dir():
-        return _load(path, dim, what)
-    files = sorted(Path(path).glob("*.npy"))
-    if not files:
-        raise InputError(f"{what} '{path}' has no .npy: expected some, each [N, {dim}]")
-    return np.concatenate([_load(str(file), dim, what) for file in files])
-
-
-def _load(path: str, dim: int, what: str) -> np.ndarray:
+    if Path(path).is_dir():
+        files = sorted(Path(path).glob("*.npy"))
+        if not files:
+            raise InputError(f"{what} '{path}' has no .npy: expected some, each [N, {dim}]")
+        return np.concatenate([load(str(file), dim, what) for file in files])
     if not Path(path).is_file():
         raise InputError(f"{what} '{path}' does not exist: expected a .npy of shape [N, {dim}]")
     try:

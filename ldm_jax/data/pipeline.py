@@ -145,17 +145,10 @@ def batches(
         if sorted_by
         else grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
     )
-    stream = (
-        stream.random_map(_reader(data, source, keys, derive, sorted_by), seed=seed)
-        .slice(slice(process_index, None, process_count))
-        .batch(
-            data.batch_size // process_count,
-            drop_remainder=True,
-            batch_fn=lambda examples: _collate(examples, tokenize),
-        )
+    stream = stream.random_map(_reader(data, source, keys, derive, sorted_by), seed=seed).slice(
+        slice(process_index, None, process_count)
     )
-    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
-    return iter(stream.to_iter_dataset(options))
+    return _batched(data, stream, data.batch_size // process_count, tokenize, drop_remainder=True)
 
 
 def in_buckets(data: Data, source: Any) -> buckets.Buckets | None:
@@ -207,13 +200,17 @@ def once(
     and not mirrored. An unreadable image is replaced by the next readable one.
     """
     read = Reader(replace(data, crop="center", flip=False), source, keys, derive)
-    stream = (
-        grain.MapDataset.source(spread(len(source), count))
-        .random_map(read, seed=0)
-        .batch(data.batch_size, batch_fn=lambda examples: _collate(examples, NOTHING))
-    )
-    options = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
-    return iter(stream.to_iter_dataset(options))
+    stream = grain.MapDataset.source(spread(len(source), count)).random_map(read, seed=0)
+    return _batched(data, stream, data.batch_size, NOTHING)
+
+
+def _batched(
+    data: Data, stream: grain.MapDataset, size: int, tokenize: Mapping[str, Any], **options: Any
+) -> grain.DatasetIterator:
+    """Batches of the examples of a stream, which some threads read ahead."""
+    stream = stream.batch(size, batch_fn=lambda rows: _collate(rows, tokenize), **options)
+    ahead = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.threads + 1)
+    return iter(stream.to_iter_dataset(ahead))
 
 
 def check_batch(data: Data, source: Any, keys: tuple[str, ...], process_count: int = 1) -> None:

@@ -3,6 +3,7 @@
 A few are decoded; of more, the size is read.
 """
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -31,10 +32,8 @@ def check_readable(data: Data, source: Any) -> None:
         except Exception as error:
             return record["name"], reason_of(error)
 
-    chosen = spread(len(source), CHECKED_IMAGES)
-    with ThreadPoolExecutor(4) as pool:
-        bad = [found for found in pool.map(failure_of, chosen) if found]
-    if len(bad) > data.max_bad_images or len(bad) == len(chosen):
+    bad, count = _of_some(source, CHECKED_IMAGES, failure_of)
+    if len(bad) > data.max_bad_images or len(bad) == count:
         raise too_many(len(bad), data.max_bad_images, *bad[-1])
 
 
@@ -49,11 +48,17 @@ def check_sizes(source: Any, size: int) -> None:
         except Exception:  # counted when it is read
             return None
 
+    sizes, _ = _of_some(source, CHECKED_SIZES, size_of)
+    name, smallest = min(sizes, key=lambda found: min(found[1]), default=("", (size, size)))
+    if min(smallest) < size:
+        raise too_small(name, smallest, size)
+
+
+def _of_some(source: Any, limit: int, ask: Callable[[int], Any]) -> tuple[list[Any], int]:
+    """The results for some of a source that are not None, and how many were asked."""
+    chosen = spread(len(source), limit)
     with ThreadPoolExecutor(4) as pool:
-        sizes = pool.map(size_of, spread(len(source), CHECKED_SIZES))
-        small = [found for found in sizes if found and min(found[1]) < size]
-    if small:
-        raise too_small(*min(small, key=lambda found: min(found[1])), size)
+        return [found for found in pool.map(ask, chosen) if found is not None], len(chosen)
 
 
 def reason_of(error: Exception) -> str:

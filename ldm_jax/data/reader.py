@@ -97,7 +97,7 @@ class Reader:
         size = self._size(index)
         try:
             image = transforms.decode(record["image"], self._data.background, size)
-            pictures = self._maps(record)
+            maps = {name: MAPS[name].decode(record[name]) for name in MAPS if name in self._fields}
         except Exception as error:  # Pillow's decoders raise anything for a damaged file
             self._skip(index, record["name"], error)
             return None
@@ -108,8 +108,8 @@ class Reader:
         pixels = np.asarray((transforms.resize if square else transforms.cover)(image, size))
         example = {field: record[field] for field in self._fields}
         example |= {"image": pixels, "index": index, "name": record["name"]}
-        for name, picture in pictures.items():
-            example[name] = MAPS[name].resize(picture, *pixels.shape[:2])
+        for name, decoded in maps.items():
+            example[name] = MAPS[name].resize(decoded, *pixels.shape[:2])
         if self._data.crop == "center":
             example |= _cropped(example, transforms.center_corner(pixels.shape, size), size)
         nbytes = sum(x.nbytes for x in example.values() if isinstance(x, np.ndarray))
@@ -118,10 +118,6 @@ class Reader:
                 self._free -= nbytes
                 self._cache[index] = example
         return example
-
-    def _maps(self, record: dict[str, Any]) -> dict[str, np.ndarray]:
-        """The maps of an example."""
-        return {name: MAPS[name].decode(record[name]) for name in MAPS if name in self._fields}
 
     def _skip(self, index: int, name: str, error: Exception) -> None:
         """Counts an unusable image, and stops where there are too many."""

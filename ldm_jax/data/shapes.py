@@ -1,8 +1,6 @@
 """The `shapes` data set: drawn scenes (drawing.py) with captions. Nothing is downloaded."""
 
-import contextlib
 import io
-import logging
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -16,6 +14,7 @@ from PIL import Image
 from ldm_jax.data import drawing
 from ldm_jax.data.drawing import COLORS, POSITIONS, SHAPES, SIZES
 from ldm_jax.data.settings import Shapes as ShapesSettings
+from ldm_jax.data.tfds import quiet
 from ldm_jax.errors import InputError
 
 
@@ -140,7 +139,7 @@ def builder(
         known = Shapes.builder_configs.get(settings.name, settings)
         return Shapes(config=known, data_dir=data_dir)
 
-    with _quiet():
+    with quiet(io.StringIO()):
         result = build()
         if result.is_prepared():
             return result
@@ -153,16 +152,3 @@ def builder(
             if not result.is_prepared():
                 raise
     return result
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without the progress bars and the announcements of TFDS; errors are raised all the same."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import reduce
 from operator import getitem
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -99,7 +99,7 @@ def builder(name: str) -> Any:
     """
     if not re.fullmatch(r"\w+(/[^:]+)?(:[\d.]+)?", name):
         raise InputError(f"tfds:{name} is not of the form tfds:NAME or tfds:NAME/CONFIG")
-    with _quiet(), _without_tensorflow(), _own_features_only():
+    with quiet(sys.stderr), _without_tensorflow(), _own_features_only():
         try:
             # TFDS itself reads the environment when it is imported, which may be too early.
             found = tfds.builder(name, data_dir=os.environ.get("TFDS_DATA_DIR"))
@@ -223,8 +223,8 @@ def _as_text(value: Any) -> str | list[str]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Without log lines; progress is shown on standard error, and only on a terminal."""
+def quiet(output: TextIO) -> Iterator[None]:
+    """Without log lines; what is printed goes to `output`, progress to a terminal alone."""
     if not sys.stderr.isatty():
         tfds.disable_progress_bar()
     loggers = [logging.getLogger(name) for name in ("absl", "urllib3")]
@@ -232,7 +232,7 @@ def _quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.ERROR)
     try:
-        with contextlib.redirect_stdout(sys.stderr):
+        with contextlib.redirect_stdout(output):
             yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
