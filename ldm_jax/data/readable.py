@@ -49,9 +49,10 @@ def check_sizes(source: Any, size: int) -> None:
             return None
 
     sizes, _ = _of_some(source, CHECKED_SIZES, size_of)
-    name, smallest = min(sizes, key=lambda found: min(found[1]), default=("", (size, size)))
-    if min(smallest) < size:
-        raise too_small(name, smallest, size)
+    small = [found for found in sizes if min(found[1]) < size]
+    if small:
+        smallest = min(small, key=lambda found: min(found[1]))
+        raise too_small(*smallest, size, len(small) - 1)
 
 
 def _of_some(source: Any, limit: int, ask: Callable[[int], Any]) -> tuple[list[Any], int]:
@@ -75,7 +76,9 @@ def too_many(count: int, limit: int, name: str, reason: str) -> InputError:
     )
 
 
-def too_small(name: str, image_size: tuple[int, int], size: transforms.Size) -> InputError:
+def too_small(
+    name: str, image_size: tuple[int, int], size: transforms.Size, others: int = 0
+) -> InputError:
     """For an image [width, height] smaller than a square or its bucket (height, width)."""
     width, height = image_size
     wanted, lowered = (
@@ -84,7 +87,8 @@ def too_small(name: str, image_size: tuple[int, int], size: transforms.Size) -> 
         else (f"{size[1]}x{size[0]}, the size of data.buckets nearest to its shape", "")
     )
     return InputError(
-        f"{name} is {width}x{height} pixels, smaller than {wanted}: "
+        f"{name} is {width}x{height} pixels, smaller than {wanted}"
+        f"{f' (and {others} others)' if others else ''}: "
         f"lower --data.image-size{lowered}, or enlarge with --data.upscale"
     )
 

@@ -84,6 +84,8 @@ class Source:
         for field, keys in self._keys.items():
             value = reduce(getitem, keys, example)
             record[field] = int(value) if field == "label" else _as_text(value)
+        if record.get("label", 0) < 0:  # as in test splits of some data sets
+            raise InputError(f"{record['name']} has no label: choose another --data.split")
         if self._boxes:
             objects, corners, kind = self._boxes
             record["boxes"] = _as_boxes(example[objects][corners], example[objects][kind])
@@ -219,7 +221,7 @@ def _as_boxes(corners: Any, kinds: Any) -> np.ndarray:
 def _as_text(value: Any) -> str | list[str]:
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else [_as_text(item) for item in value]
+    return value if isinstance(value, str) else [_as_text(item) for item in value] or [""]
 
 
 @contextlib.contextmanager

@@ -106,6 +106,18 @@ def test_what_is_known_of_the_data(folder):
     assert len(pipeline.captions(source, limit=5)) == 5
 
 
+def test_a_data_set_is_announced_once_with_what_is_left_out(folder, capsys):
+    (folder / ".hidden.png").touch()
+    (folder / "prompt.json").touch()
+    for _ in range(2):
+        source, _ = pipeline.open_source(settings(folder))
+    line = f"data: 20 images, 2 classes (even, odd), captions in {folder}; left out: 1 hidden"
+    said = capsys.readouterr()
+    assert said.out == f"{line} (.hidden.png), 1 .json (prompt.json)\n"
+    assert said.err.startswith("warning: not read in") and said.err.count("\n") == 1
+    assert len(source) == COUNT
+
+
 def test_every_image_comes_once_an_epoch_in_a_new_order(folder):
     seen = numbers(take(stream(settings(folder)), 10))
     first, second = seen[:COUNT], seen[COUNT:]
