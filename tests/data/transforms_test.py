@@ -106,7 +106,7 @@ def sized_text(kind):
     text = PngImagePlugin.PngInfo()
     if kind == "itxt":
         text.add_itxt("workflow", long, zip=True)
-    for n in range(40 if kind == "many" else kind in ("text", "ztxt")):
+    for n in range(25 if kind == "many" else kind in ("text", "ztxt")):
         text.add_text(f"workflow {n}", long, zip=kind != "text")
     return {"pnginfo": text}
 
