@@ -39,11 +39,9 @@ def ours(network: train_step.UNet):
     model = experiment.build({"tokens": tokens.learn(["a word"], 64, network.tokens[0])})
     model = model._replace(  # tokens come as they are, and latents leave so
         conditioner=Conditioner(
-            init=lambda key: {},
             apply=lambda params, inputs: Cond(tokens=inputs["tokens"]),
             null=lambda count, h=1, w=1: {"tokens": jnp.zeros((count, *network.tokens))},
             keys=("tokens",),
-            dim=network.tokens[1],
         ),
         first_stage=model.first_stage._replace(decode=lambda params, z: z, factor=1),
     )

@@ -32,14 +32,10 @@ EVERY_ITEM = typeguard.CollectionCheckStrategy.ALL_ITEMS
 
 
 class Range(NamedTuple):
-    """What a value may be.
+    """What a value may be."""
 
-    expected: in words, as an error says it
-    fits:     value -> bool
-    """
-
-    expected: str
-    fits: Callable[[Any], bool]
+    expected: str  # in words, as an error says it
+    fits: Callable[[Any], bool]  # value -> bool
 
 
 class OneOf:
@@ -90,8 +86,6 @@ Decay = Annotated[float, Range("0 or more, and less than 1", lambda x: 0 <= x < 
 OpenFraction = Annotated[float, Range("more than 0, and less than 1", lambda x: 0 < x < 1)]
 Finite = Annotated[float, Range("a finite number", math.isfinite)]
 AtLeastOne = Annotated[float, Range("at least 1", lambda x: _finite(1, x))]
-CaptionLength = Annotated[int, Range("at least 3, [CLS], a word and [SEP]", lambda x: x >= 3)]
-VocabSize = Annotated[int, Range("more than 4, the special tokens", lambda x: x > 4)]
 Seed = Annotated[int, Range("0 to 2^32 - 1", lambda x: 0 <= x < 2**32)]
 Levels = Annotated[
     tuple[int, ...],
@@ -158,22 +152,17 @@ def check_types(config: Any, where: str, prefix: str = "") -> None:
         where: they stand, for the error.
         prefix: of the fields' names in the error.
     """
-    hints, ranged = (get_type_hints(type(config), include_extras=x) for x in (False, True))
-    for field in dataclasses.fields(config):
-        value, name, hint = getattr(config, field.name), prefix + field.name, hints[field.name]
-        named = [x for x in ranges(ranged[field.name]) if isinstance(x, OneOf)]
-        if not is_of(value, hint) or not all(value is None or x.fits(value) for x in named):
-            expected = [x.expected for x in named] or [_type_name(hint)]
-            raise InputError(
-                f"{where}: {name} is {shortened(repr(value))} ({type(value).__name__}): "
-                f"expected {expected[0]}"
-            )
-        if dataclasses.is_dataclass(value):
-            check_types(value, where, f"{name}.")
-        elif isinstance(value, tuple):
-            for i, one in enumerate(value):
-                if dataclasses.is_dataclass(one):
-                    check_types(one, where, f"{name}.{i}.")
+    for inner, part in reversed(list(parts(config, prefix))):
+        hints, ranged = (get_type_hints(type(part), include_extras=x) for x in (False, True))
+        for field in dataclasses.fields(part):
+            value, hint = getattr(part, field.name), hints[field.name]
+            named = [x for x in ranges(ranged[field.name]) if isinstance(x, OneOf)]
+            if not is_of(value, hint) or not all(value is None or x.fits(value) for x in named):
+                expected = [x.expected for x in named] or [_type_name(hint)]
+                raise InputError(
+                    f"{where}: {inner}{field.name} is {shortened(repr(value))} "
+                    f"({type(value).__name__}): expected {expected[0]}"
+                )
 
 
 def is_of(value: Any, hint: Any) -> bool:

@@ -45,30 +45,23 @@ class Process(Protocol):
 
 
 class Denoised(NamedTuple):
-    """The output of a denoiser for z_t.
+    """The output of a denoiser for z_t."""
 
-    x0:                predicted x0
-    variance_fraction: where the network learns the variance of its steps: 0 is the posterior's
-                       variance, 1 that of the noise which the step removes, and log-variance is
-                       linear between them
-    """
-
-    x0: Array  # [B, h, w, c]
-    variance_fraction: Array | None = None  # [B, h, w, c]
+    x0: Array  # [B, h, w, c] predicted x0
+    # [B, h, w, c] where the network learns the variance of its steps: 0 is the posterior's
+    # variance, 1 that of the noise which the step removes, and log-variance is linear between them
+    variance_fraction: Array | None = None
 
 
 Denoise = Callable[[Array, Array], Denoised]  # (z [B, h, w, c], t [B]) -> Denoised
 
 
 class Sampler(NamedTuple):
-    """A sampler, from noise to data.
+    """A sampler, from noise to data."""
 
-    init: z [B, h, w, c] -> state (any pytree; () where there is none)
-    step: (denoise, process, keys [B], z, t [B], s [B], state) -> (z at time s < t, state)
-    """
-
-    init: Callable[[Array], Any]
+    # (denoise, process, keys [B], z, t [B], s [B], state) -> (z at time s < t, state)
     step: Callable[..., tuple[Array, Any]]
+    init: Callable[[Array], Any] = lambda z: ()  # z [B, h, w, c] -> state, any pytree
 
 
 class Gaussian(NamedTuple):
@@ -79,77 +72,54 @@ class Gaussian(NamedTuple):
 
 
 class Reconstruction(NamedTuple):
-    """Output of a first stage in training.
+    """Output of a first stage in training."""
 
-    image:   [B, H, W, 3]
-    terms:   what regularises the latents, by name, each [B]: "kl", or "commitment" and "codebook"
-    latents: [B, h, w, c] unscaled, as the encoder has them: drawn, or before quantization
-    codes:   [B, h, w] int32, the code of each; None where there is no codebook
-    """
-
-    image: Array
+    image: Array  # [B, H, W, 3]
+    # what regularises the latents, by name, each [B]: "kl", or "commitment" and "codebook"
     terms: dict[str, Array]
-    latents: Array
-    codes: Array | None = None
+    latents: Array  # [B, h, w, c] unscaled, as the encoder has them: drawn, or before quantization
+    codes: Array | None = None  # [B, h, w] int32, the code of each; None: there is no codebook
 
 
 class FirstStage(NamedTuple):
-    """A first stage: encoder and decoder.
+    """A first stage: encoder and decoder."""
 
-    init:        key -> params (with the scale of its latents, as in autoencoders/latents.py)
-    posterior:   (params, images) -> Gaussian, unscaled; of log-variance -inf where nothing is drawn
-    encode:      (params, images, keys [B]) -> scaled latents drawn from the posterior
-    decode:      (params, latents) -> images
-    reconstruct: (params, images, keys [B]) -> Reconstruction
-    factor:      pixels per latent in each direction
-    channels:    c
-    parts:       the names in params of what training changes
-    last_layer:  the path in params of the kernel nearest to the image
-    """
-
-    init: Callable[[Array], Params]
+    init: Callable[[Array], Params]  # key -> params, with the scale of autoencoders/latents.py
+    # (params, images) -> Gaussian, unscaled; of log-variance -inf where nothing is drawn
     posterior: Callable[[Params, Array], Gaussian]
+    # (params, images, keys [B]) -> scaled latents drawn from the posterior
     encode: Callable[[Params, Array, Array], Array]
-    decode: Callable[[Params, Array], Array]
+    decode: Callable[[Params, Array], Array]  # (params, latents) -> images
+    # (params, images, keys [B]) -> Reconstruction
     reconstruct: Callable[[Params, Array, Array], Reconstruction]
-    factor: int
-    channels: int
-    parts: tuple[str, ...]
-    last_layer: tuple[str, ...]
+    factor: int  # pixels per latent in each direction
+    channels: int  # c
+    parts: tuple[str, ...]  # the names in params of what training changes
+    last_layer: tuple[str, ...]  # the path in params of the kernel nearest to the image
 
 
 class Perceptual(NamedTuple):
-    """A perceptual distance of images.
-
-    init:     key -> params
-    distance: (params, x, y [B, H, W, 3]) -> [B]
-    """
+    """A perceptual distance of images."""
 
     init: Callable[[Array], Params]
-    distance: Callable[[Params, Array, Array], Array]
+    distance: Callable[[Params, Array, Array], Array]  # (params, x, y [B, H, W, 3]) -> [B]
 
 
 class Cond(flax.struct.PyTreeNode):
-    """What a denoiser is conditioned on. A field that is None is not used, and costs nothing.
+    """What a denoiser is conditioned on. A field that is None is not used, and costs nothing."""
 
-    vector:    [B, d] added to the timestep's embedding; [B] int32 where the network has a table
-    tokens:    [B, n, d] attended to
-    mask:      [B, n] bool, which tokens count
-    concat:    [B, h, w, k] further input channels
-    added:     site -> [B, h_i, w_i, C_i] added to the hidden state there, see `Backbone.sites`
-    attention: layer -> ((k, v, weight), ...), keys and values [B, n, width]. Of weight None: those
-               of the tokens, computed once for all timesteps. Of a weight, a number or [B]: further
-               ones, attended to separately from the tokens, their output times the weight
-    hints:     adapter -> what of its inputs does not depend on the timestep
-    """
-
+    # [B, d] added to the timestep's embedding; [B] int32 where the network has a table
     vector: Array | None = None
-    tokens: Array | None = None
-    mask: Array | None = None
-    concat: Array | None = None
+    tokens: Array | None = None  # [B, n, d] attended to
+    mask: Array | None = None  # [B, n] bool, which tokens count
+    concat: Array | None = None  # [B, h, w, k] further input channels
+    # site -> [B, h_i, w_i, C_i] added to the hidden state there, see `Backbone.sites`
     added: Mapping[str, Array] | None = None
+    # layer -> ((k, v, weight), ...), keys and values [B, n, width]. Of weight None: those of the
+    # tokens, computed once for all timesteps. Of a weight, a number or [B]: further ones, attended
+    # to separately from the tokens, their output times the weight
     attention: Mapping[str, tuple[tuple[Array, Array, Any], ...]] | None = None
-    hints: Mapping[str, Any] | None = None
+    hints: Mapping[str, Any] | None = None  # adapter -> what of its inputs no timestep changes
 
     @property
     def count(self) -> int | None:
@@ -162,28 +132,18 @@ class Cond(flax.struct.PyTreeNode):
 
 
 class Conditioner(NamedTuple):
-    """Turns the part of a batch that it names into a Cond.
+    """Turns the part of a batch that it names into a Cond."""
 
-    init:   key -> params
-    apply:  (params, inputs) -> Cond
-    null:   (number of examples, h=1, w=1) -> the unconditional inputs (for guidance), for
-            latents of h x w
-    keys:   names of the entries of a batch that are its inputs
-    dim:    width of the tokens, 0 where there are none
-    encode: (params of the first stage, inputs) -> inputs of `apply`, where some are images for the
-            first stage; None: the inputs as they are
-    trained: whether training changes its params
-    hidden: of the keys those that dropout and guidance replace by the null; None: all
-    """
-
-    init: Callable[[Array], Params]
-    apply: Callable[[Params, Batch], Cond]
+    apply: Callable[[Params, Batch], Cond]  # (params, inputs) -> Cond
+    # (number of examples, h=1, w=1) -> the unconditional inputs, for latents of h x w
     null: Callable[..., Batch]
-    keys: tuple[str, ...]
-    dim: int
+    keys: tuple[str, ...]  # names of the entries of a batch that are its inputs
+    init: Callable[[Array], Params] = lambda key: {}
+    # (params of the first stage, inputs) -> inputs of `apply`, where some are images for the first
+    # stage; None: the inputs as they are
     encode: Callable[[Params, Batch], Batch] | None = None
-    trained: bool = True
-    hidden: tuple[str, ...] | None = None
+    trained: bool = True  # whether training changes its params
+    dropped: tuple[str, ...] | None = None  # the keys that dropout and guidance drop; None: all
 
     def with_null(self, inputs: Batch, null: Batch) -> Batch:
         """The inputs with those that are dropped replaced by the null's, or its counterparts."""
@@ -191,7 +151,7 @@ class Conditioner(NamedTuple):
 
     @property
     def droppable(self) -> tuple[str, ...]:
-        return self.keys if self.hidden is None else self.hidden
+        return self.keys if self.dropped is None else self.dropped
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -206,56 +166,43 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 class Site(NamedTuple):
-    """A layer of a backbone where an adapter may add something.
+    """A layer of a backbone where an adapter may add something."""
 
-    factor:    latents per position in each direction
-    channels:  of the hidden state there
-    attention: whether it is a cross-attention layer, of `Cond.attention`, and not of `Cond.added`
-    """
-
-    factor: int
-    channels: int
-    attention: bool = False
+    factor: int  # latents per position in each direction
+    channels: int  # of the hidden state there
+    attention: bool = False  # cross-attention, of `Cond.attention` and not of `Cond.added`
 
 
 class Backbone(NamedTuple):
-    """A denoising network, as `settings.build(in_channels, out_channels)` makes it.
+    """A denoising network, as `settings.build(in_channels, out_channels)` makes it."""
 
-    init:       (key, cond of one example, for latents of `multiple` a side) -> params
-    apply:      (params, z [B, h, w, in], timestep [B], cond [k B]) -> [k B, h, w, out]; the k
-                conditions of a latent lie one after the other
-    precompute: (params, cond) -> the same condition with the keys and values of its tokens, for
-                use at many timesteps
-    multiple:   h and w are multiples of it
-    shares:     takes k B conditions of B latents, and computes once the layers before they
-                differ; False: it takes each latent k times
-    sites:      what adapters may add to, by name: those of `Cond.added` in the order of the
-                network, and the cross-attention layers in the order in which they are published
-    """
-
+    # (key, cond of one example, for latents of `multiple` a side) -> params
     init: Callable[[Array, Cond], Params]
+    # (params, z [B, h, w, in], timestep [B], cond [k B]) -> [k B, h, w, out]; the k conditions of a
+    # latent lie one after the other
     apply: Callable[[Params, Array, Array, Cond], Array]
+    # (params, cond) -> the same with the keys and values of its tokens, for use at many timesteps
     precompute: Callable[[Params, Cond], Cond] = lambda params, cond: cond
-    multiple: int = 1
+    multiple: int = 1  # h and w are multiples of it
+    # whether it takes k B conditions of B latents, and computes once the layers before they differ;
+    # False: it takes each latent k times
     shares: bool = False
+    # what adapters may add to, by name: those of `Cond.added` in the order of the network, and the
+    # cross-attention layers in the order in which they are published
     sites: Mapping[str, Site] = MappingProxyType({})
 
 
 class DiffusionModel(NamedTuple):
     """A whole model, as functions over its params:
     {"first_stage", "denoiser", "conditioner", "adapters": {name: ...} where it has such}.
-
-    init:       key -> params, but for those of "first_stage"
-    denoise:    (params, z [B, h, w, c], timestep [B], cond [k B]) -> raw output [k B, h, w, c], or
-                [k B, h, w, 2 c] where the variance is learned
-    precompute: (params, cond) -> the same condition with all that no timestep changes
-    condition:  (params, inputs each [B, ...]) -> cond
     """
 
-    init: Callable[[Array], Params]
+    init: Callable[[Array], Params]  # key -> params, but for those of "first_stage"
+    # (params, z [B, h, w, c], timestep [B], cond [k B]) -> raw output [k B, h, w, c], or
+    # [k B, h, w, 2 c] where the variance is learned
     denoise: Callable[[Params, Array, Array, Cond], Array]
-    precompute: Callable[[Params, Cond], Cond]
-    condition: Callable[[Params, Batch], Cond]
+    precompute: Callable[[Params, Cond], Cond]  # the condition with all that no timestep changes
+    condition: Callable[[Params, Batch], Cond]  # (params, inputs each [B, ...]) -> cond
     first_stage: FirstStage
     process: Process
     prediction: Any  # ldm_jax.diffusion.prediction.Prediction
@@ -264,36 +211,29 @@ class DiffusionModel(NamedTuple):
 
 
 class Adapter(NamedTuple):
-    """A change of a trained model by params of its own, params["adapters"][name].
+    """A change of a trained model by params of its own, params["adapters"][name]."""
 
-    init:    (key, params of the model) -> own params, which at first do not change the model
-    keys:    entries of a batch that it reads
-    null:    (number of examples, h, w) -> unconditional entries, for latents of h x w
-    dropped: of the keys those that dropout and guidance replace by the null, as the condition's
-    encode:  (own, its entries) -> hint, a tree of arrays [B, ...]: what of them no timestep changes
-    signal:  (own, hint [k B, ...], z [B, h, w, c], timestep [B], cond [k B]) -> Cond with what it
-             adds at this timestep: `added` and `attention`, of weight 1. The condition is that of
-             the model without adapters, and has no keys and values
-    weights: (own, params of the model, scale) -> params of the model, changed
-    """
-
+    # (key, params of the model) -> own params, which at first do not change the model
     init: Callable[[Array, Params], Params]
-    keys: tuple[str, ...] = ()
+    keys: tuple[str, ...] = ()  # entries of a batch that it reads
+    # (number of examples, h, w) -> unconditional entries, for latents of h x w
     null: Callable[[int, int, int], Batch] = lambda n, h, w: {}
-    dropped: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()  # the keys that dropout and guidance drop, as the condition's
+    # (own, its entries) -> hint, a tree of arrays [B, ...]: what of them no timestep changes
     encode: Callable[[Params, Batch], Any] | None = None
+    # (own, hint [k B, ...], z [B, h, w, c], timestep [B], cond [k B]) -> Cond with what it adds at
+    # this timestep: `added` and `attention`, of weight 1. The condition is that of the model
+    # without adapters, and has no keys and values
     signal: Callable[[Params, Any, Array, Array, Cond], Cond] | None = None
+    # (own, params of the model, scale) -> params of the model, changed
     weights: Callable[[Params, Params, Any], Params] | None = None
 
 
 class LatentClassifier(NamedTuple):
-    """A classifier of noised latents, as functions over params = {"first_stage", "classifier"}.
+    """A classifier of noised latents, as functions over params = {"first_stage", "classifier"}."""
 
-    init:    key -> params of "classifier"
-    network: (params, z [B, h, w, c] of size one, timestep [B]) -> logits [B, classes]
-    """
-
-    init: Callable[[Array], Params]
+    init: Callable[[Array], Params]  # key -> params of "classifier"
+    # (params, z [B, h, w, c] of size one, timestep [B]) -> logits [B, classes]
     network: Callable[..., Array]
     first_stage: FirstStage
     process: Process

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.nn.repeat import repeated
+from ldm_jax.nn.repeat import repeated, summed
 from ldm_jax.types import Adapter, Array, Batch, Cond, Conditioner, DiffusionModel, Params
 
 Adapters = Mapping[str, Adapter]
@@ -86,7 +86,7 @@ def add(cond: Cond, signal: Cond, scale: Scale, timestep: Array) -> Cond:
     added, attention = dict(cond.added or {}), dict(cond.attention or {})
     for site, x in (signal.added or {}).items():
         x = _times(weight(site), x)
-        added[site] = _sum(added[site], x) if site in added else x
+        added[site] = summed(added[site], x) if site in added else x
     for layer, entries in (signal.attention or {}).items():
         more = tuple((k, v, weight(layer) * one) for k, v, one in entries)
         attention[layer] = (*attention.get(layer, ()), *more)
@@ -98,12 +98,6 @@ def _times(weight: Array, x: Array) -> Array:
     if weight.ndim:
         weight = repeated(weight, len(x)).reshape(-1, 1, 1, 1)
     return weight.astype(x.dtype) * x
-
-
-def _sum(x: Array, y: Array) -> Array:
-    """The sum of [B, ...] and [k B, ...], in either order."""
-    count = max(len(x), len(y))
-    return repeated(x, count) + repeated(y, count)
 
 
 def _conditioner(base: Conditioner, adapters: Adapters) -> Conditioner:
@@ -118,4 +112,4 @@ def _conditioner(base: Conditioner, adapters: Adapters) -> Conditioner:
             entries |= adapter.null(n, h, w)
         return entries | base.null(n, h, w)
 
-    return base._replace(keys=tuple(keys), hidden=tuple(dropped), null=null)
+    return base._replace(keys=tuple(keys), dropped=tuple(dropped), null=null)

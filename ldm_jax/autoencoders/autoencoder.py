@@ -1,12 +1,17 @@
-"""The interface of a first stage's settings."""
+"""What first stages share: the interface of their settings, and how latents are scaled."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
 from ldm_jax.errors import InputError
-from ldm_jax.types import FirstStage
+from ldm_jax.types import Array, FirstStage, Params
 from ldm_jax.weights.names.autoencoder import Description
 from ldm_jax.weights.table import Table
 
@@ -15,21 +20,15 @@ from ldm_jax.weights.table import Table
 class Autoencoder:
     """Settings of a first stage; subclasses override what differs.
 
-    A subclass has z_channels, the channels of its latents, and `factor`, pixels per latent in each
-    direction.
-
-    has_posterior:  whether its latents are drawn, so that a KL divergence regularises them
-    has_codebook:   whether they are rounded to codes
-    has_likelihood: whether it has a likelihood of images of its own
-    scaled_latents: whether its latents are those of the diffusion model, scaled
-    diffusers_class: its class in diffusers; None: there is none
+    A subclass has z_channels, the channels of its latents, and `factor`.
     """
 
+    # whether its latents are drawn, so that a KL divergence regularises them
     has_posterior: ClassVar[bool] = False
-    has_codebook: ClassVar[bool] = False
-    has_likelihood: ClassVar[bool] = False
-    scaled_latents: ClassVar[bool] = False
-    diffusers_class: ClassVar[str | None] = None
+    has_codebook: ClassVar[bool] = False  # whether they are rounded to codes
+    has_likelihood: ClassVar[bool] = False  # whether it has a likelihood of images of its own
+    scaled_latents: ClassVar[bool] = False  # whether they are the diffusion model's, scaled
+    diffusers_class: ClassVar[str | None] = None  # its class in diffusers; None: there is none
 
     @property
     def factor(self) -> int:
@@ -78,3 +77,53 @@ class Autoencoder:
     def diffusers_config(self, description: Description) -> dict[str, Any]:
         """The config.json of diffusers."""
         raise InputError(f"diffusers has no {type(self).__name__}")
+
+
+def first_stage(
+    config: Autoencoder,
+    networks: Callable[[Array], Params],
+    posterior: Callable,
+    decode: Callable[[Params, Array], Array],
+    reconstruct: Callable,
+    parts: tuple[str, ...] = ("encoder", "decoder"),
+    last_layer: tuple[str, ...] = ("decoder", "conv_out", "kernel"),
+) -> FirstStage:
+    """The functions of a first stage, whose params are those of its networks and of latents.py,
+    measured before the second stage.
+
+    Args:
+        networks: key -> params.
+        decode: (params, unscaled latents) -> images.
+    """
+
+    def encode(params: Params, images: Array, keys: Array) -> Array:
+        q = posterior(params, images)
+        return scaled(params, draw(q, keys) if config.has_posterior else q.mean)
+
+    return FirstStage(
+        lambda key: networks(key) | unit(config.z_channels),
+        posterior,
+        encode,
+        lambda params, latents: decode(params, unscaled(params, latents)),
+        reconstruct,
+        config.factor,
+        config.z_channels,
+        parts,
+        last_layer,
+    )
+
+
+def init_both(
+    encoder: nn.Module, decoder: nn.Module, image: tuple[int, ...], latent: tuple[int, ...]
+) -> Callable[[Array], Params]:
+    """key -> {"encoder", "decoder"}, for inputs of these shapes."""
+
+    def init(key: Array) -> Params:
+        keys = jax.random.split(key)
+        each = {"encoder": (encoder, image), "decoder": (decoder, latent)}
+        return {
+            name: network.init(own, jnp.zeros(shape))["params"]
+            for own, (name, (network, shape)) in zip(keys, each.items(), strict=True)
+        }
+
+    return init

@@ -3,14 +3,13 @@
 Rombach et al. 2022, appendix G; the network is that of Esser et al. 2021 (VQGAN).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
-from ldm_jax.autoencoders.autoencoder import Autoencoder
+from ldm_jax.autoencoders.autoencoder import Autoencoder, init_both
 from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.dense import dense
@@ -136,15 +135,7 @@ class Decoder(nn.Module):
         return Conv3x3(3, name="conv_out")(h)
 
 
-LAST_LAYER = ("decoder", "conv_out", "kernel")
-
-
-def init(config: ConvolutionalAutoencoder, outputs: int, key: Array) -> Params:
-    """{"encoder", "decoder"} for an encoder of `outputs` channels."""
-    encoder_key, decoder_key = jax.random.split(key)
-    image = jnp.zeros((1, config.factor, config.factor, 3))
-    latent = jnp.zeros((1, 1, 1, config.z_channels))
-    return {
-        "encoder": Encoder(config, outputs).init(encoder_key, image)["params"],
-        "decoder": Decoder(config).init(decoder_key, latent)["params"],
-    }
+def init(encoder: Encoder, decoder: Decoder) -> Callable[[Array], Params]:
+    """key -> {"encoder", "decoder"}."""
+    c = decoder.config
+    return init_both(encoder, decoder, (1, c.factor, c.factor, 3), (1, 1, 1, c.z_channels))

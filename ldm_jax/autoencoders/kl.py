@@ -6,9 +6,9 @@ from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
-from ldm_jax.autoencoders import convolutional
-from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder, Encoder
-from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
+from ldm_jax.autoencoders.autoencoder import first_stage
+from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder, Encoder, init
+from ldm_jax.autoencoders.latents import draw
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
 from ldm_jax.weights.names import autoencoder, diffusers
@@ -23,7 +23,22 @@ class KLAutoencoder(ConvolutionalAutoencoder):
     diffusers_class: ClassVar[str] = "AutoencoderKL"
 
     def build(self) -> FirstStage:
-        return kl_autoencoder(self)
+        encoder, decoder = Encoder(self, 2 * self.z_channels), Decoder(self)
+
+        def posterior(params, images: Array) -> Gaussian:
+            moments = encoder.apply({"params": params["encoder"]}, images)
+            mean, log_variance = jnp.split(moments, 2, axis=-1)
+            return Gaussian(mean, jnp.clip(log_variance, -30.0, 20.0))  # the original's range
+
+        def decode(params, z: Array) -> Array:
+            return decoder.apply({"params": params["decoder"]}, z)
+
+        def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+            q = posterior(params, images)
+            z = draw(q, keys)
+            return Reconstruction(decode(params, z), {"kl": kl_to_standard_normal(q)}, z)
+
+        return first_stage(self, init(encoder, decoder), posterior, decode, reconstruct)
 
     def describe(self) -> str:
         return f"KL autoencoder, {super().describe()}"
@@ -37,44 +52,3 @@ class KLAutoencoder(ConvolutionalAutoencoder):
 
     def diffusers_config(self, description: autoencoder.Description) -> dict[str, Any]:
         return diffusers.kl_config(description)
-
-
-def kl_autoencoder(config: KLAutoencoder) -> FirstStage:
-    """The first stage that `config` describes.
-
-    Its params are {"encoder", "decoder"} and those of latents.py, measured before the second stage.
-    """
-    encoder, decoder = Encoder(config, 2 * config.z_channels), Decoder(config)
-
-    def init(key: Array):
-        networks = convolutional.init(config, 2 * config.z_channels, key)
-        return networks | unit(config.z_channels)
-
-    def posterior(params, images: Array) -> Gaussian:
-        moments = encoder.apply({"params": params["encoder"]}, images)
-        mean, log_variance = jnp.split(moments, 2, axis=-1)
-        return Gaussian(mean, jnp.clip(log_variance, -30.0, 20.0))  # the original's range
-
-    def encode(params, images: Array, keys: Array) -> Array:
-        return scaled(params, draw(posterior(params, images), keys))
-
-    def decode(params, latents: Array) -> Array:
-        return decoder.apply({"params": params["decoder"]}, unscaled(params, latents))
-
-    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
-        q = posterior(params, images)
-        z = draw(q, keys)
-        image = decoder.apply({"params": params["decoder"]}, z)
-        return Reconstruction(image, {"kl": kl_to_standard_normal(q)}, z)
-
-    return FirstStage(
-        init,
-        posterior,
-        encode,
-        decode,
-        reconstruct,
-        config.factor,
-        config.z_channels,
-        parts=("encoder", "decoder"),
-        last_layer=convolutional.LAST_LAYER,
-    )

@@ -11,8 +11,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.autoencoders.autoencoder import Autoencoder
-from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
+from ldm_jax.autoencoders.autoencoder import Autoencoder, first_stage, init_both
+from ldm_jax.autoencoders.latents import draw
 from ldm_jax.errors import InputError
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.likelihood import BERNOULLI, GAUSSIAN
@@ -48,7 +48,47 @@ class MLPAutoencoder(Autoencoder):
             )
 
     def build(self) -> FirstStage:
-        return mlp_autoencoder(self)
+        """The latents of an image are [1, 1, z_channels].
+
+        `reconstruct` gives both terms of the bound on log p(x), in nats:
+        "negative_log_likelihood", at one draw from the posterior, and "kl".
+        """
+        side, channels = self.image_size, self.image_channels
+        D = side * side * channels
+        likelihood = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}[self.likelihood]
+        encoder = MLP(self.hidden, 2 * self.z_channels)
+        decoder = MLP(self.hidden, D * likelihood.parameters)
+
+        def posterior(params, images: Array) -> Gaussian:
+            moments = encoder.apply({"params": params["encoder"]}, values(images, channels))
+            return Gaussian(*jnp.split(moments[:, None, None], 2, axis=-1))
+
+        def predict(params, z: Array) -> Array:
+            """z [B, 1, 1, c], unscaled -> what p(x|z) is, [B, D, parameters]."""
+            predicted = decoder.apply({"params": params["decoder"]}, z[:, 0, 0])
+            return predicted.reshape(len(z), D, likelihood.parameters)
+
+        def image(predicted: Array) -> Array:
+            return to_images(likelihood.mean(predicted), side, channels)
+
+        def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+            draw_keys, likelihood_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+            q = posterior(params, images)
+            z = draw(q, draw_keys)
+            predicted = predict(params, z)
+            pixels = values(images, channels)
+            nll = -likelihood.log_probability(pixels, predicted, likelihood_keys)
+            terms = {"negative_log_likelihood": nll, "kl": kl_to_standard_normal(q)}
+            return Reconstruction(image(predicted), terms, z)
+
+        return first_stage(
+            self,
+            init_both(encoder, decoder, (1, D), (1, self.z_channels)),
+            posterior,
+            lambda params, z: image(predict(params, z)),
+            reconstruct,
+            last_layer=("decoder", "out", "kernel"),
+        )
 
 
 class MLP(nn.Module):
@@ -75,64 +115,3 @@ def to_images(x: Array, side: int, channels: int) -> Array:
     """The inverse of `values`; grey is the same in all three channels."""
     x = x.reshape(len(x), side, side, channels)
     return jnp.broadcast_to(2.0 * x - 1.0, (len(x), side, side, 3))
-
-
-def mlp_autoencoder(config: MLPAutoencoder) -> FirstStage:
-    """The first stage that `config` describes; the latents of an image are [1, 1, z_channels].
-
-    `reconstruct` gives both terms of the bound on log p(x), in nats: "negative_log_likelihood",
-    at one draw from the posterior, and "kl".
-    """
-    side, channels, z_channels = config.image_size, config.image_channels, config.z_channels
-    D = side * side * channels
-    likelihood = {"bernoulli": BERNOULLI, "gaussian": GAUSSIAN}[config.likelihood]
-    encoder = MLP(config.hidden, 2 * z_channels)
-    decoder = MLP(config.hidden, D * likelihood.parameters)
-
-    def init(key: Array):
-        encoder_key, decoder_key = jax.random.split(key)
-        return {
-            "encoder": encoder.init(encoder_key, jnp.zeros((1, D)))["params"],
-            "decoder": decoder.init(decoder_key, jnp.zeros((1, z_channels)))["params"],
-            **unit(z_channels),
-        }
-
-    def posterior(params, images: Array) -> Gaussian:
-        moments = encoder.apply({"params": params["encoder"]}, values(images, channels))
-        return Gaussian(*jnp.split(moments[:, None, None], 2, axis=-1))
-
-    def predict(params, z: Array) -> Array:
-        """z [B, 1, 1, c], unscaled -> what p(x|z) is, [B, D, parameters]."""
-        predicted = decoder.apply({"params": params["decoder"]}, z[:, 0, 0])
-        return predicted.reshape(len(z), D, likelihood.parameters)
-
-    def encode(params, images: Array, keys: Array) -> Array:
-        return scaled(params, draw(posterior(params, images), keys))
-
-    def decode(params, latents: Array) -> Array:
-        return to_images(
-            likelihood.mean(predict(params, unscaled(params, latents))), side, channels
-        )
-
-    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
-        draw_keys, likelihood_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
-        q = posterior(params, images)
-        z = draw(q, draw_keys)
-        predicted = predict(params, z)
-        log_likelihood = likelihood.log_probability(
-            values(images, channels), predicted, likelihood_keys
-        )
-        terms = {"negative_log_likelihood": -log_likelihood, "kl": kl_to_standard_normal(q)}
-        return Reconstruction(to_images(likelihood.mean(predicted), side, channels), terms, z)
-
-    return FirstStage(
-        init,
-        posterior,
-        encode,
-        decode,
-        reconstruct,
-        config.factor,
-        z_channels,
-        parts=("encoder", "decoder"),
-        last_layer=("decoder", "out", "kernel"),
-    )

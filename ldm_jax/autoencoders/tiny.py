@@ -11,11 +11,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
-from ldm_jax.autoencoders.autoencoder import Autoencoder
-from ldm_jax.autoencoders.latents import scaled, unit, unscaled
+from ldm_jax.autoencoders.autoencoder import Autoencoder, first_stage, init_both
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.norm import group_norm
 from ldm_jax.nn.upsample import DoubledConv
@@ -47,7 +45,22 @@ class TinyAutoencoder(Autoencoder):
         return 2 ** (len(self.blocks) - 1)
 
     def build(self) -> FirstStage:
-        return tiny_autoencoder(self)
+        encoder, decoder, factor = Encoder(self), Decoder(self), self.factor
+        shapes = (1, factor, factor, 3), (1, 1, 1, self.z_channels)
+
+        def posterior(params, images: Array) -> Gaussian:
+            z = encoder.apply({"params": params["encoder"]}, images)
+            return Gaussian(z, jnp.full_like(z, -jnp.inf))
+
+        def decode(params, z: Array) -> Array:
+            return decoder.apply({"params": params["decoder"]}, z)
+
+        def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+            z = posterior(params, images).mean
+            return Reconstruction(decode(params, z), {}, z)
+
+        networks = init_both(encoder, decoder, *shapes)
+        return first_stage(self, networks, posterior, decode, reconstruct)
 
     def describe(self) -> str:
         return ", ".join(
@@ -134,51 +147,3 @@ class Decoder(nn.Module):
             if level > 0:
                 h = DoubledConv(c.channels, use_bias=False, name=f"up_{level}_upsample")(h)
         return 2.0 * Conv3x3(3, name="conv_out")(h) - 1.0
-
-
-def tiny_autoencoder(config: TinyAutoencoder) -> FirstStage:
-    """The first stage that `config` describes; its latents are not drawn but computed."""
-    encoder, decoder = Encoder(config), Decoder(config)
-    factor = config.factor
-
-    def init(key: Array):
-        encoder_key, decoder_key = jax.random.split(key)
-        image = jnp.zeros((1, factor, factor, 3))
-        latent = jnp.zeros((1, 1, 1, config.z_channels))
-        return {
-            "encoder": encoder.init(encoder_key, image)["params"],
-            "decoder": decoder.init(decoder_key, latent)["params"],
-            **unit(config.z_channels),
-        }
-
-    def mean(params, images: Array) -> Array:
-        return encoder.apply({"params": params["encoder"]}, images)
-
-    def posterior(params, images: Array) -> Gaussian:
-        z = mean(params, images)
-        return Gaussian(z, jnp.full_like(z, -jnp.inf))
-
-    def encode(params, images: Array, keys: Array) -> Array:
-        return scaled(params, mean(params, images))
-
-    def unscaled_decode(params, z: Array) -> Array:
-        return decoder.apply({"params": params["decoder"]}, z)
-
-    def decode(params, latents: Array) -> Array:
-        return unscaled_decode(params, unscaled(params, latents))
-
-    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
-        z = mean(params, images)
-        return Reconstruction(unscaled_decode(params, z), {}, z)
-
-    return FirstStage(
-        init,
-        posterior,
-        encode,
-        decode,
-        reconstruct,
-        factor,
-        config.z_channels,
-        parts=("encoder", "decoder"),
-        last_layer=("decoder", "conv_out", "kernel"),
-    )

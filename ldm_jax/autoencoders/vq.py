@@ -11,9 +11,8 @@ from typing import Any, ClassVar
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.autoencoders import convolutional
-from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder, Encoder
-from ldm_jax.autoencoders.latents import draw, scaled, unit, unscaled
+from ldm_jax.autoencoders.autoencoder import first_stage
+from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder, Decoder, Encoder, init
 from ldm_jax.autoencoders.quantizer import codes_of, init_codebook, straight_through
 from ldm_jax.settings import AtLeast1, Levels
 from ldm_jax.types import Array, FirstStage, Gaussian, Reconstruction
@@ -33,7 +32,29 @@ class VQAutoencoder(ConvolutionalAutoencoder):
     diffusers_class: ClassVar[str] = "VQModel"
 
     def build(self) -> FirstStage:
-        return vq_autoencoder(self)
+        encoder, decoder = Encoder(self, self.z_channels), Decoder(self)
+
+        def networks(key: Array):
+            network_key, code_key = jax.random.split(key)
+            codebook = init_codebook(code_key, self.codebook_size, self.z_channels)
+            return init(encoder, decoder)(network_key) | {"quantizer": {"embedding": codebook}}
+
+        def posterior(params, images: Array) -> Gaussian:
+            h = encoder.apply({"params": params["encoder"]}, images)
+            return Gaussian(h, jnp.full_like(h, -jnp.inf))
+
+        def decode(params, z: Array) -> Array:
+            codebook = params["quantizer"]["embedding"]
+            return decoder.apply({"params": params["decoder"]}, codebook[codes_of(z, codebook)])
+
+        def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
+            h = encoder.apply({"params": params["encoder"]}, images)
+            rounded, codes, terms = straight_through(h, params["quantizer"]["embedding"])
+            image = decoder.apply({"params": params["decoder"]}, rounded)
+            return Reconstruction(image, terms, h, codes)
+
+        parts = ("encoder", "decoder", "quantizer")
+        return first_stage(self, networks, posterior, decode, reconstruct, parts)
 
     def describe(self) -> str:
         return f"VQ autoencoder with {self.codebook_size} codes, {super().describe()}"
@@ -47,53 +68,3 @@ class VQAutoencoder(ConvolutionalAutoencoder):
 
     def diffusers_config(self, description: autoencoder.Description) -> dict[str, Any]:
         return diffusers.vq_config(description)
-
-
-def vq_autoencoder(config: VQAutoencoder) -> FirstStage:
-    """The first stage that `config` describes.
-
-    Its params are {"encoder", "decoder", "quantizer": {"embedding" [n, z]}} and those of
-    latents.py, measured before the second stage.
-    """
-    encoder, decoder = Encoder(config, config.z_channels), Decoder(config)
-
-    def init(key: Array):
-        network_key, code_key = jax.random.split(key)
-        return {
-            **convolutional.init(config, config.z_channels, network_key),
-            "quantizer": {
-                "embedding": init_codebook(code_key, config.codebook_size, config.z_channels)
-            },
-            **unit(config.z_channels),
-        }
-
-    def posterior(params, images: Array) -> Gaussian:
-        h = encoder.apply({"params": params["encoder"]}, images)
-        return Gaussian(h, jnp.full_like(h, -jnp.inf))
-
-    def encode(params, images: Array, keys: Array) -> Array:
-        return scaled(params, draw(posterior(params, images), keys))
-
-    def decode(params, latents: Array) -> Array:
-        codebook = params["quantizer"]["embedding"]
-        rounded = codebook[codes_of(unscaled(params, latents), codebook)]
-        return decoder.apply({"params": params["decoder"]}, rounded)
-
-    def reconstruct(params, images: Array, keys: Array) -> Reconstruction:
-        h = encoder.apply({"params": params["encoder"]}, images)
-        rounded, codes, terms = straight_through(h, params["quantizer"]["embedding"])
-        return Reconstruction(
-            decoder.apply({"params": params["decoder"]}, rounded), terms, h, codes
-        )
-
-    return FirstStage(
-        init,
-        posterior,
-        encode,
-        decode,
-        reconstruct,
-        config.factor,
-        config.z_channels,
-        parts=("encoder", "decoder", "quantizer"),
-        last_layer=convolutional.LAST_LAYER,
-    )

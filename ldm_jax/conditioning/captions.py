@@ -5,17 +5,16 @@ One encoder of a caption's words and one of its sentence (Saharia et al. 2022, I
 2024, Stable Diffusion 3, section 5.1).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo
 from ldm_jax.conditioning.text import ENTRY, Text, check_captioned
-from ldm_jax.encoders.text_encoder import Encoded, TextEncoder
+from ldm_jax.encoders.text_encoder import Encoded
 from ldm_jax.errors import InputError
 from ldm_jax.settings import Fraction
 from ldm_jax.types import Array, Cond, Conditioner, Params
@@ -44,7 +43,6 @@ class Captions(Condition):
     reads: ClassVar = (ENTRY,)
     has_weights: ClassVar = True
     square_only: ClassVar = False
-    held_out: ClassVar = False
     sections: ClassVar = Text.sections
 
     @property
@@ -70,17 +68,10 @@ class Captions(Condition):
 
     @property
     def token_width(self) -> int | None:
-        return self._joined()[1]
-
-    def _joined(self) -> tuple[int, int]:
-        """Number and width of the tokens that are attended to."""
-        length, width = self.encoders[0].length, self.encoders[0].dim
+        width = self.encoders[0].dim
         for one, join in zip(self.encoders[1:], self.joins, strict=True):
-            if join == "features":
-                width += one.dim
-            else:
-                length, width = length + one.length, max(width, one.dim)
-        return length, width
+            width = width + one.dim if join == "features" else max(width, one.dim)
+        return width
 
     def heads(self, prefix: str) -> list[tuple[str, int]]:
         each = enumerate(self.encoders)
@@ -126,13 +117,37 @@ class Captions(Condition):
                 "defaults, since pooled and drop of Captions count"
             )
 
-    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+    def fitted(self, info: DataInfo, prefix: str = "") -> Condition:
         check_captioned(info)
         return self
 
     def build(self, context: BuildContext) -> Conditioner:
-        each = [one.encoder(context.tokenizers[name]) for name, one in self.text_encoders.items()]
-        return captions(each, self.joins, self.pooled)
+        """Reads the tokens of each encoder, `batch[entry(i)]` [B, n_i] int32; the empty caption is
+        the null of all."""
+        named = self.text_encoders
+        encoders = [one.encoder(context.tokenizers[name]) for name, one in named.items()]
+
+        def init(key):
+            keys = jax.random.split(key, len(encoders))
+            each = zip(encoders, keys, strict=True)
+            return {part(i): one.init(own) for i, (one, own) in enumerate(each)}
+
+        def apply(params, inputs):
+            each = [one.apply(params[part(i)], inputs[entry(i)]) for i, one in enumerate(encoders)]
+            found = each[0]
+            for one, join in zip(each[1:], self.joins, strict=True):
+                found = JOIN[join](found, one)
+            pooled = [each[i].pooled for i in self.pooled]
+            vector = jnp.concatenate(pooled, axis=-1) if pooled else None
+            return Cond(vector=vector, tokens=found.tokens, mask=found.mask)
+
+        return Conditioner(
+            apply=apply,
+            null=lambda n, h=1, w=1: {entry(i): one.null(n) for i, one in enumerate(encoders)},
+            keys=tuple(named),
+            init=init,
+            trained=not self.frozen,
+        )
 
     def published(self) -> Params | None:
         found = {part(i): one.published() for i, one in enumerate(self.encoders)}
@@ -185,43 +200,3 @@ JOIN: Mapping[Join, Callable[[Encoded, Encoded], Encoded]] = {
     "features": by_features,
     "sequence": by_sequence,
 }
-
-
-def captions(
-    encoders: Sequence[TextEncoder], joins: Sequence[Join], pooled: Sequence[int]
-) -> Conditioner:
-    """Reads the tokens of each encoder, `batch[entry(i)]` [B, n_i] int32; the empty caption is the
-    null of all.
-
-    Args:
-        joins: of the tokens of each encoder but the first to those before it.
-        pooled: encoders whose pooled embeddings are joined as the vector.
-    """
-
-    def init(key: Array) -> Params:
-        keys = jax.random.split(key, len(encoders))
-        each = zip(encoders, keys, strict=True)
-        return {part(i): one.init(own) for i, (one, own) in enumerate(each)}
-
-    def apply(params, inputs):
-        each = [one.apply(params[part(i)], inputs[entry(i)]) for i, one in enumerate(encoders)]
-        rest = zip(each[1:], joins, strict=True)
-        all_ = reduce(lambda found, one: JOIN[one[1]](found, one[0]), rest, each[0])
-        vector = jnp.concatenate([each[i].pooled for i in pooled], axis=-1) if pooled else None
-        return Cond(vector=vector, tokens=all_.tokens, mask=all_.mask)
-
-    def null(n, h=1, w=1):
-        return {
-            entry(i): jnp.tile(jnp.asarray(one.empty, jnp.int32), (n, 1))
-            for i, one in enumerate(encoders)
-        }
-
-    widths = jax.eval_shape(lambda key: apply(init(key), null(1)), jax.random.key(0))
-    return Conditioner(
-        init=init,
-        apply=apply,
-        null=null,
-        keys=tuple(entry(i) for i in range(len(encoders))),
-        dim=widths.tokens.shape[-1],
-        trained=all(one.trained for one in encoders),
-    )

@@ -59,7 +59,6 @@ class CLIPImage(Condition):
     kind: ClassVar = "images"
     reads: ClassVar = (ENTRY,)
     has_weights: ClassVar = True
-    of_image: ClassVar = True
     sections: ClassVar = (Variation, HeldOut)
     frozen: ClassVar = True
 
@@ -93,10 +92,31 @@ class CLIPImage(Condition):
                 )
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {ENTRY: seen(self.size)}
+        """The input of the image encoder, [size, size, 3] float32."""
+
+        def make(example, rng):
+            return prepared(Image.fromarray(np.asarray(example["image"])), self.size)
+
+        return {ENTRY: make}
 
     def build(self, context: BuildContext) -> Conditioner:
-        return clip_image(self.network)
+        """Reads `batch[ENTRY]` [B, size, size, 3], see `prepared`; the embedding is the token.
+
+        An image of zeros, which no 8-bit image becomes, is the unconditional one: its token is 0.
+        """
+        network, shape = self.network, (self.size, self.size, 3)
+
+        def apply(params, inputs):
+            e = network.apply({"params": params[PART]}, inputs[ENTRY])
+            return Cond(tokens=present(e, inputs[ENTRY])[:, None])
+
+        return Conditioner(
+            apply=apply,
+            null=lambda n, h=1, w=1: {ENTRY: jnp.zeros((n, *shape))},
+            keys=(ENTRY,),
+            init=lambda key: {PART: network.init(key, jnp.zeros((1, *shape)))["params"]},
+            trained=False,
+        )
 
     def names(self, channels: int) -> ConditionNames:
         return original_names(clip_names.openclip_vision(self.architecture), self.dim)
@@ -116,44 +136,6 @@ class CLIPImage(Condition):
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--image P, an image to vary"
-
-
-def seen(size: int) -> Derive:
-    """The input of CLIP's image encoder, [size, size, 3] float32."""
-
-    def make(example, rng):
-        return prepared(Image.fromarray(np.asarray(example["image"])), size)
-
-    return make
-
-
-def clip_image(network: CLIPImageEncoder) -> Conditioner:
-    """Reads `batch[ENTRY]` [B, size, size, 3], see `prepared`; the embedding is the token.
-
-    An image of zeros, which no 8-bit image becomes, is the unconditional one: its token is 0.
-    """
-    size = network.of.size
-
-    def init(key):
-        return {PART: network.init(key, jnp.zeros((1, size, size, 3)))["params"]}
-
-    def apply(params, inputs):
-        image = inputs[ENTRY]
-        e = network.apply({"params": params[PART]}, image)
-        return Cond(tokens=present(e, image)[:, None])
-
-    def null(n, h=1, w=1):
-        return {ENTRY: jnp.zeros((n, size, size, 3))}
-
-    return Conditioner(
-        init=init,
-        apply=apply,
-        null=null,
-        keys=(ENTRY,),
-        dim=network.of.dim,
-        trained=False,
-        hidden=(ENTRY,),
-    )
 
 
 def present(e: Array, image: Array) -> Array:

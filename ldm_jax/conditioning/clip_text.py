@@ -9,7 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax.conditioning.prompts import Prompts, all_prompts
-from ldm_jax.conditioning.text import ENTRY, Text, check_width
+from ldm_jax.conditioning.text import ENTRY, Text, check_published
 from ldm_jax.diffusion.model import with_conditioner
 from ldm_jax.encoders.clip.text import CLIPTextEncoder, clip_encoder
 from ldm_jax.encoders.text_encoder import TextEncoder
@@ -125,25 +125,16 @@ class CLIPText(Text):
     )
 
     def check(self, prefix: str) -> None:
-        check_width(self, prefix)
+        check_published(self, prefix, clip.PIECES)
         if self.pooled:
             raise InputError(
                 f"{prefix}pooled is True: expected False, CLIP's tokens have no mean; "
                 "Captions(encoders=(CLIPText(),), pooled=(0,)) pools a caption's end"
             )
-        if self.vocab_size is None:
-            raise InputError(f"{prefix}vocab_size is None: expected a number, CLIP's is 49408")
 
     def encoder(self, tokenizer: Tokenizer) -> TextEncoder:
-        encoder = CLIPTextEncoder(
-            vocab_size=self.vocab_size,
-            dim=self.dim,
-            layers=self.layers,
-            heads=self.num_heads,
-            length=self.length,
-            weights=self.weights,
-        )
-        return clip_encoder(encoder, tokens.encode(tokenizer, ""))
+        sizes = self.vocab_size, self.dim, self.layers, self.num_heads, self.length
+        return clip_encoder(CLIPTextEncoder(*sizes, self.weights), tokens.encode(tokenizer, ""))
 
     def table(self) -> Table:
         return names.text_encoder(self)

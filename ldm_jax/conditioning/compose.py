@@ -6,21 +6,17 @@ import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ldm_jax.backbones.settings import BackboneSettings
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
 from ldm_jax.errors import InputError
 from ldm_jax.types import Array, Cond, Conditioner, Params
-from ldm_jax.weights.names.condition import ConditionNames, joined, part
+from ldm_jax.weights.names.condition import part
 
 
 def dropped(conditions: Sequence[Condition]) -> list[Condition]:
     """Those that dropout and guidance drop together: all but those concatenated to latents,
     which are dropped only where there are no others, as in Stable Diffusion."""
     return [one for one in conditions if not one.stays] or list(conditions)
-
-
-def drop_rate(conditions: Sequence[Condition]) -> float:
-    """How often training drops them."""
-    return max((one.drop for one in dropped(conditions)), default=0.0)
 
 
 def build(conditions: Sequence[Condition], context: BuildContext) -> Conditioner:
@@ -35,7 +31,7 @@ def build(conditions: Sequence[Condition], context: BuildContext) -> Conditioner
         if condition in chosen
         for name in one.droppable
     ]
-    return compose(each, context.vector_dim)._replace(hidden=tuple(droppable))
+    return compose(each, context.vector_dim)._replace(dropped=tuple(droppable))
 
 
 def compose(each: Sequence[Conditioner], vector_dim: int | None = None) -> Conditioner:
@@ -72,11 +68,10 @@ def compose(each: Sequence[Conditioner], vector_dim: int | None = None) -> Condi
         return {name: x for one in each for name, x in one.null(n, h, w).items()}
 
     return Conditioner(
-        init=init,
         apply=apply,
         null=null,
         keys=tuple(name for one in each for name in one.keys),
-        dim=max((one.dim for one in each), default=0),
+        init=init,
         encode=encode if any(one.encode for one in each) else None,
         trained=all(one.trained for one in each),
     )
@@ -104,11 +99,6 @@ def join(conds: Sequence[Cond], vector_dim: int | None = None) -> Cond:
         mask=mask,
         concat=over("concat", lambda found: jnp.concatenate(found, axis=-1)),
     )
-
-
-def names(conditions: Sequence[Condition], channels: int) -> ConditionNames:
-    """The original names of their weights, for latents of `channels` channels."""
-    return joined([one.names(channels) for one in conditions])
 
 
 def from_file(conditions: Sequence[Condition], there: Sequence[Condition]) -> bool:
@@ -143,24 +133,19 @@ def check(conditions: Sequence[Condition], model: ModelFacts) -> None:
         condition.check(f"conditions.{i}.")
     for i, condition in enumerate(conditions):
         condition.check_model(model, f"conditions.{i}.")
-    _check_entries(conditions)
-    _check_trained(conditions)
-    _check_tokens(conditions)
+    _check_parts(conditions)
     _check_vectors(conditions, model)
-    _check_levels(conditions, model)
+    _check_levels(conditions, model.network)
 
 
-def _check_entries(conditions: Sequence[Condition]) -> None:
-    """Raises InputError where two conditions read the same."""
-    found = [name for one in conditions for name in one.reads]
-    twice = next((name for name in found if found.count(name) > 1), None)
+def _check_parts(conditions: Sequence[Condition]) -> None:
+    """Raises InputError where two read the same, or have weights or tokens that do not go
+    together."""
+    read = [name for one in conditions for name in one.reads]
+    twice = next((name for name in read if read.count(name) > 1), None)
     if twice:
         both = " and ".join(type(one).__name__ for one in conditions if twice in one.reads)
         raise InputError(f"conditions {both} read {twice} both: expected one of them")
-
-
-def _check_trained(conditions: Sequence[Condition]) -> None:
-    """Raises InputError where an encoder trains and another does not."""
     frozen = next((one for one in conditions if one.frozen), None)
     trained = next((one for one in conditions if not one.frozen and one.has_weights), None)
     if frozen and trained:
@@ -168,10 +153,6 @@ def _check_trained(conditions: Sequence[Condition]) -> None:
             f"conditions are {type(trained).__name__} and {type(frozen).__name__}: expected none "
             f"that trains, such as CLIPText, since {type(frozen).__name__} does not"
         )
-
-
-def _check_tokens(conditions: Sequence[Condition]) -> None:
-    """Raises InputError where tokens cannot be joined in sequence."""
     widths = {one.token_width for one in conditions} - {None}
     if len(widths) > 1:
         raise InputError(
@@ -186,34 +167,36 @@ def _check_vectors(conditions: Sequence[Condition], model: ModelFacts) -> None:
     if len(having) == 1:
         prefix, condition = having[0]
         condition.check_vector(model, prefix)
-    widths = [one.vector_width for _, one in having]
-    added = set(widths) == {model.vector_width}
-    if len(having) > 1 and not added and sum(widths) != model.vector_dim:
+    widths, dim = [one.vector_width for _, one in having], model.network.vector_dim
+    added = set(widths) == {model.network.vector_width}
+    if len(having) > 1 and not added and sum(widths) != dim:
         raise InputError(
-            f"model.vector_dim is {model.vector_dim}: expected {sum(widths)}, for the vectors of "
-            f"the conditions joined, of widths {', '.join(map(str, widths))}"
+            f"model.vector_dim is {dim}: expected {sum(widths)}, for the vectors of the conditions "
+            f"joined, of widths {', '.join(map(str, widths))}"
         )
-    if model.vector_dim and not having:
+    if dim and not having:
         raise InputError(
-            f"model.vector_dim is {model.vector_dim}: expected None, since no condition has a "
-            "vector; use Label(slot='vector'), Text(pooled=True) or UnCLIP()"
+            f"model.vector_dim is {dim}: expected None, since no condition has a vector; use "
+            "Label(slot='vector'), Text(pooled=True) or UnCLIP()"
         )
 
 
-def _check_levels(conditions: Sequence[Condition], model: ModelFacts) -> None:
+def _check_levels(conditions: Sequence[Condition], network: BackboneSettings) -> None:
     """Raises InputError unless the network has vectors for the levels of noise it is given."""
-    levels = next((one.levels for one in conditions if one.levels), None)
-    if (model.vector_entries is None) != (levels is None):
+    each = (one.noise_levels for one in conditions if not one.vector_width)
+    levels, entries = next(filter(None, each), None), network.vector_entries
+    if (entries is None) != (levels is None):
         raise InputError(
-            f"model.vector_entries is {model.vector_entries} and max_noise of the low-resolution "
-            f"image {levels}: expected both or neither, since levels of noise are given as vectors"
+            f"model.vector_entries is {entries} and max_noise of the low-resolution image "
+            f"{levels}: expected both or neither, since levels of noise are given as vectors"
         )
-    if levels is not None and model.vector_entries < levels:
+    if levels is None:
+        return
+    if entries < levels:
         raise InputError(
-            f"model.vector_entries is {model.vector_entries}: expected at least {levels}, the "
-            "levels of noise"
+            f"model.vector_entries is {entries}: expected at least {levels}, the levels of noise"
         )
-    if levels is not None and (model.vector_dim or any(one.vector_width for one in conditions)):
+    if network.vector_dim or any(one.vector_width for one in conditions):
         raise InputError(
             "model.vector_entries and another vector: expected model.vector_dim None and "
             "no condition with a vector, since the network has one"

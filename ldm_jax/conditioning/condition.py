@@ -7,11 +7,13 @@ conversion needs to know is a method or a class variable of `Condition`.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from tokenizers import Tokenizer
 
+from ldm_jax.backbones.settings import BackboneSettings
+from ldm_jax.data.pipeline import DataInfo
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Section
 from ldm_jax.types import Conditioner, Derive, FirstStage, Params
@@ -19,76 +21,38 @@ from ldm_jax.weights.names.condition import ConditionNames, DiffusersParts
 
 
 class ModelFacts(NamedTuple):
-    """What of a whole model its conditions must agree with.
+    """What of a whole model its conditions must agree with."""
 
-    factor:         pixels per latent in each direction
-    vector_width:   width of a vector that the network takes
-    vector_dim:     the same where the network has layers for a vector; None: it is added as it is
-    vector_entries: entries of the network's table of vectors; None: it has none
-    guidance:       the scale with which images are sampled
-    """
-
-    factor: int
-    vector_width: int
-    vector_dim: int | None = None
-    vector_entries: int | None = None
-    guidance: float = 1.0
+    network: BackboneSettings
+    factor: int  # pixels per latent in each direction
+    guidance: float = 1.0  # the scale with which images are sampled
 
 
 class BuildContext(NamedTuple):
-    """What of a whole model a condition is built from.
+    """What of a whole model a condition is built from."""
 
-    tokenizers:  entry of a batch -> what makes it of a caption
-    first_stage: of the model
-    vector_dim:  see `ModelFacts`
-    """
-
-    tokenizers: Mapping[str, Tokenizer]
+    tokenizers: Mapping[str, Tokenizer]  # entry of a batch -> what makes it of a caption
     first_stage: FirstStage
-    vector_dim: int | None = None
-
-
-class DataFacts(Protocol):
-    """What is known of a data set (`data.pipeline.DataInfo`)."""
-
-    class_names: tuple[str, ...]
-    object_names: tuple[str, ...]
-    has_captions: bool
-    absent: Mapping[str, str]  # "label", "text", ... -> why there is none, and a remedy
+    vector_dim: int | None = None  # of the backbone
 
 
 @dataclass(frozen=True)
 class Condition:
-    """Settings of a condition; subclasses override what differs.
+    """Settings of a condition; subclasses override what differs."""
 
-    kind:          what it is conditioned on, as messages call it
-    reads:         the entries of a batch by which commands find it, such as ("label",)
-    drop:          how often training drops it, where that is no field
-    stays:         whether it is dropped only where there is no condition that does not stay
-    square_only:   it is concatenated to latents or computed from a square image: no `data.buckets`
-    held_out:      whether the data set holds it for images that training did not see
-    noise_level:   that sampling takes where none is given
-    of_whole_image: whether parts of an image cannot be drawn by themselves
-    of_image:      whether it is CLIP's embedding of an image
-    has_weights:   whether it has any
-    frozen:        whether its weights do not train
-    from_file:     whether training begins with weights of a file, see `published`
-    sections:      its sections of a request of `sample.py`
-    """
-
-    kind: ClassVar[str] = "a condition"
-    reads: ClassVar[tuple[str, ...]] = ()
-    drop = 0.0  # no annotation, by which it would be a field of subclasses, and the first
-    stays: ClassVar[bool] = False
+    kind: ClassVar[str] = "a condition"  # what it is conditioned on, as messages call it
+    reads: ClassVar[tuple[str, ...]] = ()  # the entries of a batch by which commands find it
+    # how often training drops it; no annotation, by which it would be the first field of subclasses
+    drop = 0.0
+    stays: ClassVar[bool] = False  # dropped only where there is no condition that does not stay
+    # it is concatenated to latents or computed from a square image: no `data.buckets`
     square_only: ClassVar[bool] = True
-    held_out: ClassVar[bool] = True
-    noise_level: ClassVar[int] = 0
-    of_whole_image: ClassVar[bool] = False
-    of_image: ClassVar[bool] = False
+    noise_level: ClassVar[int] = 0  # that sampling takes where none is given
+    of_whole_image: ClassVar[bool] = False  # parts of an image cannot be drawn by themselves
     has_weights: ClassVar[bool] = False
-    frozen: ClassVar[bool] = False
-    from_file: ClassVar[bool] = False
-    sections: ClassVar[tuple[type[Section], ...]] = ()
+    frozen: ClassVar[bool] = False  # whether its weights do not train
+    from_file: ClassVar[bool] = False  # training begins with weights of a file, see `published`
+    sections: ClassVar[tuple[type[Section], ...]] = ()  # of a request of `sample.py`
 
     # how it trains
 
@@ -100,11 +64,6 @@ class Condition:
     @property
     def vector_width(self) -> int | None:
         """Width of the vector that it gives the network; None: it gives none."""
-        return None
-
-    @property
-    def levels(self) -> int | None:
-        """Levels of noise that the network has vectors for; None: it gives no level."""
         return None
 
     @property
@@ -124,14 +83,17 @@ class Condition:
 
     def check_vector(self, model: ModelFacts, prefix: str) -> None:
         """Raises InputError where its vector, the only one, does not fit the network."""
-        if self.vector_width != model.vector_width:
-            reason = "as wide as model.vector_dim" if model.vector_dim else "added to the step's"
+        expected = model.network.vector_width
+        if self.vector_width != expected:
+            reason = "added to the step's"
+            if model.network.vector_dim:
+                reason = "as wide as model.vector_dim"
             raise InputError(
-                f"{prefix}dim is {self.vector_width}: expected {model.vector_width}, since its "
-                f"vector is {reason}"
+                f"{prefix}dim is {self.vector_width}: expected {expected}, since its vector is "
+                f"{reason}"
             )
 
-    def fitted(self, info: DataFacts, prefix: str = "") -> "Condition":
+    def fitted(self, info: DataInfo, prefix: str = "") -> "Condition":
         """The same with fields that follow from the data filled in.
 
         Raises:
@@ -161,7 +123,10 @@ class Condition:
 
     @property
     def noise_levels(self) -> int | None:
-        """Levels of noise that training puts on it; None: there is no noise."""
+        """Levels of noise that training puts on it; None: there is no noise.
+
+        Where it has no vector itself, the network has a vector for each.
+        """
         return None
 
     @property

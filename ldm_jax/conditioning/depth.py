@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition
-from ldm_jax.conditioning.given import Given, size_of
+from ldm_jax.conditioning.given import Given
 from ldm_jax.data import maps
 from ldm_jax.data.given import decoded
 from ldm_jax.errors import InputError
@@ -27,29 +27,19 @@ class DepthMap(Given):
     """an image that is brighter where things are nearer, as MiDaS makes them, or a .npy [H, W]"""
 
     def read(self, request: Request, run: RunView) -> Batch:
-        size = size_of(request, run)
-        return {"depth": load_depth(self.depth, size, run.factor)[None]}
-
-
-def load_depth(path: str, size: tuple[int, int], factor: int) -> np.ndarray:
-    """How near each place is, from -1, the farthest, to 1, [h, w, 1], of the latents' size.
-
-    The middle of the map, of the shape of the image, is resized as the original does, and scaled.
-
-    Raises:
-        InputError: no such file, not an image or an array of numbers, or one without depth.
-    """
-    found = decoded(path, "--depth", "an image of depth", maps.decode_depth)
-    if np.min(found) == np.max(found):
-        raise InputError(
-            f"--depth '{path}' is {np.min(found):g} everywhere: expected [H, W], finite and not "
-            "all the same"
-        )
-    (H, W), (height, width) = found.shape, size
-    h, w = min(H, round(W * height / width)), min(W, round(H * width / height))
-    top, left = (H - h) // 2, (W - w) // 2
-    small = resized(found[top : top + h, left : left + w], (height // factor, width // factor))
-    return normalised(small)[..., None]
+        found = decoded(self.depth, "--depth", "an image of depth", maps.decode_depth)
+        if np.min(found) == np.max(found):
+            raise InputError(
+                f"--depth '{self.depth}' is {np.min(found):g} everywhere: expected [H, W], finite "
+                "and not all the same"
+            )
+        # the middle of the map, of the shape of the image, is resized as the original does
+        (H, W), (height, width) = found.shape, run.size(request.size.size)
+        h, w = min(H, round(W * height / width)), min(W, round(H * width / height))
+        top, left = (H - h) // 2, (W - w) // 2
+        size = height // run.factor, width // run.factor
+        small = resized(found[top : top + h, left : left + w], size)
+        return {"depth": normalised(small)[None, ..., None]}
 
 
 @dataclass(frozen=True)
@@ -61,14 +51,23 @@ class Depth(Condition):
     kind: ClassVar = "depth maps"
     stays: ClassVar = True
     reads: ClassVar = ("depth",)
-    held_out: ClassVar = False
     sections: ClassVar = (DepthMap,)
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {"depth": nearness(factor)}
+        def make(example, rng):
+            side = len(example["image"]) // factor
+            return normalised(resized(example["depth"], (side, side)))[..., None]
+
+        return {"depth": make}
 
     def build(self, context: BuildContext) -> Conditioner:
-        return depth()
+        """Reads `batch["depth"]` [B, h, w, 1] in [-1, 1], of the size of the latents, see
+        `normalised`; a constant map is the unconditional one."""
+        return Conditioner(
+            apply=lambda params, inputs: Cond(concat=inputs["depth"]),
+            null=lambda n, h=1, w=1: {"depth": jnp.zeros((n, h, w, 1))},
+            keys=("depth",),
+        )
 
     def names(self, channels: int) -> ConditionNames:
         return ConditionNames(concat=1)
@@ -82,34 +81,6 @@ class Depth(Condition):
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--depth P, an image that is brighter where things are nearer"
-
-
-def nearness(factor: int) -> Derive:
-    """The map from -1, the farthest, to 1, the nearest, [R / factor, R / factor, 1] float32."""
-
-    def make(example, rng):
-        side = len(example["image"]) // factor
-        return normalised(resized(example["depth"], (side, side)))[..., None]
-
-    return make
-
-
-def depth() -> Conditioner:
-    """Reads `batch["depth"]` [B, h, w, 1] in [-1, 1], of the size of the latents, see `normalised`.
-
-    A constant map is the unconditional one.
-    """
-
-    def null(n, h=1, w=1):
-        return {"depth": jnp.zeros((n, h, w, 1))}
-
-    return Conditioner(
-        init=lambda key: {},
-        apply=lambda params, inputs: Cond(concat=inputs["depth"]),
-        null=null,
-        keys=("depth",),
-        dim=0,
-    )
 
 
 def resized(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -138,7 +109,7 @@ def _bicubic(n: int, m: int) -> np.ndarray:
 
 
 def normalised(depth: np.ndarray) -> np.ndarray:
-    """A map [h, w] -> the same from its least, -1, to its greatest, 1; a flat one is 0."""
+    """A map [h, w] -> the same from the farthest, -1, to the nearest, 1; a flat one is 0."""
     least, greatest = np.min(depth), np.max(depth)
     if greatest == least:
         return np.zeros(depth.shape, np.float32)

@@ -95,7 +95,7 @@ class Given(Section):
         from_data = from_data_of(request)
         if from_data is None and self.missing():
             other = "; or --from-data N" * ("held_out" in request)
-            wanted = run.condition(type(self)).takes(size_of(request, run))
+            wanted = run.condition(type(self)).takes(run.size(request.size.size))
             raise InputError(f"a condition is missing: expected {wanted}{other}")
         for field in fields(self):
             if isinstance(getattr(self, field.name), str) and from_data is not None:
@@ -132,11 +132,6 @@ class Given(Section):
 def from_data_of(request: Request) -> int | None:
     """How many held-out conditions are used; None: none."""
     return request.held_out.from_data if "held_out" in request else None
-
-
-def size_of(request: Request, run: RunView) -> tuple[int, int]:
-    """Height and width of the images of a request."""
-    return run.size(request.size.size)
 
 
 def held_out(data: Any, condition: Any, keys: tuple[str, ...], count: int) -> Batch:

@@ -8,12 +8,12 @@ import numpy as np
 
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.conditioning.condition import BuildContext, Condition
-from ldm_jax.conditioning.given import Given, HeldOut, size_of
+from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import masks, transforms
 from ldm_jax.data.given import load_image, load_mask
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
-from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive, FirstStage
+from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
 
 
@@ -32,7 +32,7 @@ class Masked(Given):
         return not (self.init_image and self.mask)
 
     def read(self, request: Request, run: RunView) -> Batch:
-        size = size_of(request, run)
+        size = run.size(request.size.size)
         image = load_image(self.init_image, "--init-image", run.data, size)
         mask = load_mask(self.mask, "--mask", run.data, size)
         return {"image": transforms.normalize(image)[None], "mask": mask[None]}
@@ -50,7 +50,6 @@ class Inpainting(Condition):
     """
 
     # whose: the fill, the mask, the order
-    # whose: the fill, the mask, the order
     form: Literal["latent_diffusion", "stable_diffusion"] = "latent_diffusion"
     drop: Fraction = 0.0  # share of masked images dropped in training
 
@@ -60,10 +59,38 @@ class Inpainting(Condition):
     sections: ClassVar = (Masked, HeldOut)
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {"mask": free_form()}
+        """The region to inpaint, [R, R, 1] float32, 1 where it is."""
+
+        def make(example, rng):
+            return masks.free_form(len(example["image"]), rng)[..., None].astype(np.float32)
+
+        return {"mask": make}
 
     def build(self, context: BuildContext) -> Conditioner:
-        return inpainting(context.first_stage, self.form)
+        """Reads `batch["image"]` [B, H, W, 3] and `batch["mask"]` [B, H, W, 1], 1 in the
+        inpainted region.
+
+        The network is conditioned on the latents of the masked image (the mean of the posterior)
+        and on the mask at every f-th pixel, as by PyTorch's nearest resizing. A fully masked image
+        is the unconditional one.
+        """
+        first_stage, form = context.first_stage, FORMS[self.form]
+        f, (outside, inside) = first_stage.factor, form.masks
+
+        def encode(params, inputs):
+            image = hide(inputs["image"], inputs["mask"], form.fill)
+            latents = scaled(params, first_stage.posterior(params, image).mean)
+            mask = outside + (inside - outside) * inputs["mask"][:, ::f, ::f]
+            return {"latents": latents, "mask": mask}
+
+        def apply(params, inputs):
+            return Cond(concat=jnp.concatenate([inputs[name] for name in form.order], axis=-1))
+
+        def null(n, h=1, w=1):
+            shape = (n, h * f, w * f)
+            return {"image": jnp.full((*shape, 3), form.fill), "mask": jnp.ones((*shape, 1))}
+
+        return Conditioner(apply, null, ("image", "mask"), encode=encode)
 
     def names(self, channels: int) -> ConditionNames:
         copies = self.form == "latent_diffusion"
@@ -76,15 +103,6 @@ class Inpainting(Condition):
     def takes(self, size: tuple[int, int]) -> str:
         height, width = size
         return f"--init-image P and --mask P, images of {width} x {height} pixels or more"
-
-
-def free_form() -> Derive:
-    """The region to inpaint, [R, R, 1] float32, 1 where it is."""
-
-    def make(example, rng):
-        return masks.free_form(len(example["image"]), rng)[..., None].astype(np.float32)
-
-    return make
 
 
 class Form(NamedTuple):
@@ -109,40 +127,3 @@ FORMS = {
 def hide(image: Array, mask: Array, fill: float = -1.0) -> Array:
     """The image [B, H, W, 3], `fill` where the mask [B, H, W, 1] is 1."""
     return jnp.where(mask > 0.5, fill, image)
-
-
-def inpainting(first_stage: FirstStage, form: str = "latent_diffusion") -> Conditioner:
-    """Reads `batch["image"]` [B, H, W, 3] and `batch["mask"]` [B, H, W, 1], 1 in the
-    inpainted region.
-
-    The network is conditioned on the latents of the masked image (the mean of the posterior) and on
-    the mask at every f-th pixel, as by PyTorch's nearest resizing. A fully masked image is the
-    unconditional one.
-
-    Args:
-        form: one of `FORMS`.
-    """
-    f = first_stage.factor
-    fill, (seen, hidden), order = FORMS[form]
-
-    def encode(params, inputs):
-        image = hide(inputs["image"], inputs["mask"], fill)
-        latents = scaled(params, first_stage.posterior(params, image).mean)
-        mask = seen + (hidden - seen) * inputs["mask"][:, ::f, ::f]
-        return {"latents": latents, "mask": mask}
-
-    def apply(params, inputs):
-        return Cond(concat=jnp.concatenate([inputs[name] for name in order], axis=-1))
-
-    def null(n, h=1, w=1):
-        shape = (n, h * f, w * f)
-        return {"image": jnp.full((*shape, 3), fill), "mask": jnp.ones((*shape, 1))}
-
-    return Conditioner(
-        init=lambda key: {},
-        apply=apply,
-        null=null,
-        keys=("image", "mask"),
-        dim=0,
-        encode=encode,
-    )

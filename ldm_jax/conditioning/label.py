@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 import tyro
 
-from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts, ModelFacts
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo, ModelFacts
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, shown, turns
 from ldm_jax.settings import AtLeast1, Fraction
@@ -94,7 +94,6 @@ class Label(Condition):
     reads: ClassVar = ("label",)
     has_weights: ClassVar = True
     square_only: ClassVar = False
-    held_out: ClassVar = False
     sections: ClassVar = (Labels,)
 
     @property
@@ -123,18 +122,31 @@ class Label(Condition):
                 "since guidance compares with no label"
             )
 
-    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+    def fitted(self, info: DataInfo, prefix: str = "") -> Condition:
         if not info.class_names:
             raise InputError(
                 f"conditions has Label but the data has no classes: {info.absent['label']}; or use "
                 "Text(), or no condition"
             )
-        return replace(
-            self, num_classes=fit_classes(self.num_classes, f"{prefix}num_classes", info)
-        )
+        count = fit_classes(self.num_classes, f"{prefix}num_classes", info)
+        return replace(self, num_classes=count)
 
     def build(self, context: BuildContext) -> Conditioner:
-        return label(self.num_classes, self.dim, self.slot, self.null)
+        """Reads `batch["label"]` [B] int32; the further class `num_classes` means no label, and
+        without it class 0 is used, untrained."""
+
+        def init(key):
+            entries = self.num_classes + self.null
+            return {"embedding": 0.02 * jax.random.normal(key, (entries, self.dim))}
+
+        def apply(params, inputs):
+            found = params["embedding"][inputs["label"]]
+            return Cond(vector=found) if self.slot == "vector" else Cond(tokens=found[:, None])
+
+        def null(n, h=1, w=1):
+            return {"label": jnp.full((n,), self.num_classes if self.null else 0, jnp.int32)}
+
+        return Conditioner(apply, null, ("label",), init)
 
     def names(self, channels: int) -> ConditionNames:
         entries = self.num_classes + self.null
@@ -147,7 +159,7 @@ class Label(Condition):
         return "--label NUMBER"
 
 
-def fit_classes(wanted: int | None, name: str, info: DataFacts) -> int:
+def fit_classes(wanted: int | None, name: str, info: DataInfo) -> int:
     """The number of classes: `wanted`, or that of the data."""
     found = len(info.class_names)
     wanted = wanted or found
@@ -157,25 +169,3 @@ def fit_classes(wanted: int | None, name: str, info: DataFacts) -> int:
             f"has {found} classes and {name} is {wanted}; set it to {found}"
         )
     return wanted
-
-
-def label(num_classes: int, dim: int, slot: str = "token", no_label: bool = True) -> Conditioner:
-    """Reads `batch["label"]` [B] int32; the further class `num_classes` means no label.
-
-    Args:
-        slot: "token" or "vector".
-        no_label: whether there is such a class; else class 0 is used, untrained.
-    """
-    entries = num_classes + no_label
-
-    def init(key):
-        return {"embedding": 0.02 * jax.random.normal(key, (entries, dim))}
-
-    def apply(params, inputs):
-        found = params["embedding"][inputs["label"]]
-        return Cond(vector=found) if slot == "vector" else Cond(tokens=found[:, None])
-
-    def null(n, h=1, w=1):
-        return {"label": jnp.full((n,), num_classes if no_label else 0, jnp.int32)}
-
-    return Conditioner(init, apply, null, ("label",), dim=dim if slot == "token" else 0)

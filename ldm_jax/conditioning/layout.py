@@ -12,11 +12,11 @@ from typing import ClassVar, Literal
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo
 from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import objects
 from ldm_jax.data.metadata import is_box
-from ldm_jax.encoders.transformer import TextTransformer, transformer
+from ldm_jax.encoders.transformer import TextTransformer
 from ldm_jax.errors import InputError, reading
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction, MoreThan4
@@ -126,40 +126,45 @@ class Layout(Condition):
                 f"{prefix}vocab_size, which is {self.vocab_size}"
             )
 
-    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+    def fitted(self, info: DataInfo, prefix: str = "") -> Condition:
         return replace(self, num_classes=self.num_classes or len(info.object_names) or 1)
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {"boxes": boxes(self.max_objects, self.num_classes)}
+        """In an order that is drawn, [max_objects, 5] float32, see `objects.padded`."""
+
+        def make(example, rng):
+            found = example["boxes"]
+            if len(found) and found[:, 4].max() >= self.num_classes:
+                raise InputError(
+                    f"{example['name']} has a box of class {found[:, 4].max():g}: expected 0 to "
+                    f"{self.num_classes - 1}; raise num_classes of Layout"
+                )
+            return objects.padded(found, self.max_objects, rng)
+
+        return {"boxes": make}
 
     def build(self, context: BuildContext) -> Conditioner:
-        return layout(transformer(self, self.vocab_size), self.max_objects)
+        """Reads `batch["boxes"]` [B, max_objects, 5], see `tokens_of`; none at all: no
+        condition."""
+        network = TextTransformer(self, self.vocab_size)
+
+        def init(key):
+            return network.init(key, tokens_of(null(1)["boxes"], self.vocab_size))["params"]
+
+        def apply(params, inputs):
+            tokens = tokens_of(inputs["boxes"], self.vocab_size)
+            return Cond(tokens=network.apply({"params": params}, tokens))
+
+        def null(n, h=1, w=1):
+            return {"boxes": jnp.full((n, self.max_objects, 5), -1.0)}
+
+        return Conditioner(apply, null, ("boxes",), init)
 
     def names(self, channels: int) -> ConditionNames:
         return conditioner(text_transformer(self), tokens=self.dim)
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--boxes FILE.json, a list of [x, y, width, height, class] in parts of the image"
-
-
-def boxes(max_objects: int, num_classes: int) -> Derive:
-    """Boxes in an order that is drawn, [max_objects, 5] float32, see `objects.padded`."""
-
-    def make(example, rng):
-        found = example["boxes"]
-        if len(found) and found[:, 4].max() >= num_classes:
-            raise InputError(
-                f"{example['name']} has a box of class {found[:, 4].max():g}: expected 0 to "
-                f"{num_classes - 1}; raise num_classes of Layout"
-            )
-        return objects.padded(found, max_objects, rng)
-
-    return make
-
-
-def rows_of(vocab_size: int) -> int:
-    """Rows, and columns, of the grid of positions that tokens number."""
-    return math.isqrt(vocab_size)
 
 
 def tokens_of(boxes: Array, vocab_size: int) -> Array:
@@ -170,7 +175,7 @@ def tokens_of(boxes: Array, vocab_size: int) -> Array:
             is negative where there is no box. A box beyond the image is cut at its border.
         vocab_size: the last token, vocab_size - 1, is padding.
     """
-    none, rows = vocab_size - 1, rows_of(vocab_size)
+    none, rows = vocab_size - 1, math.isqrt(vocab_size)  # as many columns
 
     def place(x, y):
         x, y = (jnp.round(jnp.clip(p, 0.0, 1.0) * (rows - 1)).astype(jnp.int32) for p in (x, y))
@@ -179,23 +184,5 @@ def tokens_of(boxes: Array, vocab_size: int) -> Array:
     x, y, width, height, kind = jnp.moveaxis(boxes, -1, 0)
     tokens = jnp.stack([kind.astype(jnp.int32), place(x, y), place(x + width, y + height)], axis=-1)
     tokens = jnp.where(kind[..., None] < 0, none, tokens)
-    whole = jnp.array([0, rows * rows - 1])  # nothing is cut off
-    whole = jnp.broadcast_to(whole, (len(boxes), 2))
+    whole = jnp.broadcast_to(jnp.array([0, rows * rows - 1]), (len(boxes), 2))  # nothing is cut off
     return jnp.concatenate([tokens.reshape(len(boxes), -1), whole], axis=1).astype(jnp.int32)
-
-
-def layout(transformer: TextTransformer, max_objects: int) -> Conditioner:
-    """Reads `batch["boxes"]` [B, max_objects, 5], see `tokens_of`; none at all: no condition."""
-
-    def init(key):
-        tokens = tokens_of(null(1)["boxes"], transformer.vocab_size)
-        return transformer.init(key, tokens)["params"]
-
-    def apply(params, inputs):
-        tokens = tokens_of(inputs["boxes"], transformer.vocab_size)
-        return Cond(tokens=transformer.apply({"params": params}, tokens))
-
-    def null(n, h=1, w=1):
-        return {"boxes": jnp.full((n, max_objects, 5), -1.0)}
-
-    return Conditioner(init, apply, null, keys=("boxes",), dim=transformer.dim)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
-from ldm_jax.conditioning.given import Given, HeldOut, NoiseLevel, size_of
+from ldm_jax.conditioning.given import Given, HeldOut, NoiseLevel
 from ldm_jax.data import degradation, transforms
 from ldm_jax.data.given import open_image
 from ldm_jax.diffusion.augmentation import BETAS, LEVELS, noised
@@ -29,7 +29,7 @@ class SmallImage(Given):
     """a small image to enlarge"""
 
     def read(self, request: Request, run: RunView) -> Batch:
-        condition, size = run.condition(type(self)), size_of(request, run)
+        condition, size = run.condition(type(self)), run.size(request.size.size)
         image = np.asarray(open_image(self.low_resolution, "--low-resolution", run.data))
         if image.shape[:2] != tuple(side // condition.factor for side in size):
             larger = " ".join(str(side * condition.factor) for side in image.shape[:2])
@@ -62,10 +62,6 @@ class LowResolution(Condition):
     noise_level: ClassVar = 20  # as the model card of Stable Diffusion's upscaler suggests
     sections: ClassVar = (SmallImage, NoiseLevel, HeldOut)
 
-    @property
-    def levels(self) -> int | None:
-        return self.max_noise
-
     def check_model(self, model: ModelFacts, prefix: str) -> None:
         if self.factor != model.factor:
             raise InputError(
@@ -83,11 +79,46 @@ class LowResolution(Condition):
         return self.max_noise
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        small = {"low_resolution": reduced(self.factor, self.degradation)}
-        return small | noise(self.factor, self.max_noise)
+        """The downsampled image, [R / factor, R / factor, 3] float32 in [-1, 1], and with
+        `max_noise` noise for it and its level."""
+
+        def small(example, rng):
+            if self.degradation == "bsr":
+                return transforms.normalize(degradation.bsr(example["image"], self.factor, rng))
+            return transforms.normalize(degradation.bicubic(example["image"], self.factor))
+
+        def noise(example, rng):
+            side = len(example["image"]) // self.factor
+            return rng.standard_normal((side, side, 3), np.float32)
+
+        def level(example, rng):
+            return np.int32(rng.integers(self.max_noise))
+
+        with_noise = {"low_resolution_noise": noise, "noise_level": level}
+        return {"low_resolution": small} | (with_noise if self.max_noise is not None else {})
 
     def build(self, context: BuildContext) -> Conditioner:
-        return low_resolution(with_noise=self.max_noise is not None)
+        """Reads `batch["low_resolution"]` [B, h, w, 3] in [-1, 1], of the size of the latents; a
+        grey image is the unconditional one.
+
+        With `max_noise` it reads also `low_resolution_noise`, as large and standard normal, and
+        `noise_level` [B] int32, see `noised`; the vector is an index, the level.
+        """
+        with_noise = self.max_noise is not None
+
+        def null(n, h=1, w=1):
+            grey = jnp.zeros((n, h, w, 3))
+            noise = {"low_resolution_noise": grey, "noise_level": jnp.zeros(n, jnp.int32)}
+            return {"low_resolution": grey} | (noise if with_noise else {})
+
+        def apply(params, inputs):
+            if not with_noise:
+                return Cond(concat=inputs["low_resolution"])
+            image, noise, level = (inputs[name] for name in keys)
+            return Cond(concat=noised(image, noise, level), vector=level)
+
+        keys = tuple(null(1))
+        return Conditioner(apply, null, keys)
 
     def names(self, channels: int) -> ConditionNames:
         return ConditionNames(concat=3)
@@ -103,56 +134,3 @@ class LowResolution(Condition):
     def takes(self, size: tuple[int, int]) -> str:
         height, width = (side // self.factor for side in size)
         return f"--low-resolution P, an image of {width} x {height} pixels"
-
-
-def reduced(factor: int, kind: Literal["bicubic", "bsr"]) -> Derive:
-    """The downsampled image, [R / factor, R / factor, 3] float32 in [-1, 1]."""
-
-    def make(example, rng):
-        if kind == "bsr":
-            return transforms.normalize(degradation.bsr(example["image"], factor, rng))
-        return transforms.normalize(degradation.bicubic(example["image"], factor))
-
-    return make
-
-
-def noise(factor: int, max_noise: int | None) -> dict[str, Derive]:
-    """Noise for small images, and its level below `max_noise`; nothing where that is None."""
-    if max_noise is None:
-        return {}
-
-    def make(example, rng):
-        side = len(example["image"]) // factor
-        return rng.standard_normal((side, side, 3), np.float32)
-
-    def level(example, rng):
-        return np.int32(rng.integers(max_noise))
-
-    return {"low_resolution_noise": make, "noise_level": level}
-
-
-def low_resolution(with_noise: bool = False) -> Conditioner:
-    """Reads `batch["low_resolution"]` [B, h, w, 3] in [-1, 1], of the size of the latents.
-
-    A grey image is the unconditional one.
-
-    Args:
-        with_noise: reads also `low_resolution_noise`, as large and standard normal, and
-            `noise_level` [B] int32, see `noised`; the vector is an index, the level.
-    """
-
-    def null(n, h=1, w=1):
-        grey = {"low_resolution": jnp.zeros((n, h, w, 3))}
-        if not with_noise:
-            return grey
-        level = jnp.zeros(n, jnp.int32)
-        return grey | {"low_resolution_noise": jnp.zeros((n, h, w, 3)), "noise_level": level}
-
-    def apply(params, inputs):
-        if not with_noise:
-            return Cond(concat=inputs["low_resolution"])
-        image, noise, level = (inputs[name] for name in keys)
-        return Cond(concat=noised(image, noise, level), vector=level)
-
-    keys = tuple(null(1))
-    return Conditioner(init=lambda key: {}, apply=apply, null=null, keys=keys, dim=0)

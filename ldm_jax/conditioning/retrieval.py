@@ -52,7 +52,6 @@ class Retrieval(Condition):
 
     kind: ClassVar = "neighbours"
     reads: ClassVar = ("neighbours",)
-    held_out: ClassVar = False
     sections: ClassVar = (Neighbours,)
 
     @property
@@ -60,10 +59,45 @@ class Retrieval(Condition):
         return self.dim
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {"neighbours": nearest(self)}
+        """Embeddings of the nearest other images, [k, dim] float32.
+
+        Raises:
+            InputError: embeddings that cannot be read, or fewer than there are to show.
+        """
+        if not self.embeddings:
+            raise InputError(
+                "embeddings of Retrieval is not set: expected a .npy [N, dim] with a row for each "
+                "image of the training data"
+            )
+        rows = search.load(self.embeddings, self.dim, "embeddings of Retrieval")
+        if len(rows) <= self.neighbours:
+            raise InputError(
+                f"embeddings of Retrieval '{self.embeddings}' has {len(rows)} rows: expected more "
+                f"than its neighbours, which is {self.neighbours}"
+            )
+        near = search.nearest_others(rows, self.neighbours)
+
+        def make(example, rng):
+            if example["index"] >= len(rows):
+                raise InputError(
+                    f"{example['name']} is image {example['index']} and embeddings of Retrieval "
+                    f"'{self.embeddings}' has {len(rows)} rows: expected one for each image"
+                )
+            return rows[near[example["index"]]]
+
+        return {"neighbours": make}
 
     def build(self, context: BuildContext) -> Conditioner:
-        return retrieval(self.dim, self.neighbours)
+        """Reads `batch["neighbours"]` [B, k, dim]; zeros are the unconditional input.
+
+        Embeddings are attended to without order, so that k may differ from training.
+        """
+        shape = self.neighbours, self.dim
+        return Conditioner(
+            apply=lambda params, inputs: Cond(tokens=inputs["neighbours"]),
+            null=lambda n, h=1, w=1: {"neighbours": jnp.zeros((n, *shape))},
+            keys=("neighbours",),
+        )
 
     def names(self, channels: int) -> ConditionNames:
         return ConditionNames(tokens=self.dim)
@@ -73,51 +107,3 @@ class Retrieval(Condition):
             f"--neighbours FILE.npy, embeddings [k, {self.dim}]; or a collection of them "
             f"[N, {self.dim}] and --query FILE.npy [n, {self.dim}], whose nearest rows are taken"
         )
-
-
-def nearest(condition: Retrieval) -> Derive:
-    """Embeddings of the nearest other images, [k, dim] float32.
-
-    Raises:
-        InputError: embeddings that cannot be read, or fewer than there are to show.
-    """
-    if not condition.embeddings:
-        raise InputError(
-            "embeddings of Retrieval is not set: expected a .npy [N, dim] with a row for each "
-            "image of the training data"
-        )
-    rows = search.load(condition.embeddings, condition.dim, "embeddings of Retrieval")
-    if len(rows) <= condition.neighbours:
-        raise InputError(
-            f"embeddings of Retrieval '{condition.embeddings}' has {len(rows)} rows: expected more "
-            f"than its neighbours, which is {condition.neighbours}"
-        )
-    near = search.nearest_others(rows, condition.neighbours)
-
-    def make(example, rng):
-        if example["index"] >= len(rows):
-            raise InputError(
-                f"{example['name']} is image {example['index']} and embeddings of Retrieval "
-                f"'{condition.embeddings}' has {len(rows)} rows: expected one for each image"
-            )
-        return rows[near[example["index"]]]
-
-    return make
-
-
-def retrieval(dim: int, neighbours: int) -> Conditioner:
-    """Reads `batch["neighbours"]` [B, k, dim]; zeros are the unconditional input.
-
-    Embeddings are attended to without order, so that k may differ from training.
-    """
-
-    def null(n, h=1, w=1):
-        return {"neighbours": jnp.zeros((n, neighbours, dim))}
-
-    return Conditioner(
-        init=lambda key: {},
-        apply=lambda params, inputs: Cond(tokens=inputs["neighbours"]),
-        null=null,
-        keys=("neighbours",),
-        dim=dim,
-    )

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, ModelFacts
-from ldm_jax.conditioning.given import Given, HeldOut, size_of
+from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import maps
 from ldm_jax.data.given import decoded
 from ldm_jax.errors import InputError
@@ -32,7 +32,11 @@ class ClassMap(Given):
     """an image whose values are classes"""
 
     def read(self, request: Request, run: RunView) -> Batch:
-        condition, path, size = run.condition(type(self)), self.segmentation, size_of(request, run)
+        condition, path, size = (
+            run.condition(type(self)),
+            self.segmentation,
+            run.size(request.size.size),
+        )
         found = decoded(path, "--segmentation", "an image of classes", maps.decode_classes)
         if found.shape != size:
             raise InputError(
@@ -66,10 +70,41 @@ class SemanticMap(Condition):
             )
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {"segmentation": segmentation(self.num_classes)}
+        """Classes of pixels, [R, R] int32; `num_classes` where there is none."""
+
+        def make(example, rng):
+            return checked_map(example["segmentation"], self.num_classes, example["name"])
+
+        return {"segmentation": make}
 
     def build(self, context: BuildContext) -> Conditioner:
-        return semantic_map(self.num_classes, self.stages, self.out_channels)
+        """Reads `batch["segmentation"]` [B, H, W] int32; the further class `num_classes` means
+        none.
+
+        The original halves one-hot maps bilinearly, `stages` times, and then maps classes to
+        channels by a 1x1 convolution. Both are linear, and halving is the mean of 2 x 2: so this
+        looks up the channels of each pixel first, and never holds a plane for each class.
+        """
+
+        def init(key):
+            limit = self.num_classes**-0.5  # uniform, as PyTorch draws a convolution
+            shape = (self.num_classes, self.out_channels)
+            kernel = jax.random.uniform(key, shape, minval=-limit, maxval=limit)
+            return {"classes": {"kernel": kernel}}
+
+        def apply(params, inputs):
+            table = jnp.pad(params["classes"]["kernel"], ((0, 1), (0, 0)))  # none: no channel
+            x = table[inputs["segmentation"]]  # [B, H, W, out_channels]
+            for _ in range(self.stages):
+                B, H, W, C = x.shape
+                x = jnp.mean(x.reshape(B, H // 2, 2, W // 2, 2, C), axis=(2, 4))
+            return Cond(concat=x)
+
+        def null(n, h=1, w=1):
+            shape = (n, h * 2**self.stages, w * 2**self.stages)
+            return {"segmentation": jnp.full(shape, self.num_classes, jnp.int32)}
+
+        return Conditioner(apply, null, ("segmentation",), init)
 
     def names(self, channels: int) -> ConditionNames:
         sizes = self.num_classes, self.out_channels
@@ -82,15 +117,6 @@ class SemanticMap(Condition):
             f"--segmentation P.png, {width} x {height} pixels whose values are classes from 0 to "
             f"{self.num_classes - 1}"
         )
-
-
-def segmentation(num_classes: int) -> Derive:
-    """Classes of pixels, [R, R] int32; `num_classes` where there is none."""
-
-    def make(example, rng):
-        return checked_map(example["segmentation"], num_classes, example["name"])
-
-    return make
 
 
 def checked_map(classes: np.ndarray, num_classes: int, name: str) -> np.ndarray:
@@ -106,31 +132,3 @@ def checked_map(classes: np.ndarray, num_classes: int, name: str) -> np.ndarray:
             f"{num_classes - 1}, the classes of the model, or {UNLABELLED} for none"
         )
     return np.where(classes == UNLABELLED, num_classes, classes).astype(np.int32)
-
-
-def semantic_map(num_classes: int, stages: int, out_channels: int) -> Conditioner:
-    """Reads `batch["segmentation"]` [B, H, W] int32; the further class `num_classes` means none.
-
-    The original halves one-hot maps bilinearly, `stages` times, and then maps classes to channels
-    by a 1x1 convolution. Both are linear, and halving is the mean of 2 x 2: so this looks up the
-    channels of each pixel first, and never holds a plane for each class.
-    """
-
-    def init(key):
-        limit = num_classes**-0.5  # uniform, as PyTorch draws a convolution
-        shape = (num_classes, out_channels)
-        return {"classes": {"kernel": jax.random.uniform(key, shape, minval=-limit, maxval=limit)}}
-
-    def apply(params, inputs):
-        table = jnp.pad(params["classes"]["kernel"], ((0, 1), (0, 0)))  # none: no channel
-        x = table[inputs["segmentation"]]  # [B, H, W, out_channels]
-        for _ in range(stages):
-            B, H, W, C = x.shape
-            x = jnp.mean(x.reshape(B, H // 2, 2, W // 2, 2, C), axis=(2, 4))
-        return Cond(concat=x)
-
-    def null(n, h=1, w=1):
-        shape = (n, h * 2**stages, w * 2**stages)
-        return {"segmentation": jnp.full(shape, num_classes, jnp.int32)}
-
-    return Conditioner(init, apply, null, keys=("segmentation",), dim=0)

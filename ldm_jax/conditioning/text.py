@@ -6,14 +6,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-import jax.numpy as jnp
 from tokenizers import Tokenizer
 
-from ldm_jax.conditioning.condition import BuildContext, Condition, DataFacts
+from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo
 from ldm_jax.conditioning.prompts import Prompts
 from ldm_jax.encoders.text_encoder import TextEncoder
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.encoders.transformer import transformer, transformer_encoder
+from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
 from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, AtLeast3, Fraction, MoreThan4
 from ldm_jax.types import Cond, Conditioner
@@ -45,7 +44,6 @@ class Text(Condition):
     reads: ClassVar = (ENTRY,)
     has_weights: ClassVar = True
     square_only: ClassVar = False
-    held_out: ClassVar = False
     sections: ClassVar = (Prompts,)
     # where a run that was converted without one gets it
     tokenizer_files: ClassVar = (
@@ -67,12 +65,30 @@ class Text(Condition):
     def heads(self, prefix: str) -> list[tuple[str, int]]:
         return [(f"{prefix}num_heads", self.num_heads)]
 
-    def fitted(self, info: DataFacts, prefix: str = "") -> Condition:
+    def fitted(self, info: DataInfo, prefix: str = "") -> Condition:
         check_captioned(info)
         return self
 
     def build(self, context: BuildContext) -> Conditioner:
-        return text(self.encoder(context.tokenizers[ENTRY]), self.pooled)
+        """Reads `batch["tokens"]` [B, n] int32; the empty caption is the unconditional one.
+
+        With `pooled` the pooled embedding is a vector as well, by which a caption reaches every
+        block as the timestep does.
+        """
+        encoder = self.encoder(context.tokenizers[ENTRY])
+
+        def apply(params, inputs):
+            found = encoder.apply(params, inputs[ENTRY])
+            vector = found.pooled if self.pooled else None
+            return Cond(tokens=found.tokens, vector=vector, mask=found.mask)
+
+        return Conditioner(
+            apply=apply,
+            null=lambda n, h=1, w=1: {ENTRY: encoder.null(n)},
+            keys=(ENTRY,),
+            init=encoder.init,
+            trained=not self.frozen,
+        )
 
     def names(self, channels: int) -> ConditionNames:
         return conditioner(self.table(), tokens=self.dim)
@@ -87,7 +103,7 @@ class Text(Condition):
 
     def encoder(self, tokenizer: Tokenizer) -> TextEncoder:
         """The text encoder."""
-        network = transformer(self, tokenizer.get_vocab_size())
+        network = TextTransformer(self, tokenizer.get_vocab_size())
         return transformer_encoder(network, tokens.encode(tokenizer, ""))
 
     def table(self) -> Table:
@@ -124,7 +140,7 @@ class Text(Condition):
         return tokens.learn(captions(), self.vocab_size, self.length)
 
 
-def check_captioned(info: DataFacts) -> None:
+def check_captioned(info: DataInfo) -> None:
     """Raises InputError where data have no captions."""
     if not info.has_captions:
         raise InputError(
@@ -133,36 +149,17 @@ def check_captioned(info: DataFacts) -> None:
         )
 
 
-def check_width(encoder: Text, prefix: str) -> None:
-    """Raises InputError unless the heads of a published encoder share its width."""
+def check_published(encoder: Text, prefix: str, vocab_size: int) -> None:
+    """Raises InputError unless the heads of a published encoder share its width, and its tokens are
+    counted.
+
+    Args:
+        vocab_size: the published one.
+    """
     if encoder.num_heads * encoder.head_dim != encoder.dim:
         raise InputError(
             f"{prefix}num_heads is {encoder.num_heads} and {prefix}head_dim "
             f"{encoder.head_dim}: expected their product to be {prefix}dim, {encoder.dim}"
         )
-
-
-def text(encoder: TextEncoder, pooled: bool = False) -> Conditioner:
-    """Reads `batch["tokens"]` [B, n] int32; the empty caption is the unconditional one.
-
-    Args:
-        pooled: whether the pooled embedding is a vector as well, by which a caption reaches every
-            block as the timestep does.
-    """
-
-    def apply(params, inputs):
-        found = encoder.apply(params, inputs[ENTRY])
-        vector = found.pooled if pooled else None
-        return Cond(tokens=found.tokens, vector=vector, mask=found.mask)
-
-    def null(n, h=1, w=1):
-        return {ENTRY: jnp.tile(jnp.asarray(encoder.empty, jnp.int32), (n, 1))}
-
-    return Conditioner(
-        init=encoder.init,
-        apply=apply,
-        null=null,
-        keys=(ENTRY,),
-        dim=encoder.dim,
-        trained=encoder.trained,
-    )
+    if encoder.vocab_size is None:
+        raise InputError(f"{prefix}vocab_size is None: expected a number, such as {vocab_size}")

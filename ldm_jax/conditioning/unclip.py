@@ -11,7 +11,6 @@ from ldm_jax.conditioning.clip_image import ENTRY, PART, CLIPImage, Variation, p
 from ldm_jax.conditioning.condition import BuildContext, ModelFacts
 from ldm_jax.conditioning.given import HeldOut, NoiseLevel
 from ldm_jax.diffusion.augmentation import EMBEDDING_LEVELS, noised_embedding
-from ldm_jax.encoders.clip.vision import CLIPImageEncoder
 from ldm_jax.errors import InputError
 from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.settings import AtLeast1, Fraction
@@ -55,9 +54,9 @@ class UnCLIP(CLIPImage):
             )
 
     def check_vector(self, model: ModelFacts, prefix: str) -> None:
-        if model.vector_dim != self.vector_width:
+        if model.network.vector_dim != self.vector_width:
             raise InputError(
-                f"model.vector_dim is {model.vector_dim}: expected {self.vector_width}, an "
+                f"model.vector_dim is {model.network.vector_dim}: expected {self.vector_width}, an "
                 "embedding and the level of its noise, and no other vector"
             )
 
@@ -66,10 +65,37 @@ class UnCLIP(CLIPImage):
         return self.max_noise
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return super().derive(factor) | embedding_noise(self.dim, self.max_noise)
+        """The same, and noise for an embedding, [dim], and its level."""
+        return super().derive(factor) | {
+            "picture_noise": lambda example, rng: rng.standard_normal(self.dim, np.float32),
+            "noise_level": lambda example, rng: np.int32(rng.integers(self.max_noise)),
+        }
 
     def build(self, context: BuildContext) -> Conditioner:
-        return noised_image(self.network)
+        """Reads what CLIPImage does, `picture_noise` [B, d] standard normal, and `noise_level` [B]
+        int32, see `noised_embedding`.
+
+        The vector is [e, sines and cosines of the level]; it is 0 where the image is all 0.
+        """
+        image, network, dim = super().build(context), self.network, self.dim
+
+        def init(key):
+            return image.init(key) | {"mean": jnp.zeros(dim), "std": jnp.ones(dim)}
+
+        def apply(params, inputs):
+            level = inputs["noise_level"]
+            e = network.apply({"params": params[PART]}, inputs[ENTRY])
+            e = noised_embedding(e, inputs["picture_noise"], level, params["mean"], params["std"])
+            e = jnp.concatenate([e, step_embedding(level, dim)], axis=-1)
+            return Cond(vector=present(e, inputs[ENTRY]))
+
+        def null(n, h=1, w=1):
+            noise = {"picture_noise": jnp.zeros((n, dim)), "noise_level": jnp.zeros(n, jnp.int32)}
+            return image.null(n) | noise
+
+        return image._replace(
+            apply=apply, null=null, keys=tuple(null(1)), init=init, dropped=(ENTRY,)
+        )
 
     def names(self, channels: int) -> ConditionNames:
         return unclip(clip_names.openclip_vision(self.architecture), self.dim)
@@ -101,48 +127,3 @@ class UnCLIP(CLIPImage):
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--image P, an image to vary; --prompt TEXT in addition"
-
-
-def embedding_noise(dim: int, max_noise: int) -> dict[str, Derive]:
-    """Noise for an embedding, [dim], and its level below `max_noise`."""
-    return {
-        "picture_noise": lambda example, rng: rng.standard_normal(dim, np.float32),
-        "noise_level": lambda example, rng: np.int32(rng.integers(max_noise)),
-    }
-
-
-def noised_image(network: CLIPImageEncoder) -> Conditioner:
-    """Reads what `clip_image` reads, `picture_noise` [B, d] standard normal, and
-    `noise_level` [B] int32, see `noised_embedding`.
-
-    The vector is [e, sines and cosines of the level]; it is 0 where the image is all 0.
-    """
-    size, dim = network.of.size, network.of.dim
-
-    def init(key):
-        own = network.init(key, jnp.zeros((1, size, size, 3)))["params"]
-        return {PART: own, "mean": jnp.zeros(dim), "std": jnp.ones(dim)}
-
-    def apply(params, inputs):
-        image, level = inputs[ENTRY], inputs["noise_level"]
-        e = network.apply({"params": params[PART]}, image)
-        e = noised_embedding(e, inputs["picture_noise"], level, params["mean"], params["std"])
-        e = jnp.concatenate([e, step_embedding(level, dim)], axis=-1)
-        return Cond(vector=present(e, image))
-
-    def null(n, h=1, w=1):
-        return {
-            ENTRY: jnp.zeros((n, size, size, 3)),
-            "picture_noise": jnp.zeros((n, dim)),
-            "noise_level": jnp.zeros(n, jnp.int32),
-        }
-
-    return Conditioner(
-        init=init,
-        apply=apply,
-        null=null,
-        keys=tuple(null(1)),
-        dim=0,
-        trained=False,
-        hidden=(ENTRY,),
-    )

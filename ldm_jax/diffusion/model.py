@@ -53,17 +53,8 @@ def diffusion_model(
     def precompute(params: Params, cond: Cond) -> Cond:
         return backbone.precompute(params["denoiser"], cond)
 
-    return DiffusionModel(
-        init,
-        denoise,
-        precompute,
-        condition,
-        first_stage,
-        process,
-        prediction,
-        backbone,
-        conditioner,
-    )
+    parts = first_stage, process, prediction, backbone, conditioner
+    return DiffusionModel(init, denoise, precompute, condition, *parts)
 
 
 def with_conditioner(model: DiffusionModel, conditioner: Conditioner) -> DiffusionModel:

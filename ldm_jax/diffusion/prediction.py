@@ -14,15 +14,13 @@ from ldm_jax.types import Array
 
 
 class Prediction(NamedTuple):
-    """One parametrisation of the denoiser; alpha and sigma broadcast against the data.
+    """One parametrisation of the denoiser; alpha and sigma broadcast against the data."""
 
-    target: (x0, noise, alpha, sigma) -> what the network is trained to predict
-    x0:     (raw output, z, alpha, sigma) -> clean data
-    scale:  (alpha, sigma) -> c_in, the factor of the network's input z
-    """
-
+    # (x0, noise, alpha, sigma) -> what the network is trained to predict
     target: Callable[[Array, Array, Array, Array], Array]
+    # (raw output, z, alpha, sigma) -> clean data
     x0: Callable[[Array, Array, Array, Array], Array]
+    # (alpha, sigma) -> c_in, the factor of the network's input z
     scale: Callable[[Array, Array], Array]
 
 

@@ -9,17 +9,24 @@ from ldm_jax.diffusion import prediction as predictions
 from ldm_jax.diffusion.processes import betas, flow
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, OpenFraction, Positive
 from ldm_jax.types import Process
+
+TABLES = {"linear": betas.linear, "scaled_linear": betas.scaled_linear, "sqrt": betas.sqrt}
+FLOWS = {"flow": flow.rectified, "cosine_flow": flow.cosine}
+PREDICTIONS = {
+    "eps": predictions.eps,
+    "x0": predictions.x0,
+    "v": predictions.v,
+    "velocity": predictions.velocity,
+}
 
 
 @dataclass(frozen=True)
 class Diffusion:
     """The noising process and what the network predicts."""
 
-    # of the noise
     # of the noise
     schedule: Literal["linear", "scaled_linear", "cosine", "sqrt", "edm", "flow", "cosine_flow"] = (
         "scaled_linear"
@@ -38,7 +45,7 @@ class Diffusion:
 
     def check(self, prefix: str) -> None:
         """Raises InputError where the process cannot be, or a network cannot learn it."""
-        flows, tables = ("flow", "cosine_flow"), ("linear", "scaled_linear", "cosine", "sqrt")
+        tables = (*TABLES, "cosine")
         if self.zero_terminal_snr and self.schedule not in tables:
             raise InputError(
                 f"{prefix}zero_terminal_snr is True: expected False with the {self.schedule} "
@@ -49,7 +56,7 @@ class Diffusion:
                 f"{prefix}steps is {self.steps}: expected at least 2 with "
                 f"{prefix}zero_terminal_snr, which keeps the first and empties the last"
             )
-        if self.prediction == "eps" and (self.zero_terminal_snr or self.schedule in flows):
+        if self.prediction == "eps" and (self.zero_terminal_snr or self.schedule in FLOWS):
             raise InputError(
                 f"{prefix}prediction is eps: expected x0, v, velocity or edm, since the noise at T "
                 "says nothing of the data where nothing is left of them"
@@ -62,40 +69,22 @@ class Diffusion:
 
     def build_betas(self) -> np.ndarray | None:
         """The step variances of a discrete process, [T] float64; None for the continuous ones."""
-        match self.schedule:
-            case "linear":
-                table = betas.linear(self.steps, self.beta_start, self.beta_end)
-            case "scaled_linear":
-                table = betas.scaled_linear(self.steps, self.beta_start, self.beta_end)
-            case "sqrt":
-                table = betas.sqrt(self.steps, self.beta_start, self.beta_end)
-            case "cosine":
-                table = betas.cosine(self.steps)
-            case _:
-                return None
-        return zero_terminal_snr(table) if self.zero_terminal_snr else table
+        if self.schedule == "cosine":
+            table = betas.cosine(self.steps)
+        elif self.schedule in TABLES:
+            table = TABLES[self.schedule](self.steps, self.beta_start, self.beta_end)
+        else:
+            return None
+        return betas.zero_terminal_snr(table) if self.zero_terminal_snr else table
 
     def build_process(self) -> Process:
         """The noising process."""
-        match self.schedule:
-            case "edm":
-                return EDM(self.steps, self.sigma_min, self.sigma_max, self.rho)
-            case "flow":
-                return flow.Flow(flow.rectified, self.steps, self.shift)
-            case "cosine_flow":
-                return flow.Flow(flow.cosine, self.steps, self.shift)
+        if self.schedule == "edm":
+            return EDM(self.steps, self.sigma_min, self.sigma_max, self.rho)
+        if self.schedule in FLOWS:
+            return flow.Flow(FLOWS[self.schedule], self.steps, self.shift)
         return ddpm(self.build_betas())
 
     def build_prediction(self) -> predictions.Prediction:
         """What the network predicts."""
-        match self.prediction:
-            case "eps":
-                return predictions.eps
-            case "x0":
-                return predictions.x0
-            case "v":
-                return predictions.v
-            case "velocity":
-                return predictions.velocity
-            case "edm":
-                return predictions.edm(self.data_std)
+        return PREDICTIONS.get(self.prediction) or predictions.edm(self.data_std)

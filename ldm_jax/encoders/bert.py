@@ -22,7 +22,7 @@ EPSILON = 1e-12  # of norms
 
 
 class Sizes(Protocol):
-    """Settings of a BERT."""
+    """Settings of a BERT; of its positions a caption has the first."""
 
     dim: int
     layers: int
@@ -57,24 +57,18 @@ class Block(nn.Module):
 class BERT(nn.Module):
     """Token numbers to one vector a token."""
 
-    vocab_size: int
-    dim: int
-    layers: int
-    heads: int
-    ff_dim: int
-    positions: int  # of which a caption has the first
-    dtype: str = "float32"  # of all but sums, norms and scores
+    of: Sizes
 
     @nn.compact
     def __call__(self, tokens, mask):
         """tokens [B, n] int32, n <= positions; mask [B, n] bool, which are words -> [B, n, dim]."""
-        init = nn.initializers.normal(0.02)
-        x = nn.Embed(self.vocab_size, self.dim, embedding_init=init, name="token")(tokens)
-        x += self.param("segment", init, (SEGMENTS, self.dim))[0]
-        x += self.param("position", init, (self.positions, self.dim))[: tokens.shape[1]]
+        of, init = self.of, nn.initializers.normal(0.02)
+        x = nn.Embed(of.vocab_size, of.dim, embedding_init=init, name="token")(tokens)
+        x += self.param("segment", init, (SEGMENTS, of.dim))[0]
+        x += self.param("position", init, (of.positions, of.dim))[: tokens.shape[1]]
         x = nn.LayerNorm(epsilon=EPSILON, name="norm")(x)
-        for i in range(self.layers):
-            x = Block(self.heads, self.ff_dim, self.dtype, name=f"block_{i}")(x, mask)
+        for i in range(of.layers):
+            x = Block(of.num_heads, of.ff_dim, of.compute, name=f"block_{i}")(x, mask)
         return x
 
 
@@ -85,24 +79,9 @@ def sentence(x: Array, mask: Array) -> Array:
     return mean / jnp.maximum(jnp.linalg.norm(mean, axis=1, keepdims=True), EPSILON)
 
 
-def bert(sizes: Sizes) -> BERT:
-    """The encoder of these settings."""
-    return BERT(
-        vocab_size=sizes.vocab_size,
-        dim=sizes.dim,
-        layers=sizes.layers,
-        heads=sizes.num_heads,
-        ff_dim=sizes.ff_dim,
-        positions=sizes.positions,
-        dtype=sizes.compute,
-    )
-
-
 def bert_encoder(network: BERT, empty: np.ndarray, padding: int) -> TextEncoder:
-    """A text encoder that is not trained.
-
-    The pooled embedding is the sentence's, times sqrt(dim), which gives its numbers the size that
-    networks expect, about 1.
+    """The text encoder; its pooled embedding is the sentence's, times sqrt(dim), which gives its
+    numbers the size that networks expect, about 1.
 
     Args:
         empty: [n] the tokens of the empty caption.
@@ -116,7 +95,7 @@ def bert_encoder(network: BERT, empty: np.ndarray, padding: int) -> TextEncoder:
     def apply(params, ids):
         mask = ids != padding
         x = network.apply({"params": params}, ids, mask)
-        pooled = math.sqrt(network.dim) * sentence(x, mask)
+        pooled = math.sqrt(network.of.dim) * sentence(x, mask)
         return Encoded(jnp.where(mask[..., None], x, 0.0), pooled, mask)
 
-    return TextEncoder(init, apply, False, network.dim, empty)
+    return TextEncoder(init, apply, empty)

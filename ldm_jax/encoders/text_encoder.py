@@ -3,6 +3,9 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax.numpy as jnp
+import numpy as np
+
 from ldm_jax.types import Array, Params
 
 
@@ -22,15 +25,15 @@ class Encoded(NamedTuple):
 class TextEncoder(NamedTuple):
     """One text encoder.
 
-    init:    key -> params
-    apply:   (params, ids [B, n] int32) -> Encoded
-    trained: whether training changes its params
-    dim:     width of a token
-    empty:   [n] the numbers of the empty caption
+    init:  key -> params
+    apply: (params, ids [B, n] int32) -> Encoded
+    empty: [n] the numbers of the empty caption
     """
 
     init: Callable[[Array], Params]
     apply: Callable[[Params, Array], Encoded]
-    trained: bool
-    dim: int
-    empty: Array
+    empty: np.ndarray
+
+    def null(self, n: int) -> Array:
+        """n empty captions, [n, ...]."""
+        return jnp.tile(jnp.asarray(self.empty, jnp.int32), (n, 1))

@@ -28,7 +28,7 @@ from ldm_jax.settings import Seed
 from ldm_jax.train_step.optimizer import Optim
 from ldm_jax.types import DiffusionModel
 from ldm_jax.weights.names import model as model_names
-from ldm_jax.weights.names.condition import ConditionNames
+from ldm_jax.weights.names.condition import ConditionNames, joined
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class Experiment:
     @property
     def drop(self) -> float:
         """How often training drops the conditions that guidance drops."""
-        return compose.drop_rate(self.conditions)
+        return max((one.drop for one in compose.dropped(self.conditions)), default=0.0)
 
     @property
     def outputs(self) -> int:
@@ -81,7 +81,7 @@ class Experiment:
     def condition_names(self) -> ConditionNames:
         """What the original calls the weights of the conditioner."""
         channels = self.first_stage.model.build().channels
-        return compose.names(self.conditions, channels)
+        return joined([one.names(channels) for one in self.conditions])
 
     def original_names(self) -> model_names.Names:
         """What the original calls the weights of the whole model."""
@@ -101,13 +101,7 @@ class Experiment:
         scale = self.latent_scale
         if not isinstance(scale, str) and not 0 < scale < math.inf:
             raise InputError(f"latent_scale is {scale}: expected one, channels or a factor above 0")
-        facts = ModelFacts(
-            factor=self.first_stage.model.factor,
-            vector_width=self.model.vector_width,
-            vector_dim=self.model.vector_dim,
-            vector_entries=self.model.vector_entries,
-            guidance=self.sampling.guidance,
-        )
+        facts = ModelFacts(self.model, self.first_stage.model.factor, self.sampling.guidance)
         compose.check(self.conditions, facts)
         self.diffusion.check("diffusion.")
         self.loss.check("loss.")

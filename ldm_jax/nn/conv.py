@@ -246,8 +246,11 @@ class Conv3x3(nn.Module):
         """x [B, h, w, C] -> [B, h / stride, w / stride, features]."""
         init = nn.initializers.zeros if self.zero_init else nn.linear.default_kernel_init
         kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
-        x, kernel = x.astype(self.dtype), kernel.astype(self.dtype)
-        y = conv(x, kernel, self.padding, self.stride)
+        y = self.convolve(x.astype(self.dtype), kernel)
         if self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
         return y
+
+    def convolve(self, x: Array, kernel: Array) -> Array:
+        """x in `dtype`, kernel in float32."""
+        return conv(x, kernel.astype(x.dtype), self.padding, self.stride)

@@ -14,7 +14,7 @@ pass. (Figures are in docs/benchmarks.md.)
 import flax.linen as nn
 import jax.numpy as jnp
 
-from ldm_jax.nn.conv import VERY_FEW_PLACES, VERY_MANY_WEIGHTS, conv
+from ldm_jax.nn.conv import VERY_FEW_PLACES, VERY_MANY_WEIGHTS, Conv3x3, conv
 from ldm_jax.types import Array
 
 
@@ -61,22 +61,11 @@ def convolved(x: Array, kernel: Array) -> Array:
     return interleaved(*rows, 1)
 
 
-class DoubledConv(nn.Module):
-    """A 3 x 3 convolution of the doubled image, with the parameters of flax's `Conv`."""
+class DoubledConv(Conv3x3):
+    """A 3 x 3 convolution of the doubled image: [B, h, w, C] -> [B, 2 h, 2 w, features]."""
 
-    features: int
-    use_bias: bool = True
-    dtype: str = "float32"
-
-    @nn.compact
-    def __call__(self, x):
-        """x [B, h, w, C] -> [B, 2 h, 2 w, features]."""
-        init = nn.linear.default_kernel_init
-        kernel = self.param("kernel", init, (3, 3, x.shape[-1], self.features))
-        y = convolved(x.astype(self.dtype), kernel)
-        if self.use_bias:
-            y += self.param("bias", nn.initializers.zeros, (self.features,)).astype(y.dtype)
-        return y
+    def convolve(self, x: Array, kernel: Array) -> Array:
+        return convolved(x, kernel)
 
 
 class Upsample(nn.Module):

@@ -14,10 +14,8 @@ from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.blend import blend
 from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guidance
 from ldm_jax.diffusion.guidance.classifier import log_probability
-from ldm_jax.diffusion.guidance.classifier_free import classifier_free
-from ldm_jax.diffusion.guidance.composition import composition
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free, composition, rescale
 from ldm_jax.diffusion.guidance.joint import Outputs, joint
-from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
 from ldm_jax.diffusion.guidance.threshold import threshold
 from ldm_jax.diffusion.process import add_noise

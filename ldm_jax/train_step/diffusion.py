@@ -7,14 +7,13 @@ import jax.numpy as jnp
 
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.diffusion.denoiser import predict
-from ldm_jax.diffusion.losses import noise as variations
+from ldm_jax.diffusion.losses import noise as noises
 from ldm_jax.diffusion.losses import resampling, training_times, uncertainty
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
-from ldm_jax.diffusion.losses.simple import huber, l1, l2, simple
+from ldm_jax.diffusion.losses.simple import huber, simple
 from ldm_jax.diffusion.losses.vlb import bound, frozen
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.process import alpha_sigma_like
-from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, DiffusionModel, Params, Process
 
@@ -96,7 +95,7 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
             return model.denoise(params, z, timestep, cond)
 
         t, importance = draw_times(config, process, params, time_keys)
-        noise, added = _noise(config, z0, noise_keys, offset_keys, more_keys)
+        noise, added = noises.drawn(config, z0, noise_keys, offset_keys, more_keys)
         alpha, sigma = alpha_sigma_like(process, t, z0)
         z = alpha * z0 + sigma * added
         raw, fraction = predict(network, process, prediction, z, t)
@@ -127,7 +126,7 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
 
 
 def _distance(config: DiffusionLoss) -> Callable:
-    return {"l2": l2, "l1": l1, "huber": huber(config.huber_delta)}[config.distance]
+    return {"l2": jnp.square, "l1": jnp.abs, "huber": huber(config.huber_delta)}[config.distance]
 
 
 def _weight(config: DiffusionLoss) -> Callable | None:
@@ -137,20 +136,6 @@ def _weight(config: DiffusionLoss) -> Callable | None:
         "min_snr": min_snr(config.min_snr_gamma),
         "p2": p2(config.p2_k, config.p2_gamma),
     }[config.weight]
-
-
-def _noise(
-    config: DiffusionLoss, z0: Array, keys: Array, offset_keys: Array, more_keys: Array
-) -> tuple[Array, Array]:
-    """The noise that is to be predicted, and that which is added to latents z0 [B, h, w, c]."""
-    noise = normal_like(keys, z0)
-    if config.offset_noise:
-        level = variations.level_like(normal_like, offset_keys, z0)
-        noise = variations.offset(noise, level, config.offset_noise)
-    if not config.input_perturbation:
-        return noise, noise
-    more = normal_like(more_keys, z0)
-    return noise, variations.perturbed(noise, more, config.input_perturbation)
 
 
 def draw_times(

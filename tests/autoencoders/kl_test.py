@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import draw, unit
 from ldm_jax.config import KLAutoencoder
 from ldm_jax.types import Gaussian
@@ -18,7 +17,7 @@ CONFIG = tiny.experiment().first_stage.model
 
 @pytest.fixture(scope="module")
 def stage():
-    return kl_autoencoder(CONFIG)
+    return CONFIG.build()
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +39,7 @@ def images():
 
 @pytest.mark.parametrize("mults", [(1,), (1, 2), (1, 2, 2), (1, 1, 2, 2)])
 def test_latents_are_smaller_by_the_factor(mults):
-    stage = kl_autoencoder(replace(CONFIG, channel_mults=mults, z_channels=3))
+    stage = replace(CONFIG, channel_mults=mults, z_channels=3).build()
     assert stage.factor == 2 ** (len(mults) - 1)
     assert stage.channels == 3
     params = jax.eval_shape(stage.init, jax.random.key(0))
@@ -60,7 +59,7 @@ def test_a_new_stage_has_scale_one(stage):
 
 def test_attention_is_where_requested():
     config = replace(CONFIG, channel_mults=(1, 2, 2), attention_factors=(2,), mid_attention=True)
-    params = jax.eval_shape(kl_autoencoder(config).init, jax.random.key(0))
+    params = jax.eval_shape(config.build().init, jax.random.key(0))
     found = {f"{part}/{name}" for part in ("encoder", "decoder") for name in params[part]}
     assert {name for name in found if "attn" in name} == {
         "encoder/down_1_attn_0",
@@ -73,7 +72,7 @@ def test_attention_is_where_requested():
 
 def test_the_originals_kl_f8_has_its_number_of_parameters():
     """83 653 863 in the original kl-f8 with z of 4 (the autoencoder of Stable Diffusion)."""
-    params = jax.eval_shape(kl_autoencoder(KLAutoencoder()).init, jax.random.key(0))
+    params = jax.eval_shape(KLAutoencoder().build().init, jax.random.key(0))
     assert sum(x.size for x in jax.tree.leaves(params)) == 83_653_863 + 2 * 4  # and the scale
 
 

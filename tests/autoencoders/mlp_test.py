@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ldm_jax.autoencoders.latents import unit
-from ldm_jax.autoencoders.mlp import mlp_autoencoder
 from ldm_jax.config import MLPAutoencoder
 from ldm_jax.losses.kl import kl_to_standard_normal
 from ldm_jax.losses.likelihood import bernoulli, bits_per_dimension
@@ -21,7 +20,7 @@ IMAGES = jax.random.uniform(jax.random.key(1), (3, 4, 4, 3), minval=-1.0)
 
 def made(config):
     """A stage, and drawn params of it."""
-    stage = mlp_autoencoder(config)
+    stage = config.build()
     return stage, tiny.drawn(stage.init) | unit(stage.channels)
 
 
@@ -38,7 +37,7 @@ def test_an_image_is_one_vector(config):
 
 def test_the_defaults_are_those_of_the_paper_for_mnist():
     """784-500-40 and 20-500-784 with biases."""
-    shapes = jax.eval_shape(mlp_autoencoder(MLPAutoencoder()).init, jax.random.key(0))
+    shapes = jax.eval_shape(MLPAutoencoder().build().init, jax.random.key(0))
     sizes = {part: sum(x.size for x in jax.tree.leaves(shapes[part])) for part in shapes}
     assert sizes["encoder"] == 785 * 500 + 501 * 40
     assert sizes["decoder"] == 21 * 500 + 501 * 784
@@ -81,7 +80,7 @@ def test_a_network_that_knows_nothing_pays_for_every_value(config, bits):
 
     The latter in closed form: log2(256 sqrt(2 pi)) + E[(x - 1/2)^2] / 2 ln 2.
     """
-    stage = mlp_autoencoder(config)
+    stage = config.build()
     shapes = jax.eval_shape(stage.init, jax.random.key(0))
     params = jax.tree.map(lambda x: jnp.zeros(x.shape), shapes) | unit(2)
     values = np.random.default_rng(0).integers(0, 256, (200, 4, 4, 3))

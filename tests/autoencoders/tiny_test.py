@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from ldm_jax.autoencoders.latents import draw, unit
-from ldm_jax.autoencoders.tiny import tiny_autoencoder
 from ldm_jax.config import TinyAutoencoder
 from tests.support import tiny
 
-STAGE = tiny_autoencoder(TinyAutoencoder(channels=4, blocks=(1, 2), z_channels=3))
+STAGE = TinyAutoencoder(channels=4, blocks=(1, 2), z_channels=3).build()
 IMAGES = jax.random.uniform(jax.random.key(1), (3, 8, 8, 3), minval=-1.0)
 encode, decode = jax.jit(STAGE.encode), jax.jit(STAGE.decode)
 
@@ -22,7 +21,7 @@ def params():
 
 @pytest.mark.parametrize("blocks", [(1,), (1, 1), (1, 2, 1, 1)])
 def test_latents_are_smaller_by_the_factor(blocks):
-    stage = tiny_autoencoder(TinyAutoencoder(4, blocks, z_channels=5))
+    stage = TinyAutoencoder(4, blocks, z_channels=5).build()
     assert stage.factor == 2 ** (len(blocks) - 1)
     params = jax.eval_shape(stage.init, jax.random.key(0))
     images = jax.ShapeDtypeStruct((2, 16, 24, 3), jnp.float32)
@@ -33,7 +32,7 @@ def test_latents_are_smaller_by_the_factor(blocks):
 
 def test_the_published_ones_have_their_number_of_parameters():
     """1 222 532 and 1 222 531 in the taesd of 2023."""
-    shapes = jax.eval_shape(tiny_autoencoder(TinyAutoencoder()).init, jax.random.key(0))
+    shapes = jax.eval_shape(TinyAutoencoder().build().init, jax.random.key(0))
     sizes = {part: sum(x.size for x in jax.tree.leaves(shapes[part])) for part in STAGE.parts}
     assert sizes == {"encoder": 1_222_532, "decoder": 1_222_531}
 

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.config import VQAutoencoder
 from tests.support import tiny
 
@@ -24,7 +23,7 @@ CONFIG = VQAutoencoder(
 
 @pytest.fixture(scope="module")
 def stage():
-    built = vq_autoencoder(CONFIG)
+    built = CONFIG.build()
     names = ("posterior", "encode", "decode", "reconstruct")
     return built._replace(**{name: jax.jit(getattr(built, name)) for name in names})
 
@@ -68,7 +67,7 @@ def images():
     ids=["vq-f4", "vq-f4-noattn", "vq-f8", "vq-f16"],
 )
 def test_the_originals_have_their_numbers_of_parameters(config, count):
-    shapes = jax.eval_shape(vq_autoencoder(config).init, jax.random.key(0))
+    shapes = jax.eval_shape(config.build().init, jax.random.key(0))
     scale = 2 * config.z_channels
     assert sum(x.size for x in jax.tree.leaves(shapes)) == count + scale
 
@@ -94,11 +93,11 @@ def test_decoding_rounds(stage, params, images):
 
 
 def test_bfloat16_keeps_weights_and_outputs_float32(params, images):
-    half = vq_autoencoder(replace(CONFIG, compute="bfloat16"))
+    half = replace(CONFIG, compute="bfloat16").build()
     shapes = jax.eval_shape(half.init, jax.random.key(0))
     assert {x.dtype for x in jax.tree.leaves(shapes)} == {jnp.dtype("float32")}
     z = jax.jit(half.posterior)(params, images).mean
-    whole = jax.jit(vq_autoencoder(CONFIG).posterior)(params, images).mean
+    whole = jax.jit(CONFIG.build().posterior)(params, images).mean
     assert z.dtype == jnp.float32
     error = jnp.abs(z - whole).max() / jnp.abs(whole).max()
     assert 1e-5 < error < 0.05

@@ -147,10 +147,11 @@ def test_the_encoder_has_the_params_of_the_whole_by_the_same_names():
 
 def test_keys_and_values_of_tokens_may_be_computed_before_and_then_count_instead():
     config = replace(CONFIG, attention_factors=(1, 2), cross_only_factors=(2,))
-    model, params, _ = tiny.model(tiny.experiment(model=config))
+    experiment = tiny.experiment(model=config)
+    model, params, _ = tiny.model(experiment)
     params = params["denoiser"]
     z = normal(2, 4, 4, model.first_stage.channels)
-    cond = Cond(tokens=normal(2, 3, model.conditioner.dim), mask=COND.mask)
+    cond = Cond(tokens=normal(2, 3, experiment.conditions[0].token_width), mask=COND.mask)
     apply = jax.jit(lambda cond: model.denoise({"denoiser": params}, z, STEPS, cond))
     precompute = functools.partial(model.precompute, {"denoiser": params})
     known = precompute(cond)

@@ -93,7 +93,7 @@ def training_sees(experiment):
         ({"head_dim": 3}, "expected their product to be conditions.0.dim, 8"),
         (
             {"vocab_size": None},
-            "conditions.0.vocab_size is None: expected a number, BERT's is 30522",
+            "conditions.0.vocab_size is None: expected a number, such as 30522",
         ),
         (
             {"length": 17},

@@ -57,7 +57,7 @@ def test_tokens_are_joined_by_features_and_pooled_embeddings_as_the_vector():
     vector = np.concatenate([np.mean(b.tokens, axis=1), np.mean(a.tokens, axis=1)], axis=-1)
     np.testing.assert_allclose(found.vector, vector, rtol=1e-5, atol=1e-6)
     assert found.mask is None
-    assert found.tokens.shape[-1] == conditioner.dim == settings.token_width == 12
+    assert found.tokens.shape[-1] == settings.token_width == 12
     assert found.vector.shape[-1] == settings.vector_width == 12
 
 

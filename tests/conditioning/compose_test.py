@@ -10,9 +10,9 @@ import pytest
 from ldm_jax import config as c
 from ldm_jax import training
 from ldm_jax.conditioning import compose
+from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.conditioning.depth import normalised, resized
 from ldm_jax.conditioning.dropout import drop
-from ldm_jax.conditioning.inpainting import inpainting
 from ldm_jax.conditioning.low_resolution import noised
 from ldm_jax.errors import InputError
 from ldm_jax.types import Gaussian
@@ -77,7 +77,7 @@ def test_both_reach_the_network(case):
 
 def test_stable_diffusion_is_given_the_mask_before_grey():
     stage = tiny.first_stage(factor=2, posterior=lambda params, x: Gaussian(x[:, ::2, ::2], None))
-    cond = inpainting(stage, "stable_diffusion")
+    cond = c.Inpainting("stable_diffusion").build(BuildContext({}, stage))
     image, mask = jnp.full((1, 4, 4, 3), 0.5), jnp.zeros((1, 4, 4, 1)).at[:, :2].set(1.0)
     encoded = cond.encode({"shift": 0.0, "scale": 2.0}, {"image": image, "mask": mask})
     concat = cond.apply({}, encoded).concat

@@ -1,39 +1,41 @@
 """Conditioners: inputs to the denoiser's conditions, and unconditional inputs."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.conditioning.compose import compose
-from ldm_jax.conditioning.inpainting import hide, inpainting
-from ldm_jax.conditioning.label import label
-from ldm_jax.conditioning.layout import layout, tokens_of
-from ldm_jax.conditioning.low_resolution import low_resolution
-from ldm_jax.conditioning.retrieval import retrieval
-from ldm_jax.conditioning.semantic_map import semantic_map
-from ldm_jax.conditioning.text import text
-from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
+from ldm_jax import config as c
+from ldm_jax.conditioning.compose import build
+from ldm_jax.conditioning.condition import BuildContext
+from ldm_jax.conditioning.inpainting import hide
+from ldm_jax.conditioning.layout import tokens_of
+from ldm_jax.encoders.tokenizers import tokenizer as tokenizers
+from ldm_jax.encoders.transformer import TextTransformer
 from tests.support import tiny
 
 EMPTY = np.array([2, 3, 0, 0], np.int32)
-TRANSFORMER = TextTransformer(vocab_size=11, dim=8, layers=1, heads=2, head_dim=4, length=4)
-BOXES = TextTransformer(vocab_size=27, dim=8, layers=1, heads=2, head_dim=4, length=8)
+SIZES = {"dim": 8, "layers": 1, "num_heads": 2, "head_dim": 4}
+TEXT = c.Text(**SIZES, length=4, vocab_size=11)
+TRANSFORMER = TextTransformer(TEXT, TEXT.vocab_size)
 PLACED = jnp.array([[[0, 0, 0.5, 1, 3], [-1] * 5], [[0.25, 0.5, 0.5, 0.25, 0], [0, 0, 1, 1, 1]]])
 CLASSES = jnp.arange(2 * 8 * 8, dtype=jnp.int32).reshape(2, 8, 8) % 5
 NOISE = jax.random.normal(jax.random.key(0), (2, 4, 4, 3))
 STAGE = tiny.experiment().first_stage.model.build()
+CONTEXT = BuildContext({"tokens": tokenizers.learn(["abcdefg"], 11, 4)}, STAGE)
+CONDITIONS = {
+    "label": ((c.Label(3, dim=8),), {"label": jnp.array([0, 2], jnp.int32)}),
+    "text": ((TEXT,), {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])}),
+    "unconditional": ((), {}),
+    "layout": ((c.Layout(**SIZES, max_objects=2, vocab_size=27),), {"boxes": PLACED}),
+    "semantic map": ((c.SemanticMap(5, stages=1),), {"segmentation": CLASSES}),
+    "low resolution": ((c.LowResolution(),), {"low_resolution": NOISE}),
+    "retrieval": ((c.Retrieval(dim=3),), {"neighbours": NOISE[:, 0]}),
+}
 CONDITIONERS = {
-    "label": (label(3, dim=8), {"label": jnp.array([0, 2], jnp.int32)}),
-    "text": (
-        text(transformer_encoder(TRANSFORMER, EMPTY)),
-        {"tokens": jnp.array([[2, 5, 3, 0], [2, 6, 7, 3]])},
-    ),
-    "unconditional": (compose([]), {}),
-    "layout": (layout(BOXES, 2), {"boxes": PLACED}),
-    "semantic map": (semantic_map(5, stages=1, out_channels=3), {"segmentation": CLASSES}),
-    "low resolution": (low_resolution(), {"low_resolution": NOISE}),
-    "retrieval": (retrieval(dim=3, neighbours=4), {"neighbours": NOISE[:, 0]}),
+    name: (build(conditions, CONTEXT), inputs) for name, (conditions, inputs) in CONDITIONS.items()
 }
 
 
@@ -43,14 +45,18 @@ def _case(request):
     return conditioner, inputs, tiny.drawn(conditioner.init), jax.jit(conditioner.apply)
 
 
-def test_a_conditioner_names_its_inputs_and_the_width_of_its_tokens(case):
-    conditioner, inputs, params, apply = case
+@pytest.mark.parametrize("name", CONDITIONERS)
+def test_a_condition_knows_the_inputs_of_its_conditioner_and_the_width_of_its_tokens(name):
+    (conditioner, inputs), (conditions, _) = CONDITIONERS[name], CONDITIONS[name]
     assert set(conditioner.keys) == inputs.keys()
-    tokens = apply(params, inputs).tokens
-    assert (tokens is None) == (conditioner.dim == 0)
+    assert {entry for one in conditions for entry in one.reads} == inputs.keys()
+    tokens = jax.eval_shape(
+        lambda key: conditioner.apply(conditioner.init(key), inputs), jax.random.key(0)
+    ).tokens
+    width = next((one.token_width for one in conditions), None)
+    assert (tokens is None) == (width is None)
     if tokens is not None:
-        assert tokens.shape[0] == 2
-        assert tokens.shape[2] == conditioner.dim
+        assert (tokens.shape[0], tokens.shape[2]) == (2, width)
 
 
 def test_the_null_looks_like_any_input(case):
@@ -67,7 +73,7 @@ def test_the_null_looks_like_any_input(case):
 
 
 def test_a_pooled_caption_is_the_mean_of_its_tokens_next_to_them():
-    pooled = text(transformer_encoder(TRANSFORMER, EMPTY), pooled=True)
+    pooled = build((replace(TEXT, pooled=True),), CONTEXT)
     params, inputs = tiny.drawn(pooled.init), CONDITIONERS["text"][1]
     cond = pooled.apply(params, inputs)
     np.testing.assert_allclose(cond.vector, np.mean(cond.tokens, axis=1), rtol=1e-6)
@@ -86,15 +92,16 @@ def test_each_class_and_the_lack_of_one_have_a_token_each():
 
 
 def test_a_label_may_be_a_vector():
-    vector = label(3, dim=8, slot="vector")
+    vector = build((c.Label(3, dim=8, slot="vector"),), CONTEXT)
     params = vector.init(jax.random.key(0))
     cond = vector.apply(params, {"label": jnp.array([3, 1])})
-    assert cond.tokens is None and vector.dim == 0
+    assert cond.tokens is None
     np.testing.assert_array_equal(cond.vector, params["embedding"][jnp.array([3, 1])])
 
 
 def test_without_a_null_there_is_an_entry_a_class():
-    assert label(3, dim=8, no_label=False).init(jax.random.key(0))["embedding"].shape == (3, 8)
+    conditioner = build((c.Label(3, dim=8, null=False),), CONTEXT)
+    assert conditioner.init(jax.random.key(0))["embedding"].shape == (3, 8)
 
 
 def test_the_null_of_text_is_the_empty_caption():
@@ -145,7 +152,7 @@ def test_a_semantic_map_is_the_originals_halved_one_hot_planes():
 
 
 def test_inpainting_shows_latents_of_what_is_left_and_where_something_is_missing():
-    conditioner, params = inpainting(STAGE), tiny.drawn(STAGE.init)
+    conditioner, params = build((c.Inpainting(),), CONTEXT), tiny.drawn(STAGE.init)
     image = jax.random.uniform(jax.random.key(1), (2, 8, 8, 3), minval=-1.0)
     mask = jnp.zeros((2, 8, 8, 1)).at[0, 2:5, 4:].set(1.0)
     tell = jax.jit(lambda inputs: conditioner.apply({}, conditioner.encode(params, inputs)))

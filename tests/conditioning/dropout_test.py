@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 
 from ldm_jax.conditioning.compose import compose
+from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.conditioning.dropout import drop
-from ldm_jax.conditioning.label import label
-from ldm_jax.conditioning.low_resolution import low_resolution
-from ldm_jax.conditioning.text import text
-from ldm_jax.encoders.transformer import TextTransformer, transformer_encoder
+from ldm_jax.config import Label, LowResolution, Text
+from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from tests.support import tiny
 
 N = 1000
 EMPTY = np.array([2, 3, 0], np.int32)
+CONTEXT = BuildContext({"tokens": tokens.learn(["ab"], 9, 3)}, None)
 CONDITIONERS = {
-    "label": (label(4, 8), {"label": jnp.arange(N) % 4}),
+    "label": (Label(4, 8).build(CONTEXT), {"label": jnp.arange(N) % 4}),
     "text": (
-        text(transformer_encoder(TextTransformer(9, 8, 1, 1, 8, 3), EMPTY)),
+        Text(8, layers=1, num_heads=1, head_dim=8, length=3).build(CONTEXT),
         {"tokens": jnp.full((N, 3), 7)},
     ),
     "unconditional": (compose([]), {}),
@@ -43,7 +43,7 @@ def test_examples_are_dropped_whole_and_as_often_as_requested():
 
 
 def test_a_dropped_image_has_the_size_of_the_latents():
-    conditioner = low_resolution()
+    conditioner = LowResolution().build(CONTEXT)
     inputs = {"low_resolution": jnp.ones((N, 2, 3, 3))}
     found = drop(conditioner, inputs, tiny.keys(N), 0.3, (2, 3))["low_resolution"]
     assert sorted(np.unique(jnp.mean(found, (1, 2, 3)))) == [0.0, 1.0]

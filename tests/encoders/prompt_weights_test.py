@@ -5,15 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.conditioning.text import text
-from ldm_jax.encoders.clip.text import CLIPTextEncoder, clip_encoder
+from ldm_jax.conditioning.condition import BuildContext
+from ldm_jax.config import CLIPText
 from ldm_jax.encoders.tokenizers import clip, prompt_weights
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from tests.support import tiny
 
 LENGTH = 6  # four tokens between start and end
-TOWER = CLIPTextEncoder(vocab_size=516, dim=8, layers=2, heads=2, length=LENGTH, weights="openclip")
+CONDITION = CLIPText(
+    vocab_size=516, dim=8, layers=2, num_heads=2, length=LENGTH, weights="openclip"
+)
 
 
 @pytest.fixture(scope="module", name="tokenizer")
@@ -81,7 +83,7 @@ def test_a_long_prompt_goes_on_in_the_next_chunk(tokenizer):
 @pytest.fixture(scope="module", name="read")
 def _read(tokenizer):
     """A prompt -> its encoding, [count n, d]."""
-    plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
+    plain = CONDITION.build(BuildContext({"tokens": tokenizer}, None))
     params = tiny.drawn(plain.init)
 
     def read(prompt, weighted=True, count=2):
@@ -93,7 +95,7 @@ def _read(tokenizer):
 
 
 def test_chunks_are_concatenated_as_the_encoder_reads_each(read, tokenizer):
-    plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
+    plain = CONDITION.build(BuildContext({"tokens": tokenizer}, None))
     params = tiny.drawn(plain.init)
     each = [plain.apply(params, {"tokens": tokens.encode(tokenizer, p)[None]}).tokens[0]
             for p in ("cd cd cd cd", "ab")]  # fmt: skip
@@ -114,7 +116,7 @@ def test_without_weights_brackets_are_characters(read):
 
 
 def test_the_null_has_as_many_chunks(tokenizer):
-    plain = text(clip_encoder(TOWER, tokens.encode(tokenizer, "")))
+    plain = CONDITION.build(BuildContext({"tokens": tokenizer}, None))
     null = prompt_weights.chunked(plain, 3).null(2)
     assert jax.tree.map(jnp.shape, null) == {"tokens": (2, 3, 6), "token_weights": (2, 3, 6)}
     np.testing.assert_array_equal(null["tokens"][1, 2], tokens.encode(tokenizer, ""))

@@ -71,7 +71,6 @@ class Brightness(Condition):
             apply=lambda params, inputs: Cond(vector=inputs["brightness"] @ params["kernel"]),
             null=lambda n, h=1, w=1: {"brightness": jnp.zeros((n, 1))},
             keys=("brightness",),
-            dim=0,
         )
 
 
@@ -112,7 +111,7 @@ def replaced() -> Sampler:
         noise = jax.vmap(lambda key: jax.random.normal(key, z.shape[1:]))(keys)
         return alpha * denoise(z, t).x0 + sigma * noise, state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)
 
 
 def tint() -> Adapter:

@@ -8,17 +8,16 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion import prediction
-from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free, rescale
 from ldm_jax.diffusion.guidance.joint import apart
-from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.guidance.threshold import threshold
 from ldm_jax.diffusion.posterior import reverse_step
 from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.processes import betas, flow
+from ldm_jax.diffusion.processes.betas import zero_terminal_snr
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.types import Denoised
 from tests.parity import compare
 from tests.parity.cases import process_cases as cases

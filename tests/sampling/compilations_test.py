@@ -4,8 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.conditioning.label import label
-from ldm_jax.config import Diffusion, Sampling
+from ldm_jax.config import Diffusion, Label, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
 from ldm_jax.sampling.generate import Extras, make_generate
@@ -41,7 +40,8 @@ class Traced:
 
     def __init__(self):
         self.times = 0
-        conditioner, process = label(3, 2), Diffusion("cosine", steps=20).build_process()
+        conditioner = Label(3, 2).build(None)
+        process = Diffusion("cosine", steps=20).build_process()
 
         def denoise(params, z, steps, cond):
             self.times += 1

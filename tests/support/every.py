@@ -5,9 +5,9 @@ import pytest
 
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas, flow
+from ldm_jax.diffusion.processes.betas import zero_terminal_snr
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.diffusion.processes.edm import EDM
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 
 T = 1000
 PROCESSES = {

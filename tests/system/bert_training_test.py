@@ -8,7 +8,6 @@ import pytest
 
 from ldm_jax import runs, training
 from ldm_jax.conditioning import bert_text
-from ldm_jax.conditioning.bert_text import load_bert, load_bert_tokenizer
 from ldm_jax.data import latents
 from ldm_jax.errors import InputError
 from ldm_jax.tools import cache_latents
@@ -36,7 +35,7 @@ def here(folder):
 
 def test_a_run_has_the_weights_of_the_file_which_training_does_not_change(trained):
     _, run, folder = trained
-    expected = load_bert(here(folder))
+    expected = here(folder).published()
     tiny.assert_same(runs.load(run).params["conditioner"], expected)
     state = tiny.saved(run, 4)
     assert "conditioner" not in state["ema"]
@@ -55,7 +54,7 @@ def test_another_run_starts_from_it_without_the_file(trained, tmp_path):
     experiment, run, folder = trained
     training.train(experiment, tmp_path / "run", init_from=run)
     found = runs.load(tmp_path / "run").params["conditioner"]
-    tiny.assert_same(found, load_bert(here(folder)))
+    tiny.assert_same(found, here(folder).published())
 
 
 def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run, tmp_path, capsys):
@@ -68,7 +67,7 @@ def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run
     assert "arrays, of denoiser the averages" in said  # its conditioner is that of the file
     assert "conditioner" not in said[said.index("starting from") :]
     found = runs.load(tmp_path / "run")
-    tiny.assert_same(found.params["conditioner"], load_bert(here(folder)))
+    tiny.assert_same(found.params["conditioner"], here(folder).published())
     assert found.tokenizer.get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
 
 
@@ -112,17 +111,17 @@ def test_the_package_is_found_and_not_imported(tmp_path, monkeypatch):
     tiny_bert.write_folder(folder / "model")
     (folder / "__init__.py").write_text("raise ImportError")
     monkeypatch.syspath_prepend(str(tmp_path))
-    tiny.assert_same(load_bert(tiny_bert.BERT), load_bert(here(folder / "model")))
-    assert load_bert_tokenizer(tiny_bert.BERT).get_vocab_size() <= tiny_bert.BERT.vocab_size
+    tiny.assert_same(tiny_bert.BERT.published(), here(folder / "model").published())
+    assert tiny_bert.BERT.find_tokenizer(None, list).get_vocab_size() <= tiny_bert.BERT.vocab_size
 
 
 def test_files_of_a_bert_with_heads_and_of_its_first_days_are_read(tmp_path):
     folder = tiny_bert.write_folder(tmp_path / "folder")
-    expected, state = load_bert(here(folder)), read_weights(folder / "model.safetensors")
+    expected, state = here(folder).published(), read_weights(folder / "model.safetensors")
     renamed = {
         "bert." + key.replace("Norm.weight", "Norm.gamma").replace("Norm.bias", "Norm.beta"): w
         for key, w in state.items()
     }
     renamed["cls.predictions.bias"] = np.zeros(3, "f")
     write_weights(tmp_path / "old.safetensors", renamed)
-    tiny.assert_same(load_bert(here(tmp_path / "old.safetensors")), expected)
+    tiny.assert_same(here(tmp_path / "old.safetensors").published(), expected)

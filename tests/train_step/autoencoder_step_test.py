@@ -8,8 +8,6 @@ import numpy as np
 import optax
 import pytest
 
-from ldm_jax.autoencoders.kl import kl_autoencoder
-from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.config import Adversary, AutoencoderLoss, Codebook, VQAutoencoder
 from ldm_jax.losses.adversarial import adaptive_weight
 from ldm_jax.runtime.sharding import devices
@@ -176,11 +174,11 @@ def small(kind):
     model = replace(tiny.experiment().first_stage.model, channel_mults=(1,))
     adversary = Adversary(weight=0.2, start=4, layers=1, channels=4)
     if kind == "kl":
-        return kl_autoencoder(model), AutoencoderLoss(adversary=adversary)
+        return model.build(), AutoencoderLoss(adversary=adversary)
     shared = {field.name: getattr(model, field.name) for field in fields(model)}
     codebook = Codebook(update=kind, revive_below=0.1)
     loss = AutoencoderLoss(reduction="mean", adversary=adversary, codebook=codebook)
-    return vq_autoencoder(VQAutoencoder(**shared, codebook_size=16)), loss
+    return VQAutoencoder(**shared, codebook_size=16).build(), loss
 
 
 @pytest.mark.parametrize("kind", ["kl", "gradient", "ema"])
@@ -252,7 +250,7 @@ def test_a_batch_in_parts_is_the_batch():
 def flops(adaptive):
     """Of one step, as compiled, where the decoder is most of the work."""
     model = replace(tiny.experiment().first_stage.model, channel_mults=(1, 2))
-    stage = kl_autoencoder(model)
+    stage = model.build()
     adversary = Adversary(weight=0.2, start=0, layers=1, channels=2, adaptive=adaptive)
     loss = AutoencoderLoss(adversary=adversary)
     objective = autoencoder_objective(stage, loss)

@@ -10,8 +10,7 @@ import optax
 import pytest
 
 from ldm_jax import checkpoint, runs, sampling, training
-from ldm_jax.conditioning.label import label
-from ldm_jax.config import DiffusionLoss
+from ldm_jax.config import DiffusionLoss, Label
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
@@ -57,7 +56,7 @@ def watched(network=lambda params, z: 0 * z):
     stage = tiny.first_stage(encode=encode, channels=1)
     model = tiny.denoises(
         denoise,
-        label(3, dim=1),
+        Label(3, dim=1).build(None),
         stage,
         ddpm(betas.linear(T)),
         prediction.eps,

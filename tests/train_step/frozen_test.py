@@ -11,8 +11,14 @@ import numpy as np
 import pytest
 
 from ldm_jax.autoencoders.quantizer import straight_through
-from ldm_jax.conditioning.label import label
-from ldm_jax.config import Adversary, AutoencoderLoss, Codebook, ContrastiveLoss, DiffusionLoss
+from ldm_jax.config import (
+    Adversary,
+    AutoencoderLoss,
+    Codebook,
+    ContrastiveLoss,
+    DiffusionLoss,
+    Label,
+)
 from ldm_jax.diffusion import prediction
 from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
@@ -54,7 +60,7 @@ def of_diffusion(**changes):
     def denoise(params, z, timestep, cond):
         return params["denoiser"] * z + cond.tokens[:, :, None]
 
-    conditioner = label(2, dim=1)._replace(**changes)
+    conditioner = Label(2, dim=1).build(None)._replace(**changes)
     model = tiny.denoises(denoise, conditioner, PIXEL, LINEAR, prediction.eps)
     model = model._replace(denoise=denoise)
     loss = DiffusionLoss(times="loss_aware", learned_weight=True)

@@ -9,9 +9,6 @@ import numpy as np
 import pytest
 
 from ldm_jax import config as c
-from ldm_jax.autoencoders.kl import kl_autoencoder
-from ldm_jax.autoencoders.tiny import tiny_autoencoder
-from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.encoders.transformer import TextTransformer
 from ldm_jax.errors import InputError
@@ -31,7 +28,7 @@ def kl(**changes) -> Network:
     config = c.KLAutoencoder(8, (1, 2, 2), 1, z_channels=3, norm_groups=4, **changes)
 
     def init(key):
-        params = kl_autoencoder(config).init(key)
+        params = config.build().init(key)
         return {name: params[name] for name in ("encoder", "decoder")}
 
     return Network(autoencoder.kl_autoencoder(config), init)
@@ -41,7 +38,7 @@ def vq(**changes) -> Network:
     config = c.VQAutoencoder(8, (1, 2), 1, z_channels=3, norm_groups=4, codebook_size=5, **changes)
 
     def init(key):
-        params = vq_autoencoder(config).init(key)
+        params = config.build().init(key)
         return {name: params[name] for name in ("encoder", "decoder", "quantizer")}
 
     return Network(autoencoder.vq_autoencoder(config), init)
@@ -49,7 +46,7 @@ def vq(**changes) -> Network:
 
 def tiny_one(form: tiny.Form, **changes) -> Network:
     config = c.TinyAutoencoder(4, (1, 2, 3), z_channels=2, **changes)
-    stage = tiny_autoencoder(config)
+    stage = config.build()
 
     def init(key):
         params = stage.init(key)
@@ -71,9 +68,7 @@ def denoiser(context: int | None, **changes) -> Network:
 
 def text_transformer() -> Network:
     config = c.Text(dim=6, layers=2, num_heads=2, head_dim=4, length=5, vocab_size=11)
-    network = TextTransformer(
-        vocab_size=11, dim=6, layers=2, heads=2, head_dim=4, length=config.length
-    )
+    network = TextTransformer(config, config.vocab_size)
     ids = jnp.zeros((1, 5), jnp.int32)
     return Network(text.text_transformer(config), lambda key: network.init(key, ids)["params"])
 

@@ -62,3 +62,27 @@ def x0_of_score(process: Process, score: Array, t: Array) -> Array:
     alpha, sigma = alpha_sigma_like(process, t, score)
     safe = jnp.where(alpha > 0.0, alpha, 1.0)
     return jnp.where(alpha > 0.0, jnp.square(sigma) / safe * score, 0.0)
+
+
+def clean_score(
+    denoise: Denoise, process: Process, score: Callable[[Array], Array], scale: Array | float
+) -> Denoise:
+    """Towards data with a higher score, such as CLIP's, by its gradient through the denoiser.
+
+    Nichol et al. 2022, section 2.4; on the predicted x0 as in Bansal et al. 2023, eq. 6.
+    The score need not be trained on noised data: it is evaluated at the predicted x0, and
+    exp(scale * score(x0)) takes the role of p(y | z_t).
+
+    Args:
+        score: x0 [B, h, w, c] -> [B], each entry from its own example alone; differentiable.
+    """
+
+    def guided(z: Array, t: Array) -> Denoised:
+        def total(z):
+            output = denoise(z, t)
+            return jnp.sum(score(output.x0)), output
+
+        gradient, output = jax.grad(total, has_aux=True)(z)
+        return output._replace(x0=output.x0 + scale * x0_of_score(process, gradient, t))
+
+    return guided

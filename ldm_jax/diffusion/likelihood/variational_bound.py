@@ -14,20 +14,13 @@ from ldm_jax.types import Array, Denoise, Process
 
 
 class Bound(NamedTuple):
-    """The bound and its terms, all in bits per dimension but for the errors.
+    """The bound and its terms, all in bits per dimension but for the errors."""
 
-    total:     [B] upper bound of the bits: the sum of the prior and all terms
-    prior:     [B] L_T, which does not depend on the denoiser
-    terms:     [B, T] L_0 ... L_{T-1}, of the steps from t = 1 ... T
-    x0_error:  [B, T] mean squared error of x0 at t = 1 ... T
-    eps_error: [B, T] mean squared error of the noise
-    """
-
-    total: Array
-    prior: Array
-    terms: Array
-    x0_error: Array
-    eps_error: Array
+    total: Array  # [B] upper bound of the bits: the sum of the prior and all terms
+    prior: Array  # [B] L_T, which does not depend on the denoiser
+    terms: Array  # [B, T] L_0 ... L_{T-1}, of the steps from t = 1 ... T
+    x0_error: Array  # [B, T] mean squared error of x0 at t = 1 ... T
+    eps_error: Array  # [B, T] mean squared error of the noise
 
 
 def variational_bound(

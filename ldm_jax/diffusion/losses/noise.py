@@ -1,34 +1,26 @@
-"""Variations of the noise that a denoiser is trained with."""
+"""The noise that a denoiser is trained with, and its variations."""
 
 import jax.numpy as jnp
 
+from ldm_jax.diffusion.losses.settings import DiffusionLoss
+from ldm_jax.diffusion.samplers.loop import normal_like
 from ldm_jax.types import Array
 
 
-def offset(noise: Array, level: Array, strength: float) -> Array:
-    """Noise plus a random level for every channel of every example (offset noise).
+def drawn(
+    config: DiffusionLoss, z0: Array, keys: Array, offset_keys: Array, more_keys: Array
+) -> tuple[Array, Array]:
+    """The noise that is to be predicted, and that which is added to latents z0 [B, h, w, c].
 
-    The lowest frequency of an image is then noised as strongly as the others, and images may
-    become darker or lighter than the mean.
-
-    Args:
-        noise: [B, h, w, c] standard normal.
-        level: [B, 1, 1, c] standard normal.
+    With offset noise both have a random level for every channel of every example: the lowest
+    frequency of an image is then noised as strongly as the others, and images may become darker or
+    lighter than the mean. With input perturbation (Ning et al. 2023, algorithm 1) the second has
+    more noise: the network is trained on slightly wrong inputs, as its own samples are.
     """
-    return noise + strength * level
-
-
-def perturbed(noise: Array, more: Array, strength: float) -> Array:
-    """The noise used to make z, where `noise` stays the target (Ning et al. 2023, algorithm 1).
-
-    The network is trained on slightly wrong inputs z, as its own samples are.
-
-    Args:
-        noise, more: [B, h, w, c] independent standard normal.
-    """
-    return noise + strength * more
-
-
-def level_like(normal, keys: Array, x: Array) -> Array:
-    """One standard normal value a channel of an example, [B, 1, 1, c]."""
-    return normal(keys, jnp.zeros((x.shape[0], 1, 1, x.shape[-1]), x.dtype))
+    noise = normal_like(keys, z0)
+    if config.offset_noise:
+        level = jnp.zeros((z0.shape[0], 1, 1, z0.shape[-1]), z0.dtype)
+        noise = noise + config.offset_noise * normal_like(offset_keys, level)
+    if not config.input_perturbation:
+        return noise, noise
+    return noise, noise + config.input_perturbation * normal_like(more_keys, z0)

@@ -11,8 +11,6 @@ from ldm_jax.settings import AtLeast2, Finite, NotNegative, Positive
 class DiffusionLoss:
     """What the denoiser is trained for, and at which times."""
 
-    # the simple loss, the variational bound, or the first with the second for the variance alone
-    # simple: distance to the target; vlb: variational bound; hybrid: both
     # simple: distance to the target; vlb: variational bound; hybrid: both
     kind: Literal["simple", "vlb", "hybrid"] = "simple"
     distance: Literal["l2", "l1", "huber"] = "l2"  # of the simple loss, as the weights
@@ -24,7 +22,6 @@ class DiffusionLoss:
     vlb_weight: NotNegative = 0.001  # of the bound in the hybrid
     # of a pixel, in the bound's first term; None: data are continuous
     levels: AtLeast2 | None = None
-    # how the times of training are drawn
     # how the times of training are drawn
     times: Literal["uniform", "loss_aware", "log_normal", "logit_normal"] = "uniform"
     times_mean: Finite = 0.0  # of the normal, as the next (EDM: log_normal, -1.2, 1.2)

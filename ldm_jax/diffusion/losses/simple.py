@@ -10,16 +10,6 @@ from ldm_jax.types import Array
 Distance = Callable[[Array], Array]  # error -> loss, elementwise
 
 
-def l2(error: Array) -> Array:
-    """error^2."""
-    return jnp.square(error)
-
-
-def l1(error: Array) -> Array:
-    """|error|."""
-    return jnp.abs(error)
-
-
 def huber(delta: float) -> Distance:
     """error^2 up to delta, 2 delta |error| - delta^2 beyond."""
 
@@ -37,7 +27,7 @@ def simple(
     noise: Array,
     alpha: Array,
     sigma: Array,
-    distance: Distance = l2,
+    distance: Distance = jnp.square,
 ) -> Array:
     """The distance between a raw output and its target, averaged over each example.
 

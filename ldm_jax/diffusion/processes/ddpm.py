@@ -27,10 +27,7 @@ class DDPM(flax.struct.PyTreeNode):
         return len(self.alphas) - 1
 
     def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
-        """alpha_t and sigma_t at times `t` in 0 ... T, each of the shape of `t`.
-
-        The tables themselves where t is whole.
-        """
+        """The tables themselves where t is whole."""
         step = jnp.floor(t).astype(jnp.int32)
         w = t - step
         before, after = self.log_snrs[step], self.log_snrs[jnp.minimum(step + 1, self.T)]
@@ -46,8 +43,6 @@ class DDPM(flax.struct.PyTreeNode):
         )
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(alpha^2 / sigma^2) has this value; T where it never falls so
-        low."""
         T, steps = self.T, jnp.arange(self.T + 1, dtype=jnp.float32)
         inside = jnp.isfinite(self.log_snrs[T])  # or else log-SNR is linear to T - 1 only
         rising = jnp.where(jnp.isfinite(self.log_snrs), -self.log_snrs, jnp.inf)
@@ -58,11 +53,10 @@ class DDPM(flax.struct.PyTreeNode):
         return jnp.where(~inside & (log_snr < self.log_snrs[T - 1]), to_zero, t)
 
     def timestep(self, t: Array) -> Array:
-        """The timestep that networks are given, counted from 0 as in the original code."""
+        """Counted from 0 as in the original code."""
         return jnp.maximum(t - 1, 0)
 
     def initial_noise_std(self, t: Array) -> Array:
-        """Sampling starts from standard normal noise at any time."""
         return jnp.ones_like(t, jnp.float32)
 
 

@@ -21,7 +21,6 @@ class EDM(flax.struct.PyTreeNode):
     discrete = False
 
     def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
-        """alpha_t = 1 and sigma_t at times `t` in 0 ... T, each of the shape of `t`."""
         t = jnp.asarray(t, jnp.float32)
         low, high = self._roots
         root = low + (jnp.maximum(t, 1.0) - 1.0) / max(self.T - 1, 1) * (high - low)
@@ -29,7 +28,6 @@ class EDM(flax.struct.PyTreeNode):
         return jnp.ones_like(t), sigma
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(1 / sigma^2) has this value, at most T."""
         sigma = jnp.exp(-log_snr / 2)
         low, high = self._roots
         t = 1.0 + (sigma ** (1 / self.rho) - low) / (high - low) * max(self.T - 1, 1)
@@ -40,8 +38,7 @@ class EDM(flax.struct.PyTreeNode):
         return jnp.log(self.alpha_sigma(t)[1]) / 4.0
 
     def initial_noise_std(self, t: Array) -> Array:
-        """Sampling starts from noise of variance sigma_t^2; the data's own variance is
-        negligible."""
+        """sigma_t, beside which the data's own is negligible."""
         return self.alpha_sigma(t)[1]
 
     @property

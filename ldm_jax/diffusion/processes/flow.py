@@ -11,14 +11,10 @@ from ldm_jax.types import Array
 
 
 class Path(NamedTuple):
-    """A path over u = 0 (data) ... 1 (noise).
+    """A path over u = 0 (data) ... 1 (noise)."""
 
-    alpha_sigma: u -> alpha, sigma
-    at:    log(alpha^2 / sigma^2) -> u
-    """
-
-    alpha_sigma: Callable[[Array], tuple[Array, Array]]
-    at: Callable[[Array], Array]
+    alpha_sigma: Callable[[Array], tuple[Array, Array]]  # u -> alpha, sigma
+    at: Callable[[Array], Array]  # log(alpha^2 / sigma^2) -> u
 
 
 # z = (1 - u) x + u eps (Liu, Gong and Liu 2023; Lipman et al. 2023)
@@ -48,20 +44,16 @@ class Flow(flax.struct.PyTreeNode):
     discrete = False
 
     def alpha_sigma(self, t: Array) -> tuple[Array, Array]:
-        """alpha_t and sigma_t at times `t` in 0 ... T, each of the shape of `t`."""
         return self.path.alpha_sigma(self._u(t))
 
     def time_at(self, log_snr: Array) -> Array:
-        """The time at which log(alpha^2 / sigma^2) has this value."""
-        u = self.path.at(log_snr)
-        return self.T * shifted(u, 1.0 / self.shift)
+        return self.T * shifted(self.path.at(log_snr), 1.0 / self.shift)
 
     def timestep(self, t: Array) -> Array:
         """1000 u, in 0 ... 1000."""
         return 1000.0 * self._u(t)
 
     def initial_noise_std(self, t: Array) -> Array:
-        """Sampling starts from standard normal noise at any time."""
         return jnp.ones_like(t, jnp.float32)
 
     def _u(self, t: Array) -> Array:

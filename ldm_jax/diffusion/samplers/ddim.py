@@ -28,4 +28,4 @@ def ddim(eta: Array | float = 0.0) -> Sampler:
         # eq. 12
         return alpha_s * x0 + direction * eps + noise * normal_like(keys, z), state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)

@@ -24,4 +24,4 @@ def ddim_inversion() -> Sampler:
         x0 = (z - at_t[1] * eps) / at_t[0]
         return at_s[0] * x0 + at_s[1] * eps, state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)

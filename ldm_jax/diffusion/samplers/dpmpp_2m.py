@@ -40,4 +40,4 @@ def dpmpp_2m() -> Sampler:
         ahead = transfer(extrapolated(x0, past, at_t, at_s), z, at_t, at_s)
         return ahead, Past(x0, half_log_snr(at_t))
 
-    return Sampler(nothing, step)
+    return Sampler(step, nothing)

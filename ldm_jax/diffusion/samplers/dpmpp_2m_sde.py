@@ -29,4 +29,4 @@ def dpmpp_2m_sde(eta: Array | float = 1.0) -> Sampler:
         ahead = mean + std * normal_like(keys, z)
         return ahead, dpmpp_2m.Past(x0, half_log_snr(at_t))
 
-    return Sampler(dpmpp_2m.nothing, step)
+    return Sampler(step, dpmpp_2m.nothing)

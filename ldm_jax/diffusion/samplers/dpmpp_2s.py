@@ -30,4 +30,4 @@ def dpmpp_2s() -> Sampler:
         believed = jax.lax.cond(jnp.any(between), midpoint, lambda: x0)
         return transfer(believed, z, at_t, at_s), state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 
 from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers import dpmpp_2m
-from ldm_jax.diffusion.samplers.phi import phi
-from ldm_jax.diffusion.samplers.transfer import half_log_snr, transfer
+from ldm_jax.diffusion.samplers.transfer import half_log_snr, phi, transfer
 from ldm_jax.types import Sampler
 
 
@@ -50,4 +49,4 @@ def dpmpp_3m(curvature: float = 2.0) -> Sampler:
         ahead = transfer(jnp.where(known, third, second), z, at_t, at_s)
         return ahead, Past(dpmpp_2m.Past(x0, lam), past.last)
 
-    return Sampler(init, step)
+    return Sampler(step, init)

@@ -20,4 +20,4 @@ def euler(churn: Churn = NO_CHURN) -> Sampler:
             x0, z, alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
         ), state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)

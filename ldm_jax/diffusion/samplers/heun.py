@@ -33,4 +33,4 @@ def heun(churn: Churn = NO_CHURN) -> Sampler:
 
         return jax.lax.cond(jnp.any(corrected), correct, lambda: ahead), state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)

@@ -27,4 +27,4 @@ def lcm(data_std: float = 0.5, scale: float = 10.0) -> Sampler:
         f = c_skip * z + c_out * denoise(z, t).x0
         return alpha_s * f + sigma_s * normal_like(keys, z), state
 
-    return Sampler(init=lambda z: (), step=step)
+    return Sampler(step)

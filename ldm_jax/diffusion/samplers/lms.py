@@ -44,7 +44,7 @@ def lms() -> Sampler:
         ahead = ahead + at_s[0] * jnp.sum(others * (past.eps - eps), axis=0)
         return ahead, Past(eps_all[:-1], rho_all[:-1])
 
-    return Sampler(init, step)
+    return Sampler(step, init)
 
 
 def weights(rho: Array, end: Array) -> Array:

@@ -21,16 +21,11 @@ from ldm_jax.types import Sampler
 
 
 class Kind(NamedTuple):
-    """One sampler.
+    """One sampler."""
 
-    make:    eta or churn, where it has them, -> Sampler
-    paper:   its source
-    options: fields of `Sampling` that it takes, with their defaults
-    """
-
-    make: Callable[..., Sampler]
-    paper: str
-    options: dict[str, float | None]
+    make: Callable[..., Sampler]  # eta or churn, where it has them, -> Sampler
+    paper: str  # its source
+    options: dict[str, float | None]  # fields of `Sampling` that it takes, with their defaults
 
 
 CHURN = {"s_churn": 0.0, "s_tmin": 0.0, "s_tmax": None, "s_noise": 1.0}  # None: no limit

@@ -62,4 +62,4 @@ def plms() -> Sampler:
         newer = jnp.concatenate([eps[None], past.eps[:-1]])
         return ahead + width * change, Past(newer, past.count + 1)
 
-    return Sampler(init, step)
+    return Sampler(step, init)

@@ -30,7 +30,7 @@ def repaint(sampler: Sampler) -> Sampler:
 
         return jax.lax.cond(s[0] > t[0], noised, denoised)
 
-    return Sampler(init=sampler.init, step=step)
+    return Sampler(step, sampler.init)
 
 
 def resampled(times: np.ndarray, jump: int, resamples: int) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""The step that most samplers share, and their coordinates lambda and rho."""
+"""The step that most samplers share, their coordinates lambda and rho, and the phi functions."""
+
+import math
 
 import jax.numpy as jnp
 
@@ -33,3 +35,20 @@ def half_log_snr(alpha_sigma: AlphaSigma) -> Array:
 def relative_noise(alpha_sigma: AlphaSigma) -> Array:
     """rho = sigma / alpha, the noise level of z / alpha: inf at pure noise, 0 at data."""
     return alpha_sigma[1] / alpha_sigma[0]
+
+
+def phi(k: int, x: Array) -> Array:
+    """phi_k(x), the sum over j of x^j / (j + k)!, for finite x <= 0: a function of exponential
+    integrators (Hochbruck and Ostermann 2010).
+
+    phi_0 = exp, phi_k+1(x) = (phi_k(x) - 1 / k!) / x; by the series near 0, where that cancels.
+    """
+    far = jnp.where(jnp.abs(x) < 1, -1.0, x)
+    value = jnp.exp(far)
+    for i in range(k):
+        value = (value - 1 / math.factorial(i)) / far
+    near = jnp.where(jnp.abs(x) < 1, x, 0.0)
+    series = 0.0
+    for j in reversed(range(12)):  # Horner
+        series = series * near + 1 / math.factorial(j + k)
+    return jnp.where(jnp.abs(x) < 1, series, value)

@@ -6,8 +6,7 @@ import jax.numpy as jnp
 
 from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers import dpmpp_2m
-from ldm_jax.diffusion.samplers.phi import phi
-from ldm_jax.diffusion.samplers.transfer import AlphaSigma, half_log_snr, transfer
+from ldm_jax.diffusion.samplers.transfer import AlphaSigma, half_log_snr, phi, transfer
 from ldm_jax.types import Array, Sampler
 
 
@@ -40,7 +39,7 @@ def unipc() -> Sampler:
         ahead = transfer(dpmpp_2m.extrapolated(x0, last, at_t, at_s), z, at_t, at_s)
         return ahead, Past(z, at_t, x0, last)
 
-    return Sampler(init, step)
+    return Sampler(step, init)
 
 
 def _corrected(x0: Array, at_t: AlphaSigma, past: Past) -> Array:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ldm_jax.encoders.clip.text import CLIPTextEncoder
 from ldm_jax.encoders.clip.vision import ARCHITECTURES, Architecture, CLIPImageEncoder
-from ldm_jax.settings import AtLeast1, CaptionLength, VocabSize
+from ldm_jax.settings import AtLeast1, AtLeast3, MoreThan4
 from ldm_jax.types import Array, Params
 
 CLIPName = Literal["vit_b32", "vit_b16", "vit_l14", "vit_l14_336", "openclip_vit_h14"]
@@ -30,8 +30,8 @@ class CLIPModel:
     text_channels: AtLeast1 = 512  # width of the text encoder
     text_layers: AtLeast1 = 12  # its transformer blocks
     text_heads: AtLeast1 = 8  # its attention heads
-    length: CaptionLength = 77  # tokens
-    vocab_size: VocabSize = 49_408  # at most, where tokens are learned; filled in once they are
+    length: AtLeast3 = 77  # tokens
+    vocab_size: MoreThan4 = 49_408  # at most, where tokens are learned; filled in once they are
     # a tokenizer.json or merges.txt to use; None: the published one where vocab_size is its 49,408,
     # and else learned from the captions; kept in the run
     tokenizer: str | None = None

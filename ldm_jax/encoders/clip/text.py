@@ -46,4 +46,4 @@ def clip_encoder(encoder: CLIPTextEncoder, empty: np.ndarray) -> TextEncoder:
         end = jnp.argmax(ids, axis=1)  # the first token of the highest number
         return Encoded(x, jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
 
-    return TextEncoder(init, apply, False, encoder.dim, empty)
+    return TextEncoder(init, apply, empty)

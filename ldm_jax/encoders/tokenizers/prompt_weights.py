@@ -142,11 +142,10 @@ def chunked(conditioner: Conditioner, count: int) -> Conditioner:
         ids = jnp.repeat(plain["tokens"][:, None], count, axis=1)
         return {**plain, "tokens": ids, "token_weights": jnp.ones(ids.shape)}
 
-    droppable = (*conditioner.droppable, "token_weights")
     return conditioner._replace(
         apply=apply,
         null=null,
         keys=(*conditioner.keys, "token_weights"),
         encode=encode if conditioner.encode else None,
-        hidden=droppable,
+        dropped=(*conditioner.droppable, "token_weights"),
     )

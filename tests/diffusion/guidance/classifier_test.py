@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion.guidance.classifier import classifier
-from ldm_jax.diffusion.guidance.clean_score import clean_score
+from ldm_jax.diffusion.guidance.classifier import classifier, clean_score
 from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.types import Denoised
 from tests.support.every import PROCESSES, every_process

@@ -4,8 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion.guidance.classifier_free import classifier_free
-from ldm_jax.diffusion.guidance.composition import composition
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free, composition
 from ldm_jax.diffusion.guidance.joint import apart
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.process import alpha_sigma_like

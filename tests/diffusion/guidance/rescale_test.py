@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion.guidance.classifier_free import classifier_free
+from ldm_jax.diffusion.guidance.classifier_free import classifier_free, rescale
 from ldm_jax.diffusion.guidance.joint import apart
-from ldm_jax.diffusion.guidance.rescale import rescale
 from ldm_jax.diffusion.guidance.scale import constant
 from ldm_jax.diffusion.prediction import noise_of
 from ldm_jax.diffusion.process import alpha_sigma_like

@@ -7,8 +7,8 @@ import pytest
 from ldm_jax.diffusion import prediction
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.betas import zero_terminal_snr
 from ldm_jax.diffusion.processes.ddpm import ddpm
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 
 TIMES = jnp.array([1, 20, 200, 500, 1000])
 ALPHA, SIGMA = ddpm(betas.linear(1000)).alpha_sigma(TIMES)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ldm_jax.diffusion.processes import betas
+from ldm_jax.diffusion.processes.betas import zero_terminal_snr
 from ldm_jax.diffusion.processes.ddpm import ddpm
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 
 T = 1000
 TABLES = {

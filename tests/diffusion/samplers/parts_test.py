@@ -21,7 +21,7 @@ from ldm_jax.diffusion.samplers.euler import euler
 from ldm_jax.diffusion.samplers.euler_ancestral import euler_ancestral
 from ldm_jax.diffusion.samplers.loop import normal_like, sample
 from ldm_jax.diffusion.samplers.names import SAMPLERS
-from ldm_jax.diffusion.samplers.phi import phi
+from ldm_jax.diffusion.samplers.transfer import phi
 from ldm_jax.diffusion.samplers.unipc import unipc
 from tests.diffusion.samplers import exact
 from tests.support.every import PROCESSES, T

@@ -12,7 +12,6 @@ import jax
 import numpy as np
 from tokenizers import Tokenizer, models
 
-from ldm_jax.conditioning import bert_text
 from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.config import BERTText
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -64,9 +63,9 @@ def published(folder: str) -> dict[str, np.ndarray]:
         vocab_size=said["vocab_size"],
         weights=folder,
     )
-    tokenizer = bert_text.load_bert_tokenizer(config)
+    tokenizer = config.find_tokenizer(None, list)
     numbers = np.stack([tokens.encode(tokenizer, caption) for caption in cases.captions()])
-    return answers(config, tokenizer, bert_text.load_bert(config), numbers) | {"numbers": numbers}
+    return answers(config, tokenizer, config.published(), numbers) | {"numbers": numbers}
 
 
 if __name__ == "__main__":

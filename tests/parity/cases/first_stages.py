@@ -16,9 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax import config as c
-from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import unit
-from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.weights import table as tables
 from tests.parity import compare
 from tests.parity.cases import drawn
@@ -32,12 +30,12 @@ def _outputs(config: c.ConvolutionalAutoencoder, params, image):
     """What `make/first_stages.py` asks of the original, laid out as there."""
     params = params | unit(config.z_channels)
     if isinstance(config, c.KLAutoencoder):
-        stage = kl_autoencoder(config)
+        stage = config.build()
         q = stage.posterior(params, channels_last(image))
         moments = jnp.concatenate([q.mean, q.log_variance], axis=-1)
         recon = stage.decode(params, q.mean)
         return {"moments": channels_first(moments), "recon": channels_first(recon)}
-    made = vq_autoencoder(config).reconstruct(params, channels_last(image), None)
+    made = config.build().reconstruct(params, channels_last(image), None)
     terms = {name: jnp.mean(term) for name, term in made.terms.items()}
     return {
         "h": channels_first(made.latents),

@@ -6,11 +6,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from ldm_jax.autoencoders.kl import kl_autoencoder
 from ldm_jax.autoencoders.latents import unit
 from ldm_jax.autoencoders.quantizer import codes_of
-from ldm_jax.autoencoders.tiny import tiny_autoencoder
-from ldm_jax.autoencoders.vq import vq_autoencoder
 from ldm_jax.backbones.classifier import ClassifierModule
 from ldm_jax.backbones.unet import UNetModule
 from ldm_jax.encoders.clip.text import CLIPTextEncoder
@@ -37,7 +34,7 @@ def channels_first(x):
 
 def autoencoder(config) -> Network:
     """image -> the moments, and the decoding of their mean."""
-    first_stage = kl_autoencoder(config)
+    first_stage = config.build()
 
     def init(inputs):
         params = first_stage.init(jax.random.key(0))
@@ -55,7 +52,7 @@ def autoencoder(config) -> Network:
 
 def quantised(config) -> Network:
     """image -> latents before they are rounded, their codes, and the decoding of these."""
-    first_stage = vq_autoencoder(config)
+    first_stage = config.build()
 
     def init(inputs):
         params = first_stage.init(jax.random.key(0))
@@ -73,7 +70,7 @@ def quantised(config) -> Network:
 
 def tiny(config) -> Network:
     """image -> latents, and z -> an image."""
-    first_stage = tiny_autoencoder(config)
+    first_stage = config.build()
 
     def init(inputs):
         params = first_stage.init(jax.random.key(0))
@@ -123,15 +120,7 @@ def classifier(config, num_classes: int) -> Network:
 
 def text_transformer(config) -> Network:
     """ids -> tokens."""
-    transformer = TextTransformer(
-        vocab_size=config.vocab_size,
-        dim=config.dim,
-        layers=config.layers,
-        heads=config.num_heads,
-        head_dim=config.head_dim,
-        length=config.length,
-    )
-    return _of_ids(transformer)
+    return _of_ids(TextTransformer(config, config.vocab_size))
 
 
 def text_encoder(config) -> Network:

@@ -14,8 +14,8 @@ import numpy as np
 from ldm_jax.diffusion import prediction, spacing
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.processes import betas, flow
+from ldm_jax.diffusion.processes.betas import zero_terminal_snr
 from ldm_jax.diffusion.processes.ddpm import ddpm as discrete
-from ldm_jax.diffusion.processes.zero_terminal_snr import zero_terminal_snr
 from ldm_jax.diffusion.samplers import churn, ddim, ddpm, dpmpp_2m_sde, lcm
 from ldm_jax.diffusion.samplers.ddim_inversion import ddim_inversion
 from ldm_jax.diffusion.samplers.names import SAMPLERS
