@@ -9,15 +9,9 @@ from ldm_jax.types import Array, Cond, Conditioner
 SLOTS = ("tokens", "vector", "mask")  # of a Cond, that can be kept
 
 
-def answers(cond: Cond) -> dict[str, Array]:
+def encodings(cond: Cond) -> dict[str, Array]:
     """Encodings of captions by a conditioner, by slot."""
-    found = {slot: getattr(cond, slot) for slot in SLOTS}
-    return {slot: x for slot, x in found.items() if x is not None}
-
-
-def can_be_remembered(conditioner: Conditioner) -> bool:
-    """Whether it reads captions alone, and training does not change its encodings."""
-    return conditioner.keys == ("tokens",) and not conditioner.trained
+    return {slot: getattr(cond, slot) for slot in SLOTS if getattr(cond, slot) is not None}
 
 
 def remembered(conditioner: Conditioner, empty: dict[str, np.ndarray]) -> Conditioner:
@@ -32,9 +26,7 @@ def remembered(conditioner: Conditioner, empty: dict[str, np.ndarray]) -> Condit
         return Cond(**fields | ({"mask": fields["mask"] > 0.5} if "mask" in fields else {}))
 
     def null(n, h=1, w=1):
-        def each(x):
-            return jnp.tile(jnp.asarray(x, jnp.float32), (n, *[1] * x.ndim))
-
-        return {entry(slot): each(x) for slot, x in empty.items()}
+        each = {entry(slot): jnp.asarray(x, jnp.float32) for slot, x in empty.items()}
+        return {name: jnp.tile(x, (n, *[1] * x.ndim)) for name, x in each.items()}
 
     return conditioner._replace(apply=apply, null=null, keys=tuple(map(entry, empty)))

@@ -1,7 +1,7 @@
 """Latents of any size, denoised patch by patch (the original's patch-distributed sampling).
 
 For a network whose memory, or whose attention, follows the size of what it sees. At every step it
-sees overlapping patches, all of them in one batch, and its answers are blended with the original's
+sees overlapping patches, all of them in one batch, and its outputs are blended with the original's
 weights, which fall towards the border of a patch. Attention and norms see one patch at a time.
 """
 

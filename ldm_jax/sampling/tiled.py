@@ -2,7 +2,7 @@
 
 Both map a first stage to a first stage, so whatever encodes or decodes can have them. With tiles,
 memory follows the tile instead of the image. Neighbouring tiles overlap, and where they do, their
-answers are blended linearly, as diffusers' `enable_tiling` does. The result is not quite that of
+outputs are blended linearly, as diffusers' `enable_tiling` does. The result is not quite that of
 the whole image: group normalisation and attention see one tile at a time. `scripts/evaluate.py
 first-stage RUN DATA --tile N --compare` measures by how much; docs/parity.md says what was found.
 """

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from tqdm import tqdm
 
 from ldm_jax import checkpoint, cli, runs
-from ldm_jax.conditioning.cached import SLOTS, answers
+from ldm_jax.conditioning.cached import SLOTS, encodings
 from ldm_jax.data import latents, pipeline, transforms
 from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -190,7 +190,7 @@ class _Captions(NamedTuple):
         if conditioner.trained:
             raise InputError(
                 f"--embed-text '{run}' has the condition {kind}, which is trained with the "
-                "denoiser, so that its answers change: expected a frozen one, such as CLIPText"
+                "denoiser, so that its encodings change: expected a frozen one, such as CLIPText"
             )
         if "text" in source.absent:
             raise InputError(source.absent["text"])
@@ -199,7 +199,7 @@ class _Captions(NamedTuple):
 
         @jax.jit
         def by_slot(params, numbers):
-            return answers(conditioner.apply(params, {"tokens": numbers}))
+            return encodings(conditioner.apply(params, {"tokens": numbers}))
 
         def answer(numbers: np.ndarray) -> np.ndarray:
             encoded = by_slot(params, numbers)  # in the order of names, unlike what is kept

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from tokenizers import Tokenizer
 
 from ldm_jax.autoencoders.latents import remembered
-from ldm_jax.conditioning.cached import can_be_remembered
 from ldm_jax.conditioning.cached import remembered as remembered_captions
 from ldm_jax.data import latents
 from ldm_jax.diffusion.model import with_conditioner
@@ -39,8 +38,10 @@ def reading_latents(source: Source, model: DiffusionModel) -> DiffusionModel:
 
 
 def _has_captions(source: Source, model: DiffusionModel) -> bool:
-    """Whether captions were encoded with the latents, and the model can read them so."""
-    return bool(source.records.described.answered) and can_be_remembered(model.conditioner)
+    """Whether captions were encoded with the latents, and the model can read them so: it reads
+    captions alone, and training does not change its encodings."""
+    frozen = model.conditioner.keys == ("tokens",) and not model.conditioner.trained
+    return bool(source.records.described.answered) and frozen
 
 
 def check_encoded(

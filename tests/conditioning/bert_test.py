@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ldm_jax import training
-from ldm_jax.conditioning.cached import answers, entry, remembered
+from ldm_jax.conditioning.cached import encodings, entry, remembered
 from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.encoders.bert import sentence
 from ldm_jax.encoders.tokenizers.tokenizer import encode
@@ -74,8 +74,8 @@ def test_no_condition_is_the_empty_caption(encoder):
 def test_cached_encodings_are_the_encodings_with_their_mask(encoder):
     conditioner, _, of = encoder
     cond = of("a red block", "a blue block at the top")
-    (empty,) = [{slot: np.asarray(x[0]) for slot, x in answers(of("")).items()}]
-    kept = {entry(slot): np.asarray(x, np.float32) for slot, x in answers(cond).items()}
+    (empty,) = [{slot: np.asarray(x[0]) for slot, x in encodings(of("")).items()}]
+    kept = {entry(slot): np.asarray(x, np.float32) for slot, x in encodings(cond).items()}
     keeping = remembered(conditioner, empty)
     found = keeping.apply(None, kept)
     tiny.assert_same(found, cond)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ldm_jax import runs, training
-from ldm_jax.conditioning.cached import answers, entry, remembered
+from ldm_jax.conditioning.cached import encodings, entry, remembered
 from ldm_jax.config import CLIPText, Data
 from ldm_jax.data import latents, pipeline
 from ldm_jax.encoders.tokenizers import clip
@@ -75,7 +75,7 @@ def test_what_is_kept_is_what_the_tower_answers(cached, model):
     trained = runs.load(model[0])
     source = latents.Source(str(cached))
     told = jax.jit(
-        lambda x: answers(trained.model.conditioner.apply(trained.params["conditioner"], x))
+        lambda x: encodings(trained.model.conditioner.apply(trained.params["conditioner"], x))
     )
     for i in (0, 7, 15):
         record = source[i]

@@ -82,9 +82,9 @@ def embed_captions(of: CLIP, params: Params, tokens: Array) -> Array:
     The embedding is that of the end token, whose number is the highest and which attends to all
     others.
     """
-    answers = _text_encoder(of).apply({"params": params["text"]}, tokens)
+    encoded = _text_encoder(of).apply({"params": params["text"]}, tokens)
     end = jnp.argmax(tokens, axis=1)
-    return answers[jnp.arange(len(tokens)), end] @ params["text_project"]["kernel"]
+    return encoded[jnp.arange(len(tokens)), end] @ params["text_project"]["kernel"]
 
 
 def _text_encoder(of: CLIP) -> CLIPTextEncoder:
