@@ -62,7 +62,10 @@ def main(tool: Callable[[Sequence[str]], None]) -> None:
 
 
 def _stop(why: object, status: int) -> NoReturn:
-    print("error:", *str(why).splitlines(), file=sys.stderr)
+    text = str(why)
+    if Path(sys.argv[0]).name != "train.py":  # whose options the settings of data are
+        text = re.sub(r"--(data\.[a-z_-]+)", lambda found: found[1].replace("-", "_"), text)
+    print("error:", *text.splitlines(), file=sys.stderr)
     sys.exit(status)
 
 

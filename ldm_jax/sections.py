@@ -64,7 +64,7 @@ class RunView(NamedTuple):
     @property
     def data(self) -> Any:
         """Settings of the training data."""
-        return self.experiment.data
+        return self.experiment.data.seen_from(self.run)
 
     @property
     def sections(self) -> tuple[type["Section"], ...]:

@@ -182,6 +182,19 @@ def _type_name(hint: Any) -> str:
     return re.sub(r"(typing|ldm_jax(\.\w+)+)\.", "", str(hint))
 
 
+def check_within(value: int, name: str, least: int, most: int, of: str) -> None:
+    """Raises InputError unless least <= value <= most, which is the number of what it counts.
+
+    Args:
+        name: of the value, such as "--num".
+        of: what is counted, such as "the images of 'DIR'".
+    """
+    if most < least:
+        raise InputError(f"{of} are {most}: expected at least {least}")
+    if not least <= value <= most:
+        raise InputError(f"{name} is {value}: expected {least} to {most}, {of}")
+
+
 def did_you_mean(word: str, words: Sequence[str]) -> str:
     """Which of `words` may have been meant."""
     near = difflib.get_close_matches(word, words, 1, 0.5)

@@ -8,6 +8,7 @@ import numpy as np
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, flag, seeds, turns
+from ldm_jax.settings import check_within
 from ldm_jax.types import Batch
 
 
@@ -140,15 +141,9 @@ def held_out(data: Any, condition: Any, keys: tuple[str, ...], count: int) -> Ba
     Raises:
         InputError: fewer examples, or conditions that the data do not hold.
     """
-    if count < 1:
-        raise InputError(f"--from-data is {count}: expected at least 1")
     data = replace(data, split="test")
     source, info = pipeline.open_source(data)
-    if count > info.num_examples:
-        raise InputError(
-            f"--from-data is {count}: expected at most {info.num_examples}, the examples of "
-            f"{source.name}"
-        )
+    check_within(count, "--from-data", 1, info.num_examples, f"the examples of {source.name}")
     pipeline.check_batch(replace(data, batch_size=1), source, keys)
     batches = list(pipeline.once(data, source, count, keys, condition.derive(1)))
     return {name: np.concatenate([b[name] for b in batches]) for name in ("image", *keys)}

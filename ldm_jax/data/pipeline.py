@@ -221,9 +221,10 @@ def check_batch(data: Data, source: Any, keys: tuple[str, ...], process_count: i
             f"make --data.batch-size a positive multiple of {process_count}"
         )
     if len(source) < data.batch_size:
+        most = len(source) // process_count * process_count
         raise InputError(
             f"{source.name} has {len(source)} examples, fewer than one batch of {data.batch_size}: "
-            f"lower --data.batch-size to {len(source)} or less"
+            + (f"lower --data.batch-size to {most} or less" if most else "expected more examples")
         )
     for key in keys:
         if key in FIELDS:

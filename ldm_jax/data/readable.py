@@ -82,7 +82,7 @@ def too_small(
     """For an image [width, height] smaller than a square or its bucket (height, width)."""
     width, height = image_size
     wanted, lowered = (
-        (f"data.image_size {size}", f" to {min(image_size)}")
+        (f"data.image_size {size}", f" to {min(image_size)} or less")
         if isinstance(size, int)
         else (f"{size[1]}x{size[0]}, the size of data.buckets nearest to its shape", "")
     )

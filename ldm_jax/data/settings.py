@@ -1,6 +1,8 @@
 """Which images to train on, and how they become a batch."""
 
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Literal
 
 from ldm_jax.settings import AtLeast1, AtLeastOne, NotNegativeInt, Range
@@ -46,3 +48,16 @@ class Data:
     max_bad_images: NotNegativeInt = 10  # unreadable images to skip before stopping
     threads: NotNegativeInt = 2  # that read and decode
     shapes: Shapes = field(default_factory=Shapes)
+
+    def seen_from(self, run: Path) -> "Data":
+        """The same where a run's data are found from here.
+
+        A relative path is that from where training was: the working directory, or else the nearest
+        folder above the run in which it exists.
+        """
+        path = Path(self.path or "")
+        if self.path in (None, "shapes") or path.is_absolute() or path.expanduser().exists():
+            return self
+        above = (folder / path for folder in Path(os.path.abspath(run)).parents)
+        found = next((place for place in above if place.exists()), None)
+        return replace(self, path=str(found)) if found else self

@@ -21,7 +21,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate.latent_likelihood import make_likelihood
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.runtime.sharding import devices
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, check_within
 from ldm_jax.types import Process
 
 TERMS = ("bits", "x0_error", "eps_error")  # of each time
@@ -66,10 +66,8 @@ def bits(run: str, path: str, options: Options) -> None:
         flip=False,
     )
     source, info = pipeline.open_source(data)
-    if options.num > info.num_examples:
-        raise InputError(
-            f"--num is {options.num}: expected at most {info.num_examples}, the images of {path}"
-        )
+    for flag, value in (("--batch-size", options.batch_size), ("--num", options.num)):
+        check_within(value, flag, 1, info.num_examples, f"the images of {path}")
     batches = _batches(described, data, source, options)
     out = Path(options.out or runs.folder(run) / "bits")
     check_folder(out, "--out")

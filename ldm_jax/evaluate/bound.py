@@ -13,6 +13,7 @@ from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.image_bound import negative_bound
 from ldm_jax.losses.likelihood import bits_per_dimension
+from ldm_jax.settings import check_within
 
 
 @dataclass(frozen=True)
@@ -46,15 +47,11 @@ def bound(run: str, options: Options) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise InputError(f"--{name.replace('_', '-')} is {value}: expected at least 1")
-    data = described.experiment.data
+    data = described.experiment.data.seen_from(described.run)
     data = replace(data, path=options.path or data.path, split=options.split, flip=False)
     source, info = pipeline.open_source(data)
     num = options.num or info.num_examples
-    if num > info.num_examples:
-        raise InputError(
-            f"--num is {num}: expected at most {info.num_examples}, the images of "
-            f"{data.path} {data.split}"
-        )
+    check_within(num, "--num", 1, info.num_examples, f"the images of {data.path} {data.split}")
     trained = runs.with_weights(described)
     images = _images(replace(data, batch_size=min(options.batch_size, num)), source, num)
     key = jax.random.key(options.seed)

@@ -10,6 +10,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out
 from ldm_jax.metrics.caption_accuracy import caption_scores
 from ldm_jax.sampling.view import view
+from ldm_jax.settings import check_within
 
 
 @dataclass(frozen=True)
@@ -23,17 +24,14 @@ class Options(held_out.Options):
 def captions(run: str, options: Options) -> None:
     """Draws images for held-out captions of `shapes`, detects attributes, prints scores."""
     trained = runs.load(Path(run))
-    data = replace(trained.experiment.data, split="test")
+    data = replace(trained.experiment.data.seen_from(trained.run), split="test")
     if data.path != "shapes":
         raise InputError(
             f"run '{run}' was trained on '{data.path}': caption accuracy can only be read from "
             "images of shapes, where every attribute is known"
         )
     source, info = pipeline.open_source(data)
-    if options.num > info.num_examples:
-        raise InputError(
-            f"--num is {options.num}: expected at most {info.num_examples}, the held-out captions"
-        )
+    check_within(options.num, "--num", 1, info.num_examples, "the held-out captions")
     texts = pipeline.captions(source, options.num)
     num, size = options.num, options.batch_size
     request = options.request(view(trained), num=num, batch_size=size, prompt=texts)

@@ -25,7 +25,7 @@ from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import SMALLEST, Means
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling import tiled
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, check_within
 from ldm_jax.types import Array, FirstStage, Params
 from ldm_jax.weights.names.lpips import load_lpips
 
@@ -158,8 +158,7 @@ def _in_our_words(error: InputError) -> InputError:
 def _check(options: Options, available: int) -> int:
     """The number of images; raises InputError for settings that are out of range."""
     num = min(available, MOST) if options.num is None else options.num
-    if not 1 <= num <= available:
-        raise InputError(f"--num is {num}: expected 1 to {available}, the images there are")
+    check_within(num, "--num", 1, available, "the images there are")
     if not 0 <= options.seed < 2**32 - num:
         raise InputError(f"--seed is {options.seed}: expected 0 to {2**32 - num - 1}")
     check_batch(options.batch_size, "--batch-size")

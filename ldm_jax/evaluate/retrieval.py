@@ -12,7 +12,7 @@ from ldm_jax.evaluate import held_out
 from ldm_jax.evaluate.embedder import embedder
 from ldm_jax.extractors.names import ExtractorName
 from ldm_jax.sampling.view import view
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, check_within
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,10 @@ def retrieval(run: str, options: Options) -> None:
     understood = view(described)
     condition = held_out.condition_of(understood, "neighbours")
     rows = neighbours.load(condition.embeddings, condition.dim, "condition.embeddings")
-    data = replace(described.experiment.data, split="test", batch_size=options.batch_size)
+    data = described.experiment.data.seen_from(described.run)
+    data = replace(data, split="test", batch_size=options.batch_size)
     source, info = pipeline.open_source(data)
-    if not 2 <= options.num <= info.num_examples:
-        raise InputError(
-            f"--num is {options.num}: expected 2 to {info.num_examples}, the held-out images"
-        )
+    check_within(options.num, "--num", 2, info.num_examples, "the held-out images")
     rows_of = embedder(options.extractor, options.weights, options.batch_size)
     truth = [image_files.to_uint8(b["image"]) for b in pipeline.once(data, source, options.num)]
     queries = rows_of(truth)

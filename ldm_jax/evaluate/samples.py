@@ -28,7 +28,7 @@ from ldm_jax.metrics.mmd import cmmd, kid
 from ldm_jax.metrics.precision_recall import precision_recall
 from ldm_jax.metrics.statistics import Moments, Running, moments
 from ldm_jax.metrics.statistics_file import write_statistics
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, check_within
 from ldm_jax.weights.names.extractors import Weights, is_published, load_extractor
 
 SUBSETS = 100  # that KID is a mean over
@@ -168,10 +168,7 @@ def count_of(asked: int | None, found: Images | Statistics, flag: str) -> int | 
             raise InputError(f"{flag} is {asked}: leave it out, '{found.name}' holds statistics")
         return found.facts.get("count")
     count = found.count if asked is None else asked
-    if not 2 <= count <= found.count:
-        raise InputError(
-            f"{flag} is {count}: expected 2 to {found.count}, the images of '{found.name}'"
-        )
+    check_within(count, flag, 2, found.count, f"the images of '{found.name}'")
     return count
 
 

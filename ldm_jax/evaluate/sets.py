@@ -304,7 +304,7 @@ def _of_run(name: str) -> Images:
     _, _, rest = name.partition(":")
     run, colon, split = rest.rpartition(":") if not Path(rest).is_dir() else (rest, "", "")
     described = runs.describe_any(Path(run if colon else rest))
-    data = described.experiment.data
+    data = described.experiment.data.seen_from(described.run)
     if split:
         data = replace(data, split=split)
     source, _ = pipeline.open_source(data)

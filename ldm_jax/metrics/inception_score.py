@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from ldm_jax.errors import InputError
 from ldm_jax.metrics.mmd import Estimate
+from ldm_jax.settings import check_within
 
 
 def inception_score(logits: np.ndarray, splits: int = 10, seed: int | None = 2020) -> Estimate:
@@ -18,8 +18,7 @@ def inception_score(logits: np.ndarray, splits: int = 10, seed: int | None = 202
     Raises:
         InputError: fewer examples than parts.
     """
-    if not 1 <= splits <= len(logits):
-        raise InputError(f"splits is {splits}: expected 1 to {len(logits)}, the number of examples")
+    check_within(splits, "splits", 1, len(logits), "the examples")
     x = np.asarray(logits, np.float64)
     if seed is not None:
         x = x[np.random.RandomState(seed).permutation(len(x))]

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.settings import check_within
 
 BLOCK = 4096  # rows of a kernel matrix in memory at once
 
@@ -32,11 +33,8 @@ def kid(
         InputError: sets smaller than a subset, or features of different length.
     """
     _check(a, b)
-    if not 2 <= subset_size <= min(len(a), len(b)):
-        raise InputError(
-            f"subset_size is {subset_size}: expected 2 to {min(len(a), len(b))}, the number of "
-            "examples in the smaller set"
-        )
+    least = min(len(a), len(b))
+    check_within(subset_size, "subset_size", 2, least, "the examples in the smaller set")
     if subsets < 1:
         raise InputError(f"subsets is {subsets}: expected at least 1")
     rng = np.random.RandomState(seed)  # as torch-fidelity

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.settings import check_within
 
 BLOCK = 2048  # rows whose distances are in memory at once
 ROUNDING = 1e-14  # of float32 features, relative to their squares: a smaller distance is 0
@@ -65,8 +66,7 @@ def nearest(x: np.ndarray, y: np.ndarray, k: int = 1, other: bool = False) -> Ne
     Raises:
         InputError: fewer than k others.
     """
-    if not 1 <= k <= len(y) - other:
-        raise InputError(f"k is {k}: expected 1 to {len(y) - other}, the number of other examples")
+    check_within(k, "k", 1, len(y) - other, "the other examples")
     index = np.empty((len(x), k), np.int64)
     distance = np.empty((len(x), k))
     for rows, squares in squared_distances(x, y):

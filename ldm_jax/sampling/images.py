@@ -10,6 +10,8 @@ from ldm_jax.experiments.train import check_batch
 from ldm_jax.sampling.generate import AT_ONCE, at_once
 from ldm_jax.sections import Request, RunView, Section, seeds
 
+MOST = 2**31  # images: each has a seed of 32 bits
+
 
 @dataclass(frozen=True)
 class Images(Section):
@@ -37,8 +39,8 @@ class Images(Section):
         return replace(self, num=num, batch_size=batch_size)
 
     def check(self, request: Request, run: RunView) -> None:
-        if self.num < 1:
-            raise InputError(f"--num is {self.num}: expected at least 1")
+        if not 1 <= self.num <= MOST:
+            raise InputError(f"--num is {self.num}: expected at least 1, and at most {MOST}")
         if not 0 <= self.seed < 2**32 - self.num:
             raise InputError(f"--seed is {self.seed}: expected 0 to {2**32 - self.num - 1}")
         check_batch(self.batch_size, "--batch-size")

@@ -151,10 +151,10 @@ def _check(options: Options, size: int | None, factor: int) -> None:
         raise InputError(
             f"--image-size is {size}: expected a multiple of {factor}, the first stage's factor"
         )
-    for name in ("batch_size", "shards", "threads"):
-        if getattr(options, name) < 1:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is {getattr(options, name)}: expected at least 1")
+    for name in ("batch_size", "shards", "threads", "hosts"):
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise InputError(f"--{name.replace('_', '-')} is {value}: expected at least 1")
     if (options.host is None) != (options.hosts is None):
         raise InputError("--host and --hosts go together: expected both or neither")
     if options.hosts and not 0 <= options.host < options.hosts:

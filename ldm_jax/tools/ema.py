@@ -7,6 +7,7 @@ from pathlib import Path
 from ldm_jax import checkpoint, cli, runs
 from ldm_jax.convert.paths import whole
 from ldm_jax.errors import InputError
+from ldm_jax.settings import check_within
 from ldm_jax.train_step import power_ema
 
 LARGEST = power_ema.sigma_of(0.0)  # of the mean of all steps, about 0.289
@@ -44,9 +45,8 @@ def average(run: Path, out: Path, words: Sequence[str], description: str) -> Non
             "--train.snapshot-every N"
         )
     step = options.step or saved[-1]
+    check_within(step, "--step", saved[0], saved[-1], "as was saved")
     used = [s for s in saved if s <= step]
-    if not used or step > saved[-1]:
-        raise InputError(f"--step is {step}: expected one of {saved[0]} to {saved[-1]}")
     places = [(s, key) for s in used for key in checkpoint.snapshot_names(run, s)]
     gammas = [power_ema.gamma_of(float(key)) for _, key in places]
     steps, gamma = [float(s) for s, _ in places], power_ema.gamma_of(sigma)

@@ -143,3 +143,22 @@ try python tool.py RUN --part.kind ""
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-2:] == ["--num", "one two"]
     assert done.stdout.count("complete -o default") == 2
+
+
+@pytest.mark.parametrize(
+    ("tool", "line"),
+    [
+        ("train.py", "lower --data.image-size to 8 or less"),
+        ("scripts/evaluate.py", "lower data.image_size to 8 or less"),
+    ],
+)
+def test_options_that_only_training_has_are_named_as_settings_elsewhere(
+    tool, line, monkeypatch, capsys
+):
+    def fails(words):
+        raise InputError("lower --data.image-size to 8 or less")
+
+    monkeypatch.setattr("sys.argv", [tool])
+    with pytest.raises(SystemExit):
+        cli.main(fails)
+    assert capsys.readouterr().err == f"error: {line}\n"
