@@ -1,4 +1,4 @@
-"""Adapters: a model and adapters make a model; a ControlNet, an IP-Adapter and a LoRA in small."""
+"""Adapters: a model and adapters make a model; an IP-Adapter in small beside those there are."""
 
 import functools
 from dataclasses import replace
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ldm_jax.adapters.adapter import adapted, merged
+from ldm_jax.adapters.controlnet import ControlNet, guess, only_middle
 from ldm_jax.adapters.lora import LoRA
-from ldm_jax.backbones.unet import Encoder
 from ldm_jax.config import DiffusionLoss, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.guidance.joint import apart, joint
@@ -31,33 +31,6 @@ TIMESTEP = jnp.array([3, 12])
 
 def normal(*shape, seed=1):
     return jax.random.normal(jax.random.key(seed), shape)
-
-
-def controlnet(config) -> Adapter:
-    """A copy of the encoder, whose outputs zero-initialised layers lead to the skips."""
-    encoder = Encoder(config)
-
-    def init(key, params):
-        whole = params["denoiser"]
-        names = [n for n in whole if not n.startswith("up_") and n not in ("norm_out", "conv_out")]
-        widths = [8, 8, 8, 16, 16]
-        zeros = {f"zero_{i}": jnp.zeros((width, width)) for i, width in enumerate(widths)}
-        stem = {"stem": 0.5 * jax.random.normal(key, (3, 8))}
-        return {"encoder": {n: whole[n] for n in names}, **zeros, **stem}
-
-    def encode(own, inputs):
-        return inputs["hint"] @ own["stem"]
-
-    def signal(own, hint, z, timestep, cond):
-        skips, mid = encoder.apply({"params": own["encoder"]}, z, timestep, cond, hint)
-        out = [x @ own[f"zero_{i}"] for i, x in enumerate((*skips, mid))]
-        names = [*(f"skip_{i}" for i in range(len(skips))), "mid"]
-        return Cond(added=dict(zip(names, out, strict=True)))
-
-    def null(n, h, w):
-        return {"hint": jnp.zeros((n, h, w, 3))}
-
-    return Adapter(init, ("hint",), null, encode=encode, signal=signal)
 
 
 def ip_adapter(sites) -> Adapter:
@@ -91,7 +64,7 @@ def case() -> tuple[DiffusionModel, dict, dict, dict]:
     """A model of captions, its adapters, params of both, and a batch."""
     model, params, _ = tiny.model(EXPERIMENT)
     adapters = {
-        "control": controlnet(EXPERIMENT.model),
+        "control": ControlNet(stem=(4, 8)).build(EXPERIMENT.model),
         "image": ip_adapter(model.backbone.sites),
         "style": LoRA(rank=2).build(),
     }
@@ -100,7 +73,7 @@ def case() -> tuple[DiffusionModel, dict, dict, dict]:
     batch = {
         "image": normal(B, 2 * SIDE, 2 * SIDE, 3),
         "tokens": jnp.arange(8 * B).reshape(B, 8) % 12,
-        "hint": normal(B, SIDE, SIDE, 3, seed=2),
+        "hint": normal(B, 2 * SIDE, 2 * SIDE, 3, seed=2),
         "face": normal(B, 2, 6, seed=3),
     }
     return model, adapters, params, batch
@@ -174,7 +147,12 @@ def test_a_scale_may_follow_the_timestep_and_the_site():
     early = of(lambda site, timestep: (timestep > 5).astype(jnp.float32))
     none, full = of(lambda site, timestep: 0.0), of(lambda site, timestep: 1.0)
     tiny.assert_close(early, jnp.stack([none[0], full[1]]), rtol=1e-5, atol=1e-6)
-    assert jnp.max(jnp.abs(of(lambda site, timestep: float(site == "mid")) - full)) > 1e-4
+    middle = of(only_middle())
+    assert jnp.max(jnp.abs(middle - full)) > 1e-4
+    tiny.assert_close(of(lambda site, timestep: float(site == "mid")), middle, rtol=0)
+    guessed = guess(EXPERIMENT.model, 0.5)
+    powers = [guessed(site, None) for site in ("mid", "skip_3", "skip_0")]
+    np.testing.assert_allclose(powers, [0.5, 0.5 * 0.825, 0.5 * 0.825**4])
 
 
 def test_conditions_in_one_call_are_as_each_by_itself():
@@ -223,7 +201,8 @@ def test_training_reaches_what_the_adapters_have():
     loss, found = gradients(params["adapters"])
     plain = jax.jit(diffusion_loss(model, DiffusionLoss(), 0.0))(params, batch, keys)[0]
     np.testing.assert_allclose(loss, plain, rtol=1e-6)
-    assert all(jnp.any(found["control"][f"zero_{i}"]) for i in range(5))
+    assert list(found["control"]["zero"]) == [*(f"skip_{i}" for i in range(4)), "mid"]
+    assert all(jnp.any(zero["kernel"]) for zero in found["control"]["zero"].values())
     assert all(jnp.any(part["v"]) for part in found["image"].values())
     ups = [
         x

@@ -100,30 +100,25 @@ def unet(config: UNet, in_channels: int, out_channels: int, context: int | None)
         in_channels: of z and of what is concatenated to it.
         context: width of the tokens it attends to; None: plain self-attention.
     """
-    time, blocks = 4 * config.channels, _blocks(config, context)
-    table = _time(config)
-    if config.vector_dim:
-        table += dense("vector_1", "label_emb.0.0", config.vector_dim, time)
-        table += dense("vector_2", "label_emb.0.2", time, time)
-    if config.vector_entries:
-        table += embedding("vector/embedding", "label_emb", config.vector_entries, time)
-    down, skips = _down(config, in_channels, blocks)
-    table += [*down, *_middle(config, blocks), *_up(config, skips, blocks)]
+    blocks = _blocks(config, context)
+    _, skips = _down(config, in_channels, blocks)
+    table = [*half(config, in_channels, context), *_up(config, skips, blocks)]
     channels = config.channels * config.channel_mults[0]
     table += norm("norm_out", "out.0", channels)
     return table + conv("conv_out", "out.2", channels, out_channels)
 
 
-def half(config: UNet, in_channels: int) -> Table:
-    """Rows of a denoiser's way down and middle, without tokens."""
-    blocks = _blocks(config, None)
-    return [*_time(config), *_down(config, in_channels, blocks)[0], *_middle(config, blocks)]
-
-
-def _time(config: UNet) -> Table:
-    time = 4 * config.channels
+def half(config: UNet, in_channels: int, context: int | None = None) -> Table:
+    """Rows of a denoiser's encoder and middle; see `unet`."""
+    blocks, time = _blocks(config, context), 4 * config.channels
     table = dense("time_1", "time_embed.0", config.channels, time)
-    return table + dense("time_2", "time_embed.2", time, time)
+    table += dense("time_2", "time_embed.2", time, time)
+    if getattr(config, "vector_dim", None):
+        table += dense("vector_1", "label_emb.0.0", config.vector_dim, time)
+        table += dense("vector_2", "label_emb.0.2", time, time)
+    if getattr(config, "vector_entries", None):
+        table += embedding("vector/embedding", "label_emb", config.vector_entries, time)
+    return [*table, *_down(config, in_channels, blocks)[0], *_middle(config, blocks)]
 
 
 def _down(config: UNet, in_channels: int, blocks: _Blocks) -> tuple[Table, list[int]]:

@@ -1,0 +1,64 @@
+"""The names of a ControlNet's weights: the original's (lllyasviel/ControlNet), and diffusers'."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names.layers import conv, dense
+from ldm_jax.weights.names.unet import half
+from ldm_jax.weights.table import Table, under
+
+PREFIX = "control_model."  # in files of the original, which may also hold a whole model
+FIRST = "input_hint_block.0.weight"  # by which a ControlNet of the original is known
+Settings = Any  # of a ControlNet, and of a UNet
+
+
+def original(
+    config: Settings,
+    network: Settings,
+    outputs: Mapping[str, int],
+    in_channels: int,
+    context: int | None,
+) -> Table:
+    """Rows of a ControlNet, without the prefix.
+
+    Args:
+        network: the UNet whose encoder it copies.
+        outputs: site -> channels, in order.
+        in_channels, context: see `names.unet.unet`.
+    """
+    table = under(half(network, in_channels, context), "encoder/")
+    for i, (a, b, _) in enumerate(config.convolutions(network.channels)):
+        table += conv(f"stem/conv_{i}", f"input_hint_block.{2 * i}", a, b)
+    for i, (site, width) in enumerate(outputs.items()):
+        there = f"zero_convs.{i}.0" if i < len(outputs) - 1 else "middle_block_out.0"
+        table += dense(f"zero/{site}", there, width, width, ones=2)
+    return table
+
+
+def diffusers(table: Table, levels: int) -> Table:
+    """The rows of `original` in diffusers' names, for a UNet of so many levels."""
+    copied = [row for row in table if row.path.startswith("encoder/")]
+    bare = [row._replace(path=row.path.removeprefix("encoder/")) for row in copied]
+    renamed = under(diffusers_model.unet_names(bare, levels), "encoder/")
+    last = max(int(n) for n in re.findall(r"stem/conv_(\d+)", " ".join(row.path for row in table)))
+
+    def key(row) -> str:
+        kind = row.keys[0].rpartition(".")[2]
+        part, name, _ = row.path.split("/")
+        if part == "zero":
+            _, _, number = name.partition("_")
+            place = f"controlnet_down_blocks.{number}" if number else "controlnet_mid_block"
+            return f"{place}.{kind}"
+        i = int(name.removeprefix("conv_"))
+        place = "conv_in" if i == 0 else "conv_out" if i == last else f"blocks.{i - 1}"
+        return f"controlnet_cond_embedding.{place}.{kind}"
+
+    rest = [row for row in table if not row.path.startswith("encoder/")]
+    return [*renamed, *(row._replace(keys=(key(row),)) for row in rest)]
+
+
+def prefix_of(keys) -> str | None:
+    """The prefix of a ControlNet's keys in a file of the original's layout; None: it has none."""
+    return next((p for p in (PREFIX, "") if p + FIRST in keys), None)
