@@ -67,8 +67,8 @@ def ours(given: argparse.Namespace) -> None:
         )
         model = UNetModule(settings, 4)
         z = jnp.zeros((1, side, side, 4))
-        told = Cond(tokens=jnp.zeros((1, TOKENS, CONTEXT)))
-        shapes = jax.eval_shape(model.init, jax.random.key(0), z, jnp.zeros(1), told)["params"]
+        condition = Cond(tokens=jnp.zeros((1, TOKENS, CONTEXT)))
+        shapes = jax.eval_shape(model.init, jax.random.key(0), z, jnp.zeros(1), condition)["params"]
         params = jax.tree.map(
             lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)), shapes
         )
@@ -84,11 +84,11 @@ def ours(given: argparse.Namespace) -> None:
                 keys = jax.random.split(key, 4)
                 shape = (given.batch, side, side, 4)
                 z, noise = jax.random.normal(keys[0], shape), jax.random.normal(keys[1], shape)
-                told = Cond(tokens=jax.random.normal(keys[2], (given.batch, TOKENS, CONTEXT)))
+                condition = Cond(tokens=jax.random.normal(keys[2], (given.batch, TOKENS, CONTEXT)))
                 steps = jax.random.randint(keys[3], (given.batch,), 0, 1000)
 
                 def loss(params):
-                    found = model.apply({"params": params}, z, steps, told)
+                    found = model.apply({"params": params}, z, steps, condition)
                     return jnp.mean(jnp.square(found.astype(jnp.float32) - noise))
 
                 changes, moments = adamw.update(jax.grad(loss)(params), moments, params)
@@ -123,24 +123,26 @@ def ours(given: argparse.Namespace) -> None:
 
     diffusion = config.Diffusion(beta_start=0.00085, beta_end=0.012)
     process, prediction = diffusion.build_process(), diffusion.build_prediction()
-    walk = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="trailing")
+    trajectory = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="trailing")
 
     @jax.jit
     def drawn(params, times, seeds):
-        told = Cond(tokens=jnp.ones((1, TOKENS, CONTEXT)))
+        condition = Cond(tokens=jnp.ones((1, TOKENS, CONTEXT)))
 
-        def call(z, t, cond=told):
+        def call(z, t, cond=condition):
             return model.apply({"params": params}, z, t, cond)
 
-        both = joint(call, (jax.tree.map(jnp.zeros_like, told), told), process, prediction)
+        both = joint(
+            call, (jax.tree.map(jnp.zeros_like, condition), condition), process, prediction
+        )
         alone = denoiser(call, process, prediction)
         guided = classifier_free(alone, both, constant(GUIDANCE))
         keys = jax.vmap(jax.random.key)(seeds)
         noise = normal_like(keys, jnp.zeros((1, side, side, 4)))
-        sampler = build_sampler("ddim")(**sampling.arguments(walk))
+        sampler = build_sampler("ddim")(**sampling.arguments(trajectory))
         return sample(sampler, guided, process, times, noise, keys)
 
-    times = sampling.padded_times(walk, process)
+    times = sampling.padded_times(trajectory, process)
     seeds = np.arange(1, dtype=np.uint32)
     took = seconds(lambda: drawn(params, times, seeds), jax.block_until_ready, given.rounds)
     row(f"sampling, {side} x {side}, {STEPS} steps", 1 / took, None, peak, memory_bytes())
@@ -187,11 +189,11 @@ def theirs(given: argparse.Namespace) -> None:
             def step(call=compiled, adamw=adamw, side=side):
                 shape = (given.batch, 4, side, side)
                 z, noise = torch.randn(2, *shape, device=device)
-                told = torch.randn(given.batch, TOKENS, CONTEXT, device=device)
+                condition = torch.randn(given.batch, TOKENS, CONTEXT, device=device)
                 steps = torch.randint(0, 1000, (given.batch,), device=device)
                 adamw.zero_grad(set_to_none=True)
                 with torch.autocast(device, torch.bfloat16):
-                    found = call(z, steps, told).sample
+                    found = call(z, steps, condition).sample
                 torch.mean((found.float() - noise) ** 2).backward()
                 adamw.step()
 
@@ -215,12 +217,12 @@ def theirs(given: argparse.Namespace) -> None:
         steps_offset=1,
     )
     pipeline = latents_pipeline(model, scheduler)
-    told = torch.ones(1, TOKENS, CONTEXT, dtype=torch.bfloat16, device=device)
+    condition = torch.ones(1, TOKENS, CONTEXT, dtype=torch.bfloat16, device=device)
 
     def draw():
         pipeline(
-            prompt_embeds=told,
-            negative_prompt_embeds=torch.zeros_like(told),
+            prompt_embeds=condition,
+            negative_prompt_embeds=torch.zeros_like(condition),
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
             height=8 * side,

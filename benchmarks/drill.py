@@ -179,8 +179,8 @@ def everything(run: Path) -> dict[str, np.ndarray | str]:
         with (place / "metrics.csv").open(newline="") as file:
             rows = [{k: v for k, v in r.items() if k not in MEASURED} for r in csv.DictReader(file)]
         found[f"{stage}/metrics"] = json.dumps(rows)
-    pictures = sorted((run / "samples").iterdir())
-    found |= {f"samples/{p.name}": np.asarray(Image.open(p)) for p in pictures}
+    photos = sorted((run / "samples").iterdir())
+    found |= {f"samples/{p.name}": np.asarray(Image.open(p)) for p in photos}
     return found
 
 

@@ -42,10 +42,10 @@ def here(count: int, batch: int):
 
     network = extractor("inception", "pytorch")
     extract = make_extract(network, jax.jit(network.init)(jax.random.key(0)), ("pool",), batch)
-    pictures = images(count)
+    photos = images(count)
 
     def work():
-        batches = (pictures[i : i + batch] for i in range(0, count, batch))
+        batches = (photos[i : i + batch] for i in range(0, count, batch))
         total = Running()
         for found in extract(batches):
             total.add(found["pool"])
@@ -67,13 +67,13 @@ def theirs(count: int, batch: int):
     inception.load_state_dict_from_url = lambda *_, **__: None
     network = inception.InceptionV3([3]).eval()
     torch.nn.Module.load_state_dict = load
-    pictures = images(count)
+    photos = images(count)
 
     def work():
         found = np.empty((count, 2048))
         with torch.no_grad():
             for i in range(0, count, batch):
-                x = torch.tensor(pictures[i : i + batch]).permute(0, 3, 1, 2) / 255.0
+                x = torch.tensor(photos[i : i + batch]).permute(0, 3, 1, 2) / 255.0
                 found[i : i + batch] = network(x)[0].squeeze(3).squeeze(2).numpy()
         found.mean(axis=0), np.cov(found, rowvar=False)
 

@@ -134,8 +134,8 @@ def main(options: Options) -> None:
                 def one_batch(inputs, seeds, asked=asked, generate=generate):
                     inputs, seeds = spread.split((inputs, seeds))
                     times = pad(sampling.times(asked, model.process), model.process.T)
-                    told = sampling.arguments(asked)
-                    return generate(trained.params, inputs, seeds, times, asked.guidance, told)
+                    given = sampling.arguments(asked)
+                    return generate(trained.params, inputs, seeds, times, asked.guidance, given)
 
                 found = in_batches(
                     one_batch,
@@ -176,7 +176,7 @@ def main(options: Options) -> None:
 
 
 def steps_for(trained: runs.Trained, name: str) -> Callable[[int], int]:
-    """Calls -> the most steps that ask the network no more often; calls grow evenly with steps."""
+    """Calls -> the most steps that call the network no more often; calls grow evenly with steps."""
     few, more = (
         count_calls(trained, settings(request.resolve(trained, sampler=name, steps=steps, num=1)))
         for steps in (4, 8)

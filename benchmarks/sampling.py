@@ -35,7 +35,7 @@ def ours(network: train_step.UNet):
         model=train_step.settings(network),
         conditions=(config.Text(dim=network.tokens[1], length=network.tokens[0]),),
     )
-    told = jax.random.normal(jax.random.key(0), (network.batch, *network.tokens))
+    given = jax.random.normal(jax.random.key(0), (network.batch, *network.tokens))
     model = experiment.build({"tokens": tokens.learn(["a word"], 64, network.tokens[0])})
     model = model._replace(  # tokens come as they are, and latents leave so
         conditioner=Conditioner(
@@ -51,14 +51,14 @@ def ours(network: train_step.UNet):
         lambda x: jnp.asarray(0.02 * rng.standard_normal(x.shape, np.float32)), shapes
     )
     params = {"denoiser": denoiser, "conditioner": {}, "first_stage": {}}
-    walk = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="trailing")
-    times = sampling.padded_times(walk, model.process)
+    trajectory = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="trailing")
+    times = sampling.padded_times(trajectory, model.process)
     generate = make_generate(model, build_sampler("ddim"), network.latent[0])
     seeds = np.arange(network.batch, dtype=np.uint32)
 
     def work():
-        options = sampling.arguments(walk)
-        made = generate(params, {"tokens": told}, seeds, times, GUIDANCE, options)
+        options = sampling.arguments(trajectory)
+        made = generate(params, {"tokens": given}, seeds, times, GUIDANCE, options)
         jax.block_until_ready(made)
 
     return sum(x.size for x in jax.tree.leaves(denoiser)), work
@@ -90,12 +90,12 @@ def theirs(network: train_step.UNet):
     model = train_step.their_unet(network).eval()
     scheduler = diffusers.DDIMScheduler(clip_sample=False, timestep_spacing="trailing")
     pipeline = latents_pipeline(model, scheduler)
-    told = torch.randn(network.batch, *network.tokens)
+    given = torch.randn(network.batch, *network.tokens)
 
     def work():
         pipeline(
-            prompt_embeds=told,
-            negative_prompt_embeds=torch.zeros_like(told),
+            prompt_embeds=given,
+            negative_prompt_embeds=torch.zeros_like(given),
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE,
             height=8 * network.latent[0],

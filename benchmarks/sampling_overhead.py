@@ -53,8 +53,8 @@ def main() -> None:
     z = jax.random.normal(jax.random.key(1), (B, side, side, model.first_stage.channels))
     steps = jnp.full(B, 500)
     seeds = np.arange(B, dtype=np.uint32)
-    walk = sampling.Sampling(sampler="ddim", steps=K, spacing="trailing")
-    times = sampling.padded_times(walk, model.process)
+    trajectory = sampling.Sampling(sampler="ddim", steps=K, spacing="trailing")
+    times = sampling.padded_times(trajectory, model.process)
     network = jax.jit(model.denoise)
     generate = make_generate(model, build_sampler("ddim"), side)
 
@@ -62,12 +62,12 @@ def main() -> None:
         for _ in range(K):
             jax.block_until_ready(network(params, z, steps, cond))
 
-    def walks(guidance):
-        options = sampling.arguments(walk)
+    def trajectories(guidance):
+        options = sampling.arguments(trajectory)
         inputs = {"tokens": rows}
         jax.block_until_ready(generate(params, inputs, seeds, times, guidance, options))
 
-    work = {"call": calls, "one": lambda: walks(1.0), "two": lambda: walks(2.0)}
+    work = {"call": calls, "one": lambda: trajectories(1.0), "two": lambda: trajectories(2.0)}
     for function in work.values():  # compiles
         function()
     spent = {name: [] for name in work}

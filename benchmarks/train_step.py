@@ -98,13 +98,13 @@ def ours(network: UNet | Autoencoder):
         model = unet.UNetModule(settings(network), network.latent[-1])
         z = jax.random.normal(next(keys), (network.batch, *network.latent))
         noise = jax.random.normal(next(keys), z.shape)
-        told = Cond(tokens=jax.random.normal(next(keys), (network.batch, *network.tokens)))
+        given = Cond(tokens=jax.random.normal(next(keys), (network.batch, *network.tokens)))
         steps = jnp.arange(network.batch) * 100
-        params = drawn(jax.eval_shape(model.init, next(keys), z, steps, told)["params"])
-        data = (z, noise, steps, told)
+        params = drawn(jax.eval_shape(model.init, next(keys), z, steps, given)["params"])
+        data = (z, noise, steps, given)
 
-        def loss(params, z, noise, steps, told):
-            return jnp.mean(jnp.square(model.apply({"params": params}, z, steps, told) - noise))
+        def loss(params, z, noise, steps, given):
+            return jnp.mean(jnp.square(model.apply({"params": params}, z, steps, given) - noise))
 
     else:
         stage = settings(network).build()
@@ -172,10 +172,13 @@ def theirs(network: UNet | Autoencoder):
         model = their_unet(network)
         h, w, c = network.latent
         z, noise = torch.randn(2, network.batch, c, h, w)
-        told, steps = torch.randn(network.batch, *network.tokens), torch.arange(network.batch) * 100
+        given, steps = (
+            torch.randn(network.batch, *network.tokens),
+            torch.arange(network.batch) * 100,
+        )
 
         def loss():
-            return torch.mean((model(z, steps, told).sample - noise) ** 2)
+            return torch.mean((model(z, steps, given).sample - noise) ** 2)
 
     else:
         model = diffusers.AutoencoderKL(

@@ -18,9 +18,9 @@ PEER = "diffusers"
 
 
 def serve(count: int, work: Callable[..., None]) -> None:
-    """Works once for each line that is read, a list of what to give, and answers how long it took.
+    """Works once for each line that is read, a list of what to give, and prints how long it took.
 
-    Before, it works twice with nothing given, the first of which compiles, and answers `count` and
+    Before, it works twice with nothing given, the first of which compiles, and prints `count` and
     how long these took.
     """
     start = time.perf_counter()

@@ -74,10 +74,10 @@ def quiet() -> None:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     logging.getLogger("absl").setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets")
-    sys.excepthook = _told_already(sys.excepthook)
+    sys.excepthook = _said_already(sys.excepthook)
 
 
-def _told_already(hook: Callable) -> Callable:
+def _said_already(hook: Callable) -> Callable:
     """Leaves out what comes after a failed checkpoint, of each array that was being written."""
 
     def tell(kind, error, trace):

@@ -134,7 +134,7 @@ def image_folder(once):
 @pytest.fixture(scope="session")
 def trained_run(image_folder, own_copy):
     """The run of `tiny.experiment`, both stages trained without a pause; not to be changed."""
-    experiment = tiny.with_pictures(tiny.experiment(image_folder))
+    experiment = tiny.with_images(tiny.experiment(image_folder))
     return own_copy("tiny", lambda run: training.train(experiment, run))
 
 

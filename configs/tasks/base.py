@@ -33,7 +33,7 @@ base = Experiment(
     optim=Optim(lr=1e-3, schedule="cosine", warmup=100, weight_decay=0.01, ema_decay=0.995),
     train=Train(steps=2400, save_every=1200, sample_every=0, log_every=100),
 )
-beside = replace(  # of a condition that stands beside the latents
+concatenated = replace(  # of a condition that is joined to the latents
     base,
     model=replace(base.model, channels=48, attention_factors=(2,)),
     data=replace(base.data, batch_size=16),

@@ -2,4 +2,4 @@
 
 from base import *
 
-config = replace(beside, conditions=(Inpainting(),))
+config = replace(concatenated, conditions=(Inpainting(),))

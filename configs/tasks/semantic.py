@@ -2,4 +2,4 @@
 
 from base import *
 
-config = replace(beside, conditions=(SemanticMap(num_classes=6, out_channels=6),))
+config = replace(concatenated, conditions=(SemanticMap(num_classes=6, out_channels=6),))

@@ -2,4 +2,4 @@
 
 from base import *
 
-config = replace(beside, conditions=(LowResolution(factor=4),))
+config = replace(concatenated, conditions=(LowResolution(factor=4),))

@@ -77,14 +77,14 @@ def import_clip(
             raise InputError("logit_scale is missing: expected the whole model as it was trained")
         params["log_scale"] = np.asarray(state["logit_scale"], np.float32).reshape(())
         given = tokenizer or (find_tokenizer(source) if source.is_dir() else None)
-        pieces = clip.load(given, model.length, model.weights)
-        if pieces.get_vocab_size() != model.vocab_size:
+        found = clip.load(given, model.length, model.weights)
+        if found.get_vocab_size() != model.vocab_size:
             raise InputError(
-                f"the tokenizer has {pieces.get_vocab_size()} pieces and the model "
+                f"the tokenizer has {found.get_vocab_size()} tokens and the model "
                 f"{model.vocab_size}: expected --tokenizer with those of the model"
             )
     with whole(run) as unfinished:
-        runs.write_imported(unfinished, experiment, {"clip": params}, None, {"tokens": pieces})
+        runs.write_imported(unfinished, experiment, {"clip": params}, None, {"tokens": found})
     count = sum(x.size for x in jax.tree.leaves(params))
     print(
         f"{run}: {count:,} parameters of a CLIP for images of {experiment.data.image_size} pixels"

@@ -134,7 +134,7 @@ def tokenizers_of(experiment: Experiment, given: Path | None) -> dict[str, Token
             continue
         if tokenizer.get_vocab_size() != encoder.vocab_size:
             raise InputError(
-                f"tokenizer '{path}' has {tokenizer.get_vocab_size()} pieces: expected "
+                f"tokenizer '{path}' has {tokenizer.get_vocab_size()} tokens: expected "
                 f"{encoder.vocab_size}, as vocab_size of {type(encoder).__name__}"
             )
         found[entry] = tokenizer
@@ -314,7 +314,7 @@ def _beyond(experiment: Experiment) -> list[tuple[str, Any, Any]]:
 
 
 def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
-    """The experiment with as many word pieces as the run's tokenizers have learned."""
+    """The experiment with as many tokens as the run's tokenizers have learned."""
     files = map(runs.tokenizer_file, runs.text_encoders(experiment))
     if not all((run / name).exists() for name in files):
         return experiment

@@ -106,7 +106,7 @@ def shard(folder: Path, number: int, count: int) -> Path:
 
 
 def pack(moments: np.ndarray, header: dict[str, Any], answers: np.ndarray | None = None) -> bytes:
-    """One record; `answers` are the conditioner's outputs, [captions, values of all fields]."""
+    """One record; the last are the conditioner's outputs, [captions, values of all fields]."""
     encoded = json.dumps(header).encode()
     numbers = b"".join(
         np.ascontiguousarray(x).tobytes() for x in (moments, answers) if x is not None
@@ -117,7 +117,7 @@ def pack(moments: np.ndarray, header: dict[str, Any], answers: np.ndarray | None
 def unpack(record: bytes, described: Described) -> tuple[np.ndarray, dict[str, Any]]:
     """The moments [mirrored, moment, h, w, c] and the header of a record.
 
-    The conditioner's outputs are in the header, too, as `answers`: by field, [captions, ...].
+    The conditioner's outputs are in the header, too, by field, [captions, ...].
     """
     (length,) = struct.unpack_from("<I", record)
     header = json.loads(record[4 : 4 + length])
@@ -137,7 +137,7 @@ class Source:
     """The latents of a folder, as a random-access source of records.
 
     A record is a dict: `moments`, see the module; `name`; and where the images had them, `label`,
-    `text`, and `answers`, its encodings.
+    `text`, and its encodings.
     """
 
     def __init__(self, path: str):

@@ -24,7 +24,7 @@ def layout(run: str, options: Options) -> None:
     boxes = found.inputs["boxes"]
     scores = layout_scores(found.drawn, boxes, names)
     by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)
-    outlined = [outline(picture, rows) for picture, rows in zip(found.drawn, boxes, strict=True)]
+    outlined = [outline(drawn, rows) for drawn, rows in zip(found.drawn, boxes, strict=True)]
     out = Path(options.out or runs.folder(run) / "layout")
     image_files.save(out / "grid.png", image_files.grid(np.stack(outlined[:24]), 8))
     for name, value in scores.items():

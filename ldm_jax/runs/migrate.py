@@ -19,7 +19,7 @@ def _experiment(fields: Fields) -> tuple[str, Fields]:
 
 
 def _sampling(fields: Fields) -> tuple[str, Fields]:
-    """The grid of times is the spacing of timesteps."""
+    """`grid` became the spacing of timesteps."""
     return "Sampling", {"spacing" if name == "grid" else name: x for name, x in fields.items()}
 
 

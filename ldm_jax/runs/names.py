@@ -34,7 +34,7 @@ def load_tokenizers(place: Path, experiment: Any) -> dict[str, Tokenizer]:
         path = run / tokenizer_file(entry)
         if not path.exists():
             raise InputError(
-                f"run '{run}' has no {path.name}: expected one of {encoder.vocab_size} pieces; "
+                f"run '{run}' has no {path.name}: expected one of {encoder.vocab_size} tokens; "
                 "convert it with --tokenizer, for the published models tokenizer.json or vocab.txt "
                 "of bert-base-uncased"
             )

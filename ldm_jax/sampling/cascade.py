@@ -99,7 +99,7 @@ def draw(
     Each image depends on its own seed alone.
 
     Args:
-        prompts: taken in turn, by the stages that read captions.
+        prompts: cycled, by the stages that read captions.
         inputs: further entries that stages read, each [N, ...].
 
     Raises:

@@ -165,14 +165,14 @@ class _Captions(NamedTuple):
     """What reads captions.
 
     described: of `latents.Described`, what is known of it
-    empty:     by slot, its answer to the empty caption
-    answer:    token numbers [n, L] -> [n, numbers of all slots]
+    empty:     by slot, its encoding of the empty caption
+    encode:    token numbers [n, L] -> [n, numbers of all slots]
     """
 
     tokenizer: Tokenizer
     described: dict[str, Any]
     empty: dict[str, np.ndarray]
-    answer: Callable[[np.ndarray], np.ndarray]
+    encode: Callable[[np.ndarray], np.ndarray]
 
     @classmethod
     def of(cls, run: str, source: Any) -> "_Captions":
@@ -201,7 +201,7 @@ class _Captions(NamedTuple):
         def by_slot(params, numbers):
             return encodings(conditioner.apply(params, {"tokens": numbers}))
 
-        def answer(numbers: np.ndarray) -> np.ndarray:
+        def encode(numbers: np.ndarray) -> np.ndarray:
             encoded = by_slot(params, numbers)  # in the order of names, unlike what is kept
             slots = [encoded[slot] for slot in SLOTS if slot in encoded]
             return np.concatenate([np.reshape(x, (len(numbers), -1)) for x in slots], axis=1)
@@ -210,7 +210,7 @@ class _Captions(NamedTuple):
         empty = {slot: np.asarray(x[0]) for slot, x in empty.items()}
         described = {slot: x.shape for slot, x in empty.items()}
         described["conditioner"] = caption_digest(params, found.tokenizer)
-        return cls(found.tokenizer, described, empty, answer)
+        return cls(found.tokenizer, described, empty, encode)
 
     @property
     def summary(self) -> str:
@@ -273,7 +273,7 @@ def _encoder(
         for start in range(0, len(numbers), batch_size):
             part = numbers[start : start + batch_size]
             spare = np.repeat(part[-1:], batch_size - len(part), axis=0)
-            found.append(captions.answer(np.concatenate([part, spare]))[: len(part)])
+            found.append(captions.encode(np.concatenate([part, spare]))[: len(part)])
         found = np.concatenate(found).astype(described.dtype)
         return np.split(found, np.cumsum([len(some) for some in each])[:-1])
 

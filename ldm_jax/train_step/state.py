@@ -202,7 +202,7 @@ def make_train_step(
 
     `frozen` holds the parts of params that training does not change.
     `average` is how a value is averaged over the devices, and `gather` how params that are kept in
-    pieces come together to be computed with; `sharding.py` supplies both. The batch
+    parts come together to be computed with; `sharding.py` supplies both. The batch
     names each example's `position` [B] in the global batch, and its randomness follows from
     (key, step, position) alone: no mesh changes what an example draws.
     """

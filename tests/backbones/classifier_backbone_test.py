@@ -1,4 +1,4 @@
-"""A classifier of latents: what it answers to, and to what it does not."""
+"""A classifier of latents: what changes its output, and what does not."""
 
 import functools
 

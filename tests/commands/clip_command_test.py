@@ -109,7 +109,7 @@ def assert_sorted_alike(report, expected):
         np.testing.assert_array_equal(table[i], np.bincount(found[labels == i], minlength=4))
 
 
-def test_a_run_sorts_pictures_by_the_names_of_classes(
+def test_a_run_sorts_images_by_the_names_of_classes(
     clip_run, image_folder, expected, tmp_path, monkeypatch, capsys
 ):
     monkeypatch.chdir(tmp_path)
@@ -153,7 +153,7 @@ def test_what_cannot_be_trained_is_refused_and_nothing_written(
     assert not (tmp_path / "run").exists()
 
 
-def test_pictures_without_captions_are_refused(tmp_path):
+def test_images_without_captions_are_refused(tmp_path):
     folder = tmp_path / "bare"
     folder.mkdir()
     for i in range(8):
@@ -177,7 +177,7 @@ def test_a_clip_is_taken_for_nothing_else(clip_run, trained_run):
         (("--classes", "none.txt"), "'none.txt' does not exist"),
     ],
 )
-def test_classes_that_cannot_be_told(clip_run, image_folder, tmp_path, monkeypatch, words, said):
+def test_classes_that_cannot_be_given(clip_run, image_folder, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=said):
         tool.main(["zero-shot", str(clip_run), str(image_folder), *words, "--split", "train"])

@@ -61,7 +61,7 @@ def classifier_run(write_classifier):
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory):
+def photo(tmp_path_factory):
     """An image of the model's size, and a mask of its right half."""
     folder = tmp_path_factory.mktemp("given")
     pixels = np.full((tiny.SIZE, tiny.SIZE, 3), 255, np.uint8)
@@ -103,7 +103,7 @@ def says(message: str, fragments: list[str]) -> None:
 WORDS = "--num", 2, "--label", "red", "--guidance", 1
 
 
-def test_a_classifier_moves_pictures_by_its_scale(class_run, classifier_run, tmp_path, capsys):
+def test_a_classifier_moves_images_by_its_scale(class_run, classifier_run, tmp_path, capsys):
     """On top of whatever guidance there is: a scale of 0 leaves it as it was."""
     plain, _ = draw(class_run, tmp_path / "plain", *WORDS)
     capsys.readouterr()
@@ -184,10 +184,8 @@ def test_what_does_not_go_with_composition_says_so(trained_run, tmp_path, words,
 # RePaint
 
 
-def test_repaint_makes_the_masked_part_anew_and_keeps_the_rest(
-    class_run, picture, tmp_path, capsys
-):
-    image, mask = picture
+def test_repaint_inpaints_the_masked_part_and_keeps_the_rest(class_run, photo, tmp_path, capsys):
+    image, mask = photo
     words = "--num", 2, "--label", "red", "--init-image", image, "--mask", mask
     plain, _ = draw(class_run, tmp_path / "plain", *words)
     words = *words, "--resample", 3, "--jump-length", 1
@@ -210,19 +208,19 @@ def test_repaint_makes_the_masked_part_anew_and_keeps_the_rest(
         (["--invert"], ["--mask is", "with --invert"]),
     ],
 )
-def test_what_does_not_go_with_a_mask_says_so(class_run, picture, tmp_path, words, fragments):
-    words = "--init-image", picture[0], "--mask", picture[1], *words
+def test_what_does_not_go_with_a_mask_says_so(class_run, photo, tmp_path, words, fragments):
+    words = "--init-image", photo[0], "--mask", photo[1], *words
     says(refused(class_run, tmp_path / "out", *words), fragments)
 
 
 # Inversion
 
 
-def test_the_noise_behind_a_picture_is_written_and_leads_to_what_was_drawn(
-    class_run, picture, tmp_path, capsys
+def test_the_noise_behind_an_image_is_written_and_leads_to_what_was_drawn(
+    class_run, photo, tmp_path, capsys
 ):
     steps = "--label", "red", "--num", 2, "--guidance", 0
-    given = "--init-image", picture[0], "--invert"
+    given = "--init-image", photo[0], "--invert"
     images, report = draw(class_run, tmp_path / "a", *steps, *given)
     says(capsys.readouterr().out, ["the noise behind", "DDIM inversion, no condition"])
     assert (report["invert"], report["source"], report["strength"]) == (True, None, None)
@@ -242,11 +240,11 @@ def test_the_noise_behind_a_picture_is_written_and_leads_to_what_was_drawn(
         (["--source", "pink"], ["label 'pink' is out of range"]),
     ],
 )
-def test_what_does_not_go_with_inversion_says_so(class_run, picture, tmp_path, words, fragments):
-    words = "--init-image", picture[0], "--invert", *words
+def test_what_does_not_go_with_inversion_says_so(class_run, photo, tmp_path, words, fragments):
+    words = "--init-image", photo[0], "--invert", *words
     says(refused(class_run, tmp_path / "out", *words), fragments)
 
 
-def test_a_source_without_inversion_is_refused(class_run, picture, tmp_path):
-    words = "--init-image", picture[0], "--source", "red"
+def test_a_source_without_inversion_is_refused(class_run, photo, tmp_path):
+    words = "--init-image", photo[0], "--source", "red"
     says(refused(class_run, tmp_path / "out", *words), ["--source 'red'", "--invert"])

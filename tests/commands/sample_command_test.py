@@ -268,7 +268,7 @@ def drawn(class_run, tmp_path_factory):
     return out, *draw(class_run, out, "--num", 6, "--seed", 3, "--label", "red", "--eta", 0.5)
 
 
-def test_pictures_a_grid_an_archive_and_a_report_are_written(drawn, capsys):
+def test_images_a_grid_an_archive_and_a_report_are_written(drawn, capsys):
     out, images, report = drawn
     assert {file.name for file in out.iterdir()} == {
         *(f"{i:06d}.png" for i in range(6)), "grid.png", "samples.npz", "report.json"
@@ -285,12 +285,12 @@ def test_pictures_a_grid_an_archive_and_a_report_are_written(drawn, capsys):
     }  # fmt: skip
 
 
-def test_pictures_differ_from_seed_to_seed(drawn):
+def test_images_differ_from_seed_to_seed(drawn):
     _, images, _ = drawn
     assert len({image.tobytes() for image in images}) == 6
 
 
-def test_a_folder_holds_the_pictures_of_the_last_command_alone(drawn, class_run, here):
+def test_a_folder_holds_the_images_of_the_last_command_alone(drawn, class_run, here):
     out = here / "again"
     shutil.copytree(drawn[0], out)
     (out / "notes.png").touch()
@@ -300,7 +300,7 @@ def test_a_folder_holds_the_pictures_of_the_last_command_alone(drawn, class_run,
     np.testing.assert_array_equal(np.asarray(Image.open(out / "000001.png")), images[1])
 
 
-def test_the_settings_of_a_report_draw_the_same_pictures_again(drawn, here):
+def test_the_settings_of_a_report_draw_the_same_images_again(drawn, here):
     _, images, report = drawn
     names = "num", "seed", "steps", "sampler", "spacing", "eta", "guidance"
     words = [word for name in names for word in (f"--{name}", report[name])]
@@ -309,7 +309,7 @@ def test_the_settings_of_a_report_draw_the_same_pictures_again(drawn, here):
     assert second == report
 
 
-def test_a_picture_belongs_to_its_seed_whatever_else_is_drawn(drawn, class_run, here):
+def test_an_image_belongs_to_its_seed_whatever_else_is_drawn(drawn, class_run, here):
     """Image i of seed S is image 0 of seed S + i, in a batch of any size."""
     _, images, _ = drawn
     words = "--num", 3, "--seed", 5, "--label", CLASSES.index("red"), "--eta", 0.5
@@ -368,7 +368,7 @@ def test_the_given_latents_are_where_sampling_starts(class_run, here):
     assert report["latents"] == "z.npy"
 
 
-def test_decoding_by_tiles_is_told_and_changes_pictures_a_little(drawn, class_run, here, capsys):
+def test_decoding_by_tiles_is_reported_and_changes_images_a_little(drawn, class_run, here, capsys):
     _, images, _ = drawn
     words = "--num", 2, "--seed", 3, "--label", "red", "--eta", 0.5, "--tile", 3
     found, report = draw(class_run, here, *words)
@@ -380,7 +380,7 @@ def test_decoding_by_tiles_is_told_and_changes_pictures_a_little(drawn, class_ru
     assert 0.0 < apart < unlike
 
 
-def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
+def test_prompts_are_cycled_and_the_run_is_the_folder_unless_given(trained_run, here):
     """From training to images; without --out they are in the run, without --num one each."""
     run = Path(shutil.copytree(trained_run, here / "copy"))
     prompts = "a red block at the top", "a blue block at the bottom"
@@ -397,7 +397,7 @@ def test_prompts_are_drawn_in_turn_in_the_run_unless_told(trained_run, here):
 
 
 @pytest.fixture(scope="module")
-def picture(tmp_path_factory):
+def photo(tmp_path_factory):
     """An image twice as large as the model's, and a mask of its right half."""
     folder = tmp_path_factory.mktemp("given")
     pixels = np.zeros((2 * tiny.SIZE, 2 * tiny.SIZE, 3), np.uint8)
@@ -412,8 +412,8 @@ def picture(tmp_path_factory):
 WORDS = "--num", 4, "--label", "red"
 
 
-def test_with_a_mask_the_rest_of_the_picture_stays(class_run, picture, here):
-    image, mask = picture
+def test_with_a_mask_the_rest_of_the_image_stays(class_run, photo, here):
+    image, mask = photo
     images, report = draw(class_run, here, *WORDS, "--init-image", image, "--mask", mask)
     half = tiny.SIZE // 2
     given = np.asarray(Image.open(image).resize((tiny.SIZE, tiny.SIZE), Image.Resampling.LANCZOS))
@@ -422,13 +422,13 @@ def test_with_a_mask_the_rest_of_the_picture_stays(class_run, picture, here):
     assert (report["strength"], report["mask"]) == (1.0, str(mask))
 
 
-def test_the_less_noise_the_more_remains_of_the_picture(class_run, picture, here):
+def test_the_less_noise_the_more_remains_of_the_image(class_run, photo, here):
     """By how far what becomes of two images is apart; at T nearly nothing is left of either."""
     apart = []
     for strength in (0.25, 1.0):
         words = *WORDS, "--spacing", "trailing", "--strength", strength
-        one, report = draw(class_run, here, *words, "--init-image", picture[0])
-        other, _ = draw(class_run, here, *words, "--init-image", picture[1])
+        one, report = draw(class_run, here, *words, "--init-image", photo[0])
+        other, _ = draw(class_run, here, *words, "--init-image", photo[1])
         assert report["strength"] == strength
         apart.append(np.mean(np.abs(one.astype(float) - other)))
     assert apart[0] > 5.0

@@ -61,7 +61,7 @@ def test_training_logs_the_bound(run):
         np.testing.assert_allclose(float(row["loss"]), terms, rtol=1e-4)
 
 
-def test_pictures_are_drawn_from_the_prior_each_from_its_seed(run, tmp_path):
+def test_images_are_drawn_from_the_prior_each_from_its_seed(run, tmp_path):
     images, report = drawn(run, tmp_path / "a", "--num", 5, "--seed", 3, "--batch-size", 2)
     assert images.shape == (5, tiny.SIZE, tiny.SIZE, 3)
     assert len({image.tobytes() for image in images}) == 5

@@ -62,7 +62,7 @@ def test_so_does_a_file_in_the_names_of_openai(run, tmp_path):
 
 @pytest.mark.parametrize("layout", ["transformers", "openclip"])
 @pytest.mark.parametrize("name", MODELS)
-def test_published_models_are_told_by_their_shapes(name, layout):
+def test_published_models_are_recognised_by_their_shapes(name, layout):
     of = MODELS[name]
     found = shapes(both_encoders(of, layout))
     if layout == "openclip" and of.weights == "openai":
@@ -91,7 +91,7 @@ def altered(folder, key, value):
         ("dim", r"visual_projection.weight has shape \(6, 8\): expected \(7, 8\)"),
         ("kind", "config.json is of siglip: expected clip"),
         ("scale", "logit_scale is missing"),
-        ("tokenizer", "no tokenizer of CLIP|pieces and the model"),
+        ("tokenizer", "no tokenizer of CLIP|tokens and the model"),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_written(run, tmp_path, what, said):
@@ -113,7 +113,7 @@ def test_what_does_not_fit_is_named_and_nothing_written(run, tmp_path, what, sai
     assert sorted(path.name for path in tmp_path.iterdir()) == ["folder"]
 
 
-def test_the_towers_alone_are_those_of_the_file(run, tmp_path):
+def test_the_encoders_alone_are_those_of_the_file(run, tmp_path):
     convert.convert(run, tmp_path / "folder")
     found = runs.load_clip(run)
     encoders = {name: x for name, x in found.params.items() if name != "log_scale"}

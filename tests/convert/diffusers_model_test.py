@@ -142,11 +142,11 @@ def test_half_precision_in_shards_under_old_names_comes_back(folder, tmp_path):
 def test_a_folder_draws_as_the_run_that_it_was_made_of(folder, tmp_path):
     there, run = folder("text")
     convert.convert(there, tmp_path / "run")
-    pictures = [
+    photos = [
         sampling.draw(trained, sampling.resolve(trained, prompt=["ab"], num=1, steps=2)).images
         for trained in map(runs.load, (run, tmp_path / "run"))
     ]
-    np.testing.assert_array_equal(*pictures)
+    np.testing.assert_array_equal(*photos)
 
 
 def test_a_missing_component_is_named(folder, tmp_path):

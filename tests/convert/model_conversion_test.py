@@ -75,7 +75,7 @@ def original(model: c.Experiment, seed=0) -> dict[str, np.ndarray]:
 
 @pytest.fixture(name="place")
 def _place(tmp_path):
-    """Writes a config, a vocabulary and a file, and answers their paths."""
+    """Writes a config, a vocabulary and a file, and returns their paths."""
 
     def write(model, state):
         (tmp_path / "config.py").write_text(runs.as_python(model))
@@ -112,7 +112,7 @@ BESIDE = {  # and what a file may hold of what makes the condition
 
 
 @pytest.mark.parametrize("kind", BESIDE)
-def test_a_model_of_captions_and_a_picture_comes_and_goes(kind, place, tmp_path):
+def test_a_model_of_captions_and_an_image_comes_and_goes(kind, place, tmp_path):
     beside, aside = BESIDE[kind]
     model = experiment(replace(CLIP, weights="openclip"), beside, latent_scale=0.25)
     if "low" in kind:
@@ -165,10 +165,10 @@ def test_a_converted_run_draws_of_the_averages(place):
         np.testing.assert_array_equal(weight, np.concatenate(parts, axis=-1), err_msg=path)
     np.testing.assert_array_equal(trained.params["first_stage"]["scale"], np.float32([0.7, 0.7]))
     asked = sampling.resolve(trained, prompt=["a b", "c"], seed=3)
-    pictures = sampling.draw(trained, asked).images
-    assert pictures.shape == (2, tiny.SIZE, tiny.SIZE, 3)
-    assert np.std(pictures) > 1.0
-    assert np.any(pictures[0] != pictures[1])
+    photos = sampling.draw(trained, asked).images
+    assert photos.shape == (2, tiny.SIZE, tiny.SIZE, 3)
+    assert np.std(photos) > 1.0
+    assert np.any(photos[0] != photos[1])
 
 
 @pytest.mark.parametrize("weights", ["openai", "openclip"])
@@ -185,11 +185,11 @@ def test_a_model_that_reads_captions_by_clip_draws_of_them(place, weights):
         [start, ord("a") - ord("!"), b, cd, end, fill],
         [start, ab, ord("a") - ord("!"), b, end, fill],
     ]
-    pictures = sampling.draw(trained, sampling.resolve(trained, prompt=["ab", "cd"])).images
-    assert np.any(pictures[0] != pictures[1])
+    photos = sampling.draw(trained, sampling.resolve(trained, prompt=["ab", "cd"])).images
+    assert np.any(photos[0] != photos[1])
 
 
-def test_a_frozen_tower_needs_weights_and_keeps_them(place, image_folder, tmp_path):
+def test_a_frozen_encoder_needs_weights_and_keeps_them(place, image_folder, tmp_path):
     model = experiment(CLIP)
     source, run, config = place(model, original(model))
     convert.convert(source, run, config, tokenizer=source.with_name("merges.txt"))
@@ -302,7 +302,7 @@ def test_a_config_of_something_else(place, tmp_path):
     wide = experiment(replace(TEXT, vocab_size=15))
     source, run, config = place(wide, original(wide))
     assert_refused(
-        "has 14 pieces: expected 15", tmp_path, source, run, config, tokenizer=vocabulary
+        "has 14 tokens: expected 15", tmp_path, source, run, config, tokenizer=vocabulary
     )
 
 
@@ -320,7 +320,7 @@ def test_a_known_scale_is_the_configs(place, tmp_path, capsys):
 def test_captions_are_refused_where_no_tokenizer_was_given(place):
     source, run, config = place(experiment(TEXT), original(experiment(TEXT)))
     convert.convert(source, run, config)
-    with pytest.raises(InputError, match=r"no tokenizer\.json: expected one of 14 pieces.*bert"):
+    with pytest.raises(InputError, match=r"no tokenizer\.json: expected one of 14 tokens.*bert"):
         runs.describe(run)
 
 

@@ -53,7 +53,7 @@ def test_they_do_so_with_any_one_of_them_too_wide(config):
 @pytest.mark.parametrize(
     "stem", sorted({p.stem for p in (ROOT / "configs" / "sd").glob("*.py")} - {"base"})
 )
-def test_models_of_stable_diffusion_are_told_apart(stem):
+def test_models_of_stable_diffusion_are_distinguished(stem):
     experiment = cli.load_config(ROOT / "configs" / "sd" / f"{stem}.py")
     shapes = table.shapes(experiment.original_names().table)
     name = "v1" if stem == "finetune" else stem

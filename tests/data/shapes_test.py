@@ -122,13 +122,13 @@ def test_the_label_is_the_shape_named_first():
 @pytest.mark.parametrize("size", [24, 32, 64, 200])
 def test_images_have_the_color_of_each_object_at_its_position(size):
     for scene in scenes(20, max_objects=9):
-        picture = drawing.draw(scene, size)
-        assert picture.shape == (size, size, 3)
-        assert picture.dtype == np.uint8
+        image = drawing.draw(scene, size)
+        assert image.shape == (size, size, 3)
+        assert image.dtype == np.uint8
         for thing in scene.objects:
             y, x = (int(c * size) for c in drawing.POSITIONS[thing.position])
-            np.testing.assert_allclose(picture[y, x], drawing.COLORS[thing.color], atol=15)
-        np.testing.assert_array_equal(picture[0, 0], drawing.BACKGROUND)
+            np.testing.assert_allclose(image[y, x], drawing.COLORS[thing.color], atol=15)
+        np.testing.assert_array_equal(image[0, 0], drawing.BACKGROUND)
 
 
 def test_an_image_is_what_a_finer_one_shows_from_afar():

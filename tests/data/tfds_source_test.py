@@ -67,14 +67,14 @@ class LdmTestWords(tensorflow_datasets.core.GeneratorBasedBuilder):
         yield 0, {"text": "a word"}
 
 
-def picture(i):
+def photo(i):
     pixels = np.random.default_rng(i).integers(0, 256, (10, 10, 3), np.uint8)
     pixels[..., 0] = i
     return pixels
 
 
 def example(i):
-    image = picture(i)
+    image = photo(i)
     if i % 2:  # half of them encoded already
         file = io.BytesIO()
         Image.fromarray(image).save(file, "PNG")
@@ -82,7 +82,7 @@ def example(i):
     return {
         "map": np.zeros((4, 4, 1), np.uint8),
         "image": image,
-        "grey": picture(i)[..., :1],
+        "grey": photo(i)[..., :1],
         "class": i % 2,
         "text": f"image {i}",
         "captions": [{"text": f"image {i}", "id": 0}, {"text": f"number {i}", "id": 1}],
@@ -125,7 +125,7 @@ def test_a_data_set_is_prepared_and_read_without_tensorflow():
         batch = next(iterator)
         columns = (batch[key] for key in ("image", "label", "tokens"))
         for image, label, token in zip(*columns, strict=True):
-            np.testing.assert_array_equal(np.rint((image + 1) * 127.5), picture(int(token[0])))
+            np.testing.assert_array_equal(np.rint((image + 1) * 127.5), photo(int(token[0])))
             assert label == token[0] % 2
     assert "tensorflow" not in sys.modules
 

@@ -14,20 +14,20 @@ X0, NOISE = jax.random.normal(jax.random.key(1), (2, len(TIMES), 4, 4, 2))
 
 @every_pair
 def test_a_network_is_given_its_input_and_time_and_understood(p, kind):
-    told = {}
+    given = {}
     alpha, sigma = alpha_sigma_like(p, TIMES, X0)
     z = add_noise(p, X0, NOISE, TIMES)
 
     def perfect(z, time):
-        told.update(z=z, time=time)
+        given.update(z=z, time=time)
         return kind.target(X0, NOISE, alpha, sigma)
 
     answer = denoiser(perfect, p, kind)(z, TIMES)
     slope = jnp.abs(kind.x0(jnp.ones(()), jnp.zeros(()), alpha, sigma))
     assert jnp.all(jnp.abs(answer.x0 - X0) < 2e-5 * (1.0 + slope))
     assert answer.variance_fraction is None
-    np.testing.assert_allclose(told["z"], kind.scale(alpha, sigma) * z, rtol=1e-6)
-    np.testing.assert_array_equal(told["time"], p.timestep(TIMES))
+    np.testing.assert_allclose(given["z"], kind.scale(alpha, sigma) * z, rtol=1e-6)
+    np.testing.assert_array_equal(given["time"], p.timestep(TIMES))
 
 
 def test_a_network_with_twice_the_channels_has_learned_its_variance():

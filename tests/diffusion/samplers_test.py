@@ -1,4 +1,4 @@
-"""Samplers, against a Gaussian whose every answer is known.
+"""Samplers, against a Gaussian whose every x0 is known.
 
 Where x_0 ~ N(m, s^2), z_t ~ N(alpha m, alpha^2 s^2 + sigma^2) and E[x_0 | z_t] is linear in z_t.
 The probability flow keeps (z_t - alpha m) / std(z_t), so it is known as well.
@@ -196,7 +196,7 @@ def test_an_example_does_not_depend_on_its_batch(eta):
 
 
 def test_every_step_has_noise_of_its_own():
-    """A denoiser that answers 0 leaves a sum of independent noises; the same one would add up."""
+    """A denoiser of output 0 leaves a sum of independent noises; the same one would add up."""
     z = jnp.zeros((1, 64, 64, 1))
     first, second = (
         ddpm().step(

@@ -88,8 +88,8 @@ def _read(tokenizer):
 
     def read(prompt, weighted=True, count=2):
         rows, weights = prompt_weights.chunks(tokenizer, prompt, weighted, count)
-        told = {"tokens": jnp.asarray(rows)[None], "token_weights": jnp.asarray(weights)[None]}
-        return prompt_weights.chunked(plain, count).apply(params, told).tokens[0]
+        given = {"tokens": jnp.asarray(rows)[None], "token_weights": jnp.asarray(weights)[None]}
+        return prompt_weights.chunked(plain, count).apply(params, given).tokens[0]
 
     return read
 

@@ -155,7 +155,7 @@ def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
 
 
 @every_clip
-def test_pictures_and_captions_meet_in_one_space(path):
+def test_images_and_captions_meet_in_one_space(path):
     experiment = resolved(path)
     check_ranges(experiment)
     experiment.check()
@@ -245,10 +245,10 @@ def test_any_experiment_is_saved_as_runnable_python(experiment, tmp_path):
     assert_saves_as_itself(experiment, tmp_path)
 
 
-def test_a_first_stage_reads_the_second_stages_data_unless_told_otherwise():
+def test_a_first_stage_reads_the_second_stages_data_unless_it_has_its_own():
     data = c.Data(path="there", image_size=16, split="test", crop="random", flip=True, batch_size=4)
-    untold = c.FirstStageExperiment()
-    assert training.inherit(untold, data).data == data
+    unconditional = c.FirstStageExperiment()
+    assert training.inherit(unconditional, data).data == data
     own = c.FirstStageExperiment(data=c.Data(batch_size=7, split="validation"))
     assert training.inherit(own, data).data == replace(data, batch_size=7, split="validation")
     other = c.FirstStageExperiment(data=c.Data(path="here"))

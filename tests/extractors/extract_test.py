@@ -26,14 +26,14 @@ def extract():
     return make_extract(BRIGHTNESS, {}, ("mean",), BATCH)
 
 
-def pictures(count: int) -> np.ndarray:
+def photos(count: int) -> np.ndarray:
     """uint8 [count, 2, 2, 3], the i-th of brightness i."""
     return np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 2, 2, 3))
 
 
 @pytest.mark.parametrize("count", [1, BATCH, 5 * BATCH, 5 * BATCH + 3])
 def test_features_are_in_the_order_of_the_images(extract, count):
-    images = pictures(count)
+    images = photos(count)
     found = list(extract(images[i : i + BATCH] for i in range(0, count, BATCH)))
     means = np.concatenate([features["mean"] for features in found])
     np.testing.assert_allclose(means, images.mean(axis=(1, 2)) / 255, rtol=1e-6)
@@ -42,7 +42,7 @@ def test_features_are_in_the_order_of_the_images(extract, count):
 
 def test_an_error_in_reading_images_is_the_callers(extract):
     def batches():
-        yield pictures(BATCH)
+        yield photos(BATCH)
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):

@@ -150,7 +150,7 @@ def trained_in(folder):
         conditions=(Brightness(),),
         sampling=replace(base.sampling, sampler="replaced"),
     )
-    text = as_python(tiny.with_pictures(experiment))
+    text = as_python(tiny.with_images(experiment))
     (folder / "config.py").write_text(f"from tests.house.extension_test import *\n{text}")
     train.main(["config.py", "--workdir", "run", "--conditions.0.drop", "0.2"])
     return folder / "run"

@@ -1,5 +1,6 @@
 """The field's words, instead of those that this project used before."""
 
+import ast
 import io
 import re
 import tokenize
@@ -30,7 +31,14 @@ RETIRED = {  # pattern -> what to write
     r"complaints?": "mismatches",
     r"trunk": "backbone features",
     r"judges?|judged": "classifier",
+    r"in turn": "cycled, one after the other",
+    r"pieces": "tokens, parts",
+    r"answers?|answered": "output, encoding",
+    r"(ask|asks|asked) (the|a|an) (network|model|denoiser|classifier)": "predict",
+    r"grids? of times|times? grids?": "timestep spacing",
 }
+# of names, in which other words may be plain English
+NAMES = re.compile(r"\b((un)?told|heard|towers?|pictures?|walks?|everyones?|weighed|hideable)\b")
 PATTERN = re.compile(rf"\b({'|'.join(RETIRED)})\b", re.IGNORECASE)
 BLANK = (tokenize.COMMENT, tokenize.NL)
 STATEMENT = (tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)
@@ -54,15 +62,18 @@ def retired(text: str) -> list[str]:
     return [match.group(0).lower() for match in PATTERN.finditer(" ".join(text.split()))]
 
 
-def texts() -> dict[Path, str]:
-    """The prose of every page and Python file except this one, which lists the words. Strings of
-    tests are data."""
+def python_files() -> list[Path]:
+    """All but this one, which lists the words."""
     folders = ("ldm_jax", "configs", "scripts", "benchmarks", "tests")
     files = [path for name in folders for path in (ROOT / name).rglob("*.py")]
+    return [path for path in [*ROOT.glob("*.py"), *files] if path != Path(__file__)]
+
+
+def texts() -> dict[Path, str]:
+    """The prose of every page and Python file. Strings of tests are data."""
     found = {
         path: prose(path.read_text(), messages=ROOT / "tests" not in path.parents)
-        for path in [*ROOT.glob("*.py"), *files]
-        if path != Path(__file__)
+        for path in python_files()
     }
     return found | {path: path.read_text() for path in PAGES}
 
@@ -74,6 +85,30 @@ def test_no_retired_word_is_read():
         for word in retired(text)
     }
     assert_none("words", found)
+
+
+def defined(tree: ast.AST) -> set[str]:
+    """Names that a file gives: of functions, classes, arguments, fields and variables."""
+    found = set()
+    for node in ast.walk(tree):
+        match node:
+            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+                found.add(node.name)
+            case ast.arg():
+                found.add(node.arg)
+            case ast.Name(ctx=ast.Store()):
+                found.add(node.id)
+    return found
+
+
+def test_no_retired_word_is_in_a_name():
+    found = {
+        f"{path.relative_to(ROOT)}: {name}"
+        for path in python_files()
+        for name in defined(ast.parse(path.read_text()))
+        if NAMES.search(name.replace("_", " "))
+    }
+    assert_none("names", found)
 
 
 @pytest.mark.parametrize(

@@ -29,8 +29,8 @@ def test_vanilla_and_non_saturating():
     for game in (adversarial.vanilla, adversarial.non_saturating):
         assert game.discriminator(logits(REAL), logits(FAKE)) == pytest.approx(half, rel=1e-6)
     assert adversarial.vanilla.generator(logits(FAKE)) == pytest.approx(-FAKE.mean())
-    believed = np.log1p(np.exp(-FAKE)).mean()
-    assert adversarial.non_saturating.generator(logits(FAKE)) == pytest.approx(believed, rel=1e-6)
+    predicted = np.log1p(np.exp(-FAKE)).mean()
+    assert adversarial.non_saturating.generator(logits(FAKE)) == pytest.approx(predicted, rel=1e-6)
 
 
 def test_the_adaptive_weight():

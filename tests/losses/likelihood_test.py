@@ -74,10 +74,10 @@ def test_dequantized_values_lie_evenly_in_their_bins():
 def test_dequantizing_bounds_the_probability_of_a_bin(sigma):
     """log int_bin p(x) dx is at least the mean of log p over the bin, plus log(1/256)."""
     k, mean = 100, 0.4
-    told = jnp.array([np.log(mean / (1 - mean)), 2 * np.log(sigma)])
-    told = jnp.broadcast_to(jnp.float32(told), (4000, 1, 2))
+    given = jnp.array([np.log(mean / (1 - mean)), 2 * np.log(sigma)])
+    given = jnp.broadcast_to(jnp.float32(given), (4000, 1, 2))
     x = jnp.full((4000, 1), k / 255)
-    bounds = np.asarray(GAUSSIAN.log_probability(x, told, tiny.keys(4000)))
+    bounds = np.asarray(GAUSSIAN.log_probability(x, given, tiny.keys(4000)))
     error = 5 * bounds.std() / np.sqrt(len(bounds))
     exact = np.log(np.diff(stats.norm.cdf(np.array([k, k + 1]) / 256, mean, sigma))[0])
     assert bounds.mean() <= exact + error
@@ -92,8 +92,8 @@ def test_no_decoder_gets_below_the_entropy_of_what_never_changes():
     logit = np.log(mean / (1 - mean))
 
     def bits(log_variance):
-        told = jnp.broadcast_to(jnp.array([logit, log_variance]), (4000, 1, 2))
-        nats = GAUSSIAN.log_probability(x, told, tiny.keys(4000))
+        given = jnp.broadcast_to(jnp.array([logit, log_variance]), (4000, 1, 2))
+        nats = GAUSSIAN.log_probability(x, given, tiny.keys(4000))
         return float(jnp.mean(likelihood.bits_per_dimension(nats, 1)))
 
     best = -np.log(12 * 256**2)  # the variance of a bin

@@ -1,4 +1,4 @@
-"""The Inception Score of answers whose score is known."""
+"""The Inception Score of logits whose score is known."""
 
 import numpy as np
 import pytest

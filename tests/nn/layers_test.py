@@ -97,12 +97,12 @@ IDENTITIES = {
 }
 
 
-@pytest.mark.parametrize(("module", "told"), IDENTITIES.values(), ids=IDENTITIES)
-def test_the_unets_blocks_start_as_the_identity_and_do_not_stay_it(module, told):
+@pytest.mark.parametrize(("module", "given"), IDENTITIES.values(), ids=IDENTITIES)
+def test_the_unets_blocks_start_as_the_identity_and_do_not_stay_it(module, given):
     x = normal(2, 4, 4, 8)
     apply = jax.jit(module.apply)
-    np.testing.assert_array_equal(apply(init(module, x, *told), x, *told), x)
-    moved = apply(tiny.drawn(module.init, x, *told), x, *told)
+    np.testing.assert_array_equal(apply(init(module, x, *given), x, *given), x)
+    moved = apply(tiny.drawn(module.init, x, *given), x, *given)
     assert moved.shape == x.shape
     assert jnp.max(jnp.abs(moved - x)) > 0.1
 
@@ -139,7 +139,7 @@ def test_a_spatial_transformer_attends_to_its_tokens_but_not_the_masked_ones():
 
 @pytest.mark.parametrize("positions", [False, True])
 def test_only_with_positions_does_a_spatial_transformer_know_where_it_is(positions):
-    """Without them, mirroring the image mirrors the answer."""
+    """Without them, mirroring the image mirrors the output."""
     module = SpatialTransformer(2, 4, 1, 4, positions)
     x, tokens = normal(2, 4, 4, 8), normal(2, 3, 5)
     params, apply = tiny.drawn(module.init, x, tokens), jax.jit(module.apply)

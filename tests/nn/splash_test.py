@@ -33,7 +33,7 @@ def value_and_gradients(function, *arrays):
 
 
 def drawn(n, m, d, dtype=jnp.float32):
-    """Queries, keys, values and the gradient of what is answered, of two examples and two heads."""
+    """Queries, keys, values and the gradient of the output, of two examples and two heads."""
     shapes = [(2, n, 2, d), (2, m, 2, d), (2, m, 2, d), (2, n, 2, d)]
     keys = jax.random.split(jax.random.key(0), 4)
     return [jax.random.normal(*x).astype(dtype) for x in zip(keys, shapes, strict=True)]

@@ -72,8 +72,8 @@ def test_rescaled_guidance_of_v(reference):
         return lambda z, t: Denoised(kind.x0(jnp.asarray(raw), z, *rates))
 
     adjust = rescale(cases.FRACTION, p, kind)
-    told, untold = answers(cases.COND), answers(cases.UNCOND)
-    x0 = classifier_free(told, apart(untold, told), constant(cases.SCALE), adjust)(z, t).x0
+    given, unconditional = answers(cases.COND), answers(cases.UNCOND)
+    x0 = classifier_free(given, apart(unconditional, given), constant(cases.SCALE), adjust)(z, t).x0
     raw = kind.target(x0, prediction.noise_of(x0, z, *rates), *rates)
     # torch's standard deviation divides by n - 1, the same on both sides of the ratio
     close(raw, reference["rescaled"], 2e-5)

@@ -55,7 +55,7 @@ def test_the_names_are_diffusers():
 
 
 def test_images_are_prepared_as_theirs():
-    found = [finishing.prepared(image, cases.SIZES[-1]) for image in cases.pictures()[:2]]
+    found = [finishing.prepared(image, cases.SIZES[-1]) for image in cases.images()[:2]]
     np.testing.assert_allclose(found, STORED["seen"], atol=1e-5)
 
 
@@ -63,13 +63,11 @@ def test_the_same_images_are_unwanted(folder):
     checker = safety_checker.load(folder)
     with jax.default_matmul_precision("highest"):
         encoder = CLIPImageEncoder(checker.encoder)
-        x = np.stack(
-            [finishing.prepared(image, checker.encoder.size) for image in cases.pictures()]
-        )
+        x = np.stack([finishing.prepared(image, checker.encoder.size) for image in cases.images()])
         found = np.asarray(encoder.apply({"params": checker.params}, x))
         expected = STORED["embeddings"]
         assert np.abs(found - expected).max() < 2e-5 * np.abs(expected).max()
-        seen = finishing.look(checker, cases.pictures(), 4)
+        seen = finishing.look(checker, cases.images(), 4)
     np.testing.assert_array_equal(seen, STORED["unwanted"])
     assert 0 < seen.sum() < len(seen)
     np.testing.assert_array_equal(unwanted(checker.concepts, expected), STORED["unwanted"])

@@ -8,8 +8,8 @@ On purpose ours differ in the following, which is not compared:
   which takes half of it like the published code (`diffusion/samplers/order_test.py`).
 - PLMS and DDIM inversion extrapolate or keep the noise, also where the network predicts v;
   diffusers' PLMS extrapolates v, and its inversion reads x0 from v at another time than it asked.
-- Churn asks the network at the level that it has raised z to, as Karras et al. do; diffusers' Euler
-  asks before.
+- Churn calls the network at the level that it has raised z to, as Karras et al. do;
+  diffusers' Euler does before.
 - Solvers over the linspace and leading grids have the grid of K steps, diffusers' multistep
   solvers K of the K + 1 steps of a longer one.
 """

@@ -50,7 +50,7 @@ def test_its_config_alone_goes_on_with_it(started, trained_run):
     tiny.assert_same(found, tiny.saved(started, 1)["params"]["first_stage"])
 
 
-def test_the_optimizer_begins_anew(started):
+def test_the_optimizer_begins_again(started):
     assert int(tiny.saved(started, 1)["optimizer"]["step"]) == 1
 
 
@@ -98,7 +98,7 @@ def test_what_matches_is_taken_where_only_part_is_asked_for(experiment, trained_
     assert "missing in the run, initialized: denoiser/" in capsys.readouterr().out
 
 
-def test_a_condition_of_another_kind_begins_anew_where_only_part_is_asked_for(
+def test_a_condition_of_another_kind_begins_again_where_only_part_is_asked_for(
     experiment, trained_run, image_folder
 ):
     other = replace(experiment, conditions=())
@@ -110,7 +110,7 @@ def test_a_condition_of_another_kind_begins_anew_where_only_part_is_asked_for(
     assert not found.absent and not found.missing
 
 
-def test_a_first_stage_goes_on_from_a_diffusion_model_with_a_discriminator_anew(
+def test_a_first_stage_goes_on_from_a_diffusion_model_with_a_discriminator_again(
     experiment, trained_run, tmp_path, capsys
 ):
     first = training.inherit(experiment.first_stage, experiment.data)

@@ -27,7 +27,7 @@ def _model():
     return runs.Trained(Path("run"), experiment, built, params, {"tokens": tokenizer}, (), 4)
 
 
-def told(model, prompt, **asked):
+def given(model, prompt, **asked):
     """The tokens that the network attends to, [n, d]."""
     wanted = sampling.resolve(model, num=1, prompt=[prompt], **asked)
     run = view(model)
@@ -35,23 +35,23 @@ def told(model, prompt, **asked):
     return np.asarray(reading.condition(model.params, inputs_of(wanted, run)).tokens[0])
 
 
-def test_weights_and_layers_change_what_is_told_and_one_is_as_ever(model):
-    plain = told(model, "ab cd")
-    np.testing.assert_allclose(told(model, "ab (cd:1)", emphasis=True), plain, atol=1e-6)
-    np.testing.assert_array_equal(told(model, "ab cd", clip_skip=1), plain)
-    assert np.any(np.abs(told(model, "ab (cd:1.6)", emphasis=True) - plain) > 1e-3)
-    assert np.any(np.abs(told(model, "ab cd", clip_skip=2) - plain) > 1e-3)
+def test_weights_and_layers_change_the_conditioning_and_one_is_as_ever(model):
+    plain = given(model, "ab cd")
+    np.testing.assert_allclose(given(model, "ab (cd:1)", emphasis=True), plain, atol=1e-6)
+    np.testing.assert_array_equal(given(model, "ab cd", clip_skip=1), plain)
+    assert np.any(np.abs(given(model, "ab (cd:1.6)", emphasis=True) - plain) > 1e-3)
+    assert np.any(np.abs(given(model, "ab cd", clip_skip=2) - plain) > 1e-3)
 
 
 def test_long_prompts_are_read_to_their_end_if_asked_and_else_it_is_said(model):
     first, second = "cd cd cd cd ab", "cd cd cd cd aa"
-    np.testing.assert_array_equal(told(model, first), told(model, second))
+    np.testing.assert_array_equal(given(model, first), given(model, second))
     asked = sampling.resolve(model, prompt=[first])
     (said,) = asked.reading.describe(asked, view(model))
     assert "tokens of 'cd cd cd cd ab...' 4 are read (--long-prompts reads all)" in said
-    whole = told(model, first, long_prompts=True)
-    np.testing.assert_array_equal(whole[:6], told(model, second, long_prompts=True)[:6])
-    assert np.any(whole[6:] != told(model, second, long_prompts=True)[6:])
+    whole = given(model, first, long_prompts=True)
+    np.testing.assert_array_equal(whole[:6], given(model, second, long_prompts=True)[:6])
+    assert np.any(whole[6:] != given(model, second, long_prompts=True)[6:])
 
 
 @pytest.mark.parametrize(

@@ -45,9 +45,9 @@ class Traced:
 
         def denoise(params, z, steps, cond):
             self.times += 1
-            told = jnp.mean(cond.tokens, axis=(1, 2))[:, None, None, None]
-            z, steps = (jnp.repeat(x, len(told) // len(x), axis=0) for x in (z, steps))
-            return jnp.tanh(z) * (told + 0.01 * steps[:, None, None, None]) + told
+            given = jnp.mean(cond.tokens, axis=(1, 2))[:, None, None, None]
+            z, steps = (jnp.repeat(x, len(given) // len(x), axis=0) for x in (z, steps))
+            return jnp.tanh(z) * (given + 0.01 * steps[:, None, None, None]) + given
 
         def network(params, z, steps):
             self.times += 1
@@ -68,8 +68,8 @@ def test_no_number_that_is_asked_for_is_compiled_in(name):
     traced = Traced()
     generate = make_generate(traced.model, build_sampler(name), SIDE, traced.classifier, "cosine")
 
-    def draw(guidance, seed, rescale, interval, limit, scale, **walk):
-        asked = Sampling(sampler=name, **walk)
+    def draw(guidance, seed, rescale, interval, limit, scale, **trajectory):
+        asked = Sampling(sampler=name, **trajectory)
         return np.asarray(
             generate(
                 traced.params,

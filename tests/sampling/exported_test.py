@@ -31,7 +31,7 @@ def _folder(caption_run, tmp_path_factory):
     return out
 
 
-def test_the_pictures_are_those_of_the_run(draw, caption_run, folder, capsys):
+def test_the_images_are_those_of_the_run(draw, caption_run, folder, capsys):
     draw(
         "--compiled", folder, "--num", 3, "--seed", 4, "--prompt", RED, "--guidance", 3,
         "--steps", 5, "--negative-prompt", GREY,
@@ -124,11 +124,11 @@ def test_what_cannot_be_exported_or_loaded_is_refused(caption_run, folder, tmp_p
         export.main([str(caption_run), "--out", str(tmp_path / "out"), "--platforms", "gpu"])
     with pytest.raises(InputError, match=r"expected python scripts/export\.py RUN --out"):
         export.main([str(caption_run)])
-    told = runs.Trained(
+    given = runs.Trained(
         Path("run"), tiny.experiment(conditions=(config.Inpainting(),)), None, {}, {}, (), 0
     )
     with pytest.raises(InputError, match="of a model of masked images: expected one of captions"):
-        exported.check_exportable(told)
+        exported.check_exportable(given)
     for path in folder.iterdir():
         if path.is_file():
             (tmp_path / path.name).write_bytes(path.read_bytes())

@@ -26,19 +26,19 @@ def concepts(limit, special_limit=2.0):
     return Concepts(Y[None], np.float32([special_limit]), X[None], np.float32([limit]))
 
 
-def test_a_picture_is_unwanted_where_its_cosine_passes_the_limit():
-    pictures = np.stack([3 * X, 2 * (X + Y), Y])  # cosines 1, 0.707 and 0
-    np.testing.assert_array_equal(unwanted(concepts(0.8), pictures), [True, False, False])
-    np.testing.assert_array_equal(unwanted(concepts(0.7), pictures), [True, True, False])
-    np.testing.assert_allclose(scores(concepts(0.7), pictures)[:, 0], [0.3, 0.007, -0.7], atol=1e-6)
+def test_an_image_is_unwanted_where_its_cosine_passes_the_limit():
+    photos = np.stack([3 * X, 2 * (X + Y), Y])  # cosines 1, 0.707 and 0
+    np.testing.assert_array_equal(unwanted(concepts(0.8), photos), [True, False, False])
+    np.testing.assert_array_equal(unwanted(concepts(0.7), photos), [True, True, False])
+    np.testing.assert_allclose(scores(concepts(0.7), photos)[:, 0], [0.3, 0.007, -0.7], atol=1e-6)
 
 
 def test_concepts_of_special_care_make_limits_stricter():
-    pictures = np.stack([X + Y, X + 0.01 * Y])
-    assert not unwanted(concepts(0.712), pictures[:1])[0]
-    strict = scores(concepts(0.712, 0.5), pictures) - scores(concepts(0.712), pictures)
+    photos = np.stack([X + Y, X + 0.01 * Y])
+    assert not unwanted(concepts(0.712), photos[:1])[0]
+    strict = scores(concepts(0.712, 0.5), photos) - scores(concepts(0.712), photos)
     np.testing.assert_allclose(strict[:, 0], [0.01, 0.0], atol=1e-6)
-    assert unwanted(concepts(0.712, 0.5), pictures[:1])[0]
+    assert unwanted(concepts(0.712, 0.5), photos[:1])[0]
 
 
 def test_what_is_unwanted_is_black_and_said(monkeypatch, capsys):
@@ -70,7 +70,7 @@ class Marker:
         return image + np.uint8(1)
 
 
-def test_a_mark_is_put_into_each_picture(monkeypatch):
+def test_a_mark_is_put_into_each_image(monkeypatch):
     monkeypatch.setitem(sys.modules, "imwatermark", SimpleNamespace(WatermarkEncoder=Marker))
     images = np.random.default_rng(0).integers(0, 255, (2, 256, 256, 3), np.uint8)
     asked = Request.of([Size((256, 256)), Finishing(watermark="héllo")])

@@ -32,11 +32,11 @@ def drawn(model, **asked):
 
 
 def test_an_interpolation_is_from_one_image_to_another_through_neither(model):
-    walk = drawn(model, interpolate=5, prompt=[RED, BLUE], seed=3, to_seed=[8])
+    trajectory = drawn(model, interpolate=5, prompt=[RED, BLUE], seed=3, to_seed=[8])
     first, last = drawn(model, prompt=[RED], seed=3), drawn(model, prompt=[BLUE], seed=8)
-    assert walk.shape == (5, tiny.SIZE, tiny.SIZE, 3)
-    np.testing.assert_allclose(walk[[0, -1]], np.concatenate([first, last]), atol=1)
-    apart = np.abs(np.diff(walk, axis=0)).reshape(4, -1).max(axis=1)
+    assert trajectory.shape == (5, tiny.SIZE, tiny.SIZE, 3)
+    np.testing.assert_allclose(trajectory[[0, -1]], np.concatenate([first, last]), atol=1)
+    apart = np.abs(np.diff(trajectory, axis=0)).reshape(4, -1).max(axis=1)
     assert np.all(apart > 1)
 
 

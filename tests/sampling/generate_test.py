@@ -46,11 +46,11 @@ def generate(model, compiled):
         guidance=2.0,
         eta=0.0,
         noise=None,
-        told=NO_EXTRAS,
+        given=NO_EXTRAS,
     ):
         inputs = {"tokens": np.tile(tokens.encode(tokenizer, prompt), (len(seeds), 1))}
         grid = spacing.pad(spacing.times("trailing", model[0].process, steps), T)
-        extra = () if noise is None and told is NO_EXTRAS else (noise, told)
+        extra = () if noise is None and given is NO_EXTRAS else (noise, given)
         return np.asarray(compiled(params, inputs, seeds, grid, guidance, {"eta": eta}, *extra))
 
     return call
@@ -66,14 +66,14 @@ def assert_same(found, expected):
     np.testing.assert_allclose(found, expected, rtol=0.0, atol=1e-5)
 
 
-def test_pictures_are_images(generate):
+def test_images_are_of_8_bits(generate):
     images = generate()
     assert images.shape == (4, tiny.SIZE, tiny.SIZE, 3)
     assert -1.0 <= images.min() < images.max() <= 1.0
     assert min(apart(images[i], images[j]) for i in range(4) for j in range(i)) > 0.1
 
 
-def test_the_same_request_gives_the_same_pictures(generate):
+def test_the_same_request_gives_the_same_images(generate):
     np.testing.assert_array_equal(generate(), generate())
 
 
@@ -92,13 +92,13 @@ def test_everything_that_is_asked_for_counts(generate, change):
     assert apart(generate(**change), generate()) > 0.01
 
 
-def test_a_picture_belongs_to_its_seed_wherever_it_stands(generate):
+def test_an_image_belongs_to_its_seed_wherever_it_stands(generate):
     for eta in (0.0, 1.0):
         order = np.array([2, 0, 3, 1])
         assert_same(generate(seeds=SEEDS[order], eta=eta), generate(eta=eta)[order])
 
 
-def test_a_picture_belongs_to_its_seed_whatever_the_batch_size(generate):
+def test_an_image_belongs_to_its_seed_whatever_the_batch_size(generate):
     for eta in (0.0, 1.0):
         together, alone = generate(eta=eta)[1:2], generate(eta=eta, seeds=SEEDS[1:2])
         np.testing.assert_allclose(together, alone, atol=1e-4)
@@ -125,7 +125,7 @@ def test_guidance_zero_does_not_hear_the_prompt_and_the_empty_prompt_needs_no_gu
     np.testing.assert_allclose(generate("", guidance=1.0), generate(guidance=0.0), atol=1e-4)
 
 
-def test_no_request_compiles_anything_anew(generate, compiled):
+def test_no_request_compiles_anything_again(generate, compiled):
     generate()
     before = compiled._cache_size()
     generate("a grey block", SEEDS + 1, steps=T, guidance=1.0, eta=1.0)
@@ -148,13 +148,13 @@ def test_every_sampler_runs_unconditionally_too():
     ("count", "devices", "size"),
     [(1, 1, 1), (3, 1, 4), (9, 1, 16), (100, 1, 16), (1, 8, 8), (9, 3, 18)],
 )
-def test_few_pictures_are_not_filled_up_to_many(count, devices, size, monkeypatch):
+def test_few_images_are_not_filled_up_to_many(count, devices, size, monkeypatch):
     monkeypatch.setattr("jax.device_count", lambda: devices)
     assert at_once(count) == size
 
 
 @pytest.mark.parametrize(("count", "size"), [(5, 2), (4, 2), (1, 3), (3, 3)])
-def test_any_number_of_pictures_is_drawn_in_batches_of_one_size(count, size):
+def test_any_number_of_images_is_drawn_in_batches_of_one_size(count, size):
     asked = []
 
     def draw(offset, inputs, seeds):
@@ -177,26 +177,26 @@ def guided(rescale=0.0, interval=(0.0, np.inf), limit=np.inf):
 def test_guidance_may_be_rescaled_limited_in_time_and_in_size_by_one_compiled_function(
     generate, compiled
 ):
-    plain, none = generate(), generate(told=guided())
+    plain, none = generate(), generate(given=guided())
     np.testing.assert_allclose(none, plain, atol=1e-5)
     size = compiled._cache_size()
     for change in ({"rescale": 0.7}, {"interval": (0.5, 2.0)}, {"limit": 0.5}):
-        assert apart(generate(told=guided(**change)), none) > 1e-3, change
-    never = generate(told=guided(interval=(1e6, 1e7)))
+        assert apart(generate(given=guided(**change)), none) > 1e-3, change
+    never = generate(given=guided(interval=(1e6, 1e7)))
     np.testing.assert_allclose(never, generate(guidance=1.0), atol=1e-5)
     assert compiled._cache_size() == size
 
 
-def test_to_stay_away_from_nothing_is_to_be_told_nothing(generate, model):
+def test_an_empty_negative_prompt_is_the_unconditional_input(generate, model):
     def away_from(text):
         rows = np.tile(tokens.encode(model[2], text), (4, 1))
-        return generate(told=Extras(negative={"tokens": rows}))
+        return generate(given=Extras(negative={"tokens": rows}))
 
     np.testing.assert_allclose(away_from(""), generate(), atol=1e-5)
     assert apart(away_from("a blue block at the bottom"), generate()) > 0.01
 
 
-def test_a_latent_is_made_anew_where_any_of_its_pixels_is():
+def test_a_latent_is_inpainted_where_any_of_its_pixels_is():
     mask = np.zeros((1, 4, 6, 1), np.float32)
     mask[0, 1, 2] = 1.0
     assert np.asarray(for_latents(mask, 2))[0, ..., 0].tolist() == [[0, 1, 0], [0, 0, 0]]

@@ -15,33 +15,33 @@ def angle(a, b):
     return np.arccos(np.clip(a @ b / np.linalg.norm(a) / np.linalg.norm(b), -1, 1))
 
 
-def walk(a, b, steps):
+def trajectory(a, b, steps):
     w = jnp.linspace(0.0, 1.0, steps)
     a, b = (jnp.broadcast_to(jnp.float32(x), (steps, *np.shape(x))) for x in (a, b))
     return np.asarray(slerp(a, b, w))
 
 
-def test_a_walk_on_the_sphere_stays_on_it_at_even_pace():
+def test_an_interpolation_on_the_sphere_stays_on_it_at_even_pace():
     a, b = [2.0, 0.0, 0.0], [1.0, 1.0, np.sqrt(2)]  # of the same length, 60 degrees apart
-    path = walk(a, b, 7)
+    path = trajectory(a, b, 7)
     np.testing.assert_allclose(np.linalg.norm(path, axis=-1), 2.0, rtol=1e-6)
     turns = [angle(x, y) for x, y in itertools.pairwise(path)]
     np.testing.assert_allclose(turns, np.pi / 3 / 6, rtol=1e-3)
 
 
-def test_a_walk_ends_at_both_ends():
+def test_an_interpolation_ends_at_both_ends():
     a, b = np.random.default_rng(0).normal(size=(2, 4, 4, 3))
-    path = walk(a, b, 5)
+    path = trajectory(a, b, 5)
     np.testing.assert_allclose(path[0], a, atol=1e-6)
     np.testing.assert_allclose(path[-1], b, atol=1e-6)
 
 
 @pytest.mark.parametrize("off", [0.0, 1e-7, 1e-4, 1e-2])
-def test_between_near_neighbours_the_walk_is_straight(off):
+def test_between_near_neighbours_the_interpolation_is_straight(off):
     a = np.array([3.0, 4.0, 0.0])
     b = a + off * np.array([0.0, 0.0, 1.0])
     expected = a + np.linspace(0, 1, 5)[:, None] * (b - a)
-    np.testing.assert_allclose(walk(a, b, 5), expected, atol=1e-4 * off + 1e-6)
+    np.testing.assert_allclose(trajectory(a, b, 5), expected, atol=1e-4 * off + 1e-6)
 
 
 def test_both_ends_are_met_bit_for_bit():

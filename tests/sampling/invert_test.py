@@ -1,4 +1,4 @@
-"""The noise behind an image, for latents whose every answer is known."""
+"""The noise behind an image, for latents whose every x0 is known."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -22,10 +22,10 @@ def ask(network, patch, cond=Cond(), stride=None):  # noqa: B008
     return patchwise(model(network), patch, stride).denoise({}, Z, STEPS, cond)
 
 
-def test_a_network_that_looks_at_each_place_alone_answers_the_same():
+def test_a_network_that_looks_at_each_place_alone_gives_the_same():
     def network(params, z, steps, cond):
-        told = cond.tokens.sum((1, 2)) + steps
-        return z * told[:, None, None, None] + cond.concat
+        given = cond.tokens.sum((1, 2)) + steps
+        return z * given[:, None, None, None] + cond.concat
 
     cond = Cond(concat=jnp.flip(Z, 1), tokens=jnp.arange(12.0).reshape(2, 3, 2))
     expected = network({}, Z, STEPS, cond)

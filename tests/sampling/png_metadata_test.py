@@ -22,7 +22,7 @@ def pixels(path):
     return np.asarray(Image.open(path))
 
 
-def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, caption_run):
+def test_an_image_is_drawn_again_and_options_given_with_it_count(draw, caption_run):
     draw(
         caption_run, "--out", "a", "--num", 3, "--batch-size", 2, "--seed", 7,
         "--prompt", "a red block at the top", "a blue block at the top", "--sampler", "heun",
@@ -46,7 +46,7 @@ def test_a_picture_is_drawn_again_and_what_is_given_beside_it_counts(draw, capti
     np.testing.assert_array_equal(pixels(first), pixels("c/000000.png"))
 
 
-def test_latents_of_a_file_are_those_of_the_picture(draw, caption_run):
+def test_latents_of_a_file_are_those_of_the_image(draw, caption_run):
     latents = np.random.default_rng(0).normal(size=(3, 4, 4, 2))
     np.save("z.npy", latents)
     draw(caption_run, "--out", "a", "--num", 3, "--latents", "z.npy", "--batch-size", 3)
@@ -58,7 +58,7 @@ SECTIONS = Images, Labels, Sampler
 
 
 @pytest.mark.parametrize("by_sections", [True, False], ids=["sections", "flat"])
-def test_what_is_given_anew_settles_what_goes_with_it(by_sections):
+def test_what_is_given_again_settles_what_goes_with_it(by_sections):
     """Also of images of versions whose requests had no sections."""
     options = {"sampler": "heun", "s_churn": 2.0, "times": [9.0, 3.0], "steps": 2}
     record = {"request": {**options, "grid": None, "labels": [3], "prompts": [], "seed": 4}}
@@ -66,9 +66,9 @@ def test_what_is_given_anew_settles_what_goes_with_it(by_sections):
         parts = {"labels": {"label": [3]}, "images": {"seed": 4}}
         record = {"request": {"sampler": {**options, "spacing": None}, **parts}}
 
-    def repeated(**anew):
-        asked = Request.of(SECTIONS).replace(**anew)
-        return png_metadata.repeated(record, asked, set(anew)).options()
+    def repeated(**renewed):
+        asked = Request.of(SECTIONS).replace(**renewed)
+        return png_metadata.repeated(record, asked, set(renewed)).options()
 
     found = repeated()
     assert found["times"] == (9.0, 3.0) and found["steps"] is None

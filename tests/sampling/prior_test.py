@@ -10,7 +10,7 @@ from tests.support import tiny
 SHAPE = (1, 1, 20)
 
 
-def test_the_middle_of_a_walk_is_as_far_out_as_gaussian_draws_are():
+def test_the_middle_of_an_interpolation_is_as_far_out_as_gaussian_draws_are():
     """The middle of a straight line would be nearer to zero by sqrt(2)."""
     z = prior.interpolated(0, 200, 3, SHAPE)
     squares = np.square(np.asarray(z)).sum(axis=(1, 2, 3)).reshape(200, 3).mean(axis=0)
@@ -31,7 +31,7 @@ def test_each_row_goes_between_two_seeds_of_its_own():
     np.testing.assert_allclose(z[:, [0, -1]], ends, atol=1e-6)
 
 
-def test_pictures_are_decoded_as_the_prior_gives_their_latents():
+def test_images_are_decoded_as_the_prior_gives_their_latents():
     """Whatever the scale that a second stage would see, and never beyond [-1, 1]."""
 
     def decode(params, latents):

@@ -32,7 +32,7 @@ def _tiny_run(tmp_path_factory):
     return write_stage(tmp_path_factory.mktemp("stages") / "tiny", TINY)
 
 
-def test_previews_are_written_and_the_picture_stays_as_it_is(
+def test_previews_are_written_and_the_image_stays_as_it_is(
     draw, caption_run, model, tiny_run, capsys
 ):
     draw(
@@ -49,7 +49,7 @@ def test_previews_are_written_and_the_picture_stays_as_it_is(
     assert said["preview_every"] is said["preview_with"] is None
 
 
-def test_the_last_preview_of_ddim_is_the_picture_and_the_first_is_not(model):
+def test_the_last_preview_of_ddim_is_the_image_and_the_first_is_not(model):
     """The last step of DDIM goes to what is expected before it."""
     asked = sampling.resolve(model, **ASKED, sampler="ddim", eta=0.0, preview_every=1)
     drawn = sampling.draw(model, asked)
@@ -59,7 +59,7 @@ def test_the_last_preview_of_ddim_is_the_picture_and_the_first_is_not(model):
     assert np.any(np.abs(drawn.previews[:, 0].astype(int) - drawn.images) > 1)
 
 
-def test_another_decoder_makes_the_picture_of_the_same_latents(model, tiny_run, tmp_path):
+def test_another_decoder_makes_the_image_of_the_same_latents(model, tiny_run, tmp_path):
     both = {"decode_with": tiny_run, "preview_every": 4}
     drawn = sampling.draw(model, sampling.resolve(model, **ASKED, **both))
     np.testing.assert_allclose(drawn.previews[:, -1].astype(int), drawn.images, atol=1)

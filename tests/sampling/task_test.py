@@ -40,9 +40,9 @@ def with_params(described):
 def files(tmp_path):
     """Files that suit the models above, by their flags, and some that do not."""
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "picture.png")
-    Image.fromarray(picture[:4, :4]).save(tmp_path / "small.png")
+    photo = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "picture.png")
+    Image.fromarray(photo[:4, :4]).save(tmp_path / "small.png")
     Image.fromarray(rng.integers(0, 4, (SIZE, SIZE), np.uint8)).save(tmp_path / "map.png")
     Image.fromarray(np.full((SIZE, SIZE), 7, np.uint8)).save(tmp_path / "classes.png")
     mask = np.zeros((SIZE, SIZE), np.uint8)
@@ -80,19 +80,19 @@ def given(files, name):
 
 
 @every_task
-def test_what_a_model_is_told_reaches_its_conditioner_for_every_picture(files, name):
+def test_conditioning_inputs_reach_the_conditioner_for_every_image(files, name):
     model = trained(name)
-    told = tell(model, sampling.resolve(model, num=3, **given(files, name)))
-    assert told.keys() == set(model.model.conditioner.keys)
+    conditioning = tell(model, sampling.resolve(model, num=3, **given(files, name)))
+    assert conditioning.keys() == set(model.model.conditioner.keys)
     null = model.model.conditioner.null(3, 4, 4)
-    for key, x in told.items():
+    for key, x in conditioning.items():
         assert x.dtype == null[key].dtype
         if name != "retrieval":  # of any number of neighbours
             assert x.shape == null[key].shape
 
 
 @every_task
-def test_a_model_that_is_told_nothing_says_what_it_takes(name):
+def test_a_model_that_is_given_nothing_says_what_it_takes(name):
     flag = "--" + next(iter(GIVEN[name])).replace("_", "-")
     other = "" if name == "retrieval" else ".*--from-data N"
     with pytest.raises(InputError, match=f"expected {flag} {other}"):
@@ -111,7 +111,7 @@ def test_what_is_for_another_model_is_refused(files, name, other):
 
 
 @pytest.mark.parametrize(
-    ("name", "told", "said"),
+    ("name", "conditioning", "said"),
     [
         ("semantic", {"segmentation": "classes.png"}, "has class 7: expected 0 to 3"),
         ("semantic", {"segmentation": "picture.png"}, "colours"),
@@ -136,20 +136,20 @@ def test_what_is_for_another_model_is_refused(files, name, other):
         ("inpainting", {"init_image": "picture.png"}, "expected --init-image P and --mask P"),
     ],
 )
-def test_files_that_do_not_fit_the_model_are_refused(files, name, told, said):
-    told = {field: files(file) for field, file in told.items()}
+def test_files_that_do_not_fit_the_model_are_refused(files, name, conditioning, said):
+    conditioning = {field: files(file) for field, file in conditioning.items()}
     with pytest.raises(InputError, match=said) as caught:
-        sampling.resolve(trained(name, Path(files(""))), **told)
+        sampling.resolve(trained(name, Path(files(""))), **conditioning)
     assert "\n" not in str(caught.value)
 
 
 def test_several_layouts_are_taken_in_turn_and_classes_may_be_named(files):
     model = trained("layout", Path(files("")))
-    told = tell(model, sampling.resolve(model, num=3, boxes=files("two.json")))["boxes"]
-    assert told[:, :, 4].tolist() == [[0, -1, -1], [1, 0, -1], [0, -1, -1]]
+    conditioning = tell(model, sampling.resolve(model, num=3, boxes=files("two.json")))["boxes"]
+    assert conditioning[:, :, 4].tolist() == [[0, -1, -1], [1, 0, -1], [0, -1, -1]]
 
 
-def test_each_query_is_told_its_nearest_of_a_collection_in_several_files(files):
+def test_each_query_is_given_its_nearest_of_a_collection_in_several_files(files):
     model, rows = trained("retrieval"), np.load(files("near.npy"))
     k = model.experiment.conditions[0].neighbours
     collection = Path(files("collection"))
@@ -158,11 +158,11 @@ def test_each_query_is_told_its_nearest_of_a_collection_in_several_files(files):
     np.save(collection / "b.npy", np.concatenate([rows[1:], -rows]))
     np.save(collection / "query.npy", rows)  # named last: among the rows, too
     asked = sampling.resolve(model, num=4, neighbours=str(collection), query=files("near.npy"))
-    told = tell(model, asked)["neighbours"]
-    assert told.shape == (4, k, 5)
-    np.testing.assert_array_equal(told[3], told[0])
+    conditioning = tell(model, asked)["neighbours"]
+    assert conditioning.shape == (4, k, 5)
+    np.testing.assert_array_equal(conditioning[3], conditioning[0])
     for i, row in enumerate(rows):
-        direction = told[i, :2] / np.linalg.norm(told[i, :2], axis=1, keepdims=True)
+        direction = conditioning[i, :2] / np.linalg.norm(conditioning[i, :2], axis=1, keepdims=True)
         np.testing.assert_allclose(direction, [row / np.linalg.norm(row)] * 2, rtol=1e-6)
 
 
@@ -196,7 +196,7 @@ def test_inpainting_keeps_what_is_not_hidden_and_changes_the_rest(files):
     assert np.mean(images[0][hidden] != images[1][hidden]) > 0.3  # each by its own seed
 
 
-def test_pictures_of_another_size_by_patches(files):
+def test_images_of_another_size_by_patches(files):
     model = trained("unconditional")
     params = {
         **tiny.drawn(model.model.init),

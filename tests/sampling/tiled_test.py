@@ -199,7 +199,7 @@ def test_a_padded_stage_takes_images_of_any_size(images, tile):
     np.testing.assert_allclose(found.image, decoded, atol=1e-5)
 
 
-def test_what_tiles_there_are_is_told(images):
+def test_what_tiles_there_are_is_reported(images):
     said = tiled.describe(patch_stage(), 37, 52, 4, 1)
     assert said == "tiles: 12 of 4x4 latents (16x16 pixels) an image of 10x13, sharing 1 or more"
     assert "none" in tiled.describe(patch_stage(), 16, 16, 4, 1)

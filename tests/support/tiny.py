@@ -133,7 +133,7 @@ def denoises(
     return diffusion_model(backbone, conditioner, stage, process, prediction)
 
 
-def with_pictures(experiment: Experiment) -> Experiment:
+def with_images(experiment: Experiment) -> Experiment:
     """The same, with images after the last step of each stage."""
     first = experiment.first_stage
     first = replace(first, train=replace(first.train, sample_every=first.train.steps))

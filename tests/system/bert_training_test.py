@@ -71,7 +71,7 @@ def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run
     assert found.tokenizer.get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
 
 
-def test_training_on_its_answers_is_training_on_captions(trained, image_folder, tmp_path):
+def test_training_on_its_encodings_is_training_on_captions(trained, image_folder, tmp_path):
     experiment, run, folder = trained
     words = ("--shards", "1", "--embed-text", str(run))
     cache_latents.cache_latents(run, str(image_folder), tmp_path / "latents", words, "")

@@ -44,10 +44,10 @@ def test_attention_learns_and_nothing_else(done):
 def test_what_goes_out_draws_what_was_trained(done, tmp_path):
     _, before, after, exported = done
     convert.convert(exported, tmp_path / "again")
-    pictures = []
+    photos = []
     for run in (before, after, tmp_path / "again"):
         trained = runs.load(run)
         asked = sampling.resolve(trained, prompt=["ab"], num=1, steps=2, sampler="ddim", seed=0)
-        pictures.append(sampling.draw(trained, asked).images)
-    np.testing.assert_array_equal(pictures[1], pictures[2])
-    assert np.any(pictures[0] != pictures[1])
+        photos.append(sampling.draw(trained, asked).images)
+    np.testing.assert_array_equal(photos[1], photos[2])
+    assert np.any(photos[0] != photos[1])

@@ -36,7 +36,7 @@ def free_port():
 @pytest.fixture(scope="module")
 def config(image_folder, tmp_path_factory):
     """Both stages, two steps and four, saved and measured after each second; the second stage with
-    its state in four pieces, two on each side."""
+    its state in four parts, two on each side."""
     experiment = tiny.experiment(image_folder, conditions=(Label(dim=8),))
     train = replace(experiment.train, steps=2)
     experiment = replace(
@@ -111,7 +111,7 @@ def assert_same_numbers(row, expected):
 
 
 def test_two_processes_measure_what_one_does(alone, together):
-    """In four pieces of a batch and with the last batch not full; the same is then kept as best."""
+    """In four parts of a batch and with the last batch not full; the same is then kept as best."""
     for stage, name, steps in ((".", "fid", [2, 4]), ("first_stage", "eval_psnr", [2])):
         here, there = (tiny.rows(run / stage) for run in (together[0], alone))
         assert [int(row["step"]) for row in here if row[name]] == steps

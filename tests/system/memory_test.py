@@ -69,8 +69,8 @@ def test_threads_share_two_arenas_beside_a_large_model(tmp_path):
         command = [sys.executable, "-c", SHARED, *asked]
         outside = {name: value for name, value in os.environ.items() if name != "MALLOC_ARENA_MAX"}
         environment = {**outside, "PYTHONPATH": str(ROOT), **environment}
-        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return int(told.stdout)
+        given = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(given.stdout)
 
     halves = [tmp_path / name for name in ("one", "other")]
     for half in halves:
@@ -92,11 +92,13 @@ def test_it_is_given_back_after_what_took_long_to_compile(monkeypatch):
 
 
 def test_jax_tells_of_what_it_compiles(monkeypatch):
-    told = []
+    given = []
     monkeypatch.setattr(compilation.memory, "give_back", lambda: None)
-    jax.monitoring.register_event_duration_secs_listener(lambda event, *_, **__: told.append(event))
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, *_, **__: given.append(event)
+    )
     jax.jit(lambda x: x + 12345).lower(1.0).compile()
-    assert COMPILED in told
+    assert COMPILED in given
 
 
 STEPS = """
@@ -128,8 +130,8 @@ def test_a_step_has_the_pages_of_the_one_before():
     def mapped(*asked, **environment):
         command = [sys.executable, "-c", STEPS, *asked]
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "XLA_FLAGS": "", **environment}
-        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return int(told.stdout)
+        given = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(given.stdout)
 
     each_time = 10 * 2**26 // os.sysconf("SC_PAGE_SIZE")
     assert mapped() > each_time
@@ -165,7 +167,7 @@ def test_what_is_kept_has_large_pages_if_asked():
         command = [sys.executable, "-c", ENLARGED, *asked]
         outside = {k: v for k, v in os.environ.items() if "MALLOC" not in k and "GLIBC" not in k}
         environment = {**outside, "PYTHONPATH": str(ROOT)}
-        told = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return int(told.stdout)
+        given = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return int(given.stdout)
 
     assert of_large_pages("ask") >= 2**25 > of_large_pages()

@@ -71,24 +71,24 @@ def cached(model, folder, tmp_path_factory):
     return out
 
 
-def test_what_is_kept_is_what_the_tower_answers(cached, model):
+def test_what_is_kept_is_the_output_of_the_encoder(cached, model):
     trained = runs.load(model[0])
     source = latents.Source(str(cached))
-    told = jax.jit(
+    read = jax.jit(
         lambda x: encodings(trained.model.conditioner.apply(trained.params["conditioner"], x))
     )
     for i in (0, 7, 15):
         record = source[i]
         assert record["text"][0] == "two words"
         numbers = np.stack([encode(trained.tokenizer, text) for text in record["text"]])
-        expected = told({"tokens": numbers})["tokens"]
+        expected = read({"tokens": numbers})["tokens"]
         assert expected.shape == (2, CLIP.length, CLIP.dim)
         np.testing.assert_allclose(record["answers"]["tokens"], expected, atol=1e-5)
-    empty = told({"tokens": encode(trained.tokenizer, "")[None]})["tokens"][0]
+    empty = read({"tokens": encode(trained.tokenizer, "")[None]})["tokens"][0]
     np.testing.assert_allclose(source.empty()["tokens"], empty, atol=1e-5)
 
 
-def test_a_batch_has_the_answers_to_the_captions_that_it_would_have(cached, model):
+def test_a_batch_has_the_encodings_of_the_captions_that_it_would_have(cached, model):
     data = Data(path=str(cached), image_size=tiny.SIZE, batch_size=8, flip=True)
     trained = runs.load(model[0])
     source, _ = pipeline.open_source(data)
@@ -127,13 +127,13 @@ def test_training_on_them_is_training_on_captions(cached, model, folder, tmp_pat
         training.train(replace(given, data=data), tmp_path / "refused", init_from=other)
 
 
-def test_the_tower_is_not_read(cached, model):
+def test_the_encoder_is_not_read(cached, model):
     conditioner = runs.describe(model[0]).model.conditioner
     source = latents.Source(str(cached))
     keeping = remembered(conditioner, source.empty())
-    told = source[3]["answers"]["tokens"]
-    cond = keeping.apply(None, {entry("tokens"): told})  # no params
-    np.testing.assert_array_equal(cond.tokens, told)
+    kept = source[3]["answers"]["tokens"]
+    cond = keeping.apply(None, {entry("tokens"): kept})  # no params
+    np.testing.assert_array_equal(cond.tokens, kept)
     null = keeping.apply(None, keeping.null(3)).tokens
     np.testing.assert_array_equal(null, np.stack([source.empty()["tokens"]] * 3))
 

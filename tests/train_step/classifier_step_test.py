@@ -59,7 +59,7 @@ def outcome(p, sharpness=1.0, network=None, seed=0):
 
 @pytest.mark.parametrize("name", ["linear", "cosine_flow"])
 def test_the_posterior_of_the_classes_has_the_least_loss(name):
-    """No sharper and no blunter answer than Bayes' does better: cross-entropy is proper."""
+    """No sharper and no blunter output than Bayes' does better: cross-entropy is proper."""
     found = {s: float(outcome(PROCESSES[name], s)[1]["loss"]) for s in (0.5, 1.0, 2.0)}
     assert found[1.0] < min(found[0.5], found[2.0])
 

@@ -42,7 +42,7 @@ def whole(params, batch):
     return outcome(params, batch, 1)
 
 
-def test_it_is_the_loss_of_what_both_towers_say(params, batch, whole):
+def test_it_is_the_loss_of_what_both_encoders_say(params, batch, whole):
     clip = params["clip"]
     x = embed_images(MODEL, clip, normalised((batch["image"] + 1) / 2))
     y = embed_captions(MODEL, clip, batch["tokens"])
@@ -55,7 +55,7 @@ def test_it_is_the_loss_of_what_both_towers_say(params, batch, whole):
     assert metrics["logit_scale"] == pytest.approx(1 / 0.07, rel=1e-5)
 
 
-def test_every_array_of_both_towers_learns(whole):
+def test_every_array_of_both_encoders_learns(whole):
     for name, x in tiny.arrays(whole[0]).items():
         assert np.abs(x).max() > 0, name
 

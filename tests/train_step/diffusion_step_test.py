@@ -47,10 +47,10 @@ def encode(params, images, keys):
 
 def watched(network=lambda params, z: 0 * z):
     """A model with a constant network, and the network's inputs."""
-    told = {}
+    given = {}
 
     def denoise(params, z, steps, cond):
-        told.update(z=z, steps=steps, cond=cond)
+        given.update(z=z, steps=steps, cond=cond)
         return network(params, z)
 
     stage = tiny.first_stage(encode=encode, channels=1)
@@ -61,7 +61,7 @@ def watched(network=lambda params, z: 0 * z):
         ddpm(betas.linear(T)),
         prediction.eps,
     )
-    return model, told
+    return model, given
 
 
 def test_a_network_that_says_nothing_loses_the_noises_variance():
@@ -74,36 +74,36 @@ def test_a_network_that_says_nothing_loses_the_noises_variance():
 
 
 def test_every_time_is_trained_and_the_latents_are_scaled():
-    model, told = watched()
+    model, given = watched()
     loss(model)
-    counts = np.bincount(told["steps"], minlength=T)
+    counts = np.bincount(given["steps"], minlength=T)
     assert len(counts) == T
     assert np.all(counts > 0)
     assert counts.max() < 30  # 8 expected
-    alpha = model.process.alphas[told["steps"] + 1]
-    sigma = model.process.sigmas[told["steps"] + 1]
-    noise = (told["z"][:, 0, 0, 0] - alpha * 3.0) / sigma
+    alpha = model.process.alphas[given["steps"] + 1]
+    sigma = model.process.sigmas[given["steps"] + 1]
+    noise = (given["z"][:, 0, 0, 0] - alpha * 3.0) / sigma
     assert abs(jnp.mean(noise)) < 4 / np.sqrt(N)
     assert abs(jnp.std(noise) - 1) < 4 / np.sqrt(2 * N)
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.3, 1.0])
 def test_conditions_are_hidden_at_the_rate_asked_for(rate):
-    model, told = watched()
+    model, given = watched()
     loss(model, rate)
-    heard = np.asarray(told["cond"].tokens)[:, 0, 0]
-    hidden = heard == 3.0  # the class that means none
-    assert np.all(heard[~hidden] == np.asarray(BATCH["label"])[~hidden])
+    precomputed = np.asarray(given["cond"].tokens)[:, 0, 0]
+    hidden = precomputed == 3.0  # the class that means none
+    assert np.all(precomputed[~hidden] == np.asarray(BATCH["label"])[~hidden])
     assert abs(hidden.mean() - rate) <= 4 * np.sqrt(rate * (1 - rate) / N)
 
 
 def test_the_choices_of_an_example_are_independent():
     """Posterior, time, noise and dropout have keys of their own."""
-    model, told = watched()
+    model, given = watched()
     loss(model, 0.5)
-    t = told["steps"] + 1
-    noise = (told["z"][:, 0, 0, 0] - 3.0 * model.process.alphas[t]) / model.process.sigmas[t]
-    hidden = told["cond"].tokens[:, 0, 0] == 3.0
+    t = given["steps"] + 1
+    noise = (given["z"][:, 0, 0, 0] - 3.0 * model.process.alphas[t]) / model.process.sigmas[t]
+    hidden = given["cond"].tokens[:, 0, 0] == 3.0
     correlations = np.corrcoef([t, noise, hidden])
     assert np.all(np.abs(correlations - np.eye(3)) < 4 / np.sqrt(N))
 
@@ -149,7 +149,7 @@ def test_a_small_model_learns_one_batch_behind_a_frozen_conditioner():
 # variations, of a network that says nothing of its own
 
 
-def test_half_the_answer_may_be_the_variance():
+def test_half_the_output_may_be_the_variance():
     model, _ = watched(lambda params, z: jnp.concatenate([0 * z, 0 * z + params["w"]], -1))
     total, (metrics, _, losses) = loss(model, kind="hybrid", vlb_weight=0.5)
     assert metrics["loss"] == total
@@ -189,9 +189,9 @@ def test_discrete_processes_are_trained_at_whole_times(times):
 
 
 def test_weights_distances_and_noise_are_those_asked_for():
-    model, told = watched()
+    model, given = watched()
     before = loss(model)[1][2]
-    t, z = told["steps"] + 1, told["z"]
+    t, z = given["steps"] + 1, given["z"]
     alpha, sigma = model.process.alpha_sigma(t)
     snr = (alpha / sigma) ** 2
     minimum = loss(model, weight="min_snr", min_snr_gamma=2.0)[1][2]
@@ -206,10 +206,10 @@ def test_weights_distances_and_noise_are_those_asked_for():
 
 
 def test_offset_noise_is_learned_and_perturbation_is_not():
-    model, told = watched()
-    before, z = loss(model)[1][2], told["z"]
-    offset, offset_z = loss(model, offset_noise=0.3)[1][2], told["z"]
-    perturbed, perturbed_z = loss(model, input_perturbation=0.3)[1][2], told["z"]
+    model, given = watched()
+    before, z = loss(model)[1][2], given["z"]
+    offset, offset_z = loss(model, offset_noise=0.3)[1][2], given["z"]
+    perturbed, perturbed_z = loss(model, input_perturbation=0.3)[1][2], given["z"]
     assert abs(jnp.mean(offset) / 1.09 - 1) < 0.1
     assert np.ptp(offset_z - z, axis=(1, 2)).max() < 1e-5  # one number a channel
     np.testing.assert_array_equal(perturbed, before)

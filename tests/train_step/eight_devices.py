@@ -31,24 +31,24 @@ jax.config.update("jax_disable_most_optimizations", True)
 
 def main(folder: str, first_stage: str, out: str) -> None:
     assert jax.device_count() == 8
-    check_everyones()
+    check_gathered()
     check_contrastive()
     experiment = tiny.experiment(folder)
     given = replace(experiment.first_stage, run=first_stage)
-    for kind, pictures in (("jit", 0), ("pmap", 2)):
-        train = replace(experiment.train, steps=2, devices=kind, sample_every=pictures)
+    for kind, images in (("jit", 0), ("pmap", 2)):
+        train = replace(experiment.train, steps=2, devices=kind, sample_every=images)
         training.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
 
 
-def check_everyones() -> None:
+def check_gathered() -> None:
     """Each device hears the numbers of all examples, in the order of the global batch."""
     x = jax.random.permutation(jax.random.key(0), 1000)[:16]
 
     def gather(x, position):
         return all_gather(x, position, 16, lambda x: jax.lax.pmean(x, "i"))
 
-    heard = jax.pmap(gather, "i")(x.reshape(8, 2), jax.numpy.arange(16).reshape(8, 2))
-    assert (heard == x).all(), heard
+    precomputed = jax.pmap(gather, "i")(x.reshape(8, 2), jax.numpy.arange(16).reshape(8, 2))
+    assert (precomputed == x).all(), precomputed
 
 
 def check_contrastive() -> None:

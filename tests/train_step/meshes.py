@@ -132,7 +132,7 @@ def stream():
 
 
 def restore(run: Path, count: int) -> None:
-    """Reads the run's state onto as many devices, in pieces, and writes it as it is."""
+    """Reads the run's state onto as many devices, in parts, and writes it as it is."""
     assert jax.device_count() == count
     params, _, objective_in = OBJECTIVES[run.parent.name]()
     objective = objective_in(1)

@@ -24,7 +24,7 @@ def test_widths_and_powers_are_those_of_the_paper(sigma, gamma):
     assert power_ema.sigma_of(power_ema.gamma_of(sigma)) == pytest.approx(sigma)
 
 
-def test_the_width_is_the_standard_deviation_of_what_is_weighed():
+def test_the_width_is_the_standard_deviation_of_what_is_weighted():
     for sigma in (0.02, 0.1, 0.25):
         gamma = power_ema.gamma_of(sigma)
         tau = (np.arange(200_000) + 0.5) / 200_000

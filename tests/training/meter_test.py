@@ -53,7 +53,7 @@ def test_rates_are_per_second():
     assert "share_of_peak" not in found  # a processor's is not known
 
 
-def test_reading_starts_anew():
+def test_reading_starts_again():
     meter = Meter()
     meter.step(jnp.zeros(()), images=5)
     assert meter.read()["images_per_second"] > 0.0

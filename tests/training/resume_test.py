@@ -47,10 +47,10 @@ def test_a_resumed_run_is_the_same_bit_for_bit(resumed, trained_run):
 
 
 @pytest.mark.parametrize("stage", ["first_stage", "."])
-def test_each_step_has_one_row_and_the_last_a_picture(stage, trained_run):
+def test_each_step_has_one_row_and_the_last_an_image(stage, trained_run):
     assert [row["step"] for row in tiny.rows(trained_run / stage)] == list("1234")
-    with Image.open(trained_run / stage / "samples" / "00000004.png") as picture:
-        assert min(picture.size) > tiny.SIZE
+    with Image.open(trained_run / stage / "samples" / "00000004.png") as image:
+        assert min(image.size) > tiny.SIZE
 
 
 def test_the_scale_is_measured_once_before_the_second_stage(trained_run, resumed):

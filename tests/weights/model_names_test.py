@@ -84,9 +84,9 @@ def test_every_key_has_its_row_and_every_row_its_key(name):
 @pytest.mark.parametrize("name", STABLE_DIFFUSION)
 def test_stable_diffusions_denoiser_and_first_stage_have_theirs(name):
     unet, context, i = STABLE_DIFFUSION[name]
-    told = names.ConditionNames(tokens=context, concat=i - 4)
+    given = names.ConditionNames(tokens=context, concat=i - 4)
     first_stage = c.KLAutoencoder().original_names()
-    assert table.shapes(names.names(unet, 4, 4, first_stage, told).table) == published(name)
+    assert table.shapes(names.names(unet, 4, 4, first_stage, given).table) == published(name)
 
 
 # config -> file of keys, parameters of CLIP's encoders, as transformers' own counts them; unCLIP's

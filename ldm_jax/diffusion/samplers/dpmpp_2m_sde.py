@@ -21,10 +21,10 @@ def dpmpp_2m_sde(eta: Array | float = 1.0) -> Sampler:
         at_t, at_s = alpha_sigma_like(process, t, z), alpha_sigma_like(process, s, z)
         (alpha_t, sigma_t), (alpha_s, sigma_s) = at_t, at_s
         x0 = denoise(z, t).x0
-        believed = dpmpp_2m.extrapolated(x0, past, at_t, at_s)
+        predicted = dpmpp_2m.extrapolated(x0, past, at_t, at_s)
         decay = alpha_t * sigma_s / (alpha_s * sigma_t)  # exp(-h)
         kept = decay**eta
-        mean = sigma_s / sigma_t * kept * z + alpha_s * (1 - decay * kept) * believed
+        mean = sigma_s / sigma_t * kept * z + alpha_s * (1 - decay * kept) * predicted
         std = sigma_s * jnp.sqrt(jnp.maximum(1 - jnp.square(kept), 0.0))
         ahead = mean + std * normal_like(keys, z)
         return ahead, dpmpp_2m.Past(x0, half_log_snr(at_t))

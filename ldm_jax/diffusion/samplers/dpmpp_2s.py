@@ -27,7 +27,7 @@ def dpmpp_2s() -> Sampler:
             half = transfer(x0, z, at_t, alpha_sigma_like(process, time, z))
             return jnp.where(between, denoise(half, time).x0, x0)
 
-        believed = jax.lax.cond(jnp.any(between), midpoint, lambda: x0)
-        return transfer(believed, z, at_t, at_s), state
+        predicted = jax.lax.cond(jnp.any(between), midpoint, lambda: x0)
+        return transfer(predicted, z, at_t, at_s), state
 
     return Sampler(step)

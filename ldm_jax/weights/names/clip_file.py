@@ -71,11 +71,11 @@ def recognised(shapes: Mapping[str, Shape]) -> CLIP:
     OpenCLIP are then taken for its weights, and those of transformers for OpenAI's.
     """
     layout = layout_of(shapes)
-    *keys, pictures, captions = SIZES[layout]
+    *keys, images, captions = SIZES[layout]
     patches, places, out, pieces, positions = (shapes[key] for key in keys)
     blocks = [
         1 + max((int(found[1]) for key in shapes if (found := re.fullmatch(of, key))), default=-1)
-        for of in (pictures, captions)
+        for of in (images, captions)
     ]
     channels, patch = patches[0], patches[-1]
     size = patch * math.isqrt(places[0] - 1)

@@ -38,7 +38,7 @@ def original(
 
 
 def diffusers(table: Table, levels: int) -> Table:
-    """The rows of `original` in diffusers' names, for a UNet of so many levels."""
+    """The rows of `original` in diffusers' names, for a UNet of `levels` levels."""
     copied = [row for row in table if row.path.startswith("encoder/")]
     bare = [row._replace(path=row.path.removeprefix("encoder/")) for row in copied]
     renamed = under(diffusers_model.unet_names(bare, levels), "encoder/")

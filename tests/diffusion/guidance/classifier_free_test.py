@@ -44,20 +44,20 @@ def test_scale_zero_is_the_unconditional_model():
 
 @pytest.mark.parametrize("scale", [-1.0, 0.5, 2.0, 7.5])
 def test_guidance_is_linear_in_its_scale(scale):
-    told, untold = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0
-    np.testing.assert_allclose(guided(scale), scale * told + (1 - scale) * untold, atol=1e-5)
+    given, uncond = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0
+    np.testing.assert_allclose(guided(scale), scale * given + (1 - scale) * uncond, atol=1e-5)
 
 
 @pytest.mark.parametrize("scale", [0.5, 2.0, 7.5])
 def test_guiding_x0_is_guiding_the_noise(scale):
     """eps = (1 + w) eps_c - w eps_u with w = scale - 1 (Ho and Salimans 2022, eq. 6)."""
     alpha, sigma = process.alpha_sigma_like(PROCESS, TIMES, Z)
-    told, untold = (
+    given, uncond = (
         noise_of(model(Z, TIMES).x0, Z, alpha, sigma) for model in (conditional, unconditional)
     )
     w = scale - 1
     found = noise_of(guided(scale), Z, alpha, sigma)
-    np.testing.assert_allclose(found, (1 + w) * told - w * untold, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found, (1 + w) * given - w * uncond, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "calls"), [(1.0, 0), (2.0, 1)])
@@ -88,9 +88,9 @@ def test_the_variance_stays_the_conditional_ones():
 def test_examples_at_scale_one_are_left_as_they_are_among_others():
     scales = jnp.array([1.0, 2.0, 1.0])
     found = classifier_free(conditional, BOTH, lambda t: scales)(Z, TIMES).x0
-    told, untold = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0
-    np.testing.assert_array_equal(found[::2], told[::2])
-    np.testing.assert_allclose(found[1], 2 * told[1] - untold[1], rtol=1e-6)
+    given, uncond = conditional(Z, TIMES).x0, unconditional(Z, TIMES).x0
+    np.testing.assert_array_equal(found[::2], given[::2])
+    np.testing.assert_allclose(found[1], 2 * given[1] - uncond[1], rtol=1e-6)
 
 
 def test_a_linear_scale_goes_from_noise_to_data():

@@ -29,31 +29,33 @@ def gaussian(mean, precision):
 
 
 def test_one_condition_is_classifier_free_guidance():
-    told, untold = gaussian(2.0, 4.0), gaussian(0.0, 1.0)
-    one = composition(apart(untold, told), [3.0])(Z, T).x0
+    given, unconditional = gaussian(2.0, 4.0), gaussian(0.0, 1.0)
+    one = composition(apart(unconditional, given), [3.0])(Z, T).x0
     np.testing.assert_allclose(
-        one, classifier_free(told, apart(untold, told), constant(3.0))(Z, T).x0, rtol=1e-4
+        one, classifier_free(given, apart(unconditional, given), constant(3.0))(Z, T).x0, rtol=1e-4
     )
 
 
 def test_no_condition_is_no_guidance():
-    untold = gaussian(0.0, 1.0)
-    np.testing.assert_array_equal(composition(apart(untold), [])(Z, T).x0, untold(Z, T).x0)
+    unconditional = gaussian(0.0, 1.0)
+    np.testing.assert_array_equal(
+        composition(apart(unconditional), [])(Z, T).x0, unconditional(Z, T).x0
+    )
 
 
 def test_conditions_move_x0_each_by_its_scale():
-    one, other, untold = gaussian(2.0, 4.0), gaussian(-1.0, 2.0), gaussian(0.0, 1.0)
-    found = composition(apart(untold, one, other), [2.0, -0.5])(Z, T).x0
-    base = untold(Z, T).x0
+    one, other, unconditional = gaussian(2.0, 4.0), gaussian(-1.0, 2.0), gaussian(0.0, 1.0)
+    found = composition(apart(unconditional, one, other), [2.0, -0.5])(Z, T).x0
+    base = unconditional(Z, T).x0
     expected = base + 2.0 * (one(Z, T).x0 - base) - 0.5 * (other(Z, T).x0 - base)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_independent_conditions_make_their_product_in_data():
     """Late in sampling the product of experts p(x) prod p(x | c) / p(x) is Gaussian, too."""
-    one, other, untold = gaussian(2.0, 4.0), gaussian(-1.0, 3.0), gaussian(0.0, 1.0)
+    one, other, unconditional = gaussian(2.0, 4.0), gaussian(-1.0, 3.0), gaussian(0.0, 1.0)
     precision = 4.0 + 3.0 - 1.0
     both = gaussian((2.0 * 4.0 - 1.0 * 3.0) / precision, precision)
     early = jnp.full(3, 1)
-    found = composition(apart(untold, one, other), [1.0, 1.0])(Z, early).x0
+    found = composition(apart(unconditional, one, other), [1.0, 1.0])(Z, early).x0
     np.testing.assert_allclose(found, both(Z, early).x0, atol=1e-5)

@@ -46,17 +46,17 @@ def std(x):
 @pytest.mark.parametrize("name", ["v", "x0", "edm"])
 def test_in_full_it_keeps_the_standard_deviation_of_the_output(name):
     kind = PREDICTIONS[name]
-    told, plain = raw(kind, conditional(Z, T).x0), raw(kind, guided(kind, 0.0))
-    assert np.all(std(plain) > 1.2 * std(told))
-    np.testing.assert_allclose(std(raw(kind, guided(kind, 1.0))), std(told), rtol=1e-3)
+    given, plain = raw(kind, conditional(Z, T).x0), raw(kind, guided(kind, 0.0))
+    assert np.all(std(plain) > 1.2 * std(given))
+    np.testing.assert_allclose(std(raw(kind, guided(kind, 1.0))), std(given), rtol=1e-3)
 
 
 @pytest.mark.parametrize("fraction", [0.3, 0.7])
 def test_a_fraction_of_it_is_equation_16(fraction):
     """The network predicts v, as in the paper."""
     kind = PREDICTIONS["v"]
-    told, plain = raw(kind, conditional(Z, T).x0), raw(kind, guided(kind, 0.0))
-    rescaled = plain * std(told) / std(plain)
+    given, plain = raw(kind, conditional(Z, T).x0), raw(kind, guided(kind, 0.0))
+    rescaled = plain * std(given) / std(plain)
     expected = fraction * rescaled + (1 - fraction) * plain
     np.testing.assert_allclose(raw(kind, guided(kind, fraction)), expected, atol=1e-2)
 

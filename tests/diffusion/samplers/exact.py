@@ -1,4 +1,4 @@
-"""Targets whose every answer is known, and all samplers.
+"""Targets whose every x0 is known, and all samplers.
 
 Where x_0 is a mixture of N(m_i, s_i^2), z_t is one of N(alpha m_i, alpha^2 s_i^2 + sigma^2), and
 E[x_0 | z_t] follows by Bayes. In one dimension the probability flow keeps the quantile of z_t, so
@@ -68,13 +68,13 @@ class Target(NamedTuple):
         return lambda z, t: Denoised(self.x0(z, *alpha_sigma_like(process, t, z)))
 
     def network(self, process, kind):
-        """The same through a network's answer: the number `kind` of PREDICTIONS, traced."""
+        """The same through a network's output: the number `kind` of PREDICTIONS, traced."""
 
         def through(chosen):
             def x0(z, alpha, sigma):
-                believed = self.x0(z, alpha, sigma)
-                eps = prediction.noise_of(believed, z, alpha, sigma)
-                return chosen.x0(chosen.target(believed, eps, alpha, sigma), z, alpha, sigma)
+                predicted = self.x0(z, alpha, sigma)
+                eps = prediction.noise_of(predicted, z, alpha, sigma)
+                return chosen.x0(chosen.target(predicted, eps, alpha, sigma), z, alpha, sigma)
 
             return x0
 

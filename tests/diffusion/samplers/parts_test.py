@@ -1,4 +1,4 @@
-"""The pieces that samplers are made of, and which samplers are one and the same."""
+"""The parts that samplers are made of, and which samplers are one and the same."""
 
 import math
 from typing import get_args

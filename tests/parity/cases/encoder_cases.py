@@ -19,7 +19,7 @@ FULL_CLIP = {
 # channels, layers, heads, patch, patches a side that positions are for, size
 DINOV2 = {"dinov2 small": (32, 2, 4, 7, 6, 28), "dinov2 small, as trained": (32, 2, 4, 7, 4, 28)}
 FULL_DINOV2 = {"dinov2 vit_l14": (1024, 24, 16, 14, 37, 224)}
-# channels, layers, heads, dim, whose activation, pieces; of 77 tokens, small 16
+# channels, layers, heads, dim, whose activation, vocabulary; of 77 tokens, small 16
 TEXT = {
     "clip text small": (24, 3, 4, 12, "openai", 100),
     "openclip text small": (24, 3, 4, 12, "openclip", 100),

@@ -52,7 +52,7 @@ def compiled(network: str):
 def ours(name: str, size: tuple[int, int], dtype: str) -> dict[str, np.ndarray]:
     """Distances, and the gradient of the loss by x, of which every third pixel is kept."""
     run = compiled(name.partition(" ")[0])
-    arguments = jax.tree.map(lambda w: w.astype(dtype), (*cases.pictures(size), params(name)))
+    arguments = jax.tree.map(lambda w: w.astype(dtype), (*cases.images(size), params(name)))
     with jax.default_matmul_precision("highest"), jax.enable_x64(dtype == "float64"):
         gradient, found = run(*arguments)
     return {"distance": found, "gradient": gradient[..., ::3, ::3]}

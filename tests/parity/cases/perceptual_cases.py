@@ -11,7 +11,7 @@ PUBLISHED = ("vgg_shift_tolerant", "alex_shift_tolerant")  # networks whose weig
 SIZE = (33, 36)  # odd and even, so that every rounding of a half is seen
 
 
-def pictures(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+def images(size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """x and y [B, 3, H, W]: noise, and a little more noise; the second pair differs more."""
     shape = (2, 3, *size)
     x, noise = drawn.normal("x", shape), drawn.normal("noise", shape)

@@ -108,17 +108,17 @@ def _beside(task: str) -> dict:
             "noise_level": jnp.full(cases.B, cases.NOISE_LEVEL),
         }
     if task in ("variation", "unclip"):
-        picture = {"picture": channels_last(cases.PICTURE)}
+        photo = {"picture": channels_last(cases.PHOTO)}
         noise = {
-            "picture_noise": jnp.asarray(cases.PICTURE_NOISE),
-            "noise_level": jnp.full(cases.B, cases.PICTURE_LEVEL),
+            "picture_noise": jnp.asarray(cases.IMAGE_NOISE),
+            "noise_level": jnp.full(cases.B, cases.IMAGE_LEVEL),
         }
-        return picture | (noise if task == "unclip" else {})
+        return photo | (noise if task == "unclip" else {})
     return {}
 
 
 def _model(task: str):
-    """The model whose first stage answers with the mean, and whose images are its latents."""
+    """The model whose first stage gives the mean, and whose images are its latents."""
     made = experiment(task)
     model = made.build({"tokens": None if task == "variation" else _Empty(made.conditions[0])})
     stage = model.first_stage

@@ -11,7 +11,7 @@ SIZES = (32, 2, 4, 12, 7, 28)  # channels, layers, heads, dim, patch, size
 COUNT = 12  # images
 
 
-def pictures() -> np.ndarray:
+def images() -> np.ndarray:
     """uint8 [COUNT, 40, 52, 3]: noise of unlike brightness and colour."""
     noise = drawn.normal("shown to a safety checker", (COUNT, 40, 52, 3))
     tint = drawn.normal("their colours", (COUNT, 1, 1, 3))

@@ -90,5 +90,5 @@ NOISE = drawn.normal("noise", (K, *SHAPE))  # that step k adds
 
 
 def raw_output(z, step, cos):
-    """What the network answers: elementwise, and different at each step."""
+    """The network's output: elementwise, and different at each step."""
     return 0.5 * z + 0.2 * cos(step / 100)

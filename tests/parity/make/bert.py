@@ -1,4 +1,4 @@
-"""Makes bert.npz with transformers, or with FOLDER and FILE.npz what the weights there answer.
+"""Makes bert.npz with transformers, or with FOLDER and FILE.npz the outputs of the weights there.
 
 pip install torch transformers
 python -m tests.parity.make.bert [FOLDER FILE.npz]

@@ -45,7 +45,7 @@ OLD = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
 
 
 def outputs(model, image):
-    """What diffusers answers: latents before they are drawn or rounded, and their decoding."""
+    """What diffusers gives: latents before they are drawn or rounded, and their decoding."""
     import torch
 
     with torch.no_grad():

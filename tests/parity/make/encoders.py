@@ -78,14 +78,14 @@ def filled(network):
     return network.eval()
 
 
-def pictures(size):
+def photos(size):
     """[2, 3, size, size]."""
     return torch.tensor(cases.images(size)).permute(0, 3, 1, 2)
 
 
 def output(network, size):
     """Of the drawn weights and images."""
-    found = filled(network)(pictures(size))
+    found = filled(network)(photos(size))
     return getattr(found, "image_embeds", getattr(found, "pooler_output", None)).numpy()
 
 
@@ -107,7 +107,7 @@ def scores(vision, text):
     network = filled(CLIPModel(config))
     network.logit_scale.data = torch.tensor(100.0).log()
     tokens = torch.tensor(cases.tokens(text.vocab_size)).long()
-    found = network(input_ids=tokens, pixel_values=pictures(vision.image_size))
+    found = network(input_ids=tokens, pixel_values=photos(vision.image_size))
     return found.logits_per_image.numpy()
 
 
@@ -129,7 +129,7 @@ def trained(vision, text):
     network = filled(CLIPModel(config))
     network.logit_scale.data = torch.tensor(1 / 0.07).log()
     tokens = torch.tensor(cases.tokens(text.vocab_size)).long()
-    images = pictures(vision.image_size)
+    images = photos(vision.image_size)
     with torch.enable_grad():
         loss = network(input_ids=tokens, pixel_values=images, return_loss=True).loss
         loss.backward()

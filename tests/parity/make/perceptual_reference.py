@@ -110,7 +110,7 @@ def model(name):
 
 def arrays(name, size):
     """Distances, and the gradient of the loss by x, of which every third pixel is kept."""
-    x, y, cotangent = (torch.tensor(w).double() for w in (*cases.pictures(size), cases.cotangent()))
+    x, y, cotangent = (torch.tensor(w).double() for w in (*cases.images(size), cases.cotangent()))
     x.requires_grad_()
     found = model(name).double()(x, y)[:, 0, 0, 0]
     (gradient,) = torch.autograd.grad((found * cotangent).sum(), x)

@@ -18,7 +18,7 @@ PROMPT, STEPS, GUIDANCE = "ab cd abcd", 5, 3.0
 KINDS = ("text", "inpainting", "variations", "unclip", "fine-tuned")
 NOISE = np.random.default_rng(0).standard_normal((1, 4, 4, 4), dtype=np.float32)
 IMAGE = np.tanh(np.random.default_rng(1).standard_normal((1, 8, 8, 3), dtype=np.float32))
-PICTURE = np.random.default_rng(2).standard_normal((1, 8, 8, 3), dtype=np.float32)
+PHOTO = np.random.default_rng(2).standard_normal((1, 8, 8, 3), dtype=np.float32)
 MASK = (np.arange(8) > 3).astype(np.float32)[None, :, None, None] * np.ones((1, 8, 8, 1), "f")
 
 
@@ -63,7 +63,7 @@ def draw(run: Path, file: Path) -> None:
     found = runs.load(run)
     stage = found.model.first_stage
     model = found.model._replace(first_stage=stage._replace(decode=lambda _, z: z / 1e3))
-    given = {"image": IMAGE, "mask": MASK, "picture": PICTURE}
+    given = {"image": IMAGE, "mask": MASK, "picture": PHOTO}
     if found.tokenizer:
         given["tokens"] = tokens.encode(found.tokenizer, PROMPT)[None]
     null = found.model.conditioner.null(1)
@@ -89,14 +89,14 @@ def check(folder: Path) -> None:
     DiagonalGaussianDistribution.sample = lambda self, generator=None: self.mean
     first = {name: torch.tensor(np.moveaxis(x, -1, 1)) for name, x in
              {"latents": NOISE, "image": IMAGE, "mask_image": MASK}.items()}  # fmt: skip
-    picture = torch.tensor(np.moveaxis(PICTURE, -1, 1))
+    image = torch.tensor(np.moveaxis(PHOTO, -1, 1))
     for kind in KINDS:
         pipe = DiffusionPipeline.from_pretrained(folder / kind)
         pipe.set_progress_bar_config(disable=True)
         given = first if kind == "inpainting" else {"latents": first["latents"]}
         more = {"strength": 1.0} if kind == "inpainting" else {"height": 8, "width": 8}
         given = given | ({} if kind == "variations" else {"prompt": PROMPT})
-        given |= {"image": picture} if kind in ("variations", "unclip") else {}
+        given |= {"image": image} if kind in ("variations", "unclip") else {}
         with mock.patch(f"{type(pipe).__module__}.randn_tensor", lambda x, **_: torch.zeros(x)):
             theirs = pipe(
                 num_inference_steps=STEPS,

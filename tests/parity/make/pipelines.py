@@ -51,7 +51,7 @@ def network(kind, settings: dict):
 def with_second_call(pipe, steps: int, strength: float, device=None):
     """What PNDM visits from an image on.
 
-    Its first step asks the network twice, and says so by visiting the second time twice. diffusers
+    Its first step calls the network twice, and says so by visiting the second time twice. diffusers
     cuts the list of all times, and with it the repetition: the third call then has a time that
     is one step too late. Here the times are cut first and the second repeated afterwards.
     """
@@ -61,7 +61,7 @@ def with_second_call(pipe, steps: int, strength: float, device=None):
 
 def drawn_noise(shape, **_) -> torch.Tensor:
     """The noise of such a shape, in place of diffusers' generator."""
-    noises = {x.shape: x for x in (cases.NOISE, cases.SMALL_NOISE, cases.PICTURE_NOISE)}
+    noises = {x.shape: x for x in (cases.NOISE, cases.SMALL_NOISE, cases.IMAGE_NOISE)}
     return torch.tensor(noises[tuple(shape)])
 
 
@@ -115,8 +115,8 @@ def latents(task: str, sampler: str) -> np.ndarray:
         "noised image": from_image,
         "inpainting": {"image": image, "mask_image": mask, "latents": noise, "strength": 1.0},
         "depth": {**from_image, "depth_map": torch.tensor(cases.DEPTH)},
-        "variation": {"image": torch.tensor(cases.PICTURE), **sides},
-        "unclip": {"image": torch.tensor(cases.PICTURE), "noise_level": cases.PICTURE_LEVEL},
+        "variation": {"image": torch.tensor(cases.PHOTO), **sides},
+        "unclip": {"image": torch.tensor(cases.PHOTO), "noise_level": cases.IMAGE_LEVEL},
         "upscaling": {"image": torch.tensor(cases.SMALL), "noise_level": cases.NOISE_LEVEL},
     }[task]
     with mock.patch(f"{PIPELINES[task].__module__}.randn_tensor", drawn_noise):

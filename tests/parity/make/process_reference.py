@@ -50,7 +50,7 @@ def learned_variances():
 
 
 def guidance():
-    """Rescaled guidance of raw answers, and dynamic thresholding."""
+    """Rescaled guidance of raw outputs, and dynamic thresholding."""
     cond, uncond = torch.tensor(cases.COND), torch.tensor(cases.UNCOND)
     guided = uncond + cases.SCALE * (cond - uncond)
     made = DDPMScheduler(

@@ -289,7 +289,7 @@ def differentiable(arrays):
 
 
 def outputs_and_gradients(case, build, function):
-    """What the reference answers, and the gradients of the loss, named `grad:NAME`."""
+    """The outputs of the reference, and the gradients of the loss, named `grad:NAME`."""
     inputs, state = differentiable(case.inputs), differentiable(cases.weights(case))
     model, loaded = build(case.config, state)
     found = {(key, tuple(w.shape)) for key, w in loaded.items()}

@@ -41,7 +41,7 @@ if __name__ == "__main__":
     processor = CLIPImageProcessor(
         size={"shortest_edge": size}, crop_size={"height": size, "width": size}
     )
-    images = cases.pictures()
+    images = cases.images()
     seen = processor([Image.fromarray(x) for x in images], return_tensors="pt").pixel_values
     black, unwanted = network(seen, list(images.astype(np.float32)))
     embeddings = network.visual_projection(network.vision_model(seen)[1])

@@ -109,10 +109,10 @@ class Model(torch.nn.Module):
             return torch.cat([z, mask], dim=1)
         return self.cond_stage_model(next(iter(inputs.values()))) if inputs else None
 
-    def apply_model(self, z, t, told):
+    def apply_model(self, z, t, given):
         if self.crosses:
-            return self.diffusion_model(z, t, context=told)
-        return self.diffusion_model(z if told is None else torch.cat([z, told], dim=1), t)
+            return self.diffusion_model(z, t, context=given)
+        return self.diffusion_model(z if given is None else torch.cat([z, given], dim=1), t)
 
 
 def load(model: Model, case: cases.Case) -> None:
@@ -134,7 +134,7 @@ def trajectory(name: str) -> np.ndarray:
     case = cases.CASES[name]
     model = Model(name).eval()
     load(model, case)
-    told, untold = (
+    given, unconditional = (
         model.condition({key: torch.tensor(x) for key, x in inputs.items()})
         for inputs in (case.inputs, case.null)
     )
@@ -144,11 +144,11 @@ def trajectory(name: str) -> np.ndarray:
         cases.STEPS,
         cases.B,
         (cases.CHANNELS, cases.SIDE, cases.SIDE),
-        conditioning=told,
+        conditioning=given,
         eta=0.0,
         x_T=torch.tensor(cases.start()),
-        unconditional_guidance_scale=1.0 if told is None else cases.GUIDANCE,
-        unconditional_conditioning=untold,
+        unconditional_guidance_scale=1.0 if given is None else cases.GUIDANCE,
+        unconditional_conditioning=unconditional,
         verbose=False,
     )
     return found.numpy()

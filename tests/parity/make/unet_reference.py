@@ -36,7 +36,7 @@ def unet(case: cases.Case) -> UNetModel:
 
 
 def outputs_and_gradients(case: cases.Case) -> dict[str, np.ndarray]:
-    """What the original answers, and the gradients of the loss, named `grad:NAME`."""
+    """The outputs of the original, and the gradients of the loss, named `grad:NAME`."""
     state = {key: torch.tensor(w) for key, w in cases.weights(case).items()}
     inputs = {name: torch.tensor(x) for name, x in case.inputs.items()}
     options = {}

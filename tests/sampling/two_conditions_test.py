@@ -51,11 +51,11 @@ def _trained():
 @pytest.fixture
 def files(tmp_path):
     rng = np.random.default_rng(0)
-    picture = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
-    Image.fromarray(picture).save(tmp_path / "picture.png")
-    Image.fromarray(picture[::-1]).save(tmp_path / "other.png")
-    Image.fromarray(picture[:4, :4]).save(tmp_path / "small.png")
-    Image.fromarray(picture[..., 0].astype(np.uint16) * 200).save(tmp_path / "depth.png")
+    photo = rng.integers(0, 256, (SIZE, SIZE, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "picture.png")
+    Image.fromarray(photo[::-1]).save(tmp_path / "other.png")
+    Image.fromarray(photo[:4, :4]).save(tmp_path / "small.png")
+    Image.fromarray(photo[..., 0].astype(np.uint16) * 200).save(tmp_path / "depth.png")
     Image.fromarray(np.full((SIZE, SIZE), 9, np.uint8)).save(tmp_path / "flat.png")
     mask = np.zeros((SIZE, SIZE), np.uint8)
     mask[2:5, 3:] = 255
@@ -72,7 +72,7 @@ def given(files, name):
 
 
 @every_task
-def test_pictures_follow_the_caption_and_what_is_beside_it(files, trained, name):
+def test_images_follow_the_caption_and_the_other_condition(files, trained, name):
     model, inputs = trained[name], given(files, name)
     asked = sampling.resolve(model, prompt=["a red block", "a blue block"], num=3, **inputs)
     for key, x in tell(model, asked).items():
@@ -84,7 +84,7 @@ def test_pictures_follow_the_caption_and_what_is_beside_it(files, trained, name)
 
 
 @every_task
-def test_a_model_that_is_told_a_caption_alone_says_what_else_it_takes(trained, name):
+def test_a_model_that_is_given_a_caption_alone_says_what_else_it_takes(trained, name):
     flag = "--" + next(iter(GIVEN[name])).replace("_", "-")
     with pytest.raises(InputError, match=f"expected {flag} "):
         sampling.resolve(trained[name], prompt=["a red block"])
@@ -110,7 +110,7 @@ def test_depth_goes_from_the_farthest_to_the_nearest_whatever_its_numbers(files,
         sampling.resolve(trained["depth"], depth=files("flat.png"))
 
 
-def test_noise_on_a_small_picture_belongs_to_the_seed(files, trained):
+def test_noise_on_a_small_image_belongs_to_the_seed(files, trained):
     model = trained["low-resolution"]
     asked = sampling.resolve(model, num=2, seed=5, low_resolution=files("small.png"))
     assert asked.noise.noise_level == 20
@@ -127,7 +127,7 @@ def drawn(model, asked, generate):
     return np.concatenate(list(sampling.draw_in_turn(model, asked, generate=generate)))
 
 
-def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
+def test_an_image_to_vary_is_followed_with_or_without_a_prompt(files, trained):
     model = trained["unclip"]
     asked = sampling.resolve(model, num=1, image=files("picture.png"))
     assert (asked.noise.noise_level, asked.prompts.prompt) == (0, ())
@@ -142,7 +142,7 @@ def test_a_picture_to_vary_is_followed_with_or_without_a_prompt(files, trained):
         assert np.any(drawn(model, asked.replace(**change), generate) != plain), change
 
 
-def test_image_variations_are_told_a_picture_alone(files):
+def test_image_variations_are_given_an_image_alone(files):
     encoder = config.CLIPImage(channels=8, layers=1, num_heads=2, dim=6, patch=4, size=8)
     experiment = tiny.experiment(conditions=(encoder,))
     built = experiment.build()
@@ -161,7 +161,7 @@ def test_image_variations_are_told_a_picture_alone(files):
     assert np.any(drawn(model, asked, generate) != drawn(model, other, generate))
 
 
-def test_prompts_are_composed_beside_a_picture_to_vary(files, trained):
+def test_prompts_are_composed_with_an_image_to_vary(files, trained):
     """Weighted by 1 and 0, the first alone counts."""
     model, inputs = trained["unclip"], {"image": files("picture.png")}
     weighted = {"compose": ["a red", "a blue"], "compose_weights": [1.0, 0.0]}
@@ -183,8 +183,8 @@ def test_levels_of_noise_that_cannot_be(files, trained, name, level, said):
         sampling.resolve(trained[name], noise_level=level, **given(files, name))
 
 
-def test_the_guided_answer_ignores_the_caption_alone(files, trained):
-    """Guidance 0 is the answer without a caption, which still follows the image."""
+def test_the_guided_output_ignores_the_caption_alone(files, trained):
+    """Guidance 0 is the output without a caption, which still follows the image."""
     model = trained["depth"]
     asked = sampling.resolve(model, num=1, guidance=0.0, depth=files("depth.png"), prompt=["a red"])
     images = sampling.draw(model, asked).images
@@ -198,7 +198,7 @@ def test_the_guided_answer_ignores_the_caption_alone(files, trained):
     assert np.any(images != flipped)
 
 
-def test_depth_goes_with_a_picture_to_start_from(files, trained):
+def test_depth_goes_with_an_image_to_start_from(files, trained):
     model = trained["depth"]
     inverted = sampling.resolve(
         model, depth=files("depth.png"), init_image=files("picture.png"), invert=True
