@@ -5,9 +5,9 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.diffusion import probability_flow as flow
 from ldm_jax.diffusion.denoiser import denoiser
-from ldm_jax.diffusion.likelihood import probability_flow as flow
-from ldm_jax.diffusion.likelihood.variational_bound import variational_bound
+from ldm_jax.diffusion.losses.vlb import variational_bound
 from ldm_jax.types import Array, Batch, DiffusionModel, Params
 
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion.likelihood.probability_flow import bits_per_dim, flow_times, log_likelihood
+from ldm_jax.diffusion.probability_flow import bits_per_dim, flow_times, log_likelihood
 from ldm_jax.diffusion.process import alpha_sigma_like, log_snr
 from ldm_jax.types import Denoised
 from tests.support.every import PROCESSES, every_process

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.diffusion.likelihood.variational_bound import variational_bound
 from ldm_jax.diffusion.losses import vlb
+from ldm_jax.diffusion.losses.vlb import variational_bound
 from ldm_jax.diffusion.posterior import reverse_step
 from ldm_jax.diffusion.process import add_noise, alpha_sigma_like
 from ldm_jax.diffusion.processes import betas, flow
