@@ -135,15 +135,20 @@ def from_data_of(request: Request) -> int | None:
     return request.held_out.from_data if "held_out" in request else None
 
 
-def held_out(data: Any, condition: Any, keys: tuple[str, ...], count: int) -> Batch:
+def held_out(
+    data: Any, condition: Any, keys: tuple[str, ...], count: int, flag: str = "--from-data"
+) -> Batch:
     """Images of the test split and their conditions, each [count, ...].
+
+    Args:
+        flag: by which the count was given.
 
     Raises:
         InputError: fewer examples, or conditions that the data do not hold.
     """
     data = replace(data, split="test")
     source, info = pipeline.open_source(data)
-    check_within(count, "--from-data", 1, info.num_examples, f"the examples of {source.name}")
+    check_within(count, flag, 1, info.num_examples, f"the examples of {source.name}")
     pipeline.check_batch(replace(data, batch_size=1), source, keys)
     batches = list(pipeline.once(data, source, count, keys, condition.derive(1)))
     return {name: np.concatenate([b[name] for b in batches]) for name in ("image", *keys)}

@@ -32,10 +32,13 @@ class SmallImage(Given):
         condition, size = run.condition(type(self)), run.size(request.size.size)
         image = np.asarray(open_image(self.low_resolution, "--low-resolution", run.data))
         if image.shape[:2] != tuple(side // condition.factor for side in size):
-            larger = " ".join(str(side * condition.factor) for side in image.shape[:2])
+            larger = [side * condition.factor for side in image.shape[:2]]
+            possible = not any(side % run.multiple for side in larger)
             raise InputError(
                 f"--low-resolution '{self.low_resolution}' is {image.shape[1]} x {image.shape[0]} "
-                f"pixels: expected {condition.takes(size)}; or --size {larger}"
+                f"pixels: expected {condition.takes(size)}"
+                + f"; or --size {' '.join(map(str, larger))}"
+                * possible
             )
         return {"low_resolution": transforms.normalize(image)[None]}
 

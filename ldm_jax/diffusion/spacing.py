@@ -5,6 +5,7 @@ K steps have [K + 1] decreasing float32 times of a process: step k goes from tim
 level.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -134,3 +135,8 @@ def later(times: np.ndarray, strength: float) -> np.ndarray:
     """
     kept = int(strength * (len(times) - 1))
     return times[len(times) - 1 - kept :]
+
+
+def least_strength(K: int) -> float:
+    """A strength with which `later` keeps one of K steps or two, of three digits."""
+    return math.ceil(1000 / K) / 1000

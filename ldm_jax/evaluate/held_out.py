@@ -73,7 +73,7 @@ def draw_held_out(run: str, entry: str, options: Options, name: str, draws: int 
     request = options.request(understood, num=num, batch_size=size, from_data=options.num)
     trained = runs.with_weights(described)
     keys = trained.model.conditioner.keys
-    batch = held_out(understood.data, condition, keys, options.num)
+    batch = held_out(understood.data, condition, keys, options.num, "--num")
     truth = np.round((batch["image"] + 1.0) * 127.5).astype(np.uint8)
     drawn = sampling.draw(trained, request)
     out = Path(options.out or runs.folder(run) / name)

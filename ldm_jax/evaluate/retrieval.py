@@ -37,7 +37,7 @@ def retrieval(run: str, options: Options) -> None:
     described = runs.describe(Path(run))
     understood = view(described)
     condition = held_out.condition_of(understood, "neighbours")
-    rows = neighbours.load(condition.embeddings, condition.dim, "condition.embeddings")
+    rows = neighbours.load(condition.embeddings, condition.dim, "embeddings of Retrieval")
     data = described.experiment.data.seen_from(described.run)
     data = replace(data, split="test", batch_size=options.batch_size)
     source, info = pipeline.open_source(data)

@@ -12,7 +12,7 @@ from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.diffusion.samplers.repaint import repaint, resampled
 from ldm_jax.diffusion.sampling import Sampling
-from ldm_jax.diffusion.spacing import later
+from ldm_jax.diffusion.spacing import later, least_strength
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.sampler import settings, times_of
 from ldm_jax.sections import Request, RunView, Section
@@ -97,7 +97,7 @@ class Start(Masked):
         if max(self.jump_length or 1, 1) >= K:
             raise InputError(
                 f"--jump-length is {self.jump_length or 1}: expected less than the {K} steps that "
-                "are taken"
+                "are taken; raise --steps" + " or --strength" * (self.strength is not None)
             )
         return self.jump_length or min(10, K - 1)
 
@@ -110,8 +110,8 @@ class Start(Masked):
             K = len(sampling.times(settings(request), run.model.process)) - 1
             if len(later(np.arange(K + 1), self.strength)) < 2:
                 raise InputError(
-                    f"--strength is {self.strength}: expected at least {1 / K:.3g}, one of the {K} "
-                    "steps"
+                    f"--strength is {self.strength}: expected at least {least_strength(K):g}, one "
+                    f"of the {K} steps"
                 )
         load_image(self.init_image, "--init-image", run.data)
         if self.mask:

