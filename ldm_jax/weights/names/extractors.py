@@ -24,6 +24,8 @@ from ldm_jax.weights.table import CONV, SAME, Row, State, Table, flattened, mism
 
 MOST_NAMED = 20  # keys in a message
 
+GIVEN = "--weights FILE (in a config: Evaluation(weights=FILE))"
+
 
 class Weights(NamedTuple):
     """Trained weights, and where they are from.
@@ -193,7 +195,7 @@ def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = Non
     if weights is None and file is None:
         raise InputError(
             f"{extractor.title} has no weights here: fetch {BY_PATH[extractor.name]}, and give it "
-            "as --weights FILE (in a config: Evaluation(weights=FILE))"
+            f"as {GIVEN}"
         )
     if weights is None:
         try:
