@@ -201,7 +201,7 @@ def test_training_reaches_what_the_adapters_have():
     loss, found = gradients(params["adapters"])
     plain = jax.jit(diffusion_loss(model, DiffusionLoss(), 0.0))(params, batch, keys)[0]
     np.testing.assert_allclose(loss, plain, rtol=1e-6)
-    assert list(found["control"]["zero"]) == [*(f"skip_{i}" for i in range(4)), "mid"]
+    assert set(found["control"]["zero"]) == {*(f"skip_{i}" for i in range(4)), "mid"}
     assert all(jnp.any(zero["kernel"]) for zero in found["control"]["zero"].values())
     assert all(jnp.any(part["v"]) for part in found["image"].values())
     ups = [
