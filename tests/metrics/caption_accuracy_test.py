@@ -194,7 +194,7 @@ def test_reading_leaves_the_image_alone_and_always_says_the_same():
 
 
 @pytest.mark.parametrize(
-    "picture",
+    "image",
     [
         np.zeros((16, 16, 3), np.uint8),
         np.zeros((32, 48, 3), np.uint8),
