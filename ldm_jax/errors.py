@@ -47,6 +47,12 @@ def reason(error: BaseException, limit: int = 240) -> str:
     return shortened(" ".join(str(error).split()) or type(error).__name__, limit)
 
 
+def others(more: int, of: int | None = None) -> str:
+    """How many there are beside one that is named, such as " (and 3 others of 9)"; "" for none."""
+    total = f" of {of}" if of else ""
+    return f" (and {more} {'others' if more > 1 else 'other'}{total})" if more else ""
+
+
 def shortened(text: str, limit: int = 240) -> str:
     """A text that is longer than the limit without its middle."""
     half = limit // 2

@@ -14,7 +14,7 @@ from ldm_jax.data import metadata
 from ldm_jax.data.image_set import EXTENSIONS, ImageSet, children, find_images, is_image, shown
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.metadata import nfc
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, others
 
 CAPTIONS = (".txt", ".caption")  # of several, the first is read
 DESCRIBED = {  # fields that only metadata can have -> their format
@@ -154,10 +154,9 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
     own = [texts.get(nfc(str(image.with_suffix("")))) for image in images]
     bare = [image for image, text in zip(images, own, strict=True) if text is None]
     if bare:
-        others = f" (and {len(bare) - 1} others of {len(images)})" if len(bare) > 1 else ""
         absent["text"] = (
-            f"{shown(root / bare[0])} has no caption{others}: write one next to it as "
-            f"{shown(bare[0].stem)}.txt, or a metadata.jsonl with a line "
+            f"{shown(root / bare[0])} has no caption{others(len(bare) - 1, len(images))}: write "
+            f"one next to it as {shown(bare[0].stem)}.txt, or a metadata.jsonl with a line "
             f'{{"file_name": ..., "{caption}": ...}} for each image'
         )
     numbers = {name: number for number, name in enumerate(classes)}
@@ -190,7 +189,7 @@ def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
             f"folders such as {classes[0]} are read as classes; where they are kohya's, their "
             "numbers are not read as repeats"
         )
-    if classes and set(map(str.lower, classes)) <= PAIRED:
+    if len(classes) > 1 and set(map(str.lower, classes)) <= PAIRED:
         found.append(
             f"the folders {' and '.join(classes)} are read as classes, not as pairs of a condition "
             "and an image"
@@ -207,10 +206,9 @@ def _classes(files: ImageSet) -> tuple[tuple[str, ...], str | None]:
             "or write metadata.jsonl"
         )
     if outside:
-        others = f" (and {len(outside) - 1} others)" if len(outside) > 1 else ""
         return (), (
-            f"{shown(root / outside[0])} lies outside of the class folders{others}: move it into "
-            "one of them, or out of the data"
+            f"{shown(root / outside[0])} lies outside of the class folders"
+            f"{others(len(outside) - 1)}: move it into one of them, or out of the data"
         )
     names = tuple(sorted({nfc(image.parts[0]) for image in files.images}))
     if bad := next((name for name in names if metadata.label_fault(name)), None):

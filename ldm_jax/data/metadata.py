@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldm_jax.data.image_set import ImageSet
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, others
 
 METADATA = ("metadata.jsonl", "metadata.csv", "dataset.json")  # of several, the first is read
 CLASSES = 2**20  # more are a mistake
@@ -162,8 +162,7 @@ def fault_of(rows: list[Row], field: str, fault: Callable[[Any], str | None]) ->
     if not found:
         return None
     where, reason = found[0]
-    others = f" (and {len(found) - 1} others of {len(rows)})" if len(found) > 1 else ""
-    return f"{where} {reason}{others}"
+    return f"{where} {reason}{others(len(found) - 1, len(rows))}"
 
 
 def caption_fault(value: Any) -> str | None:

@@ -11,7 +11,7 @@ from PIL import UnidentifiedImageError
 
 from ldm_jax.data import latents, transforms
 from ldm_jax.data.settings import Data
-from ldm_jax.errors import InputError, reason
+from ldm_jax.errors import InputError, others, reason
 
 CHECKED_SIZES = 2000  # images whose size is read before training starts
 CHECKED_IMAGES = 200  # images that are decoded before training starts
@@ -77,7 +77,7 @@ def too_many(count: int, limit: int, name: str, reason: str) -> InputError:
 
 
 def too_small(
-    name: str, image_size: tuple[int, int], size: transforms.Size, others: int = 0
+    name: str, image_size: tuple[int, int], size: transforms.Size, more: int = 0
 ) -> InputError:
     """For an image [width, height] smaller than a square or its bucket (height, width)."""
     width, height = image_size
@@ -88,7 +88,7 @@ def too_small(
     )
     return InputError(
         f"{name} is {width}x{height} pixels, smaller than {wanted}"
-        f"{f' (and {others} others)' if others else ''}: "
+        f"{others(more)}: "
         f"lower --data.image-size{lowered}, or enlarge with --data.upscale"
     )
 

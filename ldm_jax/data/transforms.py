@@ -10,12 +10,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps, PngImagePlugin
+from PIL import EpsImagePlugin, Image, ImageOps, PngImagePlugin
 
 # Text and colour profiles of a PNG, which nobody reads here, refuse it only beyond these bytes.
 PngImagePlugin.MAX_TEXT_CHUNK, PngImagePlugin.MAX_TEXT_MEMORY = 2**26, 2**28
 # No warning of a sound image, such as one of 90 to 179 million pixels (more are refused).
 warnings.filterwarnings("ignore", module="PIL")
+EpsImagePlugin.gs_binary = False  # PostScript is a program, whatever the file is called
 RESIZED = 2**25  # pixels, or 8 squares: an image that would become more by resizing is refused
 
 Encoded = str | Path | bytes  # a file, or its contents

@@ -115,7 +115,7 @@ def test_a_missing_caption_is_named(tmp_path):
     assert "b.png has no caption:" in folder.absent["text"]
     assert "text" not in folder[0]
     write(tmp_path / "c.png")
-    assert "b.png has no caption (and 1 others of 3):" in opened(tmp_path).absent["text"]
+    assert "b.png has no caption (and 1 other of 3):" in opened(tmp_path).absent["text"]
 
 
 def test_endings_of_captions_may_be_capitals_or_kohyas(tmp_path):
@@ -208,7 +208,7 @@ def rows(tmp_path, field, *values):
 @pytest.mark.parametrize("value", [[], [None], ["a", None], {}, 7, float("nan"), True, "\ud83d"])
 def test_what_is_no_caption_is_named_with_its_row(tmp_path, value):
     reason = rows(tmp_path, "text", "a", ["b", "c"], value, value).absent["text"]
-    assert "metadata.jsonl line 3 has " in reason and "(and 1 others of 4)" in reason
+    assert "metadata.jsonl line 3 has " in reason and "(and 1 other of 4)" in reason
     assert "expected text" in reason
 
 

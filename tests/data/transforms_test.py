@@ -188,3 +188,14 @@ def test_a_truncated_image_raises():
     data = encoded(Image.fromarray(noise(32, 32)), "JPEG")
     with pytest.raises(OSError):
         transforms.decode(data[: len(data) // 2], WHITE)
+
+
+def test_postscript_is_not_run(tmp_path, monkeypatch):
+    program = tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {tmp_path}/executed\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin:/usr/bin")
+    data = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 8 8\n%%EndComments\nshowpage\n%%EOF\n"
+    with pytest.raises(OSError, match="Ghostscript"):
+        transforms.decode(data, WHITE)
+    assert not (tmp_path / "executed").exists()
