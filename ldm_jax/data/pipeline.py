@@ -20,6 +20,7 @@ import numpy as np
 
 from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
+from ldm_jax.data.image_set import shown
 from ldm_jax.data.latents import entry
 from ldm_jax.data.readable import check_sizes, spread
 from ldm_jax.data.reader import FIELDS, NOTHING, Derive, Reader
@@ -79,7 +80,9 @@ def _described(source: Any, info: DataInfo) -> str:
     parts += [f"{len(info.class_names)} classes ({names})"] if info.class_names else ["no classes"]
     parts += ["captions" if info.has_captions else "no captions"]
     left_out = getattr(source, "left_out", "")
-    return f"{', '.join(parts)} in {source.name}" + (f"; left out: {left_out}" if left_out else "")
+    return f"{', '.join(parts)} in {shown(source.name)}" + (
+        f"; left out: {left_out}" if left_out else ""
+    )
 
 
 def _open(data: Data) -> Any:
