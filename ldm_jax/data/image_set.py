@@ -101,8 +101,9 @@ def is_image(name: str) -> bool:
 
 
 def shown(path: str | Path) -> str:
-    """A path for messages, its bytes that are not UTF-8 escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode()
+    """A path in one line of UTF-8, as messages need it; what is not printable is escaped."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)[1:-1]
 
 
 def _listed(names: list[str]) -> str:

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax.data.image_set import ImageSet
-from ldm_jax.errors import InputError, others
+from ldm_jax.data.image_set import ImageSet, shown
+from ldm_jax.errors import InputError, others, shortened
 
 METADATA = ("metadata.jsonl", "metadata.csv", "dataset.json")  # of several, the first is read
 CLASSES = 2**20  # more are a mistake
@@ -97,7 +97,8 @@ def _row(root: Path, find: Callable[[str], str | None], where: str, fields: Any)
     path = find(name)
     if path is None:
         raise InputError(
-            f"{where} names {name}, which is not in {root}: correct the name or remove the line"
+            f"{where} names {shortened(shown(name))}, which is not in {root}: correct the name or "
+            "remove the line"
         )
     return Row(where, path, {key: x for key, x in fields.items() if key != "file_name"})
 
