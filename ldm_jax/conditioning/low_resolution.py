@@ -15,8 +15,9 @@ from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Batch, Cond, Conditioner, Derive
-from ldm_jax.weights.names import diffusers_scheduler
-from ldm_jax.weights.names.condition import ConditionNames, DiffusersParts
+from ldm_jax.weights.names.condition import ConditionNames, DiffusersFacts, DiffusersParts
+
+PUBLISHED_NOISE = 350  # levels that Stable Diffusion's upscaler was trained with
 
 
 @dataclass(frozen=True)
@@ -127,12 +128,25 @@ class LowResolution(Condition):
         return ConditionNames(concat=3)
 
     def diffusers(self) -> DiffusersParts:
-        name, config = "low_res_scheduler", diffusers_scheduler.low_res_scheduler(LEVELS, BETAS)
+        name, kind = "low_res_scheduler", "DDPMScheduler"
+        noise = {  # on the small images
+            "_class_name": kind,
+            "num_train_timesteps": LEVELS,
+            "beta_schedule": "scaled_linear",
+            "beta_start": BETAS[0],
+            "beta_end": BETAS[1],
+        }
         return DiffusersParts(
             "StableDiffusionUpscalePipeline",
-            files={f"{name}/scheduler_config.json": config},
-            index={name: ["diffusers", "DDPMScheduler"], "max_noise_level": self.max_noise},
+            files={f"{name}/scheduler_config.json": noise},
+            index={name: ["diffusers", kind], "max_noise_level": self.max_noise},
         )
+
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "LowResolution | None":
+        if facts.extra != 3 or facts.levels is None:
+            return None
+        return cls(factor=facts.factor, max_noise=min(PUBLISHED_NOISE, facts.levels))
 
     def takes(self, size: tuple[int, int]) -> str:
         height, width = (side // self.factor for side in size)

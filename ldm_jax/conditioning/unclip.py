@@ -16,8 +16,20 @@ from ldm_jax.nn.embedding import step_embedding
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.types import Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
-from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
-from ldm_jax.weights.names.condition import STATISTICS, ConditionNames, DiffusersParts, unclip
+from ldm_jax.weights.names import diffusers_model
+from ldm_jax.weights.names.condition import (
+    STATISTICS,
+    ConditionNames,
+    DiffusersFacts,
+    DiffusersParts,
+    unclip,
+)
+
+NOISING = {  # of embeddings, as diffusers has it
+    "_class_name": "DDPMScheduler",
+    "num_train_timesteps": EMBEDDING_LEVELS,
+    "beta_schedule": "squaredcos_cap_v2",
+}
 
 
 @dataclass(frozen=True)
@@ -102,7 +114,6 @@ class UnCLIP(CLIPImage):
 
     def diffusers(self) -> DiffusersParts:
         image, name = super().diffusers(), diffusers_model.NORMALIZER
-        noising = diffusers_scheduler.noising_scheduler(EMBEDDING_LEVELS)
         return DiffusersParts(
             "StableUnCLIPImg2ImgPipeline",
             {
@@ -113,9 +124,21 @@ class UnCLIP(CLIPImage):
             {
                 **image.files,
                 "image_normalizer/config.json": {"_class_name": name, "embedding_dim": self.dim},
-                "image_noising_scheduler/scheduler_config.json": noising,
+                "image_noising_scheduler/scheduler_config.json": NOISING,
             },
         )
+
+    @classmethod
+    def of_diffusers(cls, facts: DiffusersFacts) -> "UnCLIP | None":
+        if not facts.components.keys() >= {"text_encoder", "image_encoder"}:
+            return None
+        for name in ("beta_schedule", "num_train_timesteps"):
+            if facts.noising.get(name) != NOISING[name]:
+                raise InputError(
+                    f"image_noising_scheduler has {name} {facts.noising.get(name)}: expected "
+                    f"{NOISING[name]}, as is here"
+                )
+        return cls(**diffusers_model.read_vision(facts.components["image_encoder"]))
 
     def left_out(self) -> tuple[dict[str, np.ndarray], str]:
         found = {key: np.full((1, self.dim), x, np.float32) for key, x in STATISTICS.items()}

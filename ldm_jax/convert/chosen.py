@@ -7,7 +7,7 @@ from ldm_jax.convert.clip import export_clip, import_clip, is_clip
 from ldm_jax.convert.diffusers_export import export_pipeline
 from ldm_jax.convert.diffusers_model import import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
-from ldm_jax.convert.model import export_model, holds_model, import_model, say_whole
+from ldm_jax.convert.model import export_model, holds_model, import_model, known_as
 from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.clip import CLIPExperiment
@@ -16,6 +16,8 @@ from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.config_file import load_config
 from ldm_jax.settings import check_folder
 from ldm_jax.weights.formats.files import read_weights
+from ldm_jax.weights.names.model import DENOISER
+from ldm_jax.weights.table import State
 from ldm_jax.weights.unread import refuse_unread
 
 
@@ -64,31 +66,36 @@ def _import(
     """Imports what the config says, or what is recognised."""
     experiment = None if config is None else load_config(config)
     kind = experiment.kind if experiment else None
+    weights: State = {}
     if source.is_file():
         with prefix_errors(source):
-            refuse_unread(read_weights(source))
+            weights = read_weights(source)
+            refuse_unread(weights)
     if kind in (None, Experiment.kind) and is_pipeline(source):
         if tokenizer:
             raise InputError(f"--tokenizer is {tokenizer}: expected none, the folder has its own")
         import_pipeline(source, run, experiment)
-    elif kind == Experiment.kind and holds_model(source):
+    elif kind == Experiment.kind and holds_model(weights):
         import_model(source, run, experiment, tokenizer, averages)
     elif kind == CLIPExperiment.kind or (kind is None and is_clip(source)):
         import_clip(source, run, experiment, tokenizer)
-    elif tokenizer:
+    elif kind == Experiment.kind and (tokenizer or any(x.frozen for x in experiment.conditions)):
         raise InputError(
-            f"--tokenizer is {tokenizer}: expected none, since no model of captions is imported"
+            f"{source} holds no denoiser ({DENOISER}*), and --config {config} is of a whole model: "
+            "expected its file, or no --config, to import a first stage alone"
         )
-    elif kind == Experiment.kind:
-        if any(one.frozen for one in experiment.conditions):
-            raise InputError(
-                f"{source} holds no denoiser, and --config {config} is of a whole model: expected "
-                "its file, or no --config, to import a first stage alone"
-            )
-        import_first_stage(source, run, training.inherit(experiment.first_stage, experiment.data))
     else:
-        if kind is None and holds_model(source):
-            say_whole(source)
+        known = known_as(weights) if kind is None and holds_model(weights) else ""
+        if tokenizer:
+            whole = f", and --config {known} to import the whole model" if known else ""
+            raise InputError(
+                f"--tokenizer is {tokenizer}: expected none, since no model of captions is "
+                f"imported{whole}"
+            )
+        if known:
+            print(f"{source}: with --config {known} the whole model is imported")
+        if kind == Experiment.kind:
+            experiment = training.inherit(experiment.first_stage, experiment.data)
         import_first_stage(source, run, experiment)
 
 

@@ -13,11 +13,10 @@ from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.paths import FILES, as_json, prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.data.settings import Data
-from ldm_jax.encoders.clip.model import CLIP, CLIPModel
+from ldm_jax.encoders.clip.model import CLIP, CLIPModel, TextArchitecture
 from ldm_jax.encoders.tokenizers import clip
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, read_json
 from ldm_jax.experiments.clip import CLIPExperiment
-from ldm_jax.weights.formats.diffusers_folder import read_json
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.clip_file import NAMES, find_clip, holds_clip, read_encoders, recognised
@@ -28,7 +27,7 @@ from ldm_jax.weights.names.diffusers_model import (
     text_config,
     vision_config,
 )
-from ldm_jax.weights.table import to_original
+from ldm_jax.weights.table import shapes_of, to_original
 
 LANCZOS = 1  # Pillow's number of the filter by which training makes images smaller
 
@@ -61,10 +60,10 @@ def import_clip(
         settings = source / "config.json"
         if experiment is None:
             if settings.is_file():
-                experiment = _described(read_json(settings))
+                experiment = _experiment(_described(read_json(settings)))
             else:
-                of = recognised({key: np.shape(state[key]) for key in state})
-                experiment = _experiment(CLIPImage(of.weights, *of.vision), _text(of))
+                of = recognised(shapes_of(state))
+                experiment = _experiment(of)
                 print(
                     f"{source}: there is no config.json, so that heads and activation are guesses: "
                     f"{of.vision.heads} and {of.text.heads} heads, the activation of {of.weights}; "
@@ -91,51 +90,44 @@ def import_clip(
     )
 
 
-def _described(settings: Mapping[str, Any]) -> CLIPExperiment:
+def _described(settings: Mapping[str, Any]) -> CLIP:
     """What a config.json of transformers says."""
     if settings.get("model_type") != "clip":
         raise InputError(
             f"config.json is of {settings.get('model_type')}: expected clip, or --config CONFIG.py"
         )
-    inside = {"model_type": "clip_text_model"} | (settings.get("text_config") or {})
-    text = CLIPText(**read_text(inside))
-    inside = {"model_type": "clip_vision_model"} | (settings.get("vision_config") or {})
+    each = [
+        {"model_type": f"clip_{name}_model"} | (settings.get(f"{name}_config") or {})
+        for name in ("text", "vision")
+    ]
     dim = settings.get("projection_dim", 512)
-    vision = CLIPImage(**read_vision(inside | {"projection_dim": dim}))
-    if vision.weights != text.weights:
+    text, vision = read_text(each[0]), read_vision(each[1] | {"projection_dim": dim})
+    if vision["weights"] != text["weights"]:
         raise InputError(
-            f"the encoders' activations are of {vision.weights} and {text.weights}: expected one"
+            f"the encoders' activations are of {vision['weights']} and {text['weights']}: expected "
+            "one"
         )
-    return _experiment(vision, text)
-
-
-def _experiment(vision: CLIPImage, text: CLIPText) -> CLIPExperiment:
-    model = CLIPModel(
-        dim=vision.dim,
-        patch=vision.patch,
-        vision_channels=vision.channels,
-        vision_layers=vision.layers,
-        vision_heads=vision.num_heads,
-        text_channels=text.dim,
-        text_layers=text.layers,
-        text_heads=text.num_heads,
-        length=text.length,
-        vocab_size=text.vocab_size,
-        weights=vision.weights,
+    sizes = TextArchitecture(
+        *(text[name] for name in ("dim", "layers", "num_heads", "length", "vocab_size"))
     )
-    return CLIPExperiment(model=model, data=Data(image_size=vision.size))
+    return CLIP(CLIPImage(**vision).architecture, sizes, vision["weights"])
 
 
-def _text(of: CLIP) -> CLIPText:
-    return CLIPText(
+def _experiment(of: CLIP) -> CLIPExperiment:
+    model = CLIPModel(
+        dim=of.vision.dim,
+        patch=of.vision.patch,
+        vision_channels=of.vision.channels,
+        vision_layers=of.vision.layers,
+        vision_heads=of.vision.heads,
+        text_channels=of.text.dim,
+        text_layers=of.text.layers,
+        text_heads=of.text.heads,
         length=of.text.length,
         vocab_size=of.text.vocab_size,
-        dim=of.text.dim,
-        layers=of.text.layers,
-        num_heads=of.text.heads,
-        head_dim=of.text.dim // of.text.heads,
         weights=of.weights,
     )
+    return CLIPExperiment(model=model, data=Data(image_size=of.vision.size))
 
 
 # Out of a run
@@ -168,14 +160,18 @@ def export_clip(run: Path, destination: Path) -> None:
 
 def _config(of: CLIP) -> dict[str, Any]:
     """The config.json of both encoders."""
-    vision = CLIPImage(of.weights, *of.vision)
-    text = text_config(_text(of)) | {"projection_dim": of.vision.dim}
-    return {
-        "architectures": ["CLIPModel"],
-        "model_type": "clip",
-        "projection_dim": of.vision.dim,
-        "text_config": {key: x for key, x in text.items() if key != "architectures"},
-        "vision_config": {
-            key: x for key, x in vision_config(vision).items() if key != "architectures"
-        },
-    }
+    text = CLIPText(
+        length=of.text.length,
+        vocab_size=of.text.vocab_size,
+        dim=of.text.dim,
+        layers=of.text.layers,
+        num_heads=of.text.heads,
+        head_dim=of.text.dim // of.text.heads,
+        weights=of.weights,
+    )
+    inside = {"projection_dim": of.vision.dim}
+    vision = vision_config(CLIPImage(of.weights, *of.vision))
+    each = {"text_config": text_config(text) | inside, "vision_config": vision}
+    for config in each.values():
+        del config["architectures"]
+    return {"architectures": ["CLIPModel"], "model_type": "clip", **inside, **each}

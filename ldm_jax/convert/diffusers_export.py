@@ -2,8 +2,7 @@
 
 import json
 from collections import ChainMap
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +11,15 @@ import numpy as np
 
 from ldm_jax import checkpoint, runs
 from ldm_jax.convert.diffusers_model import INDEX, KEPT, names, of_conditions, parts_of, stem
-from ldm_jax.convert.first_stage import describe
-from ldm_jax.convert.model import Checkpoint
+from ldm_jax.convert.model import checkpoint_weights
 from ldm_jax.convert.paths import as_json, whole
 from ldm_jax.convert.tokenizer_files import write_tokenizer
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
+from ldm_jax.weights.names.autoencoder import Description
+from ldm_jax.weights.table import Lazy
 
 LIBRARIES = {
     "unet": ("diffusers", "UNet2DConditionModel"),
@@ -32,23 +32,6 @@ LIBRARIES = {
     "image_normalizer": ("stable_diffusion", diffusers_model.NORMALIZER),
     "image_noising_scheduler": ("diffusers", "DDPMScheduler"),
 }
-
-
-class Typed(Mapping[str, np.ndarray]):
-    """Weights of other types than they are stored in, made when asked for."""
-
-    def __init__(self, weights: Mapping[str, np.ndarray], kinds: Mapping[str, str]):
-        """kinds: the types by name; float32 where there is none."""
-        self._weights, self._kinds = weights, kinds
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        return np.asarray(self._weights[key]).astype(jnp.dtype(self._kinds.get(key, "float32")))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weights)
-
-    def __len__(self) -> int:
-        return len(self._weights)
 
 
 def export_pipeline(run: Path, destination: Path) -> None:
@@ -73,14 +56,14 @@ def export_pipeline(run: Path, destination: Path) -> None:
     trained_here = checkpoint.latest_step(run) > 0
     kept = run / KEPT
     imported = kept.is_dir() and not trained_here
-    kinds = json.loads((kept / "types.json").read_text()) if imported else {}
+    kinds = json.loads((kept / "types.json").read_text("utf-8")) if imported else {}
     counters: Mapping[str, np.ndarray] = {}
     if imported and (kept / "aside.safetensors").is_file():
         counters = read_weights(kept / "aside.safetensors")
     with whole(destination) as unfinished:
         for place, content in texts.items():
             (unfinished / place).parent.mkdir(parents=True, exist_ok=True)
-            (unfinished / place).write_text(content)
+            (unfinished / place).write_text(content, "utf-8")
         tokenized = (unfinished / "tokenizer" / "tokenizer.json").exists()
         if pieces and not tokenized and not imported:
             write_tokenizer(unfinished / "tokenizer", pieces, attended)
@@ -95,8 +78,7 @@ def export_pipeline(run: Path, destination: Path) -> None:
                 key: np.broadcast_to(np.zeros((), jnp.dtype(own.get(key, "float32"))), row.shape)
                 for key, (_, row) in rows.items()
             }
-            read = Checkpoint(rows, lambda *which: checkpoint.read_part(run, *which))
-            weights = ChainMap(inside, Typed(read, own))
+            weights = ChainMap(inside, _typed(checkpoint_weights(run, rows), own))
             write_weights(unfinished / name / f"{stem(name)}.safetensors", weights, inside | forms)
             print(f"{name}: {len(forms)} weights{', averaged' if item == 'ema' else ''}")
     if last.note:
@@ -104,12 +86,21 @@ def export_pipeline(run: Path, destination: Path) -> None:
     print(f"{destination}: a {last.pipeline} in the layout of diffusers")
 
 
+def _typed(weights: Mapping[str, np.ndarray], kinds: Mapping[str, str]) -> Lazy:
+    """Weights of the types by their names; float32 where there is none."""
+
+    def read(key: str) -> np.ndarray:
+        return np.asarray(weights[key]).astype(jnp.dtype(kinds.get(key, "float32")))
+
+    return Lazy(weights, read)
+
+
 def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     """The small files of a folder by their places: as they came in, or made."""
     kept = run / KEPT / "text"
     if kept.is_dir():
         texts = {
-            str(path.relative_to(kept)): path.read_text()
+            str(path.relative_to(kept)): path.read_text("utf-8")
             for path in sorted(kept.rglob("*"))
             if path.is_file()
         }
@@ -126,11 +117,11 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
     factor = stage.model.build().factor
     side, channels = experiment.data.image_size // factor, stage.model.z_channels
     names_of = experiment.condition_names()
-    scale = (np.float32(_scale(run, experiment)),) * channels
-    stage_experiment = replace(
-        stage, data=replace(stage.data, image_size=experiment.data.image_size)
-    )
-    vae = describe(stage_experiment, {"shift": np.zeros(channels), "scale": np.asarray(scale)})
+    scale = experiment.latent_scale
+    if scale == "one":
+        scale = float(checkpoint.read_part(run, "params", "first_stage")["scale"][0])
+    size = experiment.data.image_size
+    vae = Description(stage.model, size, (0.0,) * channels, (scale,) * channels)
     unet = diffusers_model.unet_config(
         experiment.model, channels + names_of.concat, channels, names_of.tokens, side
     )
@@ -145,15 +136,9 @@ def _texts(run: Path, experiment: Experiment) -> dict[str, str]:
         "unet/config.json": as_json(unet),
         "vae/config.json": as_json(vae.model.diffusers_config(vae)),
         "scheduler/scheduler_config.json": as_json(
-            diffusers_scheduler.scheduler_config(experiment.diffusion)
+            diffusers_scheduler.scheduler_config(experiment.diffusion, experiment.sampling.spacing)
         ),
     }
     texts |= {place: as_json(config) for one in each for place, config in one.files.items()}
     index |= each[-1].index
     return texts | {INDEX: as_json(index)}
-
-
-def _scale(run: Path, experiment: Experiment) -> float:
-    if experiment.latent_scale != "one":
-        return experiment.latent_scale
-    return float(checkpoint.read_part(run, "params", "first_stage")["scale"][0])

@@ -1,7 +1,6 @@
 """Whole models in folders of diffusers as runs."""
 
 import json
-import math
 import shutil
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
@@ -10,33 +9,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax import runs
+from ldm_jax import conditioning, runs
 from ldm_jax.backbones.unet import UNet
-from ldm_jax.conditioning.clip_image import CLIPImage
-from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.conditioning.condition import Condition
-from ldm_jax.conditioning.depth import Depth
-from ldm_jax.conditioning.inpainting import Inpainting
-from ldm_jax.conditioning.low_resolution import LowResolution
-from ldm_jax.conditioning.unclip import UnCLIP
 from ldm_jax.convert import recognise
-from ldm_jax.convert.model import checked, float32, say_tokenizer, tokenizers_of
+from ldm_jax.convert.first_stage import say_widened
+from ldm_jax.convert.model import checked, contradicted, one_scale, say_tokenizer, tokenizers_of
 from ldm_jax.convert.paths import prefix_errors, whole
 from ldm_jax.convert.tokenizer_files import find_tokenizer
 from ldm_jax.data.settings import Data
-from ldm_jax.diffusion.augmentation import EMBEDDING_LEVELS
 from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.diffusion.settings import Diffusion
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, read_json
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
-from ldm_jax.weights.names.condition import DiffusersParts
+from ldm_jax.weights.names.condition import DiffusersFacts, DiffusersParts
 from ldm_jax.weights.names.condition import part as part_of
-from ldm_jax.weights.table import Renamed
+from ldm_jax.weights.table import renamed
 
 INDEX = "model_index.json"
 KEPT = "diffusers"  # folder of a run with what came beside the weights
@@ -53,9 +46,7 @@ PIPELINES = {
     "StableDiffusionImg2ImgPipeline": PARTS,
 }
 STEM = {"text_encoder": "model", "image_encoder": "model"}  # of files with weights
-NOISING = diffusers_scheduler.noising_scheduler(EMBEDDING_LEVELS)
-TEXT = "text_model."  # before the names of the text encoder's weights
-MAX_NOISE = 350  # of the published upscaler, below which levels of noise are drawn
+KINDS = [getattr(conditioning, name) for name in conditioning.__all__]
 SMALL = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")  # without weights
 SMALL += ("image_noising_scheduler",)
 
@@ -79,8 +70,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         wanted: what it is to be; None: what its files say.
 
     Raises:
-        InputError: a component is missing or of another kind, or weights are not of its network,
-            and all of them are named.
+        InputError: a component is missing or of another kind, or weights are not of its network.
     """
     with prefix_errors(source):
         parts = _parts_of(source)
@@ -96,31 +86,29 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         rows_of = names(experiment)
         captioned = bool(runs.text_encoders(experiment))
         tokenizers = tokenizers_of(experiment, _tokenizer_file(source) if captioned else None)
-        wrong = []
-        for name, part in found.items():
-            shapes = {key: np.shape(part.state[key]) for key in part.state}
-            there = {key: shape for key, shape in shapes.items() if not _is_counter(key)}
-            wrong += [f"{name}/{line}" for line in table.mismatches(rows_of[name], there)]
-        if wrong:
-            raise InputError("\n".join(["these weights are not of this model:", *wrong]))
+        wrong = [
+            line
+            for name, part in found.items()
+            for line in table.mismatches(
+                rows_of[name], table.shapes_of(part.state), prefix=f"{name}/"
+            )
+        ]
+        table.refuse(wrong, "these weights are not of this model")
         rows = [row for name in found for row in table.under(rows_of[name], there=f"{name}/")]
         each = {f"{name}/": part.state for name, part in found.items()}
-        states = [Renamed(s, {f"{name}{key}": key for key in s}) for name, s in each.items()]
-        params = {"conditioner": {}} | float32(rows, ChainMap(*states))
-    channels = experiment.first_stage.model.build().channels
-    shift = np.zeros(channels, np.float32)
-    scale = np.full_like(shift, experiment.latent_scale)
-    params["first_stage"] |= {"shift": shift, "scale": scale}
+        states = [renamed(s, {f"{name}{key}": key for key in s}) for name, s in each.items()]
+        params = {"conditioner": {}} | table.rearranged(rows, ChainMap(*states))
+    params["first_stage"] |= one_scale(experiment, experiment.latent_scale)
     with whole(run) as unfinished:
         runs.write_imported(unfinished, experiment, params, None, tokenizers)
-        kinds = _keep(source, unfinished / KEPT, found)
+        _keep(source, unfinished / KEPT, found)
     of = ["captions" if x.text_encoders else type(x).__name__ for x in experiment.conditions]
     print(f"{source}: a model of {' and '.join(of)} in the layout of diffusers")
+    for line in contradicted(_said(described), experiment):
+        print(f"{source}: {line}")
     for name in parts:
-        size = sum(len(row.keys) * math.prod(row.shape) for row in rows_of[name])
-        print(f"{name}: {size:,} parameters")
-    if kinds:
-        print(f"weights of {', '.join(sorted(set(kinds.values())))} become float32")
+        print(f"{name}: {table.count(rows_of[name]):,} parameters")
+    say_widened(*(part.state for part in found.values()))
     folders = [p.name for p in sorted(source.iterdir()) if p.is_dir()]
     left = [name for name in folders if name not in (*parts, *SMALL)]
     if left:
@@ -129,13 +117,20 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
     print(f"{run}: draw with sample.py {run}")
 
 
+def _said(described: Experiment) -> dict[str, Any]:
+    """What a folder says of its process, by the names of fields."""
+    process = ("schedule", "steps", "beta_start", "beta_end", "zero_terminal_snr", "prediction")
+    said = {f"diffusion.{name}": getattr(described.diffusion, name) for name in process}
+    return said | {"sampling.spacing": described.sampling.spacing}
+
+
 def _parts_of(source: Path) -> tuple[str, ...]:
     """The components with weights of a folder's kind, see `PARTS`.
 
     Raises:
         InputError: a pipeline of another family.
     """
-    kind = diffusers_folder.read_json(source / INDEX).get("_class_name")
+    kind = read_json(source / INDEX).get("_class_name")
     if kind not in PIPELINES:
         xl = "StableDiffusionXL" in str(kind)
         raise InputError(
@@ -167,11 +162,6 @@ def of_conditions(experiment: Experiment) -> list[DiffusersParts]:
     return [one.diffusers() for one in experiment.conditions]
 
 
-def _is_counter(key: str) -> bool:
-    """Whether a key is of positions counted from 0, which older files hold as a weight."""
-    return key.endswith("embeddings.position_ids")
-
-
 def _component(source: Path, name: str, parts: Sequence[str]) -> Found:
     folder = source / name
     if not (folder / "config.json").is_file():
@@ -182,10 +172,8 @@ def _component(source: Path, name: str, parts: Sequence[str]) -> Found:
             f"and scheduler; found {', '.join(listed) or 'none'}"
         )
     stems = (stem(name), "pytorch_model") if name in STEM else (stem(name),)
-    state = diffusers_folder.state(diffusers_folder.weight_files(folder, stems))
-    if name == "text_encoder":  # newer files do without its prefix
-        state = Renamed(state, {f"{TEXT}{key.removeprefix(TEXT)}": key for key in state})
-    return Found(diffusers_folder.read_json(folder / "config.json"), state)
+    state = diffusers_folder.weights_of(diffusers_folder.weight_files(folder, stems))
+    return Found(read_json(folder / "config.json"), state)
 
 
 def stem(name: str) -> str:
@@ -194,83 +182,55 @@ def stem(name: str) -> str:
 
 def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
     """What the files of a folder say that the model is."""
-    path = source / "scheduler" / "scheduler_config.json"
-    if not path.is_file():
-        raise InputError(
-            "there is no scheduler/scheduler_config.json: expected it, since it says the process"
-        )
-    diffusion = Diffusion(**diffusers_scheduler.read_scheduler(diffusers_folder.read_json(path)))
+    scheduler = _scheduler(source, "scheduler", "the process")
     fields, in_channels, side = diffusers_model.read_unet(settings["unet"])
     unet = UNet(**fields)
     vae = recognise.of_diffusers(settings["vae"])
-    condition, of_image = _text_and_image(source, settings)
     if len(set(vae.scale)) > 1 or any(vae.shift) or vae.left_out:
         raise InputError(
             "vae shifts or scales channels each in its own way, or has no quant_conv: expected one "
             "scaling_factor and both convolutions, as in Stable Diffusion 1 and 2"
         )
     z, factor = vae.model.z_channels, vae.model.factor
+    noising = {}
+    if "image_normalizer" in settings:
+        noising = _scheduler(source, "image_noising_scheduler", "the noise on embeddings")
+    facts = DiffusersFacts(settings, noising, in_channels - z, z, factor, unet.vector_entries)
+    found = [one for kind in KINDS if (one := kind.of_diffusers(facts))]
+    conditions: list[Condition] = sorted(found, key=lambda one: one.token_width is None)
     width = settings["unet"].get("cross_attention_dim", 1280)
-    if width != condition.dim:
-        captioned = "text_encoder" in settings
-        field = "hidden_size" if captioned else "projection_dim"
-        whose = "text_encoder" if captioned else "image_encoder"
+    if width != conditions[0].token_width:
         raise InputError(
-            f"unet has cross_attention_dim {width} and {whose} {field} {condition.dim}: "
-            "expected the same"
+            f"unet has cross_attention_dim {width} and the encoder before it a width of "
+            f"{conditions[0].token_width}: expected the same"
         )
-    if unet.vector_dim != (2 * of_image.dim if of_image else None):
+    taken = sum(one.names(z).concat for one in conditions)
+    if taken != facts.extra or (facts.levels is not None) != any(one.levels for one in conditions):
         raise InputError(
-            f"unet has projection_class_embeddings_input_dim {unet.vector_dim}: expected twice the "
-            "projection_dim of image_encoder in a pipeline of unCLIP, and none elsewhere"
-        )
-    levels = min(MAX_NOISE, unet.vector_entries or 1)
-    concatenated: dict[int, Condition | None] = {
-        0: of_image,
-        1: Depth(),
-        3: LowResolution(factor=factor, max_noise=levels),
-        z + 1: Inpainting(form="stable_diffusion"),
-    }
-    if in_channels - z not in concatenated or (in_channels - z == 3) != (
-        unet.vector_entries is not None
-    ):
-        raise InputError(
-            f"unet has in_channels {in_channels} and num_class_embeds {unet.vector_entries} beside "
+            f"unet has in_channels {in_channels} and num_class_embeds {facts.levels} beside "
             f"latents of {z}: expected {z}, {z + 1} (depth), {2 * z + 1} (inpainting), or {z + 3} "
             "with num_class_embeds (upscaler)"
         )
+    diffusion = Diffusion(**diffusers_scheduler.read_scheduler(scheduler))
+    spacing = diffusers_scheduler.read_spacing(scheduler)
     return Experiment(
         data=Data(image_size=side * factor),
         first_stage=FirstStageExperiment(model=vae.model),
         latent_scale=vae.scale[0],
         model=unet,
-        conditions=tuple(one for one in (condition, concatenated[in_channels - z]) if one),
+        conditions=tuple(conditions),
         diffusion=diffusion,
-        sampling=Sampling(steps=min(50, diffusion.steps), guidance=7.5),
+        sampling=Sampling(steps=min(50, diffusion.steps), spacing=spacing, guidance=7.5),
     )
 
 
-def _text_and_image(source: Path, settings: Mapping[str, dict]) -> tuple[Condition, UnCLIP | None]:
-    """The condition with tokens, and the image condition in addition to captions."""
-    if "text_encoder" not in settings:
-        return CLIPImage(**diffusers_model.read_vision(settings["image_encoder"])), None
-    text = CLIPText(**diffusers_model.read_text(settings["text_encoder"]))
-    if "image_encoder" not in settings:
-        return text, None
-    path = source / "image_noising_scheduler" / "scheduler_config.json"
+def _scheduler(source: Path, name: str, what: str) -> dict[str, Any]:
+    path = source / name / "scheduler_config.json"
     if not path.is_file():
         raise InputError(
-            "there is no image_noising_scheduler/scheduler_config.json: expected it, since it says "
-            "the noise on embeddings"
+            f"there is no {name}/scheduler_config.json: expected it, since it says {what}"
         )
-    noising = diffusers_folder.read_json(path)
-    for name in ("beta_schedule", "num_train_timesteps"):
-        if noising.get(name) != NOISING[name]:
-            raise InputError(
-                f"image_noising_scheduler has {name} {noising.get(name)}: expected "
-                f"{NOISING[name]}, as is here"
-            )
-    return text, UnCLIP(**diffusers_model.read_vision(settings["image_encoder"]))
+    return read_json(path)
 
 
 def _tokenizer_file(source: Path) -> Path:
@@ -302,7 +262,7 @@ def names(experiment: Experiment) -> dict[str, table.Table]:
     }
 
 
-def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str]:
+def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> None:
     """Keeps what is said beside the weights, so that it goes out as it came; other types than
     float32 by the names of weights."""
     (kept / "text").mkdir(parents=True)
@@ -312,15 +272,13 @@ def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> dict[str, str
         if own and path.suffix in (".json", ".txt") and ".index." not in path.name:
             (kept / "text" / place).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, kept / "text" / place)
-    kinds, counters = {}, {}
-    for name, part in found.items():
-        for key in part.state:
-            weight = part.state[key]
-            if _is_counter(key):
-                counters[f"{name}/{key}"] = np.asarray(weight)
-            elif weight.dtype != np.float32:
-                kinds[f"{name}/{key}"] = str(weight.dtype)
-    (kept / "types.json").write_text(json.dumps(kinds))
-    if counters:
-        write_weights(kept / "aside.safetensors", counters)
-    return kinds
+    states = {
+        f"{name}/{key}": part.state[key] for name, part in found.items() for key in part.state
+    }
+    marks = {key for key in states if table.MARKERS.fullmatch(key.partition("/")[2])}
+    kinds = {key: str(w.dtype) for key, w in states.items() if w.dtype != np.float32}
+    (kept / "types.json").write_text(json.dumps({k: x for k, x in kinds.items() if k not in marks}))
+    if marks:
+        write_weights(
+            kept / "aside.safetensors", {key: np.asarray(states[key]) for key in sorted(marks)}
+        )

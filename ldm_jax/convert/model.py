@@ -1,46 +1,44 @@
 """Whole latent diffusion models from files of the original code as runs, and back."""
 
-import functools
-import math
 from collections import ChainMap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint, runs, training
 from ldm_jax.convert import recognise
+from ldm_jax.convert.first_stage import say_widened
 from ldm_jax.convert.paths import prefix_errors, whole
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.settings import check_ranges
-from ldm_jax.types import Params
 from ldm_jax.weights import table
 from ldm_jax.weights.formats.files import read_weights, write_weights
+from ldm_jax.weights.formats.plain import Plain
 from ldm_jax.weights.names import model
 from ldm_jax.weights.names.condition import STATISTICS
+from ldm_jax.weights.names.diffusers_scheduler import PREDICTIONS
 from ldm_jax.weights.names.schedule import schedule
 
 ASIDE = "aside.safetensors"
+Rows = dict[str, tuple[str, table.Row]]  # key -> item of a checkpoint, and the key's row
 UNLIKE = 1e-4  # two schedules whose alpha_bar differ by more are not the same
 
 
-def holds_model(source: Path) -> bool:
+def holds_model(weights: table.State) -> bool:
     """Whether a file holds a denoiser."""
-    return source.is_file() and any(key.startswith(model.DENOISER) for key in read_weights(source))
+    return any(key.startswith(model.DENOISER) for key in weights)
 
 
-def say_whole(source: Path) -> None:
-    """Says by which configs more than the first stage of a file could be imported, where known."""
-    state = read_weights(source)
-    known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
-    if known:
-        print(f"{source}: with --config {' or '.join(known)} the whole model is imported")
+def known_as(weights: table.State) -> str:
+    """The configs that a file may be imported with, where its shapes tell; "" for others."""
+    return " or ".join(recognise.stable_diffusion(table.shapes_of(weights)))
 
 
 # Into a run
@@ -52,38 +50,89 @@ def import_model(
     """Imports a checkpoint of the original code as the run of a diffusion model.
 
     Raises:
-        InputError: a key is missing, unexpected or misshapen, and all of them are named; or the
-            file and the config are of other processes, scales or tokenizers.
+        InputError: a key is missing, unexpected or misshapen; or the file and the config are of
+            other processes, scales or tokenizers.
     """
-    experiment = checked(experiment)
+    first, experiment = experiment.first_stage, checked(experiment)
     tokenizers = tokenizers_of(experiment, tokenizer)
     names = experiment.original_names()
-    state = _with_left_out(read_weights(source), experiment)
     with prefix_errors(source):
-        held, wrong = model.parts(names, state, {key: np.shape(state[key]) for key in state})
-        if wrong:
-            known = recognise.stable_diffusion({key: np.shape(state[key]) for key in state})
-            other = f" (they look like those of {' or '.join(known)})" if known else ""
-            raise InputError("\n".join([f"these weights are not of this model{other}:", *wrong]))
+        file = read_weights(source)
+        state = _with_first_stage(_with_left_out(file, experiment), first)
+        held, wrong = model.parts(names, state)
+        known = known_as(state) if wrong else ""
+        other = f" (they look like those of {known})" if known else ""
+        table.refuse(wrong, f"these weights are not of this model{other}")
         _check_schedule(held.aside, experiment)
         experiment = replace(experiment, latent_scale=_scale(held.scale, experiment))
-        params = float32(names.table, held.weights)
-        ema = {}
-        if held.averages and averages:
-            rows = [row for row in names.table if row.keys[0] in held.averages]
-            ema = float32(rows, held.averages)
-    channels = experiment.first_stage.model.build().channels
-    scale = np.float32(experiment.latent_scale if held.scale is None else held.scale)
+        params = table.rearranged(names.table, held.weights)
+        rows = [row for row in names.table if row.keys[0] in held.averages and averages]
+        ema = table.rearranged(rows, held.averages)
+    for note in (*file.notes, *contradicted(own_words(file), experiment)):
+        print(f"{source}: {note}")
     for part in ("denoiser", "conditioner"):
         params.setdefault(part, {})
-    shift = np.zeros(channels, np.float32)
-    params["first_stage"] |= {"shift": shift, "scale": np.full_like(shift, scale)}
+    scale = experiment.latent_scale if held.scale is None else held.scale
+    params["first_stage"] |= one_scale(experiment, scale)
     aside = {**held.aside}
     with whole(run) as unfinished:
         runs.write_imported(unfinished, experiment, params, ema, tokenizers)
         if aside:
             write_weights(unfinished / ASIDE, aside)
     _say(source, run, experiment, names, held, bool(ema))
+
+
+def one_scale(experiment: Experiment, scale: float) -> dict[str, np.ndarray]:
+    """The parameters of latents that one number scales."""
+    shift = np.zeros(experiment.first_stage.model.build().channels, np.float32)
+    return {"shift": shift, "scale": np.full_like(shift, scale)}
+
+
+def own_words(file: Plain) -> dict[str, Any]:
+    """What a file says of the model in it: field -> value."""
+    words = file.metadata
+    said: dict[str, Any] = {}
+    for name in ("modelspec.prediction_type", "prediction_type"):
+        prediction = (PREDICTIONS | {"v": "v"}).get(words.get(name, "").lower())
+        if prediction:
+            said["diffusion.prediction"] = prediction
+    if "v_pred" in file or words.get("ss_v_parameterization", "").lower() == "true":
+        said["diffusion.prediction"] = "v"
+    if "ztsnr" in file or words.get("ss_zero_terminal_snr", "").lower() == "true":
+        said["diffusion.zero_terminal_snr"] = True
+    return said
+
+
+def contradicted(said: Mapping[str, Any], experiment: Experiment) -> list[str]:
+    """Where a config is followed instead of what a file says of itself."""
+    found = []
+    for name, value in said.items():
+        section, _, field = name.partition(".")
+        own = getattr(getattr(experiment, section), field)
+        if own != value:
+            found.append(
+                f"warning: the file says that {name} is {value}, and the config, which is "
+                f"followed, {own}"
+            )
+    return found
+
+
+def _with_first_stage(state: table.State, first: FirstStageExperiment) -> table.State:
+    """The same with the first stage of the config's first_stage.run, where the file has none.
+
+    Raises:
+        InputError: the config names none, either.
+    """
+    if any(key.startswith(model.FIRST_STAGE) for key in state):
+        return state
+    if first.run is None:
+        raise InputError(
+            f"there is no first stage ({model.FIRST_STAGE}*) in this file: expected one, or "
+            "first_stage.run in CONFIG.py, the run that convert.py makes of the file of a VAE"
+        )
+    params = runs.load_first_stage(Path(first.run), first.model.build())
+    own = table.to_original(first.model.original_names(), params)
+    return ChainMap(state, {model.FIRST_STAGE + key: w for key, w in own.items()})
 
 
 def _with_left_out(state: table.State, experiment: Experiment) -> table.State:
@@ -146,8 +195,11 @@ def _check_schedule(aside: table.State, experiment: Experiment) -> None:
     there, betas = aside.get("alphas_cumprod"), experiment.diffusion.build_betas()
     if there is None or betas is None:
         return
-    here = np.cumprod(1.0 - betas)
-    if there.shape != here.shape or np.max(np.abs(there - here)) > UNLIKE:
+    there, here = np.asarray(there, np.float64), np.cumprod(1.0 - betas)
+    # of tables that were rounded to 16 bits, be they widened again or not
+    rounded = (kind for kind in (jnp.bfloat16, jnp.float16) if (there == there.astype(kind)).all())
+    unlike = max(UNLIKE, *(float(jnp.finfo(kind).eps) for kind in rounded), 0)
+    if there.shape != here.shape or np.max(np.abs(there - here)) > unlike:
         d = experiment.diffusion
         raise InputError(
             f"alphas_cumprod ends at {there[-1]:.3g} after {len(there)} steps: expected "
@@ -168,15 +220,6 @@ def _scale(found: float | None, experiment: Experiment) -> Any:
     return experiment.latent_scale
 
 
-def float32(names: table.Table, state: table.State) -> Params:
-    """The parameters, float32; those that are so already, and need no joining, are views."""
-    for row in names:
-        dtype = state[row.keys[0]].dtype
-        if not jnp.issubdtype(dtype, jnp.floating):
-            raise InputError(f"{row.keys[0]} is of {dtype}: expected float32 or float16")
-    return jax.tree.map(lambda w: np.asarray(w, np.float32), table.rearranged(names, state))
-
-
 def _say(
     source: Path,
     run: Path,
@@ -186,9 +229,10 @@ def _say(
     averaged: bool,
 ) -> None:
     """Prints what was imported, and what became of the rest."""
-    sizes = dict.fromkeys(("denoiser", "conditioner", "first_stage"), 0)
-    for row in names.table:
-        sizes[row.path.split("/")[0]] += len(row.keys) * math.prod(row.shape)
+    sizes = {
+        part: table.count([row for row in names.table if row.path.startswith(f"{part}/")])
+        for part in ("denoiser", "conditioner", "first_stage")
+    }
     print(f"{source}: " + ", ".join(f"{name} {size:,}" for name, size in sizes.items()))
     if averaged:
         print("the averages of the denoiser's weights (model_ema.*) are what samples are drawn of")
@@ -196,9 +240,7 @@ def _say(
         print("the averages of the denoiser's weights (model_ema.*) are left out")
     else:
         print("there are no averages of the denoiser's weights (model_ema.*): the last ones count")
-    kinds = sorted({str(held.weights[key].dtype) for key in held.weights} - {"float32"})
-    if kinds:
-        print(f"weights of {', '.join(kinds)} become float32")
+    say_widened(held.weights)
     if held.aside:
         print(f"{len(held.aside)} entries that no model reads are kept in {run / ASIDE}")
     say_tokenizer(run, experiment)
@@ -216,28 +258,20 @@ def say_tokenizer(run: Path, experiment: Experiment) -> None:
 # Out of a run
 
 
-class Checkpoint(Mapping[str, np.ndarray]):
-    """The original's state dict of a checkpoint; parts are read when asked for, one at a time."""
+def checkpoint_weights(run: Path, rows: Rows, at: str | None = None) -> table.Lazy:
+    """The weights of a checkpoint under other names; one part is in memory at a time."""
+    kept: dict[tuple[str, str], dict[str, np.ndarray]] = {}
 
-    def __init__(self, rows: dict[str, tuple[str, table.Row]], read: Callable[[str, str], Params]):
-        """rows: key -> item of the checkpoint and the key's row; read: (item, part) -> params."""
-        self._rows, self._read = rows, read
-        self._open, self._flat = ("", ""), {}
-
-    def __getitem__(self, key: str) -> np.ndarray:
-        item, row = self._rows[key]
+    def read(key: str) -> np.ndarray:
+        item, row = rows[key]
         part, _, path = row.path.partition("/")
-        if self._open != (item, part):
-            self._flat = {}  # before more is read
-            self._open, self._flat = (item, part), table.flattened(self._read(item, part))
-        split = np.split(self._flat[path], len(row.keys), axis=-1)
+        if (item, part) not in kept:
+            kept.clear()  # before more is read
+            kept[item, part] = table.flattened(checkpoint.read_part(run, item, part, at))
+        split = np.split(kept[item, part][path], len(row.keys), axis=-1)
         return row.layout.to_original(split[row.keys.index(key)], row.shape)
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._rows)
-
-    def __len__(self) -> int:
-        return len(self._rows)
+    return table.Lazy(rows, read)
 
 
 def export_model(run: Path, destination: Path) -> None:
@@ -269,12 +303,11 @@ def export_model(run: Path, destination: Path) -> None:
     if experiment.latent_scale == "one":
         scale = checkpoint.read_part(run, "params", "first_stage", which)["scale"]
         held[model.SCALE] = np.asarray(scale[0])
-    read = functools.partial(checkpoint.read_part, run, which=which)
-    rows = _without_trivial(rows, Checkpoint(rows, read))
+    rows = _without_trivial(rows, checkpoint_weights(run, rows, which))
     forms = held | {
         key: np.broadcast_to(np.float32(0), row.shape) for key, (_, row) in rows.items()
     }
-    weights = ChainMap(held, Checkpoint(rows, read))
+    weights = ChainMap(held, checkpoint_weights(run, rows, which))
     write_weights(destination, weights, forms)
     if trained_here and averaged:
         print("the averaged weights are written, as the weights")
@@ -288,9 +321,7 @@ def export_model(run: Path, destination: Path) -> None:
     print(f"{destination}: {len(forms)} weights in the original layout")
 
 
-def _without_trivial(
-    rows: dict[str, tuple[str, table.Row]], weights: table.State
-) -> dict[str, tuple[str, table.Row]]:
+def _without_trivial(rows: Rows, weights: table.State) -> Rows:
     """Without the statistics of embeddings that say nothing, which files leave out."""
     trivial = {
         key for key in STATISTICS.keys() & rows.keys() if np.all(weights[key] == STATISTICS[key])
@@ -324,9 +355,7 @@ def _with_own_vocabulary(run: Path, experiment: Experiment) -> Experiment:
     return replace(experiment, conditions=conditions)
 
 
-def _rows(
-    names: model.Names, averaged: set[str], trained_here: bool
-) -> dict[str, tuple[str, table.Row]]:
+def _rows(names: model.Names, averaged: set[str], trained_here: bool) -> Rows:
     """Key -> the item of the checkpoint that has its weight, and its row.
 
     What was imported goes out as it came in; of what was trained here, the averages count.

@@ -9,22 +9,18 @@ from typing import Any
 
 from ldm_jax.errors import InputError
 
-SHOWN = 8  # of what is wrong, in the line that stops the tool
 FILES = (".safetensors", ".ckpt", ".pth", ".pt", ".bin")
 
 
 @contextmanager
 def prefix_errors(source: Path) -> Iterator[None]:
-    """Puts the name of what is read before what is wrong with it, and lists what is much."""
+    """Puts the name of what is read before what is wrong with it."""
     try:
         yield
     except InputError as error:
-        title, *lines = str(error).splitlines()
-        if len(lines) > SHOWN:
-            print(*lines, sep="\n")
-            lines[SHOWN:] = [f"and {len(lines) - SHOWN} more, all listed above"]
-        title = title if title.startswith(str(source)) else f"{source}: {title}"
-        raise InputError("\n".join([title, *lines])) from error
+        if str(error).startswith(str(source)):
+            raise
+        raise InputError(f"{source}: {error}") from error
 
 
 @contextmanager

@@ -31,6 +31,7 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     Raises:
         InputError: they belong to neither, or to one that a config cannot describe.
     """
+    shapes = {_original(key): shape for key, shape in shapes.items()}
     levels = _numbers(r"encoder\.down\.(\d+)\.", shapes)
     channels = _size(shapes, (r"encoder\.(conv_in|down\.0\.block\.0\.norm1)\.(weight|bias)", 0))
     z_channels = _size(
@@ -69,6 +70,18 @@ def autoencoder(shapes: Mapping[str, Shape]) -> Autoencoder:
     if entries is None:
         return KLAutoencoder(**settings)
     return VQAutoencoder(**settings, codebook_size=entries)
+
+
+def _original(key: str) -> str:
+    """What the original calls a weight of an encoder of diffusers, of what is looked at here."""
+    for there, here in (
+        (r"encoder\.down_blocks\.(\d+)\.resnets\.", r"encoder.down.\1.block."),
+        (r"encoder\.down_blocks\.(\d+)\.attentions\.", r"encoder.down.\1.attn."),
+        (r"encoder\.down_blocks\.(\d+)\.", r"encoder.down.\1."),
+        (r"encoder\.mid_block\.attentions\.0\.", "encoder.mid.attn_1."),
+    ):
+        key = re.sub(f"^{there}", here, key)
+    return key
 
 
 def tiny_autoencoder(shapes: Mapping[str, Shape]) -> TinyAutoencoder:

@@ -28,7 +28,8 @@ def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPMode
     ]
     (folder / "tokenizer.json").write_text(as_json(saved))
     (folder / "vocab.json").write_text(as_json(saved["model"]["vocab"]))
-    (folder / "merges.txt").write_text("#version: 0.2\n" + "".join(f"{m}\n" for m in merges))
+    table = "".join(f"{pair}\n" for pair in ("#version: 0.2", *merges))
+    (folder / "merges.txt").write_text(table, "utf-8")
     fills = clip.END if reader.weights == "openai" else "!"
     settings = {
         "tokenizer_class": "CLIPTokenizer",

@@ -8,11 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.nn.attention import attention
+from ldm_jax.nn.cubic import cubic_weights
 from ldm_jax.nn.patches import Patches
 from ldm_jax.types import Array
 
 EPSILON = 1e-6
-CUBIC = -0.75  # PyTorch's coefficient of cubic convolution
 
 
 class Architecture(NamedTuple):
@@ -67,7 +67,7 @@ class DINOv2(nn.Module):
         position = self.param("position", nn.initializers.normal(0.02), (1 + n * n, C))
         side = x.shape[1] // self.of.patch
         if side != n:
-            weights = cubic_weights(n, side, self.offset)
+            weights = cubic_weights(n, side, self.offset).astype(np.float32)
             grid = position[1:].reshape(n, n, C)
             grid = jnp.einsum("ai,bj,ijc->abc", weights, weights, grid).reshape(-1, C)
             position = jnp.concatenate([position[:1], grid])
@@ -75,21 +75,3 @@ class DINOv2(nn.Module):
         for i in range(self.of.layers):
             y = Layer(self.of.heads, name=f"block_{i}")(y)
         return nn.LayerNorm(epsilon=EPSILON, name="norm")(y[:, 0])
-
-
-def cubic_weights(n: int, m: int, offset: float = 0.0) -> np.ndarray:
-    """Weights of n values at m positions by cubic convolution (Keys 1981), [m, n] float32.
-
-    Position i is at (i + 1/2) n / (m + offset) - 1/2; beyond the ends the last value is repeated.
-    """
-    at = (np.arange(m) + 0.5) * n / (m + offset) - 0.5
-    low = np.floor(at).astype(int)
-    weights = np.zeros((m, n))
-    for step in range(-1, 3):
-        d = np.abs(at - (low + step))
-        near = (CUBIC + 2) * d**3 - (CUBIC + 3) * d**2 + 1
-        far = CUBIC * d**3 - 5 * CUBIC * d**2 + 8 * CUBIC * d - 4 * CUBIC
-        np.add.at(
-            weights, (np.arange(m), np.clip(low + step, 0, n - 1)), np.where(d <= 1, near, far)
-        )
-    return weights.astype(np.float32)

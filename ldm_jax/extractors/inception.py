@@ -60,17 +60,22 @@ def _neighbours(n: int) -> np.ndarray:
 class _Block(nn.Module):
     """Parallel branches, each a chain of convolutions."""
 
-    def conv(self, x: Array, name: str, channels: int, *kernel: int, stride: int = 1) -> Array:
-        """A convolution, its norm and ReLU; padded unless it has a stride."""
-        padding = None if stride == 1 else 0
-        return ConvNorm(channels, kernel or (1, 1), stride, padding, activation=nn.relu, name=name)(
-            x
+    def conv(self, x: Array, name: str, channels: int, *kernel: int, stride: int = 0) -> Array:
+        """A convolution, its norm and ReLU; padded unless it has a stride, which then may be 1."""
+        made = ConvNorm(
+            channels,
+            kernel or (1, 1),
+            stride or 1,
+            0 if stride else None,
+            activation=nn.relu,
+            name=name,
         )
+        return made(x)
 
-    def chain(self, x: Array, name: str, *layers: tuple[int, ...], last_stride: int = 1) -> Array:
+    def chain(self, x: Array, name: str, *layers: tuple[int, ...], last_stride: int = 0) -> Array:
         """Layers NAME_1, NAME_2 ..., each (channels, kernel height, kernel width)."""
         for n, (channels, *kernel) in enumerate(layers, start=1):
-            stride = last_stride if n == len(layers) else 1
+            stride = last_stride if n == len(layers) else 0
             x = self.conv(x, f"{name}_{n}", channels, *kernel, stride=stride)
         return x
 
@@ -178,12 +183,12 @@ class InceptionV3(_Block):
         def positions(x: Array) -> Array:
             return jnp.mean(x, axis=(1, 2))
 
-        x = ConvNorm(32, (3, 3), 2, 0, activation=nn.relu, name="Conv2d_1a_3x3")(x)
-        x = ConvNorm(32, (3, 3), 1, 0, activation=nn.relu, name="Conv2d_2a_3x3")(x)
+        x = self.conv(x, "Conv2d_1a_3x3", 32, 3, 3, stride=2)
+        x = self.conv(x, "Conv2d_2a_3x3", 32, 3, 3, stride=1)
         x = _max_pool(self.conv(x, "Conv2d_2b_3x3", 64, 3, 3))
         found["64"] = positions(x)
         x = self.conv(x, "Conv2d_3b_1x1", 80)
-        x = _max_pool(ConvNorm(192, (3, 3), 1, 0, activation=nn.relu, name="Conv2d_4a_3x3")(x))
+        x = _max_pool(self.conv(x, "Conv2d_4a_3x3", 192, 3, 3, stride=1))
         found["192"] = positions(x)
         for letter, pooled in (("b", 32), ("c", 64), ("d", 64)):
             x = MixedA(pooled, name=f"Mixed_5{letter}")(x)

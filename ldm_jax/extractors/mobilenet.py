@@ -3,6 +3,8 @@
 Its distances order models as FID does, on another scale: they are never called FID.
 """
 
+from functools import partial
+
 import flax.linen as nn
 import jax.numpy as jnp
 
@@ -35,17 +37,10 @@ class InvertedResidual(nn.Module):
     def __call__(self, x):
         """x [B, h, w, C] -> [B, h / stride, w / stride, channels]."""
         width, y = x.shape[-1] * self.expansion, x
+        act = partial(ConvNorm, epsilon=EPSILON, activation=nn.relu6)
         if self.expansion > 1:
-            y = ConvNorm(width, epsilon=EPSILON, activation=nn.relu6, name="expand")(y)
-        y = ConvNorm(
-            width,
-            (3, 3),
-            self.stride,
-            epsilon=EPSILON,
-            groups=width,
-            activation=nn.relu6,
-            name="depthwise",
-        )(y)
+            y = act(width, name="expand")(y)
+        y = act(width, (3, 3), self.stride, groups=width, name="depthwise")(y)
         y = ConvNorm(self.channels, epsilon=EPSILON, name="project")(y)
         return x + y if y.shape == x.shape else y
 
@@ -57,14 +52,13 @@ class MobileNetV2(nn.Module):
     def __call__(self, x) -> dict[str, Array]:
         """x [B, 224, 224, 3], normalised -> pool [B, 1280] and logits [B, 1000]."""
         x = ConvNorm(32, (3, 3), 2, epsilon=EPSILON, activation=nn.relu6, name="stem")(x)
-        number = 0
-        for expansion, channels, depth, stride in STAGES:
-            for n in range(depth):
-                number += 1
-                block = InvertedResidual(
-                    expansion, channels, stride if n == 0 else 1, name=f"block{number}"
-                )
-                x = block(x)
+        blocks = [
+            (expansion, channels, 1 if n else stride)
+            for expansion, channels, depth, stride in STAGES
+            for n in range(depth)
+        ]
+        for number, block in enumerate(blocks, start=1):
+            x = InvertedResidual(*block, name=f"block{number}")(x)
         x = ConvNorm(LAST, epsilon=EPSILON, activation=nn.relu6, name="last")(x)
         pool = jnp.mean(x, axis=(1, 2))
         return {"pool": pool, "logits": nn.Dense(CLASSES, name="classifier")(pool)}

@@ -1,6 +1,7 @@
 """The extractors by name."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, get_args
 
 import flax.linen as nn
@@ -60,35 +61,31 @@ def _inception(resize: str) -> Extractor:
     if resize not in INCEPTION_RESIZES:
         names = ", ".join(get_args(ResizeName))
         raise InputError(f"resize is {resize!r}: expected one of {names}")
+    network = inception.InceptionV3()
     described, prepare, scale = INCEPTION_RESIZES[resize]
     return Extractor(
         name="inception",
         title="InceptionV3 (TensorFlow, 2015-12-05)",
         distance="FID",
-        main="pool",
-        init=_init(inception.InceptionV3(), inception.SIZE),
+        init=_init(network, inception.SIZE),
         prepare=prepare,
         scale=scale,
-        network=_apply(inception.InceptionV3()),
+        network=_apply(network),
         resize=described,
         size=inception.SIZE,
     )
-
-
-def _as_is(images: np.ndarray) -> np.ndarray:
-    return images
 
 
 # name -> description for reports, what is done on the host, and what before the network
 INCEPTION_RESIZES: dict[str, tuple[str, Callable, Callable]] = {
     "tensorflow": (
         "TensorFlow 1's bilinear filter to 299 pixels (as ADM and torch-fidelity)",
-        _as_is,
+        lambda images: images,
         lambda x: (tensorflow_bilinear(x, inception.SIZE) - 128.0) / 128.0,
     ),
     "pytorch": (
         "PyTorch's bilinear filter to 299 pixels (as pytorch-fid)",
-        _as_is,
+        lambda images: images,
         lambda x: half_pixel_bilinear(x, inception.SIZE) / 127.5 - 1.0,
     ),
     "clean": (
@@ -99,69 +96,51 @@ INCEPTION_RESIZES: dict[str, tuple[str, Callable, Callable]] = {
 }
 
 
-def _mobilenet(_: str) -> Extractor:
+def _by_pillow(
+    titles: tuple[str, str, str],
+    network: nn.Module,
+    size: int,
+    normalise: Callable[[Array], Array],
+) -> Extractor:
+    """An extractor whose images Pillow resizes.
+
+    Args:
+        titles: its name, title and distance.
+        normalise: values in 0 ... 1 -> the network's input.
+    """
     return Extractor(
-        name="mobilenet",
-        title="MobileNetV2 (torchvision, ImageNet)",
-        distance="MobileNetV2 Frechet distance",
-        main="pool",
-        init=_init(mobilenet.MobileNetV2(), mobilenet.SIZE),
-        prepare=lambda images: pillow_bicubic(images, mobilenet.SIZE),
-        scale=_imagenet,
-        network=_apply(mobilenet.MobileNetV2()),
-        resize=f"Pillow's antialiased bicubic filter to {mobilenet.SIZE} pixels",
-        size=mobilenet.SIZE,
+        *titles,
+        init=_init(network, size),
+        prepare=lambda images: pillow_bicubic(images, size),
+        scale=lambda x: normalise(jnp.asarray(x, jnp.float32) / 255.0),
+        network=_apply(network),
+        resize=f"Pillow's antialiased bicubic filter to {size} pixels",
+        size=size,
     )
 
 
 def _imagenet(x: Array) -> Array:
-    return (jnp.asarray(x, jnp.float32) / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
+    return (x - IMAGENET_MEAN) / IMAGENET_STD
+
+
+def _mobilenet(_: str) -> Extractor:
+    titles = "mobilenet", "MobileNetV2 (torchvision, ImageNet)", "MobileNetV2 Frechet distance"
+    return _by_pillow(titles, mobilenet.MobileNetV2(), mobilenet.SIZE, _imagenet)
 
 
 def _dinov2(_: str) -> Extractor:
-    of = dinov2.VIT_L14
-    return Extractor(
-        name="dinov2",
-        title="DINOv2 ViT-L/14",
-        distance="FD-DINOv2",
-        main="pool",
-        init=_init(dinov2.DINOv2(of), of.size),
-        prepare=lambda images: pillow_bicubic(images, of.size),
-        scale=_imagenet,
-        network=_pooled(dinov2.DINOv2(of)),
-        resize=f"Pillow's antialiased bicubic filter to {of.size} pixels",
-        size=of.size,
-    )
+    titles, of = ("dinov2", "DINOv2 ViT-L/14", "FD-DINOv2"), dinov2.VIT_L14
+    return _by_pillow(titles, dinov2.DINOv2(of), of.size, _imagenet)
 
 
-def _clip(name: str) -> Callable[[str], Extractor]:
+TITLES = ("ViT-B/32", "ViT-B/16", "ViT-L/14", "ViT-L/14 at 336")  # of CLIP's ARCHITECTURES
+
+
+def _clip(name: str, _: str) -> Extractor:
     of = ARCHITECTURES[name]
-    title = {
-        "vit_b32": "ViT-B/32",
-        "vit_b16": "ViT-B/16",
-        "vit_l14": "ViT-L/14",
-        "vit_l14_336": "ViT-L/14 at 336",
-    }[name]
-
-    def make(_: str) -> Extractor:
-        return Extractor(
-            name=f"clip_{name}",
-            title=f"CLIP {title}, image encoder",
-            distance=f"CLIP {title} Frechet distance",
-            main="pool",
-            init=_init(CLIPImageEncoder(of), of.size),
-            prepare=lambda images: pillow_bicubic(images, of.size),
-            scale=lambda x: normalised(jnp.asarray(x, jnp.float32) / 255.0),
-            network=_pooled(CLIPImageEncoder(of)),
-            resize=f"Pillow's antialiased bicubic filter to {of.size} pixels",
-            size=of.size,
-        )
-
-    return make
-
-
-def _pooled(network: nn.Module) -> Callable:
-    return lambda params, x: {"pool": network.apply({"params": params}, x)}
+    title = f"CLIP {dict(zip(ARCHITECTURES, TITLES, strict=True))[name]}"
+    titles = f"clip_{name}", f"{title}, image encoder", f"{title} Frechet distance"
+    return _by_pillow(titles, CLIPImageEncoder(of), of.size, normalised)
 
 
 def _init(network: nn.Module, size: int) -> Callable:
@@ -169,12 +148,18 @@ def _init(network: nn.Module, size: int) -> Callable:
 
 
 def _apply(network: nn.Module) -> Callable:
-    return lambda params, x: network.apply({"params": params}, x)
+    """(params, x) -> features by name; "pool" where the network has one."""
+
+    def features(params, x):
+        found = network.apply({"params": params}, x)
+        return found if isinstance(found, dict) else {"pool": found}
+
+    return features
 
 
 MAKERS: dict[str, Callable[[str], Extractor]] = {
     "inception": _inception,
     "mobilenet": _mobilenet,
     "dinov2": _dinov2,
-    **{f"clip_{name}": _clip(name) for name in ARCHITECTURES},
+    **{f"clip_{name}": partial(_clip, name) for name in ARCHITECTURES},
 }

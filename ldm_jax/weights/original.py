@@ -6,7 +6,7 @@ average of its weights (`model_ema.*`), or a whole model with its first stage un
 
 from typing import NamedTuple
 
-from ldm_jax.weights.table import Renamed, State
+from ldm_jax.weights.table import State, renamed
 
 EMBEDDED = "first_stage_model."
 LOSS = "loss."
@@ -47,4 +47,4 @@ def first_stage(weights: State) -> FirstStageFile:
         own = averaged if whole else own
         what = "instead of the last ones" if whole else "are left out: some are missing"
         notes.append(f"{len(averages)} averaged weights ({EMA}*) {what}")
-    return FirstStageFile(Renamed(weights, own), scale, tuple(notes))
+    return FirstStageFile(renamed(weights, own), scale, tuple(notes))

@@ -6,15 +6,25 @@ tables follow from the config alone, so every key of a state dict is accounted f
 directions before a weight is moved: `mismatches` names those missing, unexpected or misshapen.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.errors import InputError
 
 Shape = tuple[int, ...]
 State = Mapping[str, np.ndarray]  # original key -> weight; may be read lazily
+MOST_NAMED = 6  # causes of a kind in a message
+# what files hold that is a weight of no network: counters, tables, temperatures, and marks of what
+# a model predicts or how its weights are scaled
+MARKERS = re.compile(
+    r"(.*\.)?(num_batches_tracked|position_ids|attn_mask|logit_(scale|bias))"
+    r"|scaled_fp8|v_pred|ztsnr|edm_\w+(\.sigma_(min|max))?|denoiser\.(log_)?sigmas|iteration|global_step"
+)
 
 
 class Layout(NamedTuple):
@@ -31,23 +41,33 @@ CONV = Layout(  # OIHW and HWIO
 DENSE = Layout(  # [O, I], or [O, I, 1 ...] where the original has a 1x1 convolution; ours: [I, O]
     lambda w: np.reshape(w, w.shape[:2]).T, lambda w, shape: np.reshape(w.T, shape)
 )
+FLAT = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))
 
 
-class Renamed(Mapping[str, np.ndarray]):
-    """Some of the weights of a state dict under other names, read lazily."""
+class Lazy(Mapping[str, np.ndarray]):
+    """Weights by name, each made when it is asked for."""
 
-    def __init__(self, state: State, names: Mapping[str, str]):
-        """names: our name of a weight -> its key in `state`."""
-        self._state, self._names = state, names
+    def __init__(self, names: Iterable[str], read: Callable[[str], np.ndarray]):
+        self._names, self._read = dict.fromkeys(names), read
 
     def __getitem__(self, name: str) -> np.ndarray:
-        return self._state[self._names[name]]
+        if name not in self._names:
+            raise KeyError(name)
+        return self._read(name)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names)
 
     def __len__(self) -> int:
         return len(self._names)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+
+def renamed(state: State, names: Mapping[str, str]) -> Lazy:
+    """Some of the weights of a state dict; names: our name of a weight -> its key in `state`."""
+    return Lazy(names, lambda name: state[names[name]])
 
 
 class Row(NamedTuple):
@@ -97,48 +117,133 @@ def shapes(table: Table) -> dict[str, Shape]:
     return {key: row.shape for row in table for key in row.keys}
 
 
-def mismatches(table: Table, found: Mapping[str, Shape], unused: tuple[str, ...] = ()) -> list[str]:
-    """What prevents a state dict with these shapes from fitting the network, a line a key.
+def count(table: Table) -> int:
+    """Values of all weights."""
+    return sum(len(row.keys) * math.prod(row.shape) for row in table)
+
+
+def shapes_of(state: State) -> dict[str, Shape]:
+    """Key -> shape of the weights that there are."""
+    return {key: np.shape(state[key]) for key in state}
+
+
+def mismatches(
+    table: Table, found: Mapping[str, Shape], unused: Collection[str] = (), prefix: str = ""
+) -> list[str]:
+    """What prevents a state dict with these shapes from fitting the network, one entry a cause.
 
     Args:
-        unused: original keys that this network does not use.
+        unused: original keys that this network does not use, besides MARKERS.
+        prefix: of keys, in what is returned.
     """
     wanted = shapes(table)
+    missing = wanted.keys() - found.keys()
+    more = {key for key in found.keys() - wanted.keys() - set(unused) if not MARKERS.fullmatch(key)}
+    absent = [
+        f"{prefix}{name} is missing: expected " + (f"{n} weights" if n else f"shape {wanted[name]}")
+        for name, n in _branches(missing, wanted.keys() - missing)
+    ]
+    unexpected = [
+        f"{prefix}{name} is unexpected: no parameter takes these {n} weights"
+        if n
+        else f"{prefix}{name} {tuple(found[name])} is unexpected: no parameter takes it"
+        for name, n in _branches(more, wanted)
+    ]
+    others: dict[tuple[Shape, Shape], list[str]] = {}
+    for key in sorted(wanted.keys() & found.keys()):
+        if _without_ones(found[key]) != _without_ones(wanted[key]):
+            others.setdefault((tuple(found[key]), wanted[key]), []).append(key)
+    misshapen = [
+        f"{prefix}{key} has shape {there}: expected {here}"
+        + (f", and so have {len(also)} more" if also else "")
+        for (there, here), (key, *also) in others.items()
+    ]
+    kinds = {"missing": absent, "unexpected": unexpected, "misshapen": misshapen}
+    return [line for kind, lines in kinds.items() for line in some(lines, kind)]
 
-    def lines() -> Iterator[str]:
-        for key in sorted(wanted.keys() - found.keys()):
-            yield f"{key} is missing: expected shape {wanted[key]}"
-        for key in sorted(found.keys() - wanted.keys() - set(unused)):
-            yield f"{key} {tuple(found[key])} is unexpected: no parameter takes it"
-        for key in sorted(wanted.keys() & found.keys()):
-            if tuple(found[key]) != wanted[key]:
-                yield f"{key} has shape {tuple(found[key])}: expected {wanted[key]}"
 
-    return list(lines())
+def some(entries: list[str], what: str) -> list[str]:
+    """As many entries as are read in a message, and how many more there are."""
+    more = len(entries) - MOST_NAMED
+    return [*entries[:MOST_NAMED], f"and {more} more {what}"] if more > 0 else entries
 
 
-def to_here(table: Table, state: State, unused: tuple[str, ...] = ()) -> dict:
+def _without_ones(shape: Shape) -> Shape:
+    """Of a linear layer, which others write as a 1x1 convolution: the same."""
+    shape = tuple(shape)
+    while len(shape) > 2 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def _branches(keys: Collection[str], others: Collection[str]) -> Iterator[tuple[str, int]]:
+    """Keys by the shortest prefixes that none of the others has, as PREFIX.* with their number, or
+    by themselves, with 0."""
+    taken = {part for key in others for part in _prefixes(key)}
+    found: dict[str, list[str]] = {}
+    for key in sorted(keys):
+        free = (part for part in _prefixes(key) if part not in taken)
+        found.setdefault(next(free, key), []).append(key)
+    for part, held in found.items():
+        yield (f"{part}*", len(held)) if len(held) > 1 else (held[0], 0)
+
+
+def _prefixes(key: str) -> Iterator[str]:
+    """a., a.b. of a.b.c"""
+    return (key[: found.end()] for found in re.finditer(r"\.", key))
+
+
+def refuse(wrong: list[str], title: str) -> None:
+    """Raises InputError with a title where something is wrong."""
+    if wrong:
+        raise InputError(f"{title}: {'; '.join(wrong)}")
+
+
+def to_here(
+    table: Table,
+    state: State,
+    unused: Collection[str] = (),
+    title: str = "these weights are not of this network",
+) -> dict:
     """Our parameters from an original state dict, as a nested dict.
 
     Raises:
-        InputError: a key is missing, unexpected or misshapen; the message names all of them.
+        InputError: a key is missing, unexpected or misshapen, or see `rearranged`.
     """
-    wrong = mismatches(table, {key: np.shape(state[key]) for key in state}, unused)
-    if wrong:
-        raise InputError("these weights are not of this network:\n" + "\n".join(wrong))
+    refuse(mismatches(table, shapes_of(state), unused), title)
     return rearranged(table, state)
 
 
 def rearranged(table: Table, state: State) -> dict:
     """The same for a state dict that is known to fit; it may contain more.
 
-    Weights that are not joined are views of those in `state`.
+    All become float32. Those that are, and are not joined, are views of those in `state`.
+
+    Raises:
+        InputError: weights are no numbers with fractions, or not finite.
     """
     flat = {}
     for row in table:
-        parts = [row.layout.to_here(np.asarray(state[key])) for key in row.keys]
+        weights = [float32(state[key], key).reshape(row.shape) for key in row.keys]
+        parts = [row.layout.to_here(weight) for weight in weights]
         flat[row.path] = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
     return nested(flat)
+
+
+def float32(weight: np.ndarray, key: str) -> np.ndarray:
+    """A weight in float32; InputError where it is none."""
+    weight = np.asarray(weight)
+    if not jnp.issubdtype(weight.dtype, jnp.floating):
+        raise InputError(f"{key} is of {weight.dtype}: expected float32, float16 or bfloat16")
+    wide = np.asarray(weight, np.float32)
+    finite = np.isfinite(wide)
+    if not finite.all():
+        count = wide.size - finite.sum()
+        raise InputError(
+            f"{key} has {count} of {wide.size} values that are NaN or infinite: expected finite "
+            "ones; the file is damaged, or its training diverged"
+        )
+    return wide
 
 
 def to_original(table: Table, params: Mapping) -> dict[str, np.ndarray]:

@@ -13,6 +13,7 @@ class Kind(NamedTuple):
     key: str  # a pattern
     name: str
     instead: str
+    unless: str = ""  # a pattern of a key of a file that has more
 
 
 WHOLE = "expected the file of a whole model of Stable Diffusion 1 or 2"
@@ -47,6 +48,17 @@ KINDS = (
         "an embedding of textual inversion",
         f"it is not supported yet, {WHOLE}",
     ),
+    Kind(
+        r"(text_model\.embeddings\.)?token_embedding\.weight",
+        "the text encoder of a CLIP alone",
+        f"{WHOLE}, or of both encoders of a CLIP",
+        unless=r"(vision_model|visual)\..*",
+    ),
+    Kind(
+        r"down_blocks\..*",
+        "the denoiser of a diffusers folder alone",
+        "expected the folder with model_index.json, or an autoencoder by itself",
+    ),
 )
 
 
@@ -54,5 +66,5 @@ def refuse_unread(keys: Collection[str]) -> None:
     """Raises InputError where the keys of a file are those of one of KINDS."""
     for kind in KINDS:
         found = next((key for key in sorted(keys) if re.fullmatch(kind.key, key)), None)
-        if found:
+        if found and not any(re.fullmatch(kind.unless, key) for key in keys):
             raise InputError(f"this is {kind.name} (it has {found}): {kind.instead}")

@@ -131,6 +131,20 @@ def test_inside_a_larger_checkpoint_with_its_scale(tmp_path, capsys):
     assert "latents are shifted by 0 and scaled by 0.18215, which the file does not hold" in said
 
 
+@pytest.mark.parametrize("config", [True, False])
+def test_the_file_of_diffusers_alone(config, tmp_path, capsys):
+    state = write_diffusers(tmp_path / "a", KL)
+    file = tmp_path / "a" / "diffusion_pytorch_model.safetensors"
+    if not config:
+        (tmp_path / "a" / "config.json").unlink()
+    convert.convert(file, tmp_path / "run")
+    assert runs.load_first_stage_config(tmp_path / "run").model == KL
+    said = "there is no config.json beside the file, with the scale of latents: left at 1"
+    assert (said in capsys.readouterr().out) != config
+    convert.convert(tmp_path / "run", tmp_path / "b")
+    assert_equal(diffusers_folder.read(tmp_path / "b").state, state)
+
+
 def test_half_precision_is_widened(tmp_path, capsys):
     half = {key: w.astype(np.float16) for key, w in original(KL).items()}
     convert.convert(write(tmp_path / "a.safetensors", half), tmp_path / "run")
@@ -145,7 +159,7 @@ def test_half_precision_is_widened(tmp_path, capsys):
 def test_whole_numbers_are_no_weights(tmp_path):
     state = {key: w.astype(np.int8) for key, w in original(KL).items()}
     source = write(tmp_path / "a.safetensors", state)
-    assert_refused("a.safetensors: encoder/.* is of int8: expected float32", tmp_path, source)
+    assert_refused(r"a.safetensors: encoder\..* is of int8: expected float32", tmp_path, source)
 
 
 def test_without_the_convolutions_that_flux_does_without(tmp_path):
@@ -162,7 +176,7 @@ def test_without_the_convolutions_that_flux_does_without(tmp_path):
 def test_with_a_codebook_they_are_missing(tmp_path):
     state = {key: w for key, w in original(VQ).items() if "quant_conv" not in key}
     source = write(tmp_path / "a.safetensors", state)
-    assert_refused(r"\nquant_conv.weight is missing: expected shape", tmp_path, source)
+    assert_refused(r" quant_conv\.\* is missing: expected 2 weights", tmp_path, source)
 
 
 def narrow_config(path):
@@ -228,8 +242,9 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(tmp_path):
     source = write(tmp_path / "a.safetensors", state)
     with pytest.raises(InputError) as error:
         convert.convert(source, tmp_path / "run")
-    assert str(error.value).splitlines() == [
-        f"{source}: these weights are not of this network:",
+    title, _, causes = str(error.value).partition(" network: ")
+    assert title == f"{source}: these weights are not of this"
+    assert causes.split("; ") == [
         "decoder.mid.attn_1.q.weight is missing: expected shape (64, 64, 1, 1)",
         "encoder.conv_in.bias is missing: expected shape (32,)",
         "encoder.extra (2,) is unexpected: no parameter takes it",
@@ -238,19 +253,17 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
 
 
-def test_many_of_them_are_listed(tmp_path, capsys):
-    state = {f"{key}.module": w for key, w in original(KL).items() if "conv_in" not in key}
-    state |= {key: w for key, w in original(KL).items() if "conv_in" in key or "down" in key}
+def test_one_cause_is_said_once(tmp_path):
+    state = {key: w for key, w in original(KL).items() if not key.startswith("decoder.up.")}
+    state |= {f"lpips.net.{n}.weight": np.zeros(3, "f") for n in range(50)}
     source = write(tmp_path / "a.safetensors", state)
     with pytest.raises(InputError) as error:
         convert.convert(source, tmp_path / "run")
-    listed = capsys.readouterr().out.splitlines()
-    title, *shown, more = str(error.value).splitlines()
-    assert title == f"{source}: these weights are not of this network:"
-    assert shown == listed[: len(shown)]
-    assert more == f"and {len(listed) - len(shown)} more, all listed above"
-    for key in original(KL):
-        assert any(line.startswith(f"{key}.module (") for line in listed) != ("conv_in" in key)
+    assert str(error.value) == (
+        f"{source}: these weights are not of this network: decoder.up.* is missing: expected "
+        f"{sum(key.startswith('decoder.up.') for key in original(KL))} weights; lpips.* is "
+        "unexpected: no parameter takes these 50 weights"
+    )
 
 
 def test_keys_are_named_as_diffusers_names_them(tmp_path):

@@ -196,7 +196,7 @@ def test_weights_that_do_not_fit_are_named_with_their_component(folder, tmp_path
     write_weights(path, state | {"more": np.zeros(1, "f")})
     with pytest.raises(InputError) as error:
         convert.convert(there, tmp_path / "run")
-    assert str(error.value).splitlines()[1:] == [
+    assert str(error.value).partition(" model: ")[2].split("; ") == [
         "vae/encoder.conv_in.bias is missing: expected shape (8,)",
         "vae/more (1,) is unexpected: no parameter takes it",
     ]
@@ -206,7 +206,7 @@ def test_weights_that_do_not_fit_are_named_with_their_component(folder, tmp_path
     ("field", "value", "said"),
     [
         ("_class_name", "UNet3DConditionModel", "has _class_name 'UNet3DConditionModel'"),
-        ("addition_embed_type", "text_time", "unet has addition_embed_type 'text_time'"),
+        ("addition_embed_type", "text_time", "unet's addition_embed_type is 'text_time'"),
         ("block_out_channels", [8, 12], "expected multiples of the first width"),
         ("attention_head_dim", [2, 3], "expected heads of one width"),
     ],
@@ -223,6 +223,69 @@ def test_heads_are_by_level_where_their_width_is_one():
     assert settings["attention_head_dim"] == [2, 4]
     read, channels, side = diffusers_model.read_unet(settings)
     assert (read["head_channels"], channels, side) == (4, 4, 4)
+
+
+@pytest.mark.parametrize(
+    ("said", "spacing"),
+    [
+        ({"timestep_spacing": "trailing", "steps_offset": 0}, "trailing"),
+        ({"timestep_spacing": "linspace"}, "linspace"),
+        ({"timestep_spacing": "leading", "steps_offset": 0}, "leading"),
+        ({"timestep_spacing": "leading", "steps_offset": 1}, "uniform"),
+        ({"use_karras_sigmas": True}, "karras"),
+    ],
+)
+def test_the_spacing_of_a_folder_is_followed_or_contradicted_aloud(
+    folder, said, spacing, tmp_path, capsys
+):
+    there = shutil.copytree(folder("text")[0], tmp_path / "copy")
+    file = there / "scheduler" / "scheduler_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | said))
+    convert.convert(there, tmp_path / "run")
+    assert runs.load_config(tmp_path / "run").sampling.spacing == spacing
+    assert "warning" not in capsys.readouterr().out
+    if spacing in ("trailing", "linspace", "leading", "uniform"):
+        config = c.Diffusion(beta_start=0.01, beta_end=0.2, steps=20)
+        written = diffusers_scheduler.scheduler_config(config, spacing)
+        assert diffusers_scheduler.read_spacing(written) == spacing
+
+
+def test_a_config_that_a_folder_contradicts(folder, tmp_path, capsys):
+    config = tmp_path / "config.py"
+    other = replace(experiment(), diffusion=replace(experiment().diffusion, prediction="v"))
+    config.write_text(runs.as_python(other))
+    convert.convert(folder("text")[0], tmp_path / "run", config)
+    said = "the file says that diffusion.prediction is eps, and the config, which is followed, v"
+    assert said in capsys.readouterr().out
+
+
+def test_words_that_were_added_to_a_tokenizer_are_tokens(folder, tmp_path):
+    there = shutil.copytree(folder("text")[0], tmp_path / "copy")
+    place = there / "tokenizer"
+    (place / "tokenizer.json").unlink()
+    config = there / "text_encoder" / "config.json"
+    file = there / "text_encoder" / "model.safetensors"
+    state = dict(read_weights(file))
+    key = "text_model.embeddings.token_embedding.weight"
+    state[key] = np.concatenate([state[key], state[key][:2]])
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"vocab_size": 518}))
+    write_weights(file, state)
+    words = {"<mine>": 516, "<Other>": 517}
+    decoder = {str(number): {"content": word} for word, number in words.items()}
+    for name, content in (
+        ("added_tokens.json", words),
+        ("tokenizer_config.json", {"added_tokens_decoder": decoder}),
+    ):
+        (place / "added_tokens.json").unlink(missing_ok=True)
+        (place / name).write_text(json.dumps(content))
+        convert.convert(there, tmp_path / name)
+        tokenizer = runs.load(tmp_path / name).tokenizer
+        assert {516, 517} <= set(tokenizer.encode("a <mine> <Other>").ids)
+        assert 517 not in tokenizer.encode("a <other>").ids
+    (place / "added_tokens.json").write_text(json.dumps({"<mine>": 519}))
+    (place / "tokenizer_config.json").unlink()
+    with pytest.raises(InputError, match="'<mine>' the number 519: expected 516, the next"):
+        convert.convert(there, tmp_path / "run")
 
 
 def test_a_process_that_schedulers_have_not_is_refused():

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from ldm_jax import checkpoint, convert, runs, sampling, training
 from ldm_jax import config as c
@@ -267,8 +268,9 @@ def test_every_key_that_does_not_fit_is_named_and_nothing_written(place, tmp_pat
     source, run, config = place(model, state)
     with pytest.raises(InputError) as error:
         convert.convert(source, run, config)
-    assert str(error.value).splitlines() == [
-        f"{source}: these weights are not of this model:",
+    title, _, causes = str(error.value).partition(" model: ")
+    assert title == f"{source}: these weights are not of this"
+    assert causes.split("; ") == [
         "model.diffusion_model.out.2.bias is missing: expected shape (2,)",
         "model.extra (2,) is unexpected: no parameter takes it",
         "first_stage_model.quant_conv.bias has shape (3,): expected (4,)",
@@ -339,3 +341,82 @@ def test_a_malicious_checkpoint_is_refused(place, tmp_path):
     state = {key: w for key, w in original(model).items() if "num_updates" not in key}
     bad = write_zip(tmp_path / "bad.ckpt", {"state_dict": state, "hook": harm})
     assert_refused("os.system", tmp_path, bad, run, config)
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["as it is", "widened again"])
+@pytest.mark.parametrize("kind", ["float16", "bfloat16"])
+def test_tables_that_were_rounded_to_16_bits_are_of_the_same_process(kind, wide, place):
+    model = experiment(latent_scale=0.25)
+    state = {k: w.astype(np.dtype(kind)) for k, w in original(model).items()}
+    state = {k: w.astype("f") if wide else w for k, w in state.items()}
+    source, run, config = place(model, state)
+    convert.convert(source, run, config)
+    other = replace(model, diffusion=replace(model.diffusion, beta_end=0.25))
+    source, again, config = place(other, state)
+    with pytest.raises(InputError, match="alphas_cumprod ends at"):
+        convert.convert(source, again.with_name("again"), config)
+
+
+@pytest.mark.parametrize(
+    ("marks", "words", "said"),
+    [
+        (("v_pred", "ztsnr"), {}, ["prediction is v,", "zero_terminal_snr is True,"]),
+        ((), {"modelspec.prediction_type": "v"}, ["prediction is v,"]),
+        ((), {"ss_v_parameterization": "True"}, ["prediction is v,"]),
+        ((), {"prediction_type": "sample", "format": "pt"}, ["prediction is x0,"]),
+        ((), {"modelspec.prediction_type": "epsilon", "other": "v"}, []),
+    ],
+)
+def test_what_a_file_says_of_itself_is_contradicted_aloud(marks, words, said, place, capsys):
+    model = experiment()
+    state = original(model) | {mark: np.zeros(0, "f") for mark in marks}
+    source, run, config = place(model, state)
+    save_file(dict(read_weights(source)), source, words or None)
+    convert.convert(source, run, config)
+    warned = [line for line in capsys.readouterr().out.splitlines() if "warning" in line]
+    assert len(warned) == len(said)
+    for line, words in zip(warned, said, strict=True):
+        assert f"the file says that diffusion.{words} and the config, which is followed" in line
+    kept = read_weights(run / "aside.safetensors")
+    assert set(marks) <= set(kept)
+
+
+def test_a_first_stage_that_the_file_has_not_is_that_of_a_run(place, tmp_path):
+    model = experiment()
+    state = original(model)
+    rest = {key: w for key, w in state.items() if not key.startswith("first_stage_model.")}
+    source, run, config = place(model, rest)
+    assert_refused(
+        r"there is no first stage \(first_stage_model\.\*\)", tmp_path, source, run, config
+    )
+    first = {key: w for key, w in state.items() if key.startswith("first_stage_model.")}
+    write_weights(tmp_path / "vae.safetensors", first)
+    (tmp_path / "first.py").write_text(runs.as_python(model.first_stage))
+    convert.convert(tmp_path / "vae.safetensors", tmp_path / "first", tmp_path / "first.py")
+    there = replace(model.first_stage, run=str(tmp_path / "first"))
+    source, run, config = place(replace(model, first_stage=there), rest)
+    convert.convert(source, run, config)
+    convert.convert(run, tmp_path / "b.safetensors")
+    write_weights(tmp_path / "a.safetensors", state)
+    assert_same_files(tmp_path / "b.safetensors", tmp_path / "a.safetensors")
+
+
+def test_a_fault_of_the_file_is_not_blamed_on_the_tokenizer(place, tmp_path):
+    model = experiment(TEXT)
+    state = {k: w for k, w in original(model).items() if not k.startswith("model.")}
+    source, run, config = place(model, state)
+    vocabulary = source.with_name("vocab.txt")
+    assert_refused("holds no denoiser", tmp_path, source, run, config, tokenizer=vocabulary)
+    whole = {f"module.{key}": w for key, w in original(model).items()}
+    source, run, config = place(model, whole)
+    convert.convert(source, run, config, tokenizer=vocabulary)
+
+
+def test_weights_that_are_not_finite_are_named(place, tmp_path):
+    model = experiment()
+    state = original(model)
+    state["model.diffusion_model.out.2.bias"] = np.float32([np.nan, 0])
+    source, run, config = place(model, state)
+    assert_refused(
+        r"model\.diffusion_model\.out\.2\.bias has 1 of 2", tmp_path, source, run, config
+    )

@@ -13,6 +13,7 @@ from ldm_jax import config as c
 from ldm_jax.convert import recognise
 from ldm_jax.errors import InputError
 from ldm_jax.weights import table
+from ldm_jax.weights.formats.plain import todays_name
 from ldm_jax.weights.names import autoencoder, diffusers
 from ldm_jax.weights.names.autoencoder import Description
 
@@ -149,9 +150,9 @@ def test_old_names_of_attention():
         "decoder.mid_block.attentions.0.proj_attn.bias": "to_out.0.bias",
     }
     for key, name in old.items():
-        assert diffusers.present_name(key) == f"{key.rsplit('.', 2)[0]}.{name}"
+        assert todays_name(key) == f"{key.rsplit('.', 2)[0]}.{name}"
     for names in NETWORKS.values():
-        assert all(diffusers.present_name(key) == key for key in names["shapes"])
+        assert all(todays_name(key) == key for key in names["shapes"])
 
 
 def test_a_left_out_convolution_is_the_identity():

@@ -43,10 +43,12 @@ def empty_caches(tmp_path, monkeypatch):
 
 def set_urls(monkeypatch, net: Path, sha256=None) -> None:
     """Lets the published files of SqueezeNet be at file: URLs in a folder."""
-    files = tuple(
-        file._replace(url=(net / file.name).as_uri(), sha256=(sha256 or {}).get(file.name, "0"))
-        for file in published.FILES["squeeze"]
-    )
+    files = {
+        part: file._replace(
+            url=(net / file.name).as_uri(), sha256=(sha256 or {}).get(file.name, "0")
+        )
+        for part, file in published.FILES["squeeze"].items()
+    }
     monkeypatch.setitem(published.FILES, "squeeze", files)
 
 
@@ -163,17 +165,16 @@ def test_weights_of_another_network_name_the_keys(tmp_path):
     with pytest.raises(InputError) as error:
         load_lpips("alex", path)
     message = str(error.value)
-    assert f"{path}: not the weights of LPIPS with alex: " in message
+    assert f"{path}: not the weights of LPIPS with alex (alex.pth and alexnet-owt" in message
     assert "net.slice1.0.weight has shape (64, 3, 3, 3): expected (64, 3, 11, 11)" in message
-    assert "net.slice2.3.bias is missing: expected shape (192,)" in message
-    assert "lin6.model.1.weight (1, 512, 1, 1) is unexpected" in message
+    assert "net.slice2.* is missing: expected " in message
 
 
 def test_heads_of_another_network_are_refused_before_a_backbone_is_fetched(tmp_path):
     path = write_zip(tmp_path / "x.pth", HEADS)
     for network, wrong in {
         "vgg": r"lin3\.model\.1\.weight has shape \(1, 384, 1, 1\): expected \(1, 512, 1, 1\)",
-        "vgg_shift_tolerant": r"net\.slice1\.0\.weight is missing",
+        "vgg_shift_tolerant": r"net\.\* is missing",
     }.items():
         with pytest.raises(InputError, match=wrong):
             load_lpips(network, path)

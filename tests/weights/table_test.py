@@ -127,7 +127,9 @@ def test_every_key_that_does_not_fit_is_named():
     state["transformer.extra"] = np.zeros(2)
     with pytest.raises(InputError) as error:
         table.to_here(names, state)
-    assert str(error.value).splitlines()[1:] == [
+    title, _, causes = str(error.value).partition(": ")
+    assert title == "these weights are not of this network"
+    assert causes.split("; ") == [
         "transformer.norm.bias is missing: expected shape (6,)",
         "transformer.extra (2,) is unexpected: no parameter takes it",
         "transformer.norm.weight has shape (3, 1): expected (6,)",

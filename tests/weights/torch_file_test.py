@@ -94,7 +94,8 @@ def test_a_training_checkpoint_with_classes_that_nobody_knows(tmp_path, write):
     assert read["epoch"] == 3
     assert read["sizes"] == (1, 2)
     assert isinstance(read["global_step"], Placeholder)
-    weights = state_dict(read, "x.ckpt")
+    weights, notes = state_dict(read, "x.ckpt")
+    assert not notes
     assert weights.keys() == {"a.weight", "a.bias"}
     assert weights["a.weight"].tolist() == [[0.5, 0.5], [0.5, 0.5]]
     assert weights["a.bias"].tolist() == [1, 1, 1]
@@ -105,7 +106,7 @@ def test_weights_may_be_nested(nesting):
     tree = {"x": np.ones(3), "version": 2}
     for name in nesting:
         tree = {name: tree, "optimizer": {"step": np.ones(())}}
-    assert list(state_dict(tree, "x.pth")) == ["x"]
+    assert list(state_dict(tree, "x.pth")[0]) == ["x"]
 
 
 @both
@@ -146,7 +147,7 @@ def test_a_state_cannot_change_the_reader(tmp_path, write):
         with pytest.raises(InputError, match="damaged"):
             read_torch(write(tmp_path / "bad.pth", tree))
     good = write(tmp_path / "good.pth", ordered({"x": np.ones(2)}))
-    assert state_dict(read_torch(good), good)["x"].tolist() == [1, 1]
+    assert state_dict(read_torch(good), good)[0]["x"].tolist() == [1, 1]
 
 
 @both
@@ -213,7 +214,7 @@ def test_modules_of_torchscript_are_read_by_their_names(tmp_path):
     with zipfile.ZipFile(path, "a") as archive:
         (name,) = (name for name in archive.namelist() if name.endswith("data.pkl"))
         archive.writestr(name.replace("data.pkl", "constants.pkl"), b"\x80\x02).")
-    found = state_dict(read_torch(path), path)
+    found, _ = state_dict(read_torch(path), path)
     assert set(found) == {"visual.proj", "logit_scale"}
     assert found["visual.proj"].dtype == np.float16
     np.testing.assert_array_equal(found["visual.proj"], weight)

@@ -7,23 +7,26 @@ from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
 
-from tokenizers import Tokenizer
+from tokenizers import AddedToken, Tokenizer
 
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, read_json
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 MERGES = 48_894  # of the published table, whose file has more than CLIP uses
 PIECES = 2 * 256 + MERGES + 2
 PACKAGE = "instant_clip_tokenizer"  # contains that table
 TITLE = b"#version: 0.2\n"
+BESIDE = ("vocab.json", "tokenizer_config.json", "added_tokens.json")  # a table of merges
 
 
-def clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
+def clip_tokenizer(
+    merges: list[tuple[str, str]], vocabulary: dict[str, int] | None = None
+) -> Tokenizer:
     """The tokenizer of a table of merges, the most frequent first.
 
-    Token numbers: the 256 bytes, the same at the end of a word, the merges, and the start and end
-    tokens that surround every caption.
+    Token numbers, where not given: the 256 bytes, the same at the end of a word, the merges, and
+    the start and end tokens that surround every caption.
     """
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch
     from transformers import CLIPTokenizer  # which takes a second to import
@@ -31,7 +34,7 @@ def clip_tokenizer(merges: list[tuple[str, str]]) -> Tokenizer:
     pieces = _bytes()
     pieces += [piece + WORD_END for piece in pieces]
     pieces += ["".join(pair) for pair in merges] + [START, END]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
+    vocabulary = vocabulary or {piece: number for number, piece in enumerate(pieces)}
     made = CLIPTokenizer(vocab=vocabulary, merges=merges).backend_tokenizer
     return Tokenizer.from_str(made.to_str())
 
@@ -49,13 +52,38 @@ def load(path: str | Path | None, length: int, weights: str) -> Tokenizer:
     if path is None:
         tokenizer = packaged()
     elif Path(path).suffix == ".txt" and Path(path).is_file():
-        tokenizer = clip_tokenizer(read_merges(Path(path)))
+        tokenizer = _beside(Path(path))
     else:
         tokenizer = tokens.load(path, length)
     end = tokenizer.token_to_id(END)
     if end is None:
         raise InputError(f"tokenizer '{path}' has no {END}: expected one of CLIP")
     return tokens.fit(tokenizer, length, pad=end if weights == "openai" else 0)
+
+
+def _beside(merges: Path) -> Tokenizer:
+    """The tokenizer of a table of merges, with the numbers in vocab.json beside it and the words,
+    such as of textual inversion, in added_tokens.json or tokenizer_config.json.
+
+    Raises:
+        InputError: one of these is damaged, or a word has not the number after those before it.
+    """
+    files = {name: merges.with_name(name) for name in BESIDE}
+    read = {name: read_json(file) if file.is_file() else {} for name, file in files.items()}
+    vocabulary = read["vocab.json"] if END in read["vocab.json"] else None
+    tokenizer = clip_tokenizer(read_merges(merges), vocabulary)
+    decoder = read["tokenizer_config.json"].get("added_tokens_decoder") or {}
+    added = {word["content"]: int(number) for number, word in decoder.items()}
+    added |= read["added_tokens.json"]
+    for word in sorted(added, key=added.get):
+        if tokenizer.token_to_id(word) is None:
+            tokenizer.add_tokens([AddedToken(word, normalized=False)])
+        if tokenizer.token_to_id(word) != added[word]:
+            raise InputError(
+                f"the folder of '{merges}' gives the added token {word!r} the number "
+                f"{added[word]}: expected {tokenizer.token_to_id(word)}, the next"
+            )
+    return tokenizer
 
 
 def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -> Tokenizer:

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, read_json
 from ldm_jax.weights.formats.files import read_weights, write_weights
-from ldm_jax.weights.names.diffusers import present_name
-from ldm_jax.weights.table import Renamed, State
+from ldm_jax.weights.table import State
 
 CONFIG = "config.json"
 WEIGHTS = "diffusion_pytorch_model"
@@ -42,24 +41,12 @@ def read(path: Path) -> Folder:
         raise InputError(f"'{path}' has no {CONFIG}: expected a folder that diffusers wrote")
     settings = read_json(place / CONFIG)
     files = weight_files(place)
-    return Folder(place, settings, state(files), files)
+    return Folder(place, settings, weights_of(files), files)
 
 
-def state(files: tuple[Path, ...]) -> State:
-    """The weights in files by their present names, read when asked for."""
-    weights = ChainMap(*map(read_weights, files))
-    return Renamed(weights, {present_name(key): key for key in weights})
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """An object of names and values in a file; anything else: InputError."""
-    try:
-        found = json.loads(path.read_text())
-    except ValueError as error:  # of the encoding, or of JSON
-        raise InputError(f"'{path}' is no JSON ({error}): fetch or copy it again") from error
-    if not isinstance(found, dict):
-        raise InputError(f"'{path}' is {str(found)[:40]}: expected an object of names and values")
-    return found
+def weights_of(files: tuple[Path, ...]) -> State:
+    """The weights in several files, read when asked for."""
+    return ChainMap(*map(read_weights, files))
 
 
 def weight_files(folder: Path, stems: tuple[str, ...] = (WEIGHTS,)) -> tuple[Path, ...]:

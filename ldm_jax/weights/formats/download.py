@@ -4,9 +4,9 @@ import hashlib
 import os
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 from tqdm import tqdm
 
@@ -14,38 +14,41 @@ from ldm_jax.errors import InputError
 from ldm_jax.runtime.compilation import cache_folder
 
 
-def published(
-    url: str,
-    sha256: str,
-    package: str = "",
-    inside: str = "",
-    also: Sequence[str] = (),
-    name: str | None = None,
-) -> Path:
-    """Where a published file is: in an installed package, torch's cache, ours, or fetched now.
+class Published(NamedTuple):
+    """A file that can be had.
 
-    Args:
-        package: on PyPI, whose module holds the file at `inside`; it is not imported.
-        also: other names of the file in torch's cache.
-        name: in our cache, where not the URL's.
-
-    Raises:
-        InputError: as `download`.
+    sha256:  what it hashes to, in hexadecimal; the first digits suffice
+    package: on PyPI, whose module holds the file at `inside`; "" for none
+    also:    other names of the file in torch's cache
     """
-    own = url.rpartition("/")[2]
-    spec = find_spec(package.replace("-", "_")) if package else None
-    places = [Path(place) / inside for place in (spec and spec.submodule_search_locations) or ()]
-    torch_home = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser()
-    places += [torch_home / "hub/checkpoints" / each for each in (own, *also)]
-    found = next((path for path in places if path.is_file()), None)
-    return found or download(url, sha256, name or own)
+
+    url: str
+    sha256: str
+    package: str = ""
+    inside: str = ""
+    also: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return self.url.rpartition("/")[2]
+
+    def find(self, prefix: str = "") -> Path:
+        """Where it is: in an installed package, which is not imported, in torch's cache, in ours
+        as PREFIX and its name, or fetched now; InputError as `download`."""
+        spec = find_spec(self.package.replace("-", "_")) if self.package else None
+        inside = (spec and spec.submodule_search_locations) or ()
+        torch_home = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser()
+        places = [Path(place) / self.inside for place in inside]
+        places += [torch_home / "hub/checkpoints" / each for each in (self.name, *self.also)]
+        found = next((path for path in places if path.is_file()), None)
+        return found or download(self.url, self.sha256, prefix + self.name)
 
 
 def download(url: str, sha256: str, name: str) -> Path:
     """The file behind a URL, from the cache or fetched into it.
 
     Args:
-        sha256: what the content hashes to, in hexadecimal; the first digits suffice.
+        sha256: the first digits of what the content hashes to, in hexadecimal.
         name: of the file in the cache.
 
     Raises:

@@ -3,7 +3,7 @@
 import json
 import mmap
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,15 +11,18 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.plain import Plain, plain
 from ldm_jax.weights.formats.torch_file import read_torch, state_dict
 from ldm_jax.weights.formats.torch_writer import content, write_torch
+from ldm_jax.weights.table import Lazy, State
 
-# of numpy -> of .safetensors
-DTYPES = {
+DTYPES = {  # of numpy -> of .safetensors
     "float64": "F64",
     "float32": "F32",
     "float16": "F16",
     "bfloat16": "BF16",
+    "float8_e4m3fn": "F8_E4M3",
+    "float8_e5m2": "F8_E5M2",
     "int64": "I64",
     "int32": "I32",
     "int16": "I16",
@@ -30,36 +33,9 @@ DTYPES = {
 NUMPY = {theirs: np.dtype(ours) for ours, theirs in DTYPES.items()}
 
 
-class Safetensors(Mapping[str, np.ndarray]):
-    """A .safetensors file, open; arrays are views of it, read-only, and read when they are used."""
-
-    def __init__(self, path: Path):
-        with safe_open(path, framework="numpy"):
-            pass  # or else it is damaged
-        with path.open("rb") as file:
-            size = int.from_bytes(file.read(8), "little")
-            entries = json.loads(file.read(size))
-            self._bytes = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-        self._start = 8 + size
-        self._entries = {name: e for name, e in entries.items() if name != "__metadata__"}
-
-    def __getitem__(self, name: str) -> np.ndarray:
-        entry = self._entries[name]
-        start, end = (self._start + offset for offset in entry["data_offsets"])
-        if entry["dtype"] not in NUMPY:
-            raise InputError(f"{name} is of {entry['dtype']}: expected one of {', '.join(NUMPY)}")
-        flat = np.frombuffer(self._bytes[start:end], NUMPY[entry["dtype"]])
-        return flat.reshape(entry["shape"])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(sorted(self._entries))
-
-    def __len__(self) -> int:
-        return len(self._entries)
-
-
-def read_weights(path: str | Path) -> Mapping[str, np.ndarray]:
-    """The arrays in a .safetensors or PyTorch file, by name; which of them it is, is read from it.
+def read_weights(path: str | Path) -> Plain:
+    """The arrays in a .safetensors or PyTorch file by their plain names (`plain.py`); which kind of
+    file it is, is read from it.
 
     An array's bytes are read when it is used, so the file may be larger than the memory.
 
@@ -74,14 +50,34 @@ def read_weights(path: str | Path) -> Mapping[str, np.ndarray]:
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:] != b"{":  # the header of .safetensors: its length in 8 bytes, then JSON
-        return state_dict(read_torch(path), path)
+        return plain(*state_dict(read_torch(path), path))
     try:
-        return Safetensors(path)
+        return plain(*_read_safetensors(path))
     except SafetensorError as error:
         raise InputError(
             f"{path} is cut short or damaged ({error}): expected a whole .safetensors file; "
             "fetch or copy it again"
         ) from error
+
+
+def _read_safetensors(path: Path) -> tuple[State, tuple[str, ...], dict[str, str]]:
+    """The weights, views of the file; nothing to say of them; what the file says of itself."""
+    with safe_open(path, framework="numpy"):
+        pass  # or else it is damaged
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(size))
+        data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))[8 + size :]
+    metadata = entries.pop("__metadata__", {})
+
+    def array(name: str) -> np.ndarray:
+        entry = entries[name]
+        start, end = entry["data_offsets"]
+        if entry["dtype"] not in NUMPY:
+            raise InputError(f"{name} is of {entry['dtype']}: expected one of {', '.join(NUMPY)}")
+        return np.frombuffer(data[start:end], NUMPY[entry["dtype"]]).reshape(entry["shape"])
+
+    return Lazy(sorted(entries), array), (), metadata
 
 
 def write_weights(

@@ -15,8 +15,9 @@ The two formats, little-endian:
 import io
 import mmap
 import pickle
+import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -248,10 +249,18 @@ def read_torch(path: str | Path) -> Any:
     )
 
 
-def state_dict(tree: Any, path: str | Path) -> dict[str, np.ndarray]:
-    """The weights in the tree of a file, from under "state_dict", "model" or "params" if need be.
+# names under which a file holds a network, the usual first
+USUAL = ("state_dict", "model_state_dict", "model", "module", "params", "network", "net", "weights")
+AVERAGED = re.compile(r"(^|_)(ema|averaged?)(_|$)")
+NO_NETWORK = re.compile(r"optim|sched|scaler|rng|callback|loops|hparams|hyper|config|args")
+DEEPEST = 6  # dicts in dicts
 
-    Entries that are plain numbers, strings or dicts are left out.
+
+def state_dict(tree: Any, path: str | Path) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """The weights in the tree of a file, and what is to be said of the choice.
+
+    They may be in dicts of the USUAL names, in a single dict, or in one for each part of a network.
+    Averages of the same weights come first. Plain numbers and strings are left out.
 
     Args:
         path: of the file, for what is said where there are none.
@@ -259,20 +268,46 @@ def state_dict(tree: Any, path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         InputError: there are no arrays, or an entry is of a kind that cannot be read.
     """
-    entries = tree if isinstance(tree, dict) else {}
-    for name in ("state_dict", "model", "params"):
-        if isinstance(entries.get(name), dict):
-            entries = entries[name]
-    for name, entry in entries.items():
-        if isinstance(entry, Placeholder) and entry.kind.startswith("torch._utils._rebuild"):
+    found = dict(_networks(tree if isinstance(tree, dict) else {}, ()))
+    usual = [place for place in found if all(name in USUAL for name in place)]
+    averaged = [place for place in found if place and AVERAGED.search(place[-1])]
+    notes: tuple[str, ...] = ()
+    if usual:
+        chosen = min(usual, key=lambda place: (not place, [USUAL.index(name) for name in place]))
+        weights = found[chosen]
+        for place in averaged:
+            if found[place].keys() == weights.keys():
+                weights = found[place]
+                notes = (f"averaged weights ({'.'.join(place)}) instead of the last ones",)
+    elif len(found) == 1:
+        (weights,) = found.values()
+    else:  # parts of one
+        parts = [(".".join(place), held) for place, held in found.items()]
+        weights = {f"{place}.{name}": x for place, held in parts for name, x in held.items()}
+    for name, entry in weights.items():
+        if isinstance(entry, Placeholder):
             raise InputError(
                 f"{path}: {name} is made by {entry.kind}: expected a dense, unquantized tensor"
             )
-    weights = {name: entry for name, entry in entries.items() if isinstance(entry, np.ndarray)}
     if not weights:
-        shown = ", ".join(map(repr, list(entries)[:5])) or repr(tree)[:80]
+        shown = ", ".join(map(repr, list(tree)[:5])) if isinstance(tree, dict) else repr(tree)[:80]
         raise InputError(
             f"{path} holds no weights ({shown}): expected a dict of tensors by name; save "
             "network.state_dict()"
         )
-    return weights
+    return weights, notes
+
+
+def _networks(tree: dict, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """The dicts that hold weights, by the names on the way to them."""
+    own = {
+        name: x
+        for name, x in tree.items()
+        if isinstance(x, np.ndarray)
+        or (isinstance(x, Placeholder) and x.kind.startswith("torch._utils._rebuild"))
+    }
+    if own:
+        yield place, own
+    for name, inside in tree.items():
+        if isinstance(inside, dict) and len(place) < DEEPEST and not NO_NETWORK.search(str(name)):
+            yield from _networks(inside, (*place, str(name)))

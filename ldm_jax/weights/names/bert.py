@@ -2,10 +2,10 @@
 
 from ldm_jax.encoders.bert import SEGMENTS, Sizes
 from ldm_jax.weights.names.layers import dense, embedding, norm
-from ldm_jax.weights.table import Renamed, State, Table
+from ldm_jax.weights.table import State, Table, renamed
 
 PREFIX = "bert."  # of a BERT with heads, which are not read
-UNUSED = ("pooler.dense.weight", "pooler.dense.bias", "embeddings.position_ids")
+UNUSED = ("pooler.dense.weight", "pooler.dense.bias")
 
 
 def bert(config: Sizes) -> Table:
@@ -27,14 +27,7 @@ def bert(config: Sizes) -> Table:
     return table
 
 
-def plain_names(state: State) -> State:
-    """The encoder's weights without the prefix that they have beside heads, and with the names of
-    norms of today, where the first files of BERT had gamma and beta."""
+def without_heads(state: State) -> State:
+    """The encoder's weights without the prefix that they have beside heads."""
     there = [key for key in state if key.startswith(PREFIX)] or list(state)
-    return Renamed(state, {_today(key.removeprefix(PREFIX)): key for key in there})
-
-
-def _today(key: str) -> str:
-    return key.replace("LayerNorm.gamma", "LayerNorm.weight").replace(
-        "LayerNorm.beta", "LayerNorm.bias"
-    )
+    return renamed(state, {key.removeprefix(PREFIX): key for key in there})

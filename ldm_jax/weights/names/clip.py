@@ -61,18 +61,31 @@ def _transformers(config: Encoder, model: str) -> Table:
     return table + norm("norm", f"{model}.final_layer_norm", dim)
 
 
-def _blocks(model: str, layers: int, dim: int) -> Table:
-    """The transformer of either encoder, under transformers' names."""
+# what the parts of a block are called
+TRANSFORMERS = (
+    "encoder.layers", "layer_norm1", "self_attn", "layer_norm2", "mlp.fc1", "mlp.fc2",
+)  # fmt: skip
+OPENCLIP = ("resblocks", "ln_1", "attn", "ln_2", "mlp.c_fc", "mlp.c_proj")
+
+
+def _blocks(model: str, layers: int, dim: int, names: tuple[str, ...] = TRANSFORMERS) -> Table:
+    """The transformer of either encoder."""
+    blocks, norm1, attention, norm2, ff_in, ff_out = names
     table: Table = []
     for n in range(layers):
-        here, there = f"block_{n}", f"{model}.encoder.layers.{n}"
-        attention = tuple(f"{there}.self_attn.{name}_proj" for name in "qkv")
-        table += norm(f"{here}/norm1", f"{there}.layer_norm1", dim)
-        table += dense(f"{here}/qkv", attention, dim, dim)
-        table += dense(f"{here}/out", f"{there}.self_attn.out_proj", dim, dim)
-        table += norm(f"{here}/norm2", f"{there}.layer_norm2", dim)
-        table += dense(f"{here}/ff_in", f"{there}.mlp.fc1", dim, 4 * dim)
-        table += dense(f"{here}/ff_out", f"{there}.mlp.fc2", 4 * dim, dim)
+        here, there = f"block_{n}", f"{model}.{blocks}.{n}"
+        heads = f"{there}.{attention}"
+        table += norm(f"{here}/norm1", f"{there}.{norm1}", dim)
+        if names == OPENCLIP:  # q, k and v are one weight
+            fused = f"{heads}.in_proj"
+            table += [Row(f"{here}/qkv/kernel", (f"{fused}_weight",), (3 * dim, dim), DENSE)]
+            table += [Row(f"{here}/qkv/bias", (f"{fused}_bias",), (3 * dim,), SAME)]
+        else:
+            table += dense(f"{here}/qkv", tuple(f"{heads}.{x}_proj" for x in "qkv"), dim, dim)
+        table += dense(f"{here}/out", f"{heads}.out_proj", dim, dim)
+        table += norm(f"{here}/norm2", f"{there}.{norm2}", dim)
+        table += dense(f"{here}/ff_in", f"{there}.{ff_in}", dim, 4 * dim)
+        table += dense(f"{here}/ff_out", f"{there}.{ff_out}", 4 * dim, dim)
     return table
 
 
@@ -95,7 +108,7 @@ def _openclip(config: Encoder, model: str) -> Table:
     dim = config.dim
     table = embedding("token/embedding", f"{model}token_embedding", config.vocab_size, dim)
     table += [Row("position", (f"{model}positional_embedding",), (config.length, dim), SAME)]
-    table += _resblocks(f"{model}transformer", config.layers, dim)
+    table += _blocks(f"{model}transformer", config.layers, dim, OPENCLIP)
     return table + norm("norm", f"{model}ln_final", dim)
 
 
@@ -107,31 +120,12 @@ def openclip_vision(of: Architecture) -> Table:
         patches("patches/project", "visual.conv1", C, of.patch),
         Row("position", ("visual.positional_embedding",), (places, C), SAME),
         *norm("norm_in", "visual.ln_pre", C),
-        *_resblocks("visual.transformer", of.layers, C),
+        *_blocks("visual.transformer", of.layers, C, OPENCLIP),
         *norm("norm", "visual.ln_post", C),
         Row("project/kernel", ("visual.proj",), (C, of.dim), SAME),
     ]
 
 
-def _resblocks(model: str, layers: int, dim: int) -> Table:
-    """The transformer of either encoder, under OpenCLIP's names."""
-    table: Table = []
-    for n in range(layers):
-        here, there = f"block_{n}", f"{model}.resblocks.{n}"
-        table += norm(f"{here}/norm1", f"{there}.ln_1", dim)
-        fused = f"{there}.attn.in_proj"
-        table += [Row(f"{here}/qkv/kernel", (f"{fused}_weight",), (3 * dim, dim), DENSE)]
-        table += [Row(f"{here}/qkv/bias", (f"{fused}_bias",), (3 * dim,), SAME)]
-        table += dense(f"{here}/out", f"{there}.attn.out_proj", dim, dim)
-        table += norm(f"{here}/norm2", f"{there}.ln_2", dim)
-        table += dense(f"{here}/ff_in", f"{there}.mlp.c_fc", dim, 4 * dim)
-        table += dense(f"{here}/ff_out", f"{there}.mlp.c_proj", 4 * dim, dim)
-    return table
-
-
-# other entries of files of the text encoder: a count of positions, the mask, the projection into
-# the shared space, and in version 2 the last layer, which is not used
-UNUSED = (
-    r"transformer\.text_model\.embeddings\.position_ids"
-    r"|model\.(attn_mask|text_projection|logit_scale|transformer\.resblocks\.\d+\..*)"
-)
+# other entries of files of the text encoder: the projection into the shared space, and in version 2
+# the last layer, which is not used
+UNUSED = r"model\.(text_projection|transformer\.resblocks\.\d+\..*)"

@@ -1,20 +1,17 @@
 """Files of whole CLIP models: transformers', OpenCLIP's and OpenAI's."""
 
-import hashlib
 import math
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
-
-import numpy as np
 
 from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.errors import InputError
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import both_encoders
-from ldm_jax.weights.names.extractors import MOST_NAMED, Weights
-from ldm_jax.weights.table import Shape, State, mismatches, to_here
+from ldm_jax.weights.names.extractors import Weights, with_digest
+from ldm_jax.weights.table import Shape, State, to_here
 
 NAMES = (  # in folders
     "model.safetensors",
@@ -22,11 +19,7 @@ NAMES = (  # in folders
     "open_clip_pytorch_model.bin",
     "pytorch_model.bin",
 )
-# the temperature of training, counters, and the sizes that OpenAI's files hold
-UNUSED = re.compile(
-    r"logit_scale|logit_bias|.*position_ids|attn_mask|input_resolution|context_length|vocab_size"
-)
-
+SIZES_THERE = ("input_resolution", "context_length", "vocab_size")  # which OpenAI's files hold
 
 # where the sizes of a model are read: the patches of the image encoder, its positions and the
 # projection, the tokens and positions of the text encoder, and the blocks of each
@@ -103,19 +96,11 @@ def find_clip(path: Path) -> Path:
     return inside[0]
 
 
-def read_encoders(of: CLIP, state: State) -> dict:
-    """The params of both encoders, float32.
-
-    Raises:
-        InputError: another network's; the message lists what is wrong.
-    """
-    keys = [key for key in state if not UNUSED.fullmatch(key)]
-    table = both_encoders(of, layout_of(keys))
-    wrong = mismatches(table, {key: np.shape(state[key]) for key in keys})
-    if wrong:
-        more = len(wrong) - MOST_NAMED
-        raise InputError("; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" * (more > 0)))
-    return to_here(table, {key: np.array(state[key], np.float32) for key in keys})
+def read_encoders(
+    of: CLIP, state: State, title: str = "these weights are not of this CLIP"
+) -> dict:
+    """The params of both encoders, float32; InputError with a title where they are others."""
+    return to_here(both_encoders(of, layout_of(state)), state, SIZES_THERE, title)
 
 
 def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:
@@ -125,10 +110,5 @@ def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:
         InputError: no such file, or another network's.
     """
     path = find_clip(Path(path).expanduser())
-    state = read_weights(path)
-    try:
-        params = read_encoders(of, state)
-    except InputError as error:
-        raise InputError(f"{path}: not the weights of CLIP {name}: {error}") from error
-    with path.open("rb") as opened:
-        return Weights(params, path, hashlib.file_digest(opened, "sha256").hexdigest())
+    title = f"{path}: not the weights of CLIP {name}"
+    return with_digest(read_encoders(of, read_weights(path), title), path)

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from ldm_jax.weights.table import Layout, Row, Table, under
+from ldm_jax.weights.table import FLAT, Row, Table, under
 
 CONDITIONER = "cond_stage_model."
 LABEL_VECTOR = "model.diffusion_model.label_emb"  # which the original counts to the denoiser
@@ -42,6 +40,25 @@ class DiffusersParts(NamedTuple):
     note: str = ""
 
 
+class DiffusersFacts(NamedTuple):
+    """What a folder of diffusers says of a model, by which conditions know that it has them.
+
+    components: with weights -> their config.json
+    noising:    of image embeddings, the scheduler's settings
+    extra:      input channels of the denoiser in addition to those of the latents
+    channels:   of the latents
+    factor:     pixels per latent in each direction
+    levels:     of noise, which the denoiser has vectors for
+    """
+
+    components: Mapping[str, Mapping[str, Any]]
+    noising: Mapping[str, Any]
+    extra: int
+    channels: int
+    factor: int
+    levels: int | None
+
+
 ABSENT = [None, None]  # a component that a pipeline may have, in model_index.json
 
 
@@ -71,8 +88,7 @@ EMBEDDER = "embedder.model."  # of images, in addition to captions
 AUGMENTOR = "noise_augmentor."  # of what it embeds
 # of a whole CLIP in a file, whose image encoder alone is read
 CAPTIONS = r"(transformer\..*|token_embedding\.weight|positional_embedding|ln_final\..*)"
-CAPTIONS += r"|text_projection|logit_scale|attn_mask"
-ROW = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))  # [1, d] and [d]
+CAPTIONS += r"|text_projection"
 # mean and deviation of embeddings, which files hold where they are not these
 STATISTICS = {f"{AUGMENTOR}data_mean": 0.0, f"{AUGMENTOR}data_std": 1.0}
 
@@ -88,7 +104,7 @@ def clip_image(encoder: Table, dim: int) -> ConditionNames:
 def unclip(encoder: Table, dim: int) -> ConditionNames:
     """That of Stable Diffusion 2.1 unCLIP, and the statistics of its embeddings."""
     mean, std = (
-        Row(name, (key,), (1, dim), ROW)
+        Row(name, (key,), (1, dim), FLAT)
         for name, key in zip(("mean", "std"), STATISTICS, strict=True)
     )
     return ConditionNames(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ldm_jax.errors import InputError
-from ldm_jax.weights.names.autoencoder import Autoencoder, Description
+from ldm_jax.weights.names.autoencoder import QUANT_CONVS, Autoencoder, Description
 from ldm_jax.weights.table import Row, Table
 
 # Names: the original's, rewritten in this order
@@ -28,37 +28,21 @@ _RULES = (
     (r"(\.attentions\.\d+)\.proj_out\.", r"\1.to_out.0."),
 )
 
-_BEFORE_2023 = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-
 
 def names(original: Table, levels: int) -> Table:
     """The rows of an autoencoder in diffusers' names, from those in the original's."""
 
-    def rename(key: str) -> str:
-        # diffusers counts the decoder's levels from the lowest resolution
-        key = re.sub(
-            r"\.up\.(\d+)\.", lambda found: f".up_blocks.{levels - 1 - int(found[1])}.", key
-        )
-        for pattern, replacement in _RULES:
-            key = re.sub(pattern, replacement, key)
-        return key
+    def up(found: re.Match) -> str:  # diffusers counts from the lowest resolution
+        return f".up_blocks.{levels - 1 - int(found[1])}."
 
     def renamed(row: Row) -> Row:
-        keys = tuple(map(rename, row.keys))
+        keys = row.keys
+        for pattern, there in ((r"\.up\.(\d+)\.", up), *_RULES):
+            keys = tuple(re.sub(pattern, there, key) for key in keys)
         linear = ".attentions." in keys[0]  # there, what the original wrote as 1x1 convolutions
         return row._replace(keys=keys, shape=row.shape[:2] if linear else row.shape)
 
     return [renamed(row) for row in original]
-
-
-def present_name(key: str) -> str:
-    """What diffusers calls today the weight that it once saved under `key`."""
-    old = "|".join(_BEFORE_2023)
-    return re.sub(
-        rf"(\.attentions\.\d+)\.({old})\.",
-        lambda found: f"{found[1]}.{_BEFORE_2023[found[2]]}.",
-        key,
-    )
 
 
 # config.json
@@ -102,12 +86,26 @@ _DEFAULTS = {
 # of Python, of JSON; a bool is an int as well
 _TYPES = ((bool, bool), (int, int), (float, (int, float)), (str, str), (tuple, list))
 
-_ONLY = {  # fields of which one value alone is here
-    "in_channels": 3,
-    "out_channels": 3,
-    "norm_type": "group",
-    "lookup_from_codebook": False,
+_ONLY = {  # fields of which some values alone are here
+    "in_channels": (3,),
+    "out_channels": (3,),
+    "norm_type": ("group",),
+    "lookup_from_codebook": (False,),
+    "act_fn": ("silu", "swish"),
 }
+
+
+def check_only(s: Mapping[str, Any], known: Mapping[str, tuple], whose: str = "") -> None:
+    """Raises InputError where a field has another value than those known here.
+
+    Args:
+        known: the values of each field, diffusers' default first.
+    """
+    for name, values in known.items():
+        if s.get(name, values[0]) not in values:
+            raise InputError(
+                f"{whose}{name} is {s[name]!r}: expected {values[0]!r}, there is no other here"
+            )
 
 
 def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -> Description:
@@ -133,11 +131,7 @@ def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -
         if not fits and name != "sample_size":  # which may be two numbers
             raise InputError(f"{name} is {value!r}: expected such as {default!r}")
     s = {**_DEFAULTS[kind], **given}
-    for name, only in _ONLY.items():
-        if s.get(name, only) != only:
-            raise InputError(f"{name} is {s[name]!r}: expected {only!r}, there is no other here")
-    if s["act_fn"] not in ("silu", "swish"):
-        raise InputError(f"act_fn is {s['act_fn']!r}: expected 'silu', there is no other here")
+    check_only(s, _ONLY)
     z, size = s["latent_channels"], s["sample_size"]
     if s.get("vq_embed_dim") not in (None, z):
         raise InputError(
@@ -154,12 +148,11 @@ def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -
     }
     if kind == "VQModel":
         common["codebook_size"] = s["num_vq_embeddings"]
-    flags = {"quant_conv": "use_quant_conv", "post_quant_conv": "use_post_quant_conv"}
     return Description(
         make(**common),
         size if isinstance(size, int) else size[0],
         *_shift_and_scale(s, z),
-        left_out=tuple(name for name, flag in flags.items() if not s.get(flag, True)),
+        left_out=tuple(name for name in QUANT_CONVS if not s.get(f"use_{name}", True)),
     )
 
 
@@ -179,8 +172,7 @@ def _attention_factors(s: Mapping[str, Any]) -> tuple[int, ...]:
     """The factors at which both ways attend."""
     down, up = s["down_block_types"], s["up_block_types"]
     attends = [kind == "AttnDownEncoderBlock2D" for kind in down]
-    kinds = _block_types(attends)
-    if len(down) != len(s["block_out_channels"]) or (list(down), list(up)) != kinds:
+    if len(down) != len(s["block_out_channels"]) or (list(down), list(up)) != _blocks(attends):
         raise InputError(
             f"down_block_types {', '.join(down)} and up_block_types {', '.join(up)}: expected "
             f"{len(s['block_out_channels'])} [Attn]DownEncoderBlock2D, and "
@@ -189,11 +181,13 @@ def _attention_factors(s: Mapping[str, Any]) -> tuple[int, ...]:
     return tuple(2**level for level, attending in enumerate(attends) if attending)
 
 
-def _block_types(attends: list[bool]) -> tuple[list[str], list[str]]:
+def _blocks(attends: list[bool]) -> tuple[list[str], list[str]]:
+    return block_types(attends, "Attn", "DownEncoderBlock2D", "UpDecoderBlock2D")
+
+
+def block_types(attends: list[bool], mark: str, down: str, up: str) -> tuple[list[str], list[str]]:
     """down_block_types and up_block_types, from whether each level attends."""
-    down = ["AttnDownEncoderBlock2D" if a else "DownEncoderBlock2D" for a in attends]
-    up = ["AttnUpDecoderBlock2D" if a else "UpDecoderBlock2D" for a in reversed(attends)]
-    return down, up
+    return [mark * a + down for a in attends], [mark * a + up for a in reversed(attends)]
 
 
 def _shift_and_scale(
@@ -220,13 +214,8 @@ def kl_config(description: Description) -> dict[str, Any]:
     else:
         deviations = [1.0 / factor for factor in scale]
         scaling = {"scaling_factor": 1.0, "latents_mean": shift, "latents_std": deviations}
-    return {
-        "_class_name": "AutoencoderKL",
-        **_common(description),
-        **scaling,
-        "use_quant_conv": "quant_conv" not in description.left_out,
-        "use_post_quant_conv": "post_quant_conv" not in description.left_out,
-    }
+    flags = {f"use_{name}": name not in description.left_out for name in QUANT_CONVS}
+    return {"_class_name": "AutoencoderKL", **_common(description), **scaling, **flags}
 
 
 def vq_config(description: Description) -> dict[str, Any]:
@@ -241,12 +230,8 @@ def vq_config(description: Description) -> dict[str, Any]:
             f"latents have shift {shift} and scale {scale} by channel: expected no shift and one "
             "scale, since a VQModel of diffusers has one scaling_factor"
         )
-    return {
-        "_class_name": "VQModel",
-        **_common(description),
-        "num_vq_embeddings": description.model.codebook_size,
-        "scaling_factor": scale[0],
-    }
+    own = {"num_vq_embeddings": description.model.codebook_size, "scaling_factor": scale[0]}
+    return {"_class_name": "VQModel", **_common(description), **own}
 
 
 def _shortest(numbers: tuple[float, ...]) -> list[float]:
@@ -266,9 +251,8 @@ def _common(description: Description) -> dict[str, Any]:
             f"model.channel_mults is {model.channel_mults}: expected 1 first, since the first "
             "convolution of diffusers' autoencoders is as wide as their first level"
         )
-    down, up = _block_types(
-        [2**level in model.attention_factors for level in range(len(model.channel_mults))]
-    )
+    levels = range(len(model.channel_mults))
+    down, up = _blocks([2**level in model.attention_factors for level in levels])
     return {
         "in_channels": 3,
         "out_channels": 3,

@@ -11,8 +11,8 @@ from typing import Any
 
 from ldm_jax.encoders.clip.vision import MEAN, STD
 from ldm_jax.errors import InputError
-from ldm_jax.weights.names.condition import ROW
-from ldm_jax.weights.table import Row, Table
+from ldm_jax.weights.names.diffusers import block_types, check_only
+from ldm_jax.weights.table import FLAT, Row, Table
 
 # Names: from the paths here
 
@@ -102,9 +102,7 @@ def read_unet(s: Mapping[str, Any]) -> tuple[dict[str, Any], int, int]:
             f"unet/config.json has _class_name {s.get('_class_name')!r}: expected "
             "UNet2DConditionModel"
         )
-    for name, known in _ONLY.items():
-        if s.get(name, known[0]) not in known:
-            raise InputError(f"unet has {name} {s[name]!r}: expected {known[0]!r}, as is here")
+    check_only(s, _ONLY, "unet's ")
     widths = s.get("block_out_channels", [320, 640, 1280, 1280])
     kinds = s.get("down_block_types", ["CrossAttnDownBlock2D"] * 3 + ["DownBlock2D"])
     attends = [kind == "CrossAttnDownBlock2D" for kind in kinds]
@@ -149,9 +147,7 @@ def _heads(heads: int | list[int], widths: list[int]) -> dict[str, int]:
 
 
 def _blocks(attends: list[bool]) -> tuple[list[str], list[str]]:
-    down = ["CrossAttnDownBlock2D" if a else "DownBlock2D" for a in attends]
-    up = ["CrossAttnUpBlock2D" if a else "UpBlock2D" for a in reversed(attends)]
-    return down, up
+    return block_types(attends, "CrossAttn", "DownBlock2D", "UpBlock2D")
 
 
 def unet_config(unet: Any, i: int, o: int, tokens: int, size: int) -> dict[str, Any]:
@@ -160,15 +156,11 @@ def unet_config(unet: Any, i: int, o: int, tokens: int, size: int) -> dict[str, 
     Raises:
         InputError: a network that diffusers could not build.
     """
-    for name, known in (
-        ("resample_blocks", False),
-        ("scale_shift", False),
-        ("positions", False),
-    ):
-        if getattr(unet, name) != known:
+    for name in ("resample_blocks", "scale_shift", "positions"):
+        if getattr(unet, name):
             raise InputError(
-                f"model.{name} is {getattr(unet, name)}: expected {known}, since diffusers has no "
-                "other among the networks of captions"
+                f"model.{name} is True: expected False, since diffusers has no other among the "
+                "networks of captions"
             )
     factors = [2**n for n in range(len(unet.channel_mults))]
     if unet.channel_mults[0] != 1:
@@ -178,10 +170,7 @@ def unet_config(unet: Any, i: int, o: int, tokens: int, size: int) -> dict[str, 
         )
     down, up = _blocks([factor in unet.attention_factors for factor in factors])
     widths = [unet.channels * mult for mult in unet.channel_mults]
-    if unet.head_channels:
-        heads: Any = [width // unet.head_channels for width in widths]
-    else:
-        heads = unet.num_heads
+    heads = [width // unet.head_channels for width in widths] if unet.head_channels else None
     return {
         "_class_name": "UNet2DConditionModel",
         "_diffusers_version": VERSION,
@@ -192,7 +181,7 @@ def unet_config(unet: Any, i: int, o: int, tokens: int, size: int) -> dict[str, 
         "down_block_types": down,
         "up_block_types": up,
         "layers_per_block": unet.num_res_blocks,
-        "attention_head_dim": heads,
+        "attention_head_dim": heads or unet.num_heads,
         "cross_attention_dim": tokens,
         "transformer_layers_per_block": unet.transformer_depth,
         "only_cross_attention": [factor in unet.cross_only_factors for factor in factors],
@@ -207,29 +196,36 @@ def unet_config(unet: Any, i: int, o: int, tokens: int, size: int) -> dict[str, 
     }
 
 
-# config.json of the text encoder
+# config.json of CLIP's encoders
 
 ACTIVATIONS = {"quick_gelu": "openai", "gelu": "openclip"}
 
 
-def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings of the text encoder of a config.json.
+def _read_encoder(s: Mapping[str, Any], part: str, kind: str, dim: int) -> tuple[int, str]:
+    """The width of an encoder, `dim` where it does not say, and whose weights it has.
 
     Raises:
         InputError: another encoder.
     """
-    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
-    if kind != "clip_text_model" or act not in ACTIVATIONS:
+    found, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
+    if found != kind or act not in ACTIVATIONS:
         raise InputError(
-            f"text_encoder is a {kind} with hidden_act {act}: expected a clip_text_model with "
+            f"{part} is a {found} with hidden_act {act}: expected a {kind} with "
             f"{' or '.join(ACTIVATIONS)}"
         )
-    dim, heads = s.get("hidden_size", 512), s.get("num_attention_heads", 8)
+    dim = s.get("hidden_size", dim)
     if s.get("intermediate_size", 4 * dim) != 4 * dim:
         raise InputError(
-            f"text_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
-            "four times hidden_size"
+            f"{part} has intermediate_size {s['intermediate_size']}: expected {4 * dim}, four "
+            "times hidden_size"
         )
+    return dim, ACTIVATIONS[act]
+
+
+def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a `CLIPText` in the config.json of text_encoder."""
+    dim, weights = _read_encoder(s, "text_encoder", "clip_text_model", 512)
+    heads = s.get("num_attention_heads", 8)
     return {
         "dim": dim,
         "layers": s.get("num_hidden_layers", 12),
@@ -237,54 +233,15 @@ def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
         "head_dim": dim // heads,
         "length": s.get("max_position_embeddings", 77),
         "vocab_size": s.get("vocab_size", 49_408),
-        "weights": ACTIVATIONS[act],
+        "weights": weights,
     }
-
-
-def text_config(text: Any) -> dict[str, Any]:
-    """The config.json of a text encoder."""
-    (act,) = (name for name, weights in ACTIVATIONS.items() if weights == text.weights)
-    return {
-        "architectures": ["CLIPTextModel"],
-        "model_type": "clip_text_model",
-        "hidden_size": text.dim,
-        "intermediate_size": 4 * text.dim,
-        "num_hidden_layers": text.layers,
-        "num_attention_heads": text.num_heads,
-        "max_position_embeddings": text.length,
-        "vocab_size": text.vocab_size,
-        "hidden_act": act,
-        "layer_norm_eps": 1e-5,
-        "projection_dim": text.dim,
-        "bos_token_id": text.vocab_size - 2,
-        "eos_token_id": text.vocab_size - 1,
-        "pad_token_id": text.vocab_size - 1 if text.weights == "openai" else 0,
-    }
-
-
-# config.json and preprocessor_config.json of the image encoder
 
 
 def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `config.CLIPImage` in a config.json of image_encoder.
-
-    Raises:
-        InputError: another encoder.
-    """
-    kind, act = s.get("model_type"), s.get("hidden_act", "quick_gelu")
-    dim = s.get("hidden_size", 768)
-    if kind != "clip_vision_model" or act not in ACTIVATIONS:
-        raise InputError(
-            f"image_encoder is a {kind} with hidden_act {act}: expected a clip_vision_model with "
-            f"{' or '.join(ACTIVATIONS)}"
-        )
-    if s.get("intermediate_size", 4 * dim) != 4 * dim:
-        raise InputError(
-            f"image_encoder has intermediate_size {s['intermediate_size']}: expected {4 * dim}, "
-            "four times hidden_size"
-        )
+    """The fields of a `CLIPImage` in the config.json of image_encoder."""
+    dim, weights = _read_encoder(s, "image_encoder", "clip_vision_model", 768)
     return {
-        "weights": ACTIVATIONS[act],
+        "weights": weights,
         "channels": dim,
         "layers": s.get("num_hidden_layers", 12),
         "num_heads": s.get("num_attention_heads", 12),
@@ -294,21 +251,40 @@ def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def vision_config(encoder: Any) -> dict[str, Any]:
-    """The config.json of an image encoder."""
+def _encoder_config(encoder: Any, kind: str, width: int) -> dict[str, Any]:
     (act,) = (name for name, weights in ACTIVATIONS.items() if weights == encoder.weights)
     return {
-        "architectures": ["CLIPVisionModelWithProjection"],
-        "model_type": "clip_vision_model",
-        "hidden_size": encoder.channels,
-        "intermediate_size": 4 * encoder.channels,
+        "model_type": kind,
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
         "num_hidden_layers": encoder.layers,
         "num_attention_heads": encoder.num_heads,
-        "projection_dim": encoder.dim,
-        "patch_size": encoder.patch,
-        "image_size": encoder.size,
         "hidden_act": act,
         "layer_norm_eps": 1e-5,
+        "projection_dim": encoder.dim,
+    }
+
+
+def text_config(text: Any) -> dict[str, Any]:
+    """The config.json of a text encoder."""
+    return {
+        "architectures": ["CLIPTextModel"],
+        **_encoder_config(text, "clip_text_model", text.dim),
+        "max_position_embeddings": text.length,
+        "vocab_size": text.vocab_size,
+        "bos_token_id": text.vocab_size - 2,
+        "eos_token_id": text.vocab_size - 1,
+        "pad_token_id": text.vocab_size - 1 if text.weights == "openai" else 0,
+    }
+
+
+def vision_config(encoder: Any) -> dict[str, Any]:
+    """The config.json of an image encoder."""
+    return {
+        "architectures": ["CLIPVisionModelWithProjection"],
+        **_encoder_config(encoder, "clip_vision_model", encoder.channels),
+        "patch_size": encoder.patch,
+        "image_size": encoder.size,
     }
 
 
@@ -335,4 +311,4 @@ NORMALIZER = "StableUnCLIPImageNormalizer"  # of embeddings; its weights are mea
 
 def normalizer_names(dim: int) -> Table:
     """The rows of the statistics of embeddings."""
-    return [Row(name, (name,), (1, dim), ROW) for name in ("mean", "std")]
+    return [Row(name, (name,), (1, dim), FLAT) for name in ("mean", "std")]

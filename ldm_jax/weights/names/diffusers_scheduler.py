@@ -5,27 +5,6 @@ from typing import Any
 
 from ldm_jax.errors import InputError
 
-
-def low_res_scheduler(levels: int, betas: tuple[float, float]) -> dict[str, Any]:
-    """Of the noise on the upscaler's small images."""
-    return {
-        "_class_name": "DDPMScheduler",
-        "num_train_timesteps": levels,
-        "beta_schedule": "scaled_linear",
-        "beta_start": betas[0],
-        "beta_end": betas[1],
-    }
-
-
-def noising_scheduler(levels: int) -> dict[str, Any]:
-    """Of the noise on embeddings of images."""
-    return {
-        "_class_name": "DDPMScheduler",
-        "num_train_timesteps": levels,
-        "beta_schedule": "squaredcos_cap_v2",
-    }
-
-
 PREDICTIONS = {"epsilon": "eps", "v_prediction": "v", "sample": "x0"}
 SCHEDULES = {"scaled_linear": "scaled_linear", "linear": "linear", "squaredcos_cap_v2": "cosine"}
 
@@ -53,8 +32,17 @@ def read_scheduler(s: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def scheduler_config(d: Any) -> dict[str, Any]:
-    """The scheduler_config.json of DDIM.
+def read_spacing(s: Mapping[str, Any]) -> str:
+    """The timestep spacing of a scheduler; leading with an offset of 1 is DDIM's original."""
+    if s.get("use_karras_sigmas"):
+        return "karras"
+    leading = "uniform" if s.get("steps_offset") else "leading"
+    spacings = {"leading": leading, "trailing": "trailing", "linspace": "linspace"}
+    return spacings.get(s.get("timestep_spacing"), "uniform")
+
+
+def scheduler_config(d: Any, spacing: str = "uniform") -> dict[str, Any]:
+    """The scheduler_config.json of DDIM, with the timestep spacing where DDIM has it there.
 
     Raises:
         InputError: a process that diffusers' discrete schedulers do not have.
@@ -76,7 +64,7 @@ def scheduler_config(d: Any) -> dict[str, Any]:
         "prediction_type": kinds[0],
         "rescale_betas_zero_snr": d.zero_terminal_snr,
         "clip_sample": False,
-        "set_alpha_to_one": False,
-        "steps_offset": 1,
-        "timestep_spacing": "leading",
+        "set_alpha_to_one": spacing == "leading",
+        "steps_offset": int(spacing == "uniform"),
+        "timestep_spacing": spacing if spacing in ("trailing", "linspace") else "leading",
     }

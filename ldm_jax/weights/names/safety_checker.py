@@ -3,16 +3,13 @@
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from ldm_jax.encoders.clip.concepts import Concepts
 from ldm_jax.encoders.clip.vision import Architecture
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, read_json
 from ldm_jax.types import Params
-from ldm_jax.weights.formats.diffusers_folder import CONFIG, read_json, weight_files
-from ldm_jax.weights.formats.files import read_weights
+from ldm_jax.weights.formats.diffusers_folder import CONFIG, weight_files, weights_of
 from ldm_jax.weights.names.clip import image_encoder
-from ldm_jax.weights.table import mismatches, to_here
+from ldm_jax.weights.table import float32, renamed, to_here
 
 CONCEPTS = {  # field of Concepts -> name there
     "special": "special_care_embeds",
@@ -66,23 +63,18 @@ def load(folder: str | Path) -> Checker:
             "model of diffusers"
         )
     of = architecture(read_json(place / CONFIG))
-    read = [read_weights(file) for file in weight_files(place, STEMS)]
-    state = {
-        key.removeprefix("vision_model.") if key.count("vision_model.") > 1 else key: part[key]
-        for part in read
-        for key in part
-        if not key.endswith("position_ids")
+    given = weights_of(weight_files(place, STEMS))
+    names = {  # the encoder is inside another in the published file
+        key.removeprefix("vision_model.") if key.count("vision_model.") > 1 else key: key
+        for key in given
     }
-    missing = [name for name in CONCEPTS.values() if name not in state]
+    missing = [name for name in CONCEPTS.values() if name not in names]
     if missing:
         raise InputError(
             f"--safety-check '{folder}' lacks {missing[0]}: expected a safety checker, of "
             "StableDiffusionSafetyChecker's layout"
         )
-    state = {key: np.asarray(x, np.float32) for key, x in state.items()}
-    concepts = Concepts(**{field: state.pop(name) for field, name in CONCEPTS.items()})
-    table = image_encoder(of)
-    wrong = mismatches(table, {key: x.shape for key, x in state.items()})
-    if wrong:
-        raise InputError(f"--safety-check '{folder}' does not match its config.json: {wrong[0]}")
-    return Checker(of, to_here(table, state), concepts)
+    fields = {field: float32(given[name], name) for field, name in CONCEPTS.items()}
+    encoder = renamed(given, {n: key for n, key in names.items() if n not in CONCEPTS.values()})
+    title = f"--safety-check '{folder}' does not match its config.json"
+    return Checker(of, to_here(image_encoder(of), encoder, title=title), Concepts(**fields))

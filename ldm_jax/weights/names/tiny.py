@@ -7,12 +7,13 @@ layer's number, the decoder's clamp being its layer 0. diffusers (`AutoencoderTi
 
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from ldm_jax.errors import InputError
 from ldm_jax.weights.names.autoencoder import Autoencoder, Description
+from ldm_jax.weights.names.diffusers import check_only
 from ldm_jax.weights.names.layers import conv, dense, norm
 from ldm_jax.weights.table import Shape, State, Table, under
 
@@ -31,24 +32,24 @@ def _block(config: Autoencoder, level: int, here: str, there: str) -> Table:
     return table
 
 
-def _resampling(here: str, there: str, channels: int) -> Table:
-    kernel, _ = conv(here, there, channels, channels)
-    return [kernel]  # these have no bias
+def _bare(here: str, there: str, channels: int) -> Table:
+    """A convolution without a bias."""
+    return conv(here, there, channels, channels)[:1]
 
 
 def _encoder(config: Autoencoder) -> Table:
-    numbers = _numbers()
+    numbers = map(str, itertools.count())
     table = conv("conv_in", next(numbers), 3, config.channels)
     for level, count in enumerate(config.blocks):
         if level > 0:
-            table += _resampling(f"down_{level}_downsample", next(numbers), config.channels)
+            table += _bare(f"down_{level}_downsample", next(numbers), config.channels)
         for n in range(count):
             table += _block(config, level, f"down_{level}_res_{n}", next(numbers))
     return table + conv("conv_out", next(numbers), config.channels, config.z_channels)
 
 
 def _decoder(config: Autoencoder, first: int) -> Table:
-    numbers = _numbers(first)
+    numbers = map(str, itertools.count(first))
     table = conv("conv_in", next(numbers), config.z_channels, config.channels)
     next(numbers)  # a ReLU
     for level, count in reversed(list(enumerate(config.blocks))):
@@ -56,12 +57,8 @@ def _decoder(config: Autoencoder, first: int) -> Table:
             table += _block(config, level, f"up_{level}_res_{n}", next(numbers))
         if level > 0:
             next(numbers)  # nearest neighbours
-            table += _resampling(f"up_{level}_upsample", next(numbers), config.channels)
+            table += _bare(f"up_{level}_upsample", next(numbers), config.channels)
     return table + conv("conv_out", next(numbers), config.channels, 3)
-
-
-def _numbers(first: int = 0) -> Iterator[str]:
-    return map(str, itertools.count(first))
 
 
 def tiny_autoencoder(config: Autoencoder, form: Form = "original") -> Table:
@@ -69,8 +66,7 @@ def tiny_autoencoder(config: Autoencoder, form: Form = "original") -> Table:
 
     Keys begin with `encoder.` and `decoder.`; the original's two files are joined by `joined`.
     """
-    prefix = {"original": "", "diffusers": "layers."}[form]
-    first = {"original": 1, "diffusers": 0}[form]  # the clamp is layer 0
+    prefix, first = {"original": ("", 1), "diffusers": ("layers.", 0)}[form]  # 0 is the clamp
     return [
         *under(_encoder(config), "encoder/", f"encoder.{prefix}"),
         *under(_decoder(config, first), "decoder/", f"decoder.{prefix}"),
@@ -169,7 +165,8 @@ _DEFAULTS = {
     "scaling_factor": 1.0,
     "shift_factor": 0.0,
 }
-_ONLY = ("in_channels", "out_channels", "act_fn", "upsample_fn", "upsampling_scaling_factor")
+_FIXED = ("in_channels", "out_channels", "act_fn", "upsample_fn", "upsampling_scaling_factor")
+_ONLY = {name: (_DEFAULTS[name],) for name in _FIXED}
 
 
 def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -> Description:
@@ -182,11 +179,7 @@ def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -
         InputError: a network that no config here can be.
     """
     s = _DEFAULTS | {k: v for k, v in settings.items() if not k.startswith("_")}
-    for name in _ONLY:
-        if s[name] != _DEFAULTS[name]:
-            raise InputError(
-                f"{name} is {s[name]!r}: expected {_DEFAULTS[name]!r}, there is no other here"
-            )
+    check_only(s, _ONLY)
     blocks = s["num_encoder_blocks"]
     if list(s["num_decoder_blocks"]) != list(reversed(blocks)):
         raise InputError(
