@@ -59,7 +59,7 @@ def test_measures_say_how_many_examples_are_missing():
 
 
 def test_a_count_is_named_as_it_was_given():
-    data = Data("shapes", image_size=32, shapes=Shapes(num_test=2))
+    data = Data("shapes", image_size=32, shapes=Shapes(num_train=2, num_test=2))
     for flag in ("--from-data", "--num"):
         with pytest.raises(InputError, match=f"{flag} is 3: expected 1 to 2, the examples of"):
             held_out(data, LowResolution(), ("low_resolution",), 3, flag)
