@@ -17,14 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from ldm_jax import cli, runs, sampling
-from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.runtime import memory
-from ldm_jax.sampling import exported, png_metadata, prior_draw
+from ldm_jax.sampling import exported, png_metadata, prior
 from ldm_jax.sampling.request import every_section, sections_of
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request, RunView, flag, once, options_of, unknown
-from ldm_jax.settings import check_folder
 
 
 def parse(words: Sequence[str], run: RunView | None = None) -> Request:
@@ -75,10 +73,8 @@ def draw_compiled(folder: str, run: str | None, words: Iterable[str]) -> None:
         )
     request = exported.filled(found, asked)
     out = Path(request.output.out or Path(folder) / f"samples-seed{request.images.seed}")
-    check_folder(out, "--out")
-    drawn = exported.draw(found, request)
-    sampling.write(out, drawn, found.described, request)
-    print(f"{len(drawn.images)} images in {out}, together in {out / 'grid.png'}")
+    sampling.check_out(out, request, view(found.described))
+    sampling.write(out, exported.draw(found, request), found.described, request)
 
 
 def main(words: Sequence[str]) -> None:
@@ -105,19 +101,16 @@ def main(words: Sequence[str]) -> None:
     request = asked.filled(understood)
     name = f"again-{Path(png).stem}" if png else f"samples-seed{request.images.seed}"
     out = Path(request.output.out or (Path(run) if png else described.run) / name)
-    check_folder(out, "--out")
+    sampling.check_out(out, request, understood)
     trained = runs.with_weights(described, request.options().get("param_dtype"))
-    drawn = (sampling.draw if understood.diffusion else prior_draw.draw)(trained, request)
+    drawn = (sampling.draw if understood.diffusion else prior.draw)(trained, request)
     sampling.write(out, drawn, trained, request)
-    if request.output.gif:
-        image_files.animate(out / "interpolation.gif", drawn.images, request.output.gif)
     if png and trained.step != record.get("checkpoint"):
         print(
             f"warning: '{png}' was drawn of checkpoint {record.get('checkpoint')}, this of "
             f"{trained.step}",
             file=sys.stderr,
         )
-    print(f"{len(drawn.images)} images in {out}, together in {out / 'grid.png'}")
 
 
 if __name__ == "__main__":

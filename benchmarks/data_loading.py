@@ -87,7 +87,7 @@ def main(options: Options) -> None:
     for i in range(len(source)):
         (folder / f"{i:05}.png").write_bytes(source[i]["image"])
         rows.append(json.dumps({"file_name": f"{i:05}.png", "text": source[i]["text"]}) + "\n")
-    (folder / "metadata.jsonl").write_text("".join(rows))
+    (folder / "metadata.jsonl").write_text("".join(rows), "utf-8")
     condition = experiment.conditions[0]
     tokenizer = tokens.learn(pipeline.captions(source), condition.vocab_size, condition.length)
 

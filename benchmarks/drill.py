@@ -175,8 +175,8 @@ def everything(run: Path) -> dict[str, np.ndarray | str]:
                 for path, x in leaves:
                     found[f"{stage}/{item}{jax.tree_util.keystr(path)}"] = np.asarray(x)
         (data,) = (folder / "data").glob("*.json")
-        found[f"{stage}/data"] = json.dumps(json.loads(data.read_text()))
-        with (place / "metrics.csv").open(newline="") as file:
+        found[f"{stage}/data"] = json.dumps(json.loads(data.read_text("utf-8")))
+        with (place / "metrics.csv").open(newline="", encoding="utf-8") as file:
             rows = [{k: v for k, v in r.items() if k not in MEASURED} for r in csv.DictReader(file)]
         found[f"{stage}/metrics"] = json.dumps(rows)
     photos = sorted((run / "samples").iterdir())
@@ -274,9 +274,9 @@ def write(out: Path | None, text: str, marks: tuple[str, str]) -> None:
     """Prints a table, and puts it between the marks of a page."""
     print(text)
     if out:
-        before, _, rest = out.read_text().partition(marks[0])
+        before, _, rest = out.read_text("utf-8").partition(marks[0])
         after = rest.partition(marks[1])[2]
-        out.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}")
+        out.write_text(f"{before}{marks[0]}\n{text}\n{marks[1]}{after}", "utf-8")
 
 
 def main(options: Options) -> None:
@@ -288,7 +288,7 @@ def main(options: Options) -> None:
     for i in range(16):
         pixels = np.random.default_rng(i).integers(0, 256, (8, 8, 3), np.uint8)
         Image.fromarray(pixels).save(images / f"{i:02}.png")
-    config.write_text(runs.as_python(experiment(images)))
+    config.write_text(runs.as_python(experiment(images)), "utf-8")
     if options.commands:
         return drill_commands(options, root, config, images)
     process = start(config, root / "whole", cache)

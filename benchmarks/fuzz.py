@@ -117,7 +117,7 @@ _watch: list[Watch] = []
 
 def memory(name: str) -> int:
     """A field of /proc/self/status in bytes; VmHWM is the most since it was reset."""
-    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    found = re.search(rf"{name}:\s+(\d+) kB", Path("/proc/self/status").read_text("utf-8"))
     return int(found[1]) * 1024
 
 
@@ -134,7 +134,7 @@ def run(seed: int, sound: Sound, place: Path) -> Result:
     os.chdir(folder)
     try:
         read = READERS[name].make(rng, sound, folder)
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", "utf-8")
         held = memory("VmRSS")
         began = time.monotonic()
         outcome, fault, where = _outcome(read, folder)
@@ -282,9 +282,9 @@ def main(options: Options) -> None:
     text = table(results, time.monotonic() - began)
     print(text)
     if options.out:
-        before, _, rest = options.out.read_text().partition(MARKS[0])
+        before, _, rest = options.out.read_text("utf-8").partition(MARKS[0])
         after = rest.partition(MARKS[1])[2]
-        options.out.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}")
+        options.out.write_text(f"{before}{MARKS[0]}\n{text}\n{MARKS[1]}{after}", "utf-8")
     if kinds:
         sys.exit(1)
 

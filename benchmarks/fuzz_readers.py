@@ -117,7 +117,7 @@ def image(rng: Random, sound: Sound, folder: Path) -> Read:
 def caption(rng: Random, sound: Sound, folder: Path) -> Read:
     shutil.copytree(sound.images, folder, dirs_exist_ok=True)
     for i, text in enumerate(CAPTIONS):
-        (folder / f"{i:02}.txt").write_text(text)
+        (folder / f"{i:02}.txt").write_text(text, "utf-8")
     file = folder / f"{rng.randrange(COUNT):02}.txt"
     file.write_bytes(malformed.of_bytes(rng, file.read_bytes() * rng.choice((1, 1, 1000))))
     reader = lambda: clip_score.captions_of(folder, COUNT)  # noqa: E731
@@ -235,7 +235,7 @@ def config(rng: Random, sound: Sound, folder: Path) -> Read:
     for name in ("config.py", "tokenizer.json", "classes.txt", "objects.txt"):
         shutil.copy(sound.run / name, run)
     file = run / "config.py"
-    text = file.read_text()
+    text = file.read_text("utf-8")
     for _ in range(rng.choice((1, 1, 2))):
         text = malformed.of_text(rng, text)
     data = text.encode("utf-8", "surrogatepass")
@@ -252,11 +252,11 @@ def names(rng: Random, sound: Sound, folder: Path) -> Read:
     """Files of a run but for its config and its weights."""
     run = folder / "run"
     (run / "checkpoints" / "0" / "metrics").mkdir(parents=True)
-    (run / "checkpoints" / "0" / "metrics" / "metrics").write_text('{"loss": 0.5}')
+    (run / "checkpoints" / "0" / "metrics" / "metrics").write_text('{"loss": 0.5}', "utf-8")
     for name in ("config.py", "tokenizer.json", "classes.txt", "objects.txt"):
         shutil.copy(sound.run / name, run)
     rows = "step,loss,lr\n" + "".join(f"{i},{0.1 * i},0.001\n" for i in range(1, 5))
-    (run / "metrics.csv").write_text(rows)
+    (run / "metrics.csv").write_text(rows, "utf-8")
     changed = rng.choice(("classes.txt", "objects.txt", "tokenizer.json", "metrics.csv", "metrics"))
     malformed.of_tree(rng, run, changed)
 
@@ -381,7 +381,7 @@ def tokenizers(rng: Random, sound: Sound, folder: Path) -> Read:
     what = rng.choice(("tokenizer.json", "vocab.txt", "merges.txt", "clip.json"))
     file = folder / what
     if what == "tokenizer.json":
-        file.write_bytes(malformed.of_json(rng, (sound.run / "tokenizer.json").read_text()))
+        file.write_bytes(malformed.of_json(rng, (sound.run / "tokenizer.json").read_text("utf-8")))
     elif what == "clip.json":
         text = clip.clip_tokenizer([("r", "e")]).to_str()
         file.write_bytes(malformed.of_json(rng, text))

@@ -123,7 +123,7 @@ class Sound:
             drawn=True, dtype="float32", shards=1, class_names=("a", "b"), has_labels=True,
             has_captions=True, tokens=(2, 3), conditioner="0",
         )  # fmt: skip
-        (folder / latents.INDEX).write_text(json.dumps(dataclasses.asdict(about)))
+        (folder / latents.INDEX).write_text(json.dumps(dataclasses.asdict(about)), "utf-8")
         np.savez(folder / latents.EMPTY, tokens=np.zeros((2, 3), np.float32))
         writer = ArrayRecordWriter(str(latents.shard(folder, 0, 1)), "group_size:1")
         for i in range(COUNT):

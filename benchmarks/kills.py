@@ -126,9 +126,9 @@ def _read(file: Path) -> None:
     elif file.suffix == ".npy":
         np.load(file, allow_pickle=False)
     elif file.suffix == ".json":
-        json.loads(file.read_text())
+        json.loads(file.read_text("utf-8"))
     elif file.suffix == ".py":
-        compile(file.read_text(), file.name, "exec")
+        compile(file.read_text("utf-8"), file.name, "exec")
     elif file.suffix == ".safetensors":
         dict(read_weights(file))
     elif file.suffix == ".array_record":

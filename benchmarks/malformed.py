@@ -303,7 +303,7 @@ def of_tree(rng: Random, folder: Path, ends: str = "") -> Path:
         file.unlink()
         file.symlink_to(file.name)
     elif file.suffix in (".json", "") and what < 0.6 and _is_json(file):
-        file.write_bytes(of_json(rng, file.read_text()))
+        file.write_bytes(of_json(rng, file.read_text("utf-8")))
     else:
         file.write_bytes(of_bytes(rng, file.read_bytes()))
     return file
@@ -311,6 +311,6 @@ def of_tree(rng: Random, folder: Path, ends: str = "") -> Path:
 
 def _is_json(file: Path) -> bool:
     try:
-        return isinstance(json.loads(file.read_text()), dict | list)
+        return isinstance(json.loads(file.read_text("utf-8")), dict | list)
     except ValueError:
         return False

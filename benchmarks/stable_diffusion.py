@@ -74,7 +74,7 @@ SIDES = {"ours": ours, turns.PEER: theirs}
 
 def peak(pid: int) -> float:
     """The most memory that a process has held, MiB (Linux)."""
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    lines = Path(f"/proc/{pid}/status").read_text("utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith("VmHWM:"))
     return int(line.split()[1]) / 2**10
 

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import errno
 import io
 import logging
 import os
@@ -24,45 +23,44 @@ from typing import (
 
 import tyro
 
-from ldm_jax.errors import InputError, StoppedError
+from ldm_jax.errors import InputError
 from ldm_jax.runs.config_file import load_config as load_config
 from ldm_jax.runtime.compilation import use_cache
+from ldm_jax.runtime.terminal import Terminal, reason_of, status_of
 from ldm_jax.settings import check_folder as check_folder
-from ldm_jax.settings import did_you_mean, ranges
+from ldm_jax.settings import check_ranges, did_you_mean, flag, ranges
 
 T = TypeVar("T")
 S = TypeVar("S")
 COMPLETION, SHELLS = "--print-completion", ("bash", "zsh")
 EITHER = " or ".join(SHELLS)
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk that takes no more
 
 
 def main(tool: Callable[[Sequence[str]], None]) -> None:
     """Runs a tool on the command line's words; what stops it is one line.
 
     Status 2 for bad input, 1 for numbers that are no longer finite and for what cannot be written,
-    143 where a training run was asked to end and has saved its state, 130 for Ctrl-C.
+    143 where a training run was asked to end and has saved its state, 130 for Ctrl-C, 141 where
+    what it prints is read no more. Anything else is a defect, whose trace is printed.
     """
-    quiet()
-    use_cache()
-    try:
-        tool(sys.argv[1:])
-    except InputError as error:
-        _stop(error, 2)
-    except FloatingPointError as error:
-        _stop(error, 1)
-    except StoppedError as error:
-        _stop(error, error.status)
-    except OSError as error:
-        if error.errno not in FULL:
-            raise
-        _stop(error, 1)
-    except KeyboardInterrupt:
-        _stop("interrupted", 130)
+    streams = Terminal(sys.stdout), Terminal(sys.stderr)
+    with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
+        try:
+            quiet()
+            use_cache()
+            tool(sys.argv[1:])
+        except KeyboardInterrupt:
+            _stop("interrupted", 130)
+        except Exception as error:
+            status = status_of(error)
+            if status is None:
+                raise
+            _stop(reason_of(error), status)
+        finally:
+            sys.stdout.flush()
 
 
-def _stop(why: object, status: int) -> NoReturn:
-    text = str(why)
+def _stop(text: str, status: int) -> NoReturn:
     if Path(sys.argv[0]).name != "train.py":  # whose options the settings of data are
         text = re.sub(r"--(data\.[a-z_-]+)", lambda found: found[1].replace("-", "_"), text)
     print("error:", *text.splitlines(), file=sys.stderr)
@@ -126,9 +124,9 @@ def override(
         InputError: an unknown field or a value of the wrong type.
     """
     shell, words = option(words, COMPLETION, EITHER)
-    hints = {name if sections else name.rpartition(".")[2]: x for name, x in _fields(default)}
+    hints = _hints(default, sections)
     if shell:
-        _print_completion(shell, prog.split()[0], hints)
+        print_completion(shell, prog.split()[0], {"": default}, sections)
     if {"--help", "-h"} & set(words):
         print(f"{description}\n{COMPLETION} SHELL prints a script that completes the options.\n")
     config = [tyro.conf.AvoidSubcommands, tyro.conf.SuppressFixed]
@@ -155,9 +153,19 @@ def override(
         if not word.startswith("--"):
             expected = "--section.field VALUE" if sections else "--option VALUE"
             raise InputError(f"'{word}' is one word too many: expected {expected}")
-        flag = word.split("=")[0].replace("_", "-")
-        raise InputError(f"{word} is not a setting{did_you_mean(flag, [f'--{x}' for x in hints])}")
+        word = word.split("=")[0].replace("_", "-")
+        raise InputError(f"{word} is not a setting{did_you_mean(word, [f'--{x}' for x in hints])}")
+    if not sections:
+        check_ranges(result, named=lambda name: flag(name.rpartition(".")[2]))
     return result
+
+
+def arguments(
+    default: T, words: Sequence[str], names: str, prog: str, description: str
+) -> tuple[list[str], T]:
+    """The words that come first and a tool's options; see `places` and `override`."""
+    found, rest = places(words, names, f"scripts/{prog}")
+    return found, override(default, rest, f"{prog} {names}", description, sections=False)
 
 
 def override_both(
@@ -171,27 +179,39 @@ def override_both(
     return found.tool, found.settings
 
 
-def _print_completion(shell: str, tool: str, hints: Mapping[str, Any]) -> NoReturn:
+def print_completion(
+    shell: str, tool: str, options: Mapping[str, Any], sections: bool = False
+) -> NoReturn:
     """Prints a script for bash and zsh that completes a tool's options, and their values where
-    these have names; exits."""
+    these have names; exits.
+
+    Args:
+        options: by what the tool does, which is a word before them; "": it does one thing.
+    """
     if shell not in SHELLS:
         raise InputError(f"{COMPLETION} is '{shell}': expected {EITHER}")
-    flags = " ".join(f"--{name}" for name in [*hints, "help"])
-    cases = "".join(
-        f"    --{name}) words='{' '.join(map(str, values))}';;\n"
-        for name, hint in hints.items()
-        if (values := _values(hint))
-    )
-    print(_COMPLETION.format(name=Path(tool).stem, flags=flags, cases=cases))
+    flags, values = "", ""
+    for name, default in options.items():
+        hints = _hints(default, sections)
+        flags += f"    '{name}') words='{' '.join(f'--{x}' for x in [*hints, 'help'])}';;\n"
+        for option, hint in hints.items():
+            if found := _values(hint):
+                values += f"    '{name} --{option}') words='{' '.join(map(str, found))}';;\n"
+    names, any_of = " ".join(options), "|".join(map(repr, options))
+    name = Path(tool).stem
+    print(_COMPLETION.format(name=name, names=names, any=any_of, flags=flags, values=values))
     sys.exit(0)
 
 
 _COMPLETION = """\
 if [ -n "$ZSH_VERSION" ]; then autoload -U +X compinit bashcompinit; compinit; bashcompinit; fi
 _ldm_jax_{name}() {{
-  local words='{flags}'
-  case "$3" in
-{cases}  esac
+  local what='' words='{names}' word
+  for word in "${{COMP_WORDS[@]}}"; do case "$word" in {any}) what=$word; break;; esac; done
+  case "$what" in
+{flags}  esac
+  case "$what $3" in
+{values}  esac
   COMPREPLY=($(compgen -W "$words" -- "$2"))
 }}
 _ldm_jax_python() {{
@@ -236,8 +256,8 @@ def option(
     """Takes `name VALUE` or `name=VALUE` out of the words."""
     words = list(words)
     for i, word in enumerate(words):
-        flag, equals, value = word.partition("=")
-        if flag == name:
+        given, equals, value = word.partition("=")
+        if given == name:
             rest = words[i + 1 :]
             if not equals:
                 value, *rest = rest or [""]
@@ -245,6 +265,11 @@ def option(
                 raise InputError(f"{name} has no value: expected {expected}")
             return value, words[:i] + rest
     return None, words
+
+
+def _hints(default: Any, sections: bool) -> dict[str, Any]:
+    """The types of options by name."""
+    return {name if sections else name.rpartition(".")[2]: x for name, x in _fields(default)}
 
 
 def _fields(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -270,14 +295,14 @@ def _wrong_value(text: str) -> str:
     if named := re.match(
         r"Error parsing (\S+): no type .*\{(?:None,)?(.*)\} could .*\['(.*)'\]", text
     ):
-        flag, names, value = named.groups()
-        return f"{flag} is '{value}'{did_you_mean(value, names.replace(' ', '').split(','))}"
+        given, names, value = named.groups()
+        return f"{given} is '{value}'{did_you_mean(value, names.replace(' ', '').split(','))}"
     found = re.match(r"Error parsing (\S+): .*?(\bint\b|\bINT\b|float|FLOAT).*'(.*)'", text)
     if not found:
         return text
-    flag, kind, value = found.groups()
+    given, kind, value = found.groups()
     expected = {"int": "a whole number", "float": "a number"}[kind.lower()]
-    return f"{flag} is '{value}': expected {expected}"
+    return f"{given} is '{value}': expected {expected}"
 
 
 def _first_paragraph(box: str) -> str:

@@ -25,6 +25,8 @@ import numpy as np
 import tyro
 
 from ldm_jax.errors import InputError
+from ldm_jax.settings import check_ranges
+from ldm_jax.settings import flag as flag
 from ldm_jax.types import Batch
 
 Texts = Annotated[tuple[str, ...], tyro.conf.arg(metavar="TEXT ...")]
@@ -107,6 +109,10 @@ class Section:
     has_source: ClassVar[bool] = False  # whether it can say what an image to invert shows
     # an option -> others that are not to be taken from an earlier request once it is given again
     settles: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # an option -> another, without which it says nothing
+    needs: ClassVar[Mapping[str, str]] = {}
+    # an option -> others, beside which it would be said twice, or cannot be done
+    excludes: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     # an option of an earlier version -> that of today
     renamed: ClassVar[Mapping[str, str]] = {}
 
@@ -132,6 +138,25 @@ class Section:
             InputError: an option that cannot be.
         """
         return self
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that differ from their defaults."""
+        values = {field.name: (getattr(self, field.name), default(field)) for field in fields(self)}
+        return {name: value for name, (value, own) in values.items() if value != own}
+
+    def check_given(self, given: Mapping[str, Any]) -> None:
+        """Raises InputError for an option out of its range, without another that it needs, or
+        beside one that it excludes; `given` are those of all sections."""
+        check_ranges(self, named=flag)
+        for name, value in self.given.items():
+            said = flag(name) if value is True else f"{flag(name)} {shown(value)}"
+            if (needed := self.needs.get(name, name)) not in given:
+                raise InputError(f"{said} without {flag(needed)}: expected both")
+            for other in given.keys() & self.excludes.get(name, ()):
+                raise InputError(
+                    f"{said} and {flag(other)} do not go together: leave one of them out"
+                )
 
     def check(self, request: "Request", run: RunView) -> None:
         """Raises InputError where the filled section does not go with the run or the others."""
@@ -163,11 +188,6 @@ class Section:
         """The times to visit, [K + 1], of those that the sampler's spacing gives."""
         return times
 
-    @property
-    def noise_option(self) -> str:
-        """The option by which the section says which noise to start from; "": it does not."""
-        return ""
-
     def noise(self, request: "Request", run: RunView) -> np.ndarray | None:
         """Standard normal noise to start from, [num, h, w, c]; None: that of the seeds."""
         return None
@@ -193,11 +213,11 @@ class Section:
         return self
 
 
+@dataclass(frozen=True)
 class Request:
     """Sections by their keys: `request.guidance.guidance`, `request.images.seed`."""
 
-    def __init__(self, sections: Mapping[str, Section]):
-        self._sections = dict(sections)
+    _sections: Mapping[str, Section]
 
     @classmethod
     def of(cls, sections: Iterable[Section | type[Section]]) -> Self:
@@ -216,15 +236,6 @@ class Request:
 
     def __iter__(self) -> Iterator[Section]:
         return iter(self._sections.values())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Request) and self._sections == other._sections
-
-    def __hash__(self) -> int:
-        return hash(tuple(self._sections.items()))
-
-    def __repr__(self) -> str:
-        return f"Request.of({list(self)!r})"
 
     def with_section(self, section: Section) -> "Request":
         """The request with a section in place of the one of its key."""
@@ -263,7 +274,9 @@ class Request:
         Raises:
             InputError: what the model cannot be asked for.
         """
-        found = self
+        found, given = self, {n: x for section in self for n, x in section.given.items()}
+        for section in self:
+            section.check_given(given)
         for section in sorted(self, key=lambda section: section.last):
             found = found.with_section(getattr(found, section.key).fill(found, run))
         for section in found:
@@ -292,16 +305,11 @@ def interpolates(request: Request) -> bool:
     return "interpolation" in request and request.interpolation.interpolate is not None
 
 
-def flag(option: str) -> str:
-    """An option as the command line has it."""
-    return f"--{option.strip('_').replace('_', '-')}"
-
-
 def shown(value: Any) -> str:
     """A value of an option as messages have it."""
     if isinstance(value, tuple | list):
         return shown(value[0]) if value else ""
-    return f"'{value}'" if isinstance(value, str) else str(value)
+    return f"{value:g}" if isinstance(value, float) else repr(value)
 
 
 def default(field: Any) -> Any:

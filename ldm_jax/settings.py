@@ -26,7 +26,7 @@ from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin, get_
 import typeguard
 import tyro
 
-from ldm_jax.errors import InputError, shortened
+from ldm_jax.errors import InputError, reading, shortened
 
 EVERY_ITEM = typeguard.CollectionCheckStrategy.ALL_ITEMS
 
@@ -100,6 +100,7 @@ def ranges(hint: Any) -> Iterator[Range | OneOf]:
     """The ranges in an annotated type, also inside `X | None`."""
     if get_origin(hint) is Annotated:
         yield from (x for x in hint.__metadata__ if isinstance(x, Range | OneOf))
+        yield from ranges(hint.__origin__)
     elif get_origin(hint) in (Union, types.UnionType):
         for part in get_args(hint):
             yield from ranges(part)
@@ -118,8 +119,12 @@ def parts(config: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     yield prefix, config
 
 
-def check_ranges(config: Any, prefix: str = "") -> None:
-    """Raises InputError for the first value in a config that its field cannot be."""
+def check_ranges(config: Any, prefix: str = "", named: Callable[[str], str] = str) -> None:
+    """Raises InputError for the first value in a config that its field cannot be.
+
+    Args:
+        named: a field's dotted name -> that in errors.
+    """
     for where, part in parts(config, prefix):
         hints = get_type_hints(type(part), include_extras=True)
         for field in dataclasses.fields(part):
@@ -128,7 +133,8 @@ def check_ranges(config: Any, prefix: str = "") -> None:
                 continue
             for one in ranges(hints[field.name]):
                 if not one.fits(value):
-                    raise InputError(f"{where}{field.name} is {value}: expected {one.expected}")
+                    name = named(where + field.name)
+                    raise InputError(f"{name} is {value}: expected {one.expected}")
 
 
 def check(config: Any, prefix: str = "") -> None:
@@ -195,10 +201,42 @@ def check_within(value: int, name: str, least: int, most: int, of: str) -> None:
         raise InputError(f"{name} is {value}: expected {least} to {most}, {of}")
 
 
+def flag(option: str) -> str:
+    """An option as the command line has it."""
+    return f"--{option.strip('_').replace('_', '-')}"
+
+
 def did_you_mean(word: str, words: Sequence[str]) -> str:
     """Which of `words` may have been meant."""
     near = difflib.get_close_matches(word, words, 1, 0.5)
     return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"
+
+
+def at_home(path: Path | str) -> Path:
+    """A path with ~ replaced by the home folder.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            f"'{path}' is in a home folder that is not known: expected a path without ~"
+        ) from error
+
+
+def read_text(path: Path | str, named: str) -> str:
+    """The text of a file in UTF-8, without a byte-order mark.
+
+    Args:
+        named: what it is, for errors, such as "--prompts-file".
+
+    Raises:
+        InputError: it cannot be read, or is no such text.
+    """
+    with reading(f"{named} '{path}'", "a file of UTF-8 text"):
+        return Path(path).read_text("utf-8-sig")
 
 
 def check_folder(path: Path, name: str) -> None:

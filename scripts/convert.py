@@ -38,8 +38,8 @@ class Options:
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
-    (source, destination), rest = cli.places(words, "SOURCE DESTINATION", "scripts/convert.py")
-    options = cli.override(Options(), rest, "convert.py SOURCE DESTINATION", __doc__)
+    names = "SOURCE DESTINATION"
+    (source, destination), options = cli.arguments(Options(), words, names, "convert.py", __doc__)
     config = Path(options.config) if options.config else None
     tokenizer = Path(options.tokenizer) if options.tokenizer else None
     convert.convert(Path(source), Path(destination), config, tokenizer, options.averages)

@@ -12,13 +12,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import cli
-from ldm_jax.tools.ema import average
+from ldm_jax.tools.ema import Options, average
 
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
-    (run, out), rest = cli.places(words, "RUN OUT", "scripts/ema.py")
-    average(Path(run), Path(out), rest, __doc__)
+    (run, out), options = cli.arguments(Options(), words, "RUN OUT", "ema.py", __doc__)
+    average(Path(run), Path(out), options)
 
 
 if __name__ == "__main__":

@@ -90,15 +90,16 @@ def main(words: Sequence[str]) -> None:
     if {"--help", "-h"} & set(words[:1]):
         print(__doc__)
         return
+    shell, _ = cli.option(words, cli.COMPLETION, cli.EITHER)
+    if shell:
+        cli.print_completion(shell, "evaluate.py", {name: TOOLS[name][1]() for name in TOOLS})
     if not words or words[0] not in TOOLS:
         named = f"'{words[0]}' is no evaluation" if words else "no evaluation"
         raise InputError(f"{named}: expected python scripts/evaluate.py {{{','.join(TOOLS)}}} RUN")
     which, words = cli.option(words, "--checkpoint", "a step, or best")
     name, *words = words
     tool, new, places = TOOLS[name]
-    given, words = cli.places(words, places, f"scripts/evaluate.py {name}")
-    prog = f"evaluate.py {name} {places}"
-    options = cli.override(new(), words, prog, __doc__, sections=False)
+    given, options = cli.arguments(new(), words, places, f"evaluate.py {name}", __doc__)
     if which:
         given = [str(runs.chosen(given[0], which)), *given[1:]]
     tool(*given, options)

@@ -1,11 +1,10 @@
-"""Exports a diffusion model as programs that are loaded without tracing it.
+"""Exports a diffusion model as a program that is loaded without tracing it.
 
 python scripts/export.py RUN --out FOLDER --batch 1 --size 512 512 --platforms cpu cuda
 python sample.py --compiled FOLDER --prompt "a large red circle at the center"
 
-FOLDER has StableHLO (`jax.export`) of the text encoder, of noise from seeds, of a step of the
-sampler with its network, and of the decoder; the weights, once; and export.json, which says what
-they take and give.
+FOLDER has StableHLO (`jax.export`) from token ids and seeds to images; the weights; and
+export.json, which says what it takes and gives.
 """
 
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from ldm_jax import cli, runs
 from ldm_jax.config import SamplerName
 from ldm_jax.errors import InputError
 from ldm_jax.sampling import exported
+from ldm_jax.settings import AtLeast1
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Options:
 
     out: str = ""
     """folder to write to"""
-    batch: int = 1
+    batch: AtLeast1 = 1
     """images that are made at once"""
     size: tuple[int, ...] = ()
     """height and width in pixels, where not those of training"""
@@ -41,13 +41,12 @@ class Options:
 
 def main(words: Sequence[str]) -> None:
     """Parse, load, export."""
-    run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
-    asked = cli.override(Options(), rest, "export.py RUN", __doc__)
-    if not run or not asked.out:
+    (run,), asked = cli.arguments(Options(), words, "RUN", "export.py", __doc__)
+    if not asked.out:
         raise InputError("expected python scripts/export.py RUN --out FOLDER, see --help")
     exported.check_installed()
     out = Path(asked.out)
-    cli.check_folder(out, "--out")
+    exported.check_out(out)
     described = runs.describe(runs.chosen(run, asked.checkpoint))
     exported.check_exportable(described)
     trained = runs.with_weights(described, asked.param_dtype)

@@ -74,7 +74,7 @@ def test_a_report_has_the_sections_that_decide_the_images():
 def test_the_request_of_one_image_has_what_is_its_own():
     asked = Request.of([Words(("a", "b"))])
     assert asked.alone(1) == Request.of([Words(("b",))])
-    assert hash(asked) != hash(asked.alone(1))
+    assert asked != asked.alone(1)
 
 
 def test_options_are_found_in_their_section():

@@ -24,7 +24,7 @@ def write_digests(run: Path, step: int | str) -> None:
     place.parent.mkdir(exist_ok=True)
     if found:
         unfinished = place.with_name(f".{place.name}")
-        unfinished.write_text(json.dumps(found))
+        unfinished.write_text(json.dumps(found), "utf-8")
         unfinished.replace(place)
 
 
@@ -69,7 +69,7 @@ def _place(run: Path, step: int | str) -> Path:
 
 
 def _written(run: Path, step: int | str) -> dict[str, int]:
-    return json.loads(_place(run, step).read_text())
+    return json.loads(_place(run, step).read_text("utf-8"))
 
 
 def _digests(run: Path, step: int | str, items: Iterable[str]) -> dict[str, int]:

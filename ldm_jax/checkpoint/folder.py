@@ -33,7 +33,7 @@ def best_step(run: Path, metric: str) -> int | None:
     ranks = {}
     for step in steps(run):
         file = run / "checkpoints" / str(step) / "metrics" / "metrics"
-        if file.exists() and metric in (metrics := json.loads(file.read_text())):
+        if file.exists() and metric in (metrics := json.loads(file.read_text("utf-8"))):
             ranks[step] = rank(metrics, metric)
     return max(ranks, key=lambda step: (ranks[step], step), default=None)
 

@@ -69,7 +69,7 @@ def _place(folder: Path) -> dict:
     Each host that saved wrote its own file, and all the same: the number of batches, of each of
     which every host deals itself a part. So any number of hosts goes on from it.
     """
-    found = [json.loads(file.read_text()) for file in sorted(folder.glob("process_*.json"))]
+    found = [json.loads(file.read_text("utf-8")) for file in sorted(folder.glob("process_*.json"))]
     if not found or any(place != found[0] for place in found):
         raise ValueError("its hosts are at different places in the data")
     return found[0]

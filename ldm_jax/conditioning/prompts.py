@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.errors import InputError, reading
+from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, Texts, flag, interpolates, shown, turns
+from ldm_jax.settings import read_text
 from ldm_jax.types import Batch
 
 
@@ -97,8 +97,7 @@ def read_prompts(path: str) -> tuple[str, ...]:
     Raises:
         InputError: no such file, no text, or nothing in it.
     """
-    with reading(f"--prompts-file '{path}'", "UTF-8 text, a prompt a line"):
-        lines = Path(path).read_text("utf-8-sig").splitlines()
+    lines = read_text(path, "--prompts-file").replace("\ufeff", "").split("\n")
     prompts = tuple(line.strip() for line in lines if line.strip())
     if not prompts:
         raise InputError(f"--prompts-file '{path}' is empty: expected a prompt a line")

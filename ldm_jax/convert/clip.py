@@ -151,9 +151,9 @@ def export_clip(run: Path, destination: Path) -> None:
         return
     with whole(destination) as unfinished:
         write_weights(unfinished / "model.safetensors", state)
-        (unfinished / "config.json").write_text(as_json(_config(found.model)))
+        (unfinished / "config.json").write_text(as_json(_config(found.model)), "utf-8")
         prepared = preprocessor_config(found.model.vision.size) | {"resample": LANCZOS}
-        (unfinished / "preprocessor_config.json").write_text(as_json(prepared))
+        (unfinished / "preprocessor_config.json").write_text(as_json(prepared), "utf-8")
         write_tokenizer(unfinished, found.tokenizer, found.experiment.model)
     print(f"{destination}: {len(state)} weights, a CLIPModel of transformers")
 

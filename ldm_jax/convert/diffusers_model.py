@@ -277,7 +277,8 @@ def _keep(source: Path, kept: Path, found: Mapping[str, Found]) -> None:
     }
     marks = {key for key in states if table.MARKERS.fullmatch(key.partition("/")[2])}
     kinds = {key: str(w.dtype) for key, w in states.items() if w.dtype != np.float32}
-    (kept / "types.json").write_text(json.dumps({k: x for k, x in kinds.items() if k not in marks}))
+    kinds = {key: kind for key, kind in kinds.items() if key not in marks}
+    (kept / "types.json").write_text(json.dumps(kinds), "utf-8")
     if marks:
         write_weights(
             kept / "aside.safetensors", {key: np.asarray(states[key]) for key in sorted(marks)}

@@ -26,8 +26,8 @@ def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPMode
     merges = [
         pair if isinstance(pair, str) else " ".join(pair) for pair in saved["model"]["merges"]
     ]
-    (folder / "tokenizer.json").write_text(as_json(saved))
-    (folder / "vocab.json").write_text(as_json(saved["model"]["vocab"]))
+    (folder / "tokenizer.json").write_text(as_json(saved), "utf-8")
+    (folder / "vocab.json").write_text(as_json(saved["model"]["vocab"]), "utf-8")
     table = "".join(f"{pair}\n" for pair in ("#version: 0.2", *merges))
     (folder / "merges.txt").write_text(table, "utf-8")
     fills = clip.END if reader.weights == "openai" else "!"
@@ -39,4 +39,4 @@ def write_tokenizer(folder: Path, pieces: Tokenizer, reader: CLIPText | CLIPMode
         "unk_token": clip.END,
         "pad_token": fills,
     }
-    (folder / "tokenizer_config.json").write_text(as_json(settings))
+    (folder / "tokenizer_config.json").write_text(as_json(settings), "utf-8")

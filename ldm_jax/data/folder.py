@@ -15,6 +15,7 @@ from ldm_jax.data.image_set import EXTENSIONS, ImageSet, children, find_images, 
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.metadata import nfc
 from ldm_jax.errors import InputError, others
+from ldm_jax.settings import at_home
 
 CAPTIONS = (".txt", ".caption")  # of several, the first is read
 DESCRIBED = {  # fields that only metadata can have -> their format
@@ -68,7 +69,7 @@ def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
 
     Raises InputError without such a folder, without images, or for metadata that cannot be used.
     """
-    root = Path(path).expanduser()
+    root = at_home(path)
     if not os.path.isdir(root):
         what = (
             "is a file, not a folder (an archive has to be unpacked first)"

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ldm_jax.errors import InputError
+from ldm_jax.settings import at_home
 
 EXTENSIONS = ("png", "jpg", "jpeg", "jfif", "jpe", "webp", "avif", "bmp", "gif", "tif", "tiff")
 EXTENSIONS += ("apng", "jp2", "ppm", "pgm", "pbm", "pnm", "tga", "qoi")
@@ -64,7 +65,7 @@ def find_images(folder: str | Path) -> ImageSet:
     Raises:
         InputError: a folder that may not be read.
     """
-    root = Path(folder).expanduser()
+    root = at_home(folder)
     top = os.path.realpath(root)
     images, others, left_out, visited = [], [], {}, set()
     tops, stack = [], [Path()]

@@ -55,8 +55,8 @@ class Data:
         A relative path is that from where training was: the working directory, or else the nearest
         folder above the run in which it exists.
         """
-        path = Path(self.path or "")
-        if self.path in (None, "shapes") or path.is_absolute() or path.expanduser().exists():
+        path, at_home = Path(self.path or ""), os.path.expanduser(self.path or "")
+        if self.path in (None, "shapes") or path.is_absolute() or os.path.exists(at_home):
             return self
         above = (folder / path for folder in Path(os.path.abspath(run)).parents)
         found = next((place for place in above if place.exists()), None)

@@ -18,7 +18,7 @@ def note(out: Path, name: str, asked: dict[str, Any], what: str) -> None:
     """
     file = out / name
     if file.exists():
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text("utf-8"))
         apart = [key for key in asked if found.get(key) != asked[key]]
         if apart:
             key = apart[0]
@@ -33,5 +33,5 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Writes a file atomically, and its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}")
-    partial.write_text(json.dumps(content, indent=2) + "\n")
+    partial.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
     partial.replace(path)

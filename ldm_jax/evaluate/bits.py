@@ -90,7 +90,7 @@ def bits(run: str, path: str, options: Options) -> None:
     }
     out.mkdir(parents=True, exist_ok=True)
     _write_terms(out / "terms.csv", described.model.process, found)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     print("\n".join(_lines(report, path)))
     print(f"terms of the bound at each time: {out / 'terms.csv'}; report: {out / 'report.json'}")
 
@@ -115,7 +115,7 @@ def _write_terms(path: Path, process: Process, found: dict[str, np.ndarray]) -> 
     t = np.arange(1, process.T + 1)
     columns = {"t": t, "log_snr": np.asarray(log_snr(process, t.astype(np.float32)))}
     columns |= {name: np.mean(found[name], axis=0) for name in TERMS}
-    with path.open("w", newline="") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(columns)
         rows.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))

@@ -42,7 +42,7 @@ def captions(run: str, options: Options) -> None:
     sampling.write(out, drawn, trained, request)
     shown = min(len(images), 24)
     image_files.save(out / "grid.png", image_files.captioned(images[:shown], texts[:shown]))
-    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     for name, value in scores.items():
         if name != "caption":
             print(f"{name + ' accuracy:':18} {value:6.1%}")

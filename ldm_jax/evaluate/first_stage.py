@@ -118,7 +118,7 @@ def first_stage(run: str, path: str, options: Options) -> None:
     }
     out.mkdir(parents=True, exist_ok=True)
     image_files.save(out / "reconstructions.png", _side_by_side(found.images, found.others))
-    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
     print("\n".join(_lines(report)))
     print(f"images, reconstructions, {AMPLIFIED} x difference: {out / 'reconstructions.png'}")
     print(f"report: {out / 'report.json'}")

@@ -76,7 +76,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
         _draw(runs.with_weights(described), request, shards, done, each)
     about = _about(described, request, conditions)
     report = {"generated": about, "sampler": request.sampler.sampler, "num": num}
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     return about
 
 

@@ -59,7 +59,7 @@ def labels(run: str, classifier: str, options: Options) -> None:
         scores["real"] = accuracies(found, truth, names)
     out = Path(options.out or runs.folder(run) / "labels")
     sampling.write(out, drawn, trained, request)
-    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n")
+    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
     for name in (*names, "all"):
         each = "  ".join(f"{kind} {rows[name]:6.1%}" for kind, rows in scores.items())
         print(f"{name:12} {each}")

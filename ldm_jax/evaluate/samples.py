@@ -151,9 +151,9 @@ def _write(out: Path, report: dict[str, Any]) -> None:
     """Writes report.json and report.md, and prints the latter."""
     report["flags"] = flags(report)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n")
+    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
     text = markdown(report)
-    (out / "report.md").write_text(text)
+    (out / "report.md").write_text(text, "utf-8")
     print(text)
     print(f"report: {out / 'report.json'}, {out / 'report.md'}")
 

@@ -25,6 +25,7 @@ from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import holds_statistics, read_statistics
 from ldm_jax.sampling import png_metadata
 from ldm_jax.sampling.request import every_section
+from ldm_jax.settings import at_home
 
 CHECKED = 50  # images of a data set whose formats a report names
 SHARDS = "shard-*.npz"
@@ -63,7 +64,7 @@ def open_set(name: str) -> Images | Statistics:
     """
     if name.startswith("data:"):
         return _of_run(name)
-    path = Path(name).expanduser()
+    path = at_home(name)
     if runs.is_run(path):
         raise InputError(
             f"'{name}' is a run: expected data:{name} for its training data, or the run as "
@@ -261,7 +262,7 @@ def _facts_by(report: Path) -> dict[str, Any]:
     if not report.exists():
         return {}
     try:
-        found = json.loads(report.read_text())
+        found = json.loads(report.read_text("utf-8"))
     except ValueError:
         return {}
     if "generated" in found:

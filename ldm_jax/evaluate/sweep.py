@@ -123,7 +123,7 @@ def sweep(run: str, b: str, options: Options) -> None:
                 distance = frechet_distance(found.moments["pool"], real.moments["pool"])
                 write_json(out / "cells" / cell.file(), {**cell._asdict(), "distance": distance})
                 print(f"{cell.file().removesuffix('.json')}: {distance:.4g}", flush=True)
-    rows = summary([json.loads((out / "cells" / cell.file()).read_text()) for cell in cells])
+    rows = summary([json.loads((out / "cells" / cell.file()).read_text("utf-8")) for cell in cells])
     _report(out, rows, network.distance, facts)
     print(f"table: {out / 'sweep.md'}, plot: {out / 'sweep.png'}")
 
@@ -205,7 +205,7 @@ def interval(values: Sequence[float]) -> float | None:
 
 
 def _report(out: Path, rows: list[dict[str, Any]], distance: str, facts: dict[str, Any]) -> None:
-    with (out / "sweep.csv").open("w", newline="") as file:
+    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)
@@ -232,5 +232,5 @@ def _report(out: Path, rows: list[dict[str, Any]], distance: str, facts: dict[st
         "",
     ]
     lines += [f"- {name}: {value}" for name, value in facts.items()]
-    (out / "sweep.md").write_text("\n".join(lines) + "\n")
+    (out / "sweep.md").write_text("\n".join(lines) + "\n", "utf-8")
     image_files.save(out / "sweep.png", chart(curves, "steps", distance))

@@ -26,7 +26,7 @@ from ldm_jax.evaluate.sets import spread
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.metrics.classification import confusion, ensemble, top
 from ldm_jax.runtime.sharding import devices
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, read_text
 from ldm_jax.types import Params
 from ldm_jax.weights.names.clip_file import load_clip
 
@@ -118,9 +118,9 @@ def zero_shot(model: str, data: str, options: Options) -> None:
         "device": jax.devices()[0].device_kind,
     }
     out.mkdir(parents=True, exist_ok=True)
-    (out / "zero-shot.json").write_text(json.dumps(report, indent=2) + "\n")
+    (out / "zero-shot.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     text = markdown(report)
-    (out / "zero-shot.md").write_text(text)
+    (out / "zero-shot.md").write_text(text, "utf-8")
     print(text)
 
 
@@ -207,9 +207,7 @@ def _lines(given: tuple[str, ...], flag: str) -> tuple[str, ...]:
     """The given texts, or the lines of a single file."""
     if len(given) != 1 or not given[0].endswith(".txt"):
         return given
-    if not Path(given[0]).is_file():
-        raise InputError(f"{flag} '{given[0]}' does not exist: expected a file with one per line")
-    lines = (line.strip() for line in Path(given[0]).read_text("utf-8").splitlines())
+    lines = (line.strip() for line in read_text(given[0], flag).split("\n"))
     return tuple(line for line in lines if line)
 
 

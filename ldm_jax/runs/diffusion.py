@@ -30,11 +30,6 @@ class Trained(NamedTuple):
     step: int
     which: int | None = None
 
-    @property
-    def tokenizer(self) -> Tokenizer | None:
-        """The first tokenizer; None where no captions are read."""
-        return next(iter(self.tokenizers.values()), None)
-
 
 def describe(place: Path) -> Trained:
     """The model of a run without its weights: all that it takes to check a request.

@@ -8,6 +8,7 @@ from tokenizers import Tokenizer
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.runs.paths import folder
+from ldm_jax.settings import read_text
 
 
 def text_encoders(experiment: Any) -> dict[str, Any]:
@@ -53,4 +54,4 @@ def object_names(place: Path) -> tuple[str, ...]:
 
 
 def _lines(file: Path) -> tuple[str, ...]:
-    return tuple(file.read_text().splitlines()) if file.exists() else ()
+    return tuple(read_text(file, "names of classes").splitlines()) if file.exists() else ()

@@ -64,13 +64,13 @@ def copy_names(run: Path, to: Path) -> None:
     """Copies the names of classes, where there are any."""
     for name in ("classes.txt", "objects.txt"):
         if (run / name).exists():
-            write_whole(to / name, (run / name).read_text())
+            write_whole(to / name, (run / name).read_text("utf-8"))
 
 
 def write_whole(path: Path, text: str) -> None:
     """Writes a file that is never seen half-written."""
     unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(text)
+    unfinished.write_text(text, "utf-8")
     unfinished.replace(path)
 
 

@@ -8,6 +8,7 @@ Compiled programs are kept in a folder, the persistent compilation cache of JAX:
 import hashlib
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,25 +16,44 @@ from typing import Any, NamedTuple
 
 import jax
 
+from ldm_jax.errors import InputError, reason
 from ldm_jax.runtime import memory
 
 _hits: list[str] = []  # one entry a program that was found in the cache
 
 
 def cache_folder() -> Path:
-    """Where this project keeps what it can make or fetch again."""
-    return Path(os.environ.get("LDM_JAX_CACHE") or "~/.cache/ldm_jax").expanduser()
+    """Where this project keeps what it can make or fetch again.
+
+    Raises:
+        InputError: there is no home folder, nor LDM_JAX_CACHE.
+    """
+    try:
+        return Path(os.environ.get("LDM_JAX_CACHE") or "~/.cache/ldm_jax").expanduser()
+    except RuntimeError as error:
+        raise InputError(
+            "nothing can be kept without a home folder: expected HOME, or LDM_JAX_CACHE=FOLDER"
+        ) from error
 
 
 def use_cache() -> None:
-    """Keeps compiled programs for later launches, unless JAX's own settings differ.
+    """Keeps compiled programs for later launches, unless JAX's own settings differ, or they cannot
+    be written, which is said.
 
     Programs for processors are kept apart by the processor's instruction set, since machines that
     share a home may have different ones.
     """
-    if jax.config.jax_compilation_cache_dir is None:
+    if jax.config.jax_compilation_cache_dir is not None:
+        return
+    try:
         folder = cache_folder() / "compiled" / _processor()
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise InputError(f"'{folder}' may not be written: expected LDM_JAX_CACHE=FOLDER")
+    except (InputError, OSError) as error:
+        print(f"warning: compiled programs are not kept: {reason(error)}", file=sys.stderr)
+        return
+    jax.config.update("jax_compilation_cache_dir", str(folder))
 
 
 def use_first_thread() -> None:
@@ -51,7 +71,9 @@ def use_first_thread() -> None:
 def _processor() -> str:
     """The processor's architecture and a digest of its instruction set."""
     info = Path("/proc/cpuinfo")
-    lines = info.read_text(errors="replace").splitlines() if info.exists() else [platform.version()]
+    lines = (
+        info.read_text("utf-8", "replace").splitlines() if info.exists() else [platform.version()]
+    )
     able = next((line for line in lines if line.startswith(("flags", "Features"))), "".join(lines))
     return f"{platform.machine()}-{hashlib.sha256(able.encode()).hexdigest()[:8]}"
 

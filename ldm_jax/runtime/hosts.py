@@ -55,7 +55,7 @@ def connect(
             f"the other processes did not connect ({reason}); start all of them"
         ) from (error)
     if jax.process_index():
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def _number(name: str, value: str | int | None) -> int | None:

@@ -4,9 +4,9 @@ request.py    the sections of a run's request, and from options to a request; ea
 output.py, images.py, size.py, latents.py, sampler.py, guidance.py, classifier.py, composition.py,
 interpolate.py, start.py, decoding.py, finishing.py, rows.py; those of conditions in conditioning/
 view.py       what sections see of a run
-drawing.py    a request is drawn; generate.py: noise to images, compiled once; programs.py: the same
-              as four programs, which exported.py loads
-prior_draw.py, prior.py    images of a variational autoencoder's prior
+drawing.py    a request is drawn; generate.py: noise to images, compiled once, or ahead of time by
+              exported.py
+prior.py      images of a variational autoencoder's prior
 interpolation.py, invert.py, patchwise.py, tiled.py    functions that drawing uses
 save.py       the images in a folder, with a report
 png_metadata.py  the request in each image's metadata, and the request of an image
@@ -14,20 +14,16 @@ png_metadata.py  the request in each image's metadata, and the request of an ima
 
 from ldm_jax.sampling import png_metadata
 from ldm_jax.sampling.drawing import Drawn, compiled, draw, draw_in_turn
-from ldm_jax.sampling.latents import load_latents
 from ldm_jax.sampling.request import resolve
-from ldm_jax.sampling.save import report, write
-from ldm_jax.sections import Request
+from ldm_jax.sampling.save import check_out, write
 
 __all__ = [
     "Drawn",
-    "Request",
+    "check_out",
     "compiled",
     "draw",
     "draw_in_turn",
-    "load_latents",
     "png_metadata",
-    "report",
     "resolve",
     "write",
 ]

@@ -1,11 +1,12 @@
 """Images through the stages of a cascade, one model after the other."""
 
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from tokenizers import Tokenizer
 
 from ldm_jax import runs
 from ldm_jax.diffusion import sampling
@@ -22,11 +23,11 @@ from ldm_jax.types import Batch, DiffusionModel, Params
 class Part(NamedTuple):
     """One stage as it draws.
 
-    name:     of its run, for messages
-    size:     height and width of its images
-    feeds:    entry of the next stage's batch that its images are
-    read:     () -> params; each stage's are held only while it draws
-    captions: prompt -> the entries of a batch that are made of it
+    name:       of its run, for messages
+    size:       height and width of its images
+    feeds:      entry of the next stage's batch that its images are
+    read:       () -> params; each stage's are held only while it draws
+    tokenizers: entry of a batch -> what makes it of a prompt
     """
 
     name: str
@@ -35,7 +36,7 @@ class Part(NamedTuple):
     size: tuple[int, int]
     feeds: str | None
     read: Callable[[], Params]
-    captions: Callable[[str], Batch] = lambda prompt: {}
+    tokenizers: Mapping[str, Tokenizer] = {}
 
 
 def parts_of(cascade: Cascade) -> list[Part]:
@@ -56,12 +57,8 @@ def parts_of(cascade: Cascade) -> list[Part]:
             (side, side),
             stage.feeds,
             lambda described=described: runs.with_weights(described).params,
+            described.tokenizers,
         )
-        if described.tokenizer:
-            tokenizer = described.tokenizer
-            part = part._replace(
-                captions=lambda prompt, t=tokenizer: {"tokens": tokens.encode(t, prompt)}
-            )
         parts.append(part)
     check_fits(parts)
     return parts
@@ -105,10 +102,12 @@ def draw(
     Raises:
         InputError: an entry that a stage reads and nothing gives.
     """
-    N, drawn, fed = len(seeds), [], {}
+    each, drawn, fed = [prompts[i % len(prompts)] for i in range(len(seeds))], [], {}
     for part in parts:
-        each = [part.captions(prompts[i % len(prompts)]) for i in range(N)]
-        captions = {name: np.stack([one[name] for one in each]) for name in each[0]}
+        captions = {
+            entry: np.stack([tokens.encode(tokenizer, prompt) for prompt in each])
+            for entry, tokenizer in part.tokenizers.items()
+        }
         given = {**(inputs or {}), **captions, **fed}
         keys = part.model.conditioner.keys
         missing = [key for key in keys if key not in given]

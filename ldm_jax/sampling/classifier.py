@@ -1,6 +1,5 @@
 """A classifier that guides: whether it fits the model's latents, and to which classes."""
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
@@ -15,6 +14,7 @@ from ldm_jax.autoencoders.latents import unscaled
 from ldm_jax.conditioning.label import Labels
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.settings import Finite
 from ldm_jax.types import Batch, Params, Process
 
 
@@ -24,20 +24,18 @@ class ClassifierGuidance(Section):
 
     key: ClassVar[str] = "classifier"
 
+    needs: ClassVar = {"classifier_scale": "classifier"}
+
     classifier: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """run of the classifier"""
-    classifier_scale: float | None = None
+    classifier_scale: Finite | None = None
     """how much it guides, 1 where not given"""
 
     def fill(self, request: Request, run: RunView) -> Self:
-        scale = self.classifier_scale
         if not self.classifier:
-            if scale is not None:
-                raise InputError(f"--classifier-scale is {scale:g}: expected --classifier RUN, too")
             return self
-        if scale is not None and not math.isfinite(scale):
-            raise InputError(f"--classifier-scale is {scale}: expected a number, such as 1")
         check_classifier(self.classifier, run)
+        scale = self.classifier_scale
         return replace(self, classifier_scale=1.0 if scale is None else scale)
 
     def controls(self, request: Request, run: RunView) -> dict[str, Any]:
@@ -131,13 +129,8 @@ def check_classifier(path: str, run: RunView) -> None:
 
 def same_noise(a: Process, b: Process) -> bool:
     """Whether two processes are one."""
-    if a.T != b.T:
-        return False
     t = jnp.arange(a.T + 1.0)
-    return all(
-        np.allclose(x, y, rtol=1e-4)
-        for x, y in zip(a.alpha_sigma(t), b.alpha_sigma(t), strict=True)
-    )
+    return a.T == b.T and np.allclose(a.alpha_sigma(t), b.alpha_sigma(t), rtol=1e-4)
 
 
 def check_latents(path: str, theirs: Params, ours: Params) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from ldm_jax.conditioning.prompts import encoded, no_captions
 from ldm_jax.errors import InputError
+from ldm_jax.sampling.guidance import CHANGES
 from ldm_jax.sections import Numbers, Request, RunView, Section, Texts
 from ldm_jax.types import Batch
 
@@ -18,6 +19,8 @@ class Composition(Section):
 
     key: ClassVar[str] = "composition"
     settles: ClassVar = {"compose": ("compose_weights",)}
+    needs: ClassVar = {"compose_weights": "compose"}
+    excludes: ClassVar = {"compose": ("prompt", "negative_prompt", *CHANGES)}
 
     compose: Texts = ()
     """prompts, all of which each image shows"""
@@ -37,26 +40,11 @@ class Composition(Section):
 
     def check(self, request: Request, run: RunView) -> None:
         weights = self.compose_weights
-        if not self.compose:
-            if weights:
-                raise InputError(f"--compose-weights {weights[0]:g}: expected --compose, too")
-            return
         if len(weights) != len(self.compose) or not all(map(math.isfinite, weights)):
             given = " ".join(f"{weight:g}" for weight in weights)
             raise InputError(
                 f"--compose-weights is {given}: expected {len(self.compose)} numbers, one for each "
                 "prompt of --compose"
-            )
-        others = {
-            "--prompt": bool(request.prompts.prompt),
-            "--negative-prompt": bool(request.prompts.negative_prompt),
-            **request.guidance.options(),
-        }
-        for name in (name for name, given in others.items() if given):
-            raise InputError(
-                f"{name} and --compose do not go together: leave one out (a negative weight in "
-                "--compose-weights avoids a prompt; --dynamic-threshold, --classifier, "
-                "--init-image, --mask and --invert go with --compose, and every sampler does)"
             )
 
     def inputs(self, request: Request, run: RunView) -> Batch:

@@ -12,7 +12,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.sampling import tiled
 from ldm_jax.sampling.generate import Shown
 from ldm_jax.sampling.sampler import times_of
-from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.sections import Request, RunView, Section, flag
 from ldm_jax.types import FirstStage, Params
 
 
@@ -21,6 +21,9 @@ class Decoding(Section):
     """By which first stage images are decoded, in the end and on the way."""
 
     key: ClassVar[str] = "decoding"
+
+    needs: ClassVar = {"preview_with": "preview_every"}
+    excludes: ClassVar = {"preview_every": ("resample",)}  # which goes back on the way
 
     decode_with: Annotated[str | None, tyro.conf.arg(metavar="RUN")] = None
     """run of a first stage on the same latents, such as a tiny autoencoder, in place of the
@@ -36,21 +39,9 @@ class Decoding(Section):
             raise InputError(
                 f"--preview-every is {every}: expected 1 to {K}, the steps that are taken"
             )
-        if every is not None and request.options().get("resample"):
-            raise InputError(
-                "--preview-every and --resample do not go together: leave one of them out, since "
-                "RePaint goes back on the way"
-            )
-        if self.preview_with and every is None:
-            raise InputError(
-                f"--preview-with '{self.preview_with}': expected --preview-every K, too, how often"
-            )
-        for flag, other in (
-            ("--preview-with", self.preview_with),
-            ("--decode-with", self.decode_with),
-        ):
-            if other:
-                _check_latents(flag, other, run)
+        for name in ("preview_with", "decode_with"):
+            if other := getattr(self, name):
+                _check_latents(flag(name), other, run)
 
     def load(self, request: Request, run: RunView, own: Params) -> tuple[Shown, Params]:
         """How images are decoded, and the params that it takes beside the model's.

@@ -1,7 +1,7 @@
 """Drawing what was asked for."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,19 +33,6 @@ class Drawn(NamedTuple):
     previews: np.ndarray | None = None
 
 
-class Prepared(NamedTuple):
-    """What draws the batches of a request.
-
-    one_batch: (inputs, seeds) -> images, and previews where there are such
-    inputs:    of every image, each [num, ...]
-    noise:     that images start from, where it was found behind an image
-    """
-
-    one_batch: Callable[[Batch, np.ndarray], Any]
-    inputs: Batch
-    noise: np.ndarray | None
-
-
 def describe(request: Request, run: RunView) -> str:
     """One line that says what is used."""
     lines = [line for section in request for line in section.describe(request, run)]
@@ -54,10 +41,7 @@ def describe(request: Request, run: RunView) -> str:
 
 def inputs_of(request: Request, run: RunView) -> Batch:
     """What the conditioner reads of a request, each [num, ...]."""
-    found = {}
-    for section in request:
-        found |= section.inputs(request, run)
-    return found
+    return merged(section.inputs(request, run) for section in request)
 
 
 def draw(trained: runs.Trained, request: Request) -> Drawn:
@@ -66,11 +50,10 @@ def draw(trained: runs.Trained, request: Request) -> Drawn:
     Raises:
         InputError: a classifier that was trained on other latents.
     """
-    prepared = _prepared(trained, request)
-    each = zip(*_batches(trained, request, prepared), strict=True)
-    images, *previews = map(np.concatenate, each)
+    batches, noise = _drawn(trained, request)
+    images, *previews = map(np.concatenate, zip(*batches, strict=True))
     images = request.finishing.apply(images, request.images.batch_size)
-    return Drawn(images, prepared.noise, previews[0] if previews else None)
+    return Drawn(images, noise, previews[0] if previews else None)
 
 
 def draw_in_turn(
@@ -85,8 +68,7 @@ def draw_in_turn(
         start: a multiple of the request's batch size.
         generate: what `compiled` made for a request that differs in numbers alone.
     """
-    prepared = _prepared(trained, request, generate)
-    for images, *_ in _batches(trained, request, prepared, start):
+    for images, *_ in _drawn(trained, request, start, generate)[0]:
         yield images
 
 
@@ -96,26 +78,13 @@ def compiled(trained: runs.Trained, request: Request) -> Callable[..., Array]:
     return make_generate(trained.model, _solver(request), size, schedule=schedule)
 
 
-def _batches(
-    trained: runs.Trained, request: Request, prepared: Prepared, start: int = 0
-) -> Iterator[tuple[np.ndarray, ...]]:
-    """Images batch by batch, and what was previewed of them, if anything was."""
-    size = request.images.batch_size
-    one_batch, inputs, _ = prepared
-    for found in each_batch(one_batch, inputs, seeds(request), size, start):
-        images, *previews = found if isinstance(found, tuple) else (found,)
-        end = start + len(images)
-        own = {name: np.asarray(x)[start:end] for name, x in inputs.items()}
-        for section in request:
-            images = section.finish(images, own)
-        yield image_files.to_uint8(images), *previews
-        start = end
-
-
-def _prepared(
-    trained: runs.Trained, request: Request, generate: Callable[..., Array] | None = None
-) -> Prepared:
-    """What draws one batch of given seeds, and its inputs."""
+def _drawn(
+    trained: runs.Trained,
+    request: Request,
+    start: int = 0,
+    generate: Callable[..., Array] | None = None,
+) -> tuple[Iterator[tuple[np.ndarray, ...]], np.ndarray | None]:
+    """Images batch by batch, with what was previewed of them, and the noise behind an image."""
     run, params = view(trained), trained.params
     classifier, more = request.classifier.load(params)
     print(describe(request, run), flush=True)
@@ -127,9 +96,9 @@ def _prepared(
     generate = generate or make_generate(
         model, _solver(request), size, classifier, schedule, decoded
     )
-    times, options = _padded_times(request, run), sampling.arguments(settings(request))
-    controls = Extras(**_merged(s.controls(request, run) for s in request))
-    each = _merged(s.each(request, run) for s in request)
+    times, options = padded_times(request, run), sampling.arguments(settings(request))
+    controls = Extras(**merged(s.controls(request, run) for s in request))
+    each = merged(s.each(request, run) for s in request)
     inputs = {**inputs_of(request, run), **each}
     inverted = _noise_behind(reading, trained, request)
     noise = inverted if inverted is not None else request.latents.noise(request, run)
@@ -145,7 +114,21 @@ def _prepared(
             guidance = request.guidance.guidance
             return generate(params, chosen, seeds, times, guidance, options, noise, extras)
 
-    return Prepared(one_batch, inputs, inverted)
+    return _batches(one_batch, inputs, request, start), inverted
+
+
+def _batches(
+    one_batch: Callable[[Batch, np.ndarray], Any], inputs: Batch, request: Request, start: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """Images uint8 batch by batch, and previews where there are such."""
+    for found in each_batch(one_batch, inputs, seeds(request), request.images.batch_size, start):
+        images, *previews = found if isinstance(found, tuple) else (found,)
+        end = start + len(images)
+        own = {name: np.asarray(x)[start:end] for name, x in inputs.items()}
+        for section in request:
+            images = section.finish(images, own)
+        yield image_files.to_uint8(images), *previews
+        start = end
 
 
 def _wrapped(model: DiffusionModel, request: Request, run: RunView, kinds: Any) -> DiffusionModel:
@@ -156,11 +139,9 @@ def _wrapped(model: DiffusionModel, request: Request, run: RunView, kinds: Any) 
     return model
 
 
-def _merged(parts: Iterator[dict[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for part in parts:
-        found |= part
-    return found
+def merged(parts: Iterable[dict[str, Any]]) -> dict[str, Any]:
+    """The entries of several."""
+    return {name: x for part in parts for name, x in part.items()}
 
 
 def _nested(each: Batch) -> dict[str, Any]:
@@ -183,7 +164,7 @@ def _solver(request: Request) -> Callable[..., Sampler]:
     return make
 
 
-def _padded_times(request: Request, run: RunView) -> np.ndarray:
+def padded_times(request: Request, run: RunView) -> np.ndarray:
     """The times in one form for any number of steps up to T, or 2 T, ..."""
     times, T = times_of(request, run), run.model.process.T
     return pad(times, T * math.ceil((len(times) - 1) / T))
@@ -194,7 +175,7 @@ def _noise_behind(
 ) -> np.ndarray | None:
     """The noise that leads to the request's image, [num, h, w, c] float32; None: not asked for."""
     start, run = request.start, view(trained)
-    if start.noise_option != "--invert":
+    if not request.options().get("invert"):
         return None
     invert, mesh = make_invert(model), devices("jit")
     times = pad(times_of(request, run)[::-1], run.model.process.T)

@@ -11,8 +11,9 @@ import numpy as np
 import tyro
 from PIL import Image
 
+from ldm_jax.conditioning.clip_image import prepared
 from ldm_jax.encoders.clip.concepts import unwanted
-from ldm_jax.encoders.clip.vision import CLIPImageEncoder, normalised
+from ldm_jax.encoders.clip.vision import CLIPImageEncoder
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section
 from ldm_jax.weights.names import safety_checker
@@ -88,23 +89,12 @@ def look(checker: safety_checker.Checker, images: np.ndarray, batch_size: int) -
     """Which images uint8 [N, H, W, 3] are not wanted, bool [N]."""
     encoder = CLIPImageEncoder(checker.encoder)
     embed = jax.jit(lambda params, x: encoder.apply({"params": params}, x))
-    x = np.stack([prepared(image, checker.encoder.size) for image in images])
+    x = np.stack([prepared(Image.fromarray(image), checker.encoder.size) for image in images])
     found = [
         np.asarray(embed(checker.params, x[start : start + batch_size]))
         for start in range(0, len(x), batch_size)
     ]
     return unwanted(checker.concepts, np.concatenate(found))
-
-
-def prepared(image: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [H, W, 3] -> float32 [size, size, 3] as CLIP was shown images: the shorter side
-    resized by Pillow's bicubic filter, the middle of it, and normalised."""
-    H, W = image.shape[:2]
-    h, w = (size * side // min(H, W) for side in (H, W))
-    small = np.asarray(Image.fromarray(image).resize((w, h), Image.Resampling.BICUBIC))
-    top, left = (h - size) // 2, (w - size) // 2
-    middle = small[top : top + size, left : left + size]
-    return normalised(np.float32(middle) / np.float32(255))
 
 
 def marked(image: np.ndarray, text: str) -> np.ndarray:

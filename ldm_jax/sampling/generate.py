@@ -284,13 +284,25 @@ def each_batch(
     Yields:
         Images [size, H, W, 3], or what else `generate` gives, each [size, ...]. The last batch is
         filled up by repeating its last example, and these are left out.
+
+    Raises:
+        FloatingPointError: an image that is not finite.
     """
     N = len(seeds)
     for first in range(start, N, size):
         rows = np.minimum(np.arange(first, first + size), N - 1)
         chosen = {name: np.asarray(x)[rows] for name, x in inputs.items()}
         found, count = generate(chosen, np.asarray(seeds, np.uint32)[rows]), min(size, N - first)
-        yield jax.tree.map(lambda x, count=count: np.asarray(x)[:count], found)
+        found = jax.tree.map(lambda x, count=count: np.asarray(x)[:count], found)
+        for x in jax.tree.leaves(found):
+            bad = first + np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))
+            if len(bad):
+                raise FloatingPointError(
+                    f"image {bad[0]}, of seed {seeds[bad[0]]}, is not finite ({len(bad)} of "
+                    f"{count} so): expected weights that are finite, and settings for which they "
+                    "were trained, such as less --guidance or another --sampler"
+                )
+        yield found
 
 
 def in_batches(

@@ -9,6 +9,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.sampling.generate import AT_ONCE, at_once
 from ldm_jax.sections import Request, RunView, Section, seeds
+from ldm_jax.settings import AtLeast1
 
 MOST = 2**31  # images: each has a seed of 32 bits
 
@@ -21,7 +22,7 @@ class Images(Section):
     last: ClassVar[bool] = True
     exportable: ClassVar[tuple[str, ...]] = ("num", "batch_size", "seed", "turn")
 
-    num: int | None = None
+    num: AtLeast1 | None = None
     """how many; one for each prompt, label or held-out image, or 16, where not given"""
     batch_size: int | None = None
     """images that are drawn at once; 16, or fewer where there are fewer, where not given"""
@@ -39,8 +40,8 @@ class Images(Section):
         return replace(self, num=num, batch_size=batch_size)
 
     def check(self, request: Request, run: RunView) -> None:
-        if not 1 <= self.num <= MOST:
-            raise InputError(f"--num is {self.num}: expected at least 1, and at most {MOST}")
+        if self.num > MOST:
+            raise InputError(f"--num is {self.num}: expected at most {MOST}")
         if not 0 <= self.seed < 2**32 - self.num:
             raise InputError(f"--seed is {self.seed}: expected 0 to {2**32 - self.num - 1}")
         check_batch(self.batch_size, "--batch-size")

@@ -10,6 +10,7 @@ import tyro
 from ldm_jax.conditioning.prompts import encoded, segments
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.settings import AtLeast2
 from ldm_jax.types import Batch
 
 
@@ -19,9 +20,11 @@ class Interpolation(Section):
 
     key: ClassVar[str] = "interpolation"
     settles: ClassVar = {"interpolate": ("num", "turn")}
+    needs: ClassVar = {"to_seed": "interpolate"}
+    excludes: ClassVar = {"to_seed": ("latents", "invert")}
     renamed: ClassVar = {"frames": "interpolate", "to_seeds": "to_seed"}
 
-    interpolate: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    interpolate: Annotated[AtLeast2 | None, tyro.conf.arg(metavar="N")] = None
     """N images, evenly from each of the prompts to the next, in the space of their encoding, and
     from the seed to those of --to-seed; of a variational autoencoder: N images a row, between the
     latents of two seeds"""
@@ -34,11 +37,7 @@ class Interpolation(Section):
     def check(self, request: Request, run: RunView) -> None:
         frames = self.interpolate
         if frames is None:
-            if self.to_seed:
-                raise InputError(f"--to-seed is {self.to_seed[0]}: expected --interpolate N, too")
             return
-        if frames < 2:
-            raise InputError(f"--interpolate is {frames}: expected at least 2, both ends")
         if len(_prompts(request)) < 2 and not self.to_seed:
             captions = "several of --prompt, or " if run.tokenizers else ""
             raise InputError(
@@ -58,11 +57,6 @@ class Interpolation(Section):
         several = {}
         if "prompts" in request:
             several["--negative-prompt"] = request.prompts.negative_prompt
-            if request.composition.compose and len(_prompts(request)) > 1:
-                raise InputError(
-                    "--interpolate between prompts and --compose do not go together: leave one of "
-                    "them out"
-                )
         if "labels" in request:
             several["--label"] = request.labels.label
         for flag, given in several.items():
@@ -73,12 +67,6 @@ class Interpolation(Section):
         for seed in self.to_seed:
             if not 0 <= seed < 2**32:
                 raise InputError(f"--to-seed is {seed}: expected 0 to {2**32 - 1}")
-        for section in request:
-            option = section.noise_option
-            if option and self.to_seed:
-                raise InputError(
-                    f"--to-seed and {option} both say which noise: leave one of them out"
-                )
 
     def each(self, request: Request, run: RunView) -> Batch:
         if self.interpolate is None:

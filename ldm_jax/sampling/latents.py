@@ -1,13 +1,12 @@
 """Noise of a file to start from."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 import numpy as np
 import tyro
 
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
 from ldm_jax.sections import Request, RunView, Section
 
 
@@ -19,10 +18,6 @@ class Latents(Section):
 
     latents: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """a .npy of standard normal noise [N, h, w, c], in place of that of the seeds"""
-
-    @property
-    def noise_option(self) -> str:
-        return "--latents" if self.latents else ""
 
     def check(self, request: Request, run: RunView) -> None:
         self.noise(request, run)
@@ -36,24 +31,19 @@ class Latents(Section):
 
 
 def load_latents(path: str, expected: tuple[int, ...], first: int = 0) -> np.ndarray:
-    """The latents in a .npy, of shape `expected` = [num, h, w, c]; anything else: InputError.
+    """The latents in a .npy, float32 of shape `expected` = [num, h, w, c]; or InputError.
 
     Args:
         first: of an image that is drawn again, which of a file that may have more.
     """
-    if not Path(path).is_file():
-        raise InputError(f"latents '{path}' do not exist: expected a .npy of shape {expected}")
-    try:
-        with open(path, "rb") as file:
-            latents = np.lib.format.read_array(file, allow_pickle=False)
-        if latents.dtype.kind not in "fiu":
-            raise TypeError(f"numbers of type {latents.dtype}")
-    except Exception as error:
-        raise InputError(f"latents '{path}' are not a .npy of real numbers: {error}") from error
-    latents = latents[first : first + expected[0]] if first else latents
-    if latents.shape != expected:
+    named = f"latents '{path}'"
+    with reading(named, f"a .npy of real numbers of shape {expected}"), open(path, "rb") as file:
+        found = np.lib.format.read_array(file, allow_pickle=False)
+        if found.dtype.kind not in "fiu" or not np.isfinite(found).all():
+            raise TypeError(f"numbers of type {found.dtype}, or not finite")
+    found = found[first : first + expected[0]] if first else found
+    if found.shape != expected:
         raise InputError(
-            f"latents '{path}' have shape {latents.shape}: expected {expected} "
-            f"for --num {expected[0]}"
+            f"{named} have shape {found.shape}: expected {expected} for --num {expected[0]}"
         )
-    return latents.astype(np.float32)
+    return found.astype(np.float32)

@@ -5,8 +5,12 @@ from typing import Annotated, ClassVar
 
 import tyro
 
-from ldm_jax.errors import InputError
-from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.sections import Section
+from ldm_jax.settings import Range
+
+Rate = Annotated[
+    float, Range("more than 0 and at most 100 frames a second", lambda x: 0 < x <= 100)
+]
 
 
 @dataclass(frozen=True)
@@ -16,6 +20,7 @@ class Output(Section):
     key: ClassVar[str] = "output"
     saved: ClassVar[bool] = False
     exportable: ClassVar[tuple[str, ...]] = ("out", "repeat", "compiled", "gif")
+    needs: ClassVar = {"gif": "interpolate"}
 
     out: str | None = None
     """folder to write to; RUN/samples-seedS where not given"""
@@ -26,14 +31,5 @@ class Output(Section):
     own. RUN may be left out; written to RUN/again-NAME where --out is not given"""
     compiled: Annotated[str | None, tyro.conf.arg(metavar="FOLDER")] = None
     """programs that scripts/export.py wrote, in place of RUN: nothing is traced"""
-    gif: float | None = None
+    gif: Rate | None = None
     """images a second, at most 100, of DIR/interpolation.gif, which has those of --interpolate"""
-
-    def check(self, request: Request, run: RunView) -> None:
-        rate = self.gif
-        if rate is not None and not 0.0 < rate <= 100.0:
-            raise InputError(
-                f"--gif is {rate:g}: expected more than 0 and at most 100 frames a second"
-            )
-        if rate is not None and not request.options().get("interpolate"):
-            raise InputError(f"--gif is {rate:g} without frames: expected --interpolate N, too")

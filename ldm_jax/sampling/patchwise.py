@@ -13,7 +13,6 @@ from ldm_jax.nn.repeat import repeated
 from ldm_jax.types import Array, Cond, DiffusionModel
 
 LEAST, MOST = 0.01, 0.5  # of a weight, the original's clip_min_weight and clip_max_weight
-SMALLEST = 2  # latents a side of a patch
 
 
 def patchwise(model: DiffusionModel, patch: int, stride: int | None = None) -> DiffusionModel:
@@ -24,12 +23,7 @@ def patchwise(model: DiffusionModel, patch: int, stride: int | None = None) -> D
     Args:
         stride: latents from one patch to the next; None: half a patch, the original's. The last
             patch of a row or column ends at the border, so that all latents are covered.
-
-    Raises:
-        InputError: a patch of less than 2 latents a side.
     """
-    if patch < SMALLEST:
-        raise InputError(f"--patch is {patch}: expected at least {SMALLEST} latents a side")
     stride = max(1, patch // 2) if stride is None else stride
 
     def denoise(params, z: Array, timestep: Array, cond: Cond) -> Array:

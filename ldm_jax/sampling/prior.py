@@ -6,18 +6,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax import runs
 from ldm_jax.autoencoders.latents import scaled
+from ldm_jax.data import image_files
+from ldm_jax.runtime.sharding import devices
+from ldm_jax.sampling.drawing import Drawn
+from ldm_jax.sampling.generate import in_batches
 from ldm_jax.sampling.interpolation import slerp
-from ldm_jax.types import Array, FirstStage, Params
+from ldm_jax.sampling.view import view
+from ldm_jax.sections import Request
+from ldm_jax.types import Array, Batch, FirstStage, Params
+
+
+def draw(trained: runs.TrainedFirstStage, request: Request) -> Drawn:
+    """The images of a request to a first stage that is a generative model by itself."""
+    run, images, rows = view(trained), request.images, request.rows.interpolate
+    shape = run.latent_shape()
+    z = request.latents.noise(request, run)
+    if z is None and rows:
+        z = interpolated(images.seed, images.num // rows, rows, shape)
+    elif z is None:
+        z = normal(images.seed + np.arange(images.num), shape)
+    decode, mesh = make_draw(trained.model), devices("jit")
+
+    def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
+        return decode(trained.params, mesh.split(chosen["z"]))
+
+    seeds = np.arange(images.num)  # of no use: the latents are given
+    found = in_batches(one_batch, {"z": np.asarray(z)}, seeds, images.batch_size)
+    return Drawn(image_files.to_uint8(found))
 
 
 def make_draw(first_stage: FirstStage) -> Callable[[Params, Array], Array]:
     """A compiled function (params, z [B, h, w, c] as the prior N(0, I) gives it) -> images."""
 
-    def draw(params: Params, z: Array) -> Array:
-        return jnp.clip(first_stage.decode(params, scaled(params, z)), -1.0, 1.0)
-
-    return jax.jit(draw)
+    return jax.jit(lambda params, z: jnp.clip(first_stage.decode(params, scaled(params, z)), -1, 1))
 
 
 def normal(seeds: np.ndarray, shape: tuple[int, ...]) -> Array:

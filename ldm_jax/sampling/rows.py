@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.settings import AtLeast2
 
 
 @dataclass(frozen=True)
@@ -12,8 +13,9 @@ class Rows(Section):
     """Rows of images between two latents."""
 
     key: ClassVar[str] = "rows"
+    excludes: ClassVar = {"interpolate": ("latents",)}
 
-    interpolate: int | None = None
+    interpolate: AtLeast2 | None = None
     """images a row, between the latents of two seeds"""
 
     def count(self) -> int | None:
@@ -22,10 +24,6 @@ class Rows(Section):
     def check(self, request: Request, run: RunView) -> None:
         if self.interpolate is None:
             return
-        if self.interpolate < 2:
-            raise InputError(f"--interpolate is {self.interpolate}: expected at least 2, both ends")
-        if request.latents.latents:
-            raise InputError("--interpolate and --latents both say which latents: leave one out")
         if request.images.num % self.interpolate:
             raise InputError(
                 f"--num is {request.images.num}: expected a multiple of --interpolate, which is "

@@ -1,6 +1,5 @@
 """How a request goes from noise to data: the sampler, its timestep spacing and its options."""
 
-import math
 from dataclasses import dataclass, replace
 from typing import Annotated, ClassVar, Self
 
@@ -12,9 +11,12 @@ from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.diffusion.sampling import SamplerName, Sampling, SpacingName
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, flag
+from ldm_jax.settings import NotNegative, Range
+
+Noise = Annotated[float, Range("0 (DDIM) to 1 (DDPM)", lambda x: 0 <= x <= 1)]
 
 
-def _option(name: str, what: str):
+def _of(name: str, what: str):
     """An option of some samplers."""
     return tyro.conf.arg(help=f"{what}; of {', '.join(sampling.takers_of(name))}")
 
@@ -37,6 +39,7 @@ class Sampler(Section):
         "steps": ("times",),
         "spacing": ("times",),
     }
+    excludes: ClassVar = {"times": ("steps", "spacing")}
     renamed: ClassVar = {"grid": "spacing"}
 
     sampler: Annotated[
@@ -53,18 +56,17 @@ class Sampler(Section):
     times: Annotated[tuple[float, ...], tyro.conf.arg(metavar="T ...")] = ()
     """in place of steps and spacing: times from noise, at most the steps of the process, to data,
     0"""
-    eta: Annotated[float | None, _option("eta", "0: no noise; 1: as much as DDPM")] = None
-    s_churn: Annotated[float | None, _option("s_churn", "churn, over all steps")] = None
-    s_tmin: Annotated[float | None, _option("s_tmin", "lowest sigma / alpha to churn")] = None
-    s_tmax: Annotated[float | None, _option("s_tmax", "highest sigma / alpha to churn")] = None
-    s_noise: Annotated[float | None, _option("s_noise", "size of churn's noise")] = None
+    eta: Annotated[Noise | None, _of("eta", "0: no noise; 1: as much as DDPM")] = None
+    s_churn: Annotated[NotNegative | None, _of("s_churn", "churn, over all steps")] = None
+    s_tmin: Annotated[NotNegative | None, _of("s_tmin", "lowest sigma / alpha to churn")] = None
+    s_tmax: Annotated[NotNegative | None, _of("s_tmax", "highest sigma / alpha to churn")] = None
+    s_noise: Annotated[NotNegative | None, _of("s_noise", "size of churn's noise")] = None
 
     def options(self) -> dict[str, float | None]:
         return {name: getattr(self, name) for name in sampling.OPTIONS}
 
     def fill(self, request: Request, run: RunView) -> Self:
         own, options = run.experiment.sampling, self.options()
-        self._check_options()
         sampler = self.sampler or own.sampler
         if sampler not in SAMPLERS:
             raise InputError(f"sampler '{sampler}' is unknown: choose one of {', '.join(SAMPLERS)}")
@@ -83,18 +85,6 @@ class Sampler(Section):
         if times:
             found = replace(found, steps=sampling.steps(found), spacing=None)
         return replace(found, **sampling.with_defaults(found))
-
-    def _check_options(self) -> None:
-        if self.times and (self.steps is not None or self.spacing):
-            given = (
-                f"--steps {self.steps}" if self.steps is not None else f"--spacing {self.spacing}"
-            )
-            raise InputError(f"--times and {given} both say which times: leave one of them out")
-        for name, value in self.options().items():
-            if name == "eta" and value is not None and not 0.0 <= value <= 1.0:
-                raise InputError(f"--eta is {value}: expected 0 (DDIM) to 1 (DDPM)")
-            if value is not None and not 0.0 <= value < math.inf:
-                raise InputError(f"{flag(name)} is {value}: expected 0 or more")
 
     def check(self, request: Request, run: RunView) -> None:
         T = run.model.process.T

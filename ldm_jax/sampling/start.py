@@ -1,7 +1,7 @@
 """Images that start from an image: noised in part, inpainted, or from the noise behind it."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 
@@ -16,24 +16,44 @@ from ldm_jax.diffusion.spacing import later, least_strength
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.sampler import settings, times_of
 from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.settings import AtLeast1, Range
 from ldm_jax.types import Batch
 
 NOISELESS = ("plms", "lms", "dpmpp_2m", "dpmpp_2s", "dpmpp_3m", "unipc")  # whatever their options
 
 
+Strength = Annotated[float, Range("more than 0, at most 1", lambda x: 0 < x <= 1)]
+
+
 @dataclass(frozen=True)
-class Start(Masked):
+class Start(Section):
     """An image to start from, or to inpaint."""
 
+    key: ClassVar[str] = "start"
     settles: ClassVar = {"mask": ("strength",)}
+    needs: ClassVar = {
+        "mask": "init_image",
+        "strength": "init_image",
+        "invert": "init_image",
+        "source": "invert",
+        "resample": "mask",
+        "jump_length": "resample",
+    }
 
-    strength: float | None = None
+    # all times are visited from the noise behind the whole image
+    excludes: ClassVar = {"invert": ("strength", "mask", "latents")}
+
+    init_image: str | None = None
+    """an image to start from, noised in part; or to inpaint"""
+    mask: str | None = None
+    """an image that is white where the first is inpainted"""
+    strength: Strength | None = None
     """how much the image is noised, more than 0 to 1; 0.75 where not given, 1 with a mask (Meng et
     al. 2022, SDEdit)"""
-    resample: int | None = None
+    resample: AtLeast1 | None = None
     """with a mask, how often each few steps are taken, so that both parts fit (Lugmayr et al. 2022,
     RePaint)"""
-    jump_length: int | None = None
+    jump_length: AtLeast1 | None = None
     """how many steps those are; 10 where not given"""
     invert: bool = False
     """start from the noise behind the image, which is written to latents.npy (Song, Meng and Ermon
@@ -45,56 +65,22 @@ class Start(Masked):
     def fits(cls, run: RunView) -> bool:
         return Masked not in run.sections
 
-    @classmethod
-    def refusal(cls, option: str, value: Any, run: RunView) -> str:
-        return Section.refusal.__func__(cls, option, value, run)
-
     def count(self) -> int | None:
         return 1 if self.invert else None
 
     def fill(self, request: Request, run: RunView) -> Self:
-        found = replace(self, strength=self._strength())
+        found, strength = self, self.strength
+        if self.init_image and not self.invert:
+            found = replace(self, strength=strength or (1.0 if self.mask else 0.75))
         return replace(found, jump_length=found._jump_length(request, run))
-
-    def _strength(self) -> float | None:
-        """How much of the times to visit: 0.75 from an image, all where a region is inpainted."""
-        strength, mask, invert = self.strength, self.mask, self.invert
-        given = (("--strength", strength), ("--mask", mask), ("--invert", invert or None))
-        for name, value in given:
-            if value is not None and not self.init_image:
-                named = name if value is True else f"{name} is {value}"
-                raise InputError(f"{named} without an image: expected --init-image, too")
-        if strength is not None and not 0.0 < strength <= 1.0:
-            raise InputError(f"--strength is {strength}: expected more than 0, at most 1")
-        if self.init_image and not invert:
-            return strength if strength is not None else (1.0 if mask else 0.75)
-        for name, value in (("--strength", strength), ("--mask", mask)):
-            if value is not None:
-                raise InputError(
-                    f"{name} is {value} with --invert: leave it out, since all times are visited "
-                    "from the noise behind the whole image"
-                )
-        return None
 
     def _jump_length(self, request: Request, run: RunView) -> int | None:
         """How many steps RePaint takes again: the paper's 10, or all but one of fewer."""
-        for name, value in (("--resample", self.resample), ("--jump-length", self.jump_length)):
-            if value is not None and not self.mask:
-                raise InputError(
-                    f"{name} is {value} without a mask: expected --init-image and --mask"
-                )
-            if value is not None and value < 1:
-                raise InputError(f"{name} is {value}: expected at least 1")
         if self.resample is None:
-            if self.jump_length is not None:
-                raise InputError(
-                    f"--jump-length is {self.jump_length}: expected --resample N, too, how often "
-                    "these steps are taken"
-                )
             return None
-        plain = request.with_section(replace(self, resample=None, strength=self._strength()))
+        plain = request.with_section(replace(self, resample=None))
         K = len(times_of(plain, run)) - 1
-        if max(self.jump_length or 1, 1) >= K:
+        if (self.jump_length or 1) >= K:
             raise InputError(
                 f"--jump-length is {self.jump_length or 1}: expected less than the {K} steps that "
                 "are taken; raise --steps" + " or --strength" * (self.strength is not None)
@@ -103,8 +89,6 @@ class Start(Masked):
 
     def check(self, request: Request, run: RunView) -> None:
         if not self.init_image:
-            if self.source is not None:
-                raise InputError(f"--source '{self.source}': expected --init-image and --invert")
             return
         if self.strength is not None:
             K = len(sampling.times(settings(request), run.model.process)) - 1
@@ -118,14 +102,9 @@ class Start(Masked):
             load_image(self.mask, "--mask", run.data)
         if self.invert:
             self._check_invert(request, run)
-        elif self.source is not None:
-            raise InputError(f"--source '{self.source}': expected --invert, too")
 
     def _check_invert(self, request: Request, run: RunView) -> None:
         """Raises InputError where the noise behind an image would not lead back to it."""
-        for option in (section.noise_option for section in request if section is not self):
-            if option:
-                raise InputError(f"{option} and --invert both say where to start: leave one out")
         options = sampling.with_defaults(settings(request))
         sampler = request.sampler.sampler
         if sampler not in NOISELESS and not (options["eta"] == 0 or options["s_churn"] == 0):
@@ -145,24 +124,13 @@ class Start(Masked):
 
     def inverted(self, request: Request, run: RunView) -> Batch:
         """What the conditioner reads of the image that is inverted, each [num, ...]."""
-        found = {}
-        for section in request:
-            found |= section.of_source(self.source, request, run)
-        return found
+        each = (section.of_source(self.source, request, run) for section in request)
+        return {name: x for one in each for name, x in one.items()}
 
     def image(self, request: Request, run: RunView) -> np.ndarray:
         """The image to start from, [num, H, W, 3] in [-1, 1]."""
         image = load_image(self.init_image, "--init-image", run.data, request.size.size)
         return np.repeat(transforms.normalize(image)[None], request.images.num, axis=0)
-
-    def inputs(self, request: Request, run: RunView) -> Batch:
-        return {}  # the conditioner reads nothing of it
-
-    def of_source(self, source: str | None, request: Request, run: RunView) -> Batch:
-        return {}
-
-    def finish(self, images: np.ndarray, inputs: Batch) -> np.ndarray:
-        return images
 
     def each(self, request: Request, run: RunView) -> Batch:
         if not self.init_image or self.invert:
@@ -177,10 +145,6 @@ class Start(Masked):
         if self.strength is not None:
             times = later(times, self.strength)
         return resampled(times, self.jump_length, self.resample) if self.resample else times
-
-    @property
-    def noise_option(self) -> str:
-        return "--invert" if self.invert else ""
 
     def solver(self, make: Any) -> Any:
         return (lambda **options: repaint(make(**options))) if self.resample else make

@@ -5,6 +5,7 @@ where it stopped. Host p of n writes the shards p, p + n, p + 2n, ...
 """
 
 import dataclasses
+import itertools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.runs.digest import caption_digest, digest
 from ldm_jax.runtime.files import whole, write_whole
+from ldm_jax.settings import AtLeast1
 from ldm_jax.types import FirstStage, Params
 
 
@@ -34,10 +36,9 @@ class Options:
 
     image_size: int | None = None
     """pixels a side; as the run's own unless given"""
-    batch_size: int = 16
+    batch_size: AtLeast1 = 16
     """images that are encoded at once"""
     split: str = "train"
-    """of the data"""
     """of the data"""
     caption: str = "text"
     """field that holds the caption, as data.caption"""
@@ -49,16 +50,15 @@ class Options:
     """encode mirror images, too, for data.flip"""
     dtype: Literal["float32", "float16"] = "float32"
     """of what is written"""
-    shards: int = 8
+    shards: AtLeast1 = 8
     """files"""
     embed_text: str | None = None
     """a diffusion model's run, whose frozen text encoder encodes each caption once"""
-    threads: int = 2
+    threads: AtLeast1 = 2
     """that read and decode"""
     host: int | None = None
     """which of `hosts` this is; JAX's own unless given"""
-    hosts: int | None = None
-    """that encode at once, shards of their own each"""
+    hosts: AtLeast1 | None = None
     """that encode at once, shards of their own each"""
 
 
@@ -78,7 +78,8 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
         raise InputError(f"DATA '{data}' holds latents: expected images to encode")
     cli.check_folder(out, "OUT")
     params = runs.with_weights(found).params
-    shape = jax.eval_shape(model.posterior, params, jnp.zeros((1, size, size, 3))).mean.shape[1:]
+    black = jax.jit(model.posterior)(params, jnp.zeros((1, size, size, 3)))
+    shape = black.mean.shape[1:]
     keys = [key for key, field in KEYS.items() if field not in source.absent]
     captions = _Captions.of(options.embed_text, source) if options.embed_text else None
     described = latents.Described(
@@ -87,7 +88,7 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
         image_size=size,
         shape=shape,
         flips=options.flips,
-        drawn=_is_drawn(model, params, size),
+        drawn=bool(np.isfinite(black.log_variance).all()),  # whether there is a variance
         dtype=options.dtype,
         shards=min(options.shards, len(source)),
         class_names=info.class_names,
@@ -151,10 +152,6 @@ def _check(options: Options, size: int | None, factor: int) -> None:
         raise InputError(
             f"--image-size is {size}: expected a multiple of {factor}, the first stage's factor"
         )
-    for name in ("batch_size", "shards", "threads", "hosts"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise InputError(f"--{name.replace('_', '-')} is {value}: expected at least 1")
     if (options.host is None) != (options.hosts is None):
         raise InputError("--host and --hosts go together: expected both or neither")
     if options.hosts and not 0 <= options.host < options.hosts:
@@ -209,20 +206,15 @@ class _Captions(NamedTuple):
         empty = by_slot(params, conditioner.null(1)["tokens"])
         empty = {slot: np.asarray(x[0]) for slot, x in empty.items()}
         described = {slot: x.shape for slot, x in empty.items()}
-        described["conditioner"] = caption_digest(params, found.tokenizer)
-        return cls(found.tokenizer, described, empty, encode)
+        tokenizer = found.tokenizers["tokens"]
+        described["conditioner"] = caption_digest(params, tokenizer)
+        return cls(tokenizer, described, empty, encode)
 
     @property
     def summary(self) -> str:
         """The shapes of what is kept of a caption."""
         shapes = [" x ".join(map(str, x.shape)) for x in self.empty.values()]
         return f" and captions as {' and '.join(shapes)}"
-
-
-def _is_drawn(model: FirstStage, params: Params, size: int) -> bool:
-    """Whether latents have a variance."""
-    q = jax.jit(model.posterior)(params, jnp.zeros((1, size, size, 3)))
-    return bool(np.all(np.isfinite(q.log_variance)))
 
 
 def _write_index(
@@ -239,11 +231,15 @@ def _write_index(
                     f"OUT '{out}' has latents whose {field.name} is {old}: expected {new}, or "
                     "another folder"
                 )
-        return
-    if empty:
+    elif foreign := [*out.glob("*.array_record"), *out.glob(latents.EMPTY)]:
+        raise InputError(
+            f"OUT '{out}' has {foreign[0].name} and no {latents.INDEX}: expected another folder"
+        )
+    else:
+        write_whole(out / latents.INDEX, json.dumps(dataclasses.asdict(described), indent=1))
+    if empty and not (out / latents.EMPTY).exists():
         with whole(out / latents.EMPTY) as file:
             np.savez(file, **empty)
-    write_whole(out / latents.INDEX, json.dumps(dataclasses.asdict(described), indent=1))
 
 
 def _encoder(
@@ -278,27 +274,21 @@ def _encoder(
         return np.split(found, np.cumsum([len(some) for some in each])[:-1])
 
     def encode(examples: Iterator[dict[str, Any]]) -> Iterator[bytes]:
-        for some in _batched(examples, batch_size):
+        while some := list(itertools.islice(examples, batch_size)):
             read_as = read([example.get("text", "") for example in some])
             images = transforms.normalize(np.stack([example["image"] for example in some]))
             spare = np.repeat(images[-1:], batch_size - len(some), axis=0)  # one shape, one program
             moments_of = both(np.concatenate([images, spare]))[: len(some)]
             for example, numbers, encoded in zip(some, moments_of, read_as, strict=True):
+                if not np.isfinite(numbers).all():
+                    raise FloatingPointError(
+                        f"latents of '{example['name']}' are not finite: expected weights that "
+                        "are, and --dtype float32"
+                    )
                 header = {k: example[k] for k in ("name", "label", "text") if k in example}
                 yield latents.pack(numbers, header, encoded)
 
     return encode
-
-
-def _batched(examples: Iterator[dict[str, Any]], size: int) -> Iterator[list[dict[str, Any]]]:
-    some: list[dict[str, Any]] = []
-    for example in examples:
-        some.append(example)
-        if len(some) == size:
-            yield some
-            some = []
-    if some:
-        yield some
 
 
 def _write_shard(file: Path, records: Iterator[bytes]) -> int:

@@ -1,10 +1,9 @@
 """What scripts/ema.py does: an average of a run's weights, of a length chosen after training."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ldm_jax import checkpoint, cli, runs
+from ldm_jax import checkpoint, runs
 from ldm_jax.convert.paths import whole
 from ldm_jax.errors import InputError
 from ldm_jax.settings import check_within
@@ -23,13 +22,12 @@ class Options:
     """at which it ends; None: at the last that was saved"""
 
 
-def average(run: Path, out: Path, words: Sequence[str], description: str) -> None:
+def average(run: Path, out: Path, options: Options) -> None:
     """Writes the run OUT, with another average of the weights of `run`.
 
     Raises:
         InputError: no such averages were kept, or no such one can be made of them.
     """
-    options = cli.override(Options(), words, "ema.py RUN OUT", description, sections=False)
     sigma = options.sigma_rel
     if not 0.0 < sigma < LARGEST:
         raise InputError(

@@ -24,7 +24,8 @@ def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int
     source, info = pipeline.open_source(data)
     readable.check_readable(data, source)
     rows_of = embedder(name, weights, batch_size)
-    images = pipeline.once(_plain(data, batch_size), source, info.num_examples)
+    plain = replace(data, batch_size=batch_size, max_bad_images=0)  # each row is of its image
+    images = pipeline.once(plain, source, info.num_examples)
     rows = rows_of((image_files.to_uint8(batch["image"]) for batch in images), info.num_examples)
     with whole(out) as file:
         np.save(file, rows)
@@ -32,8 +33,3 @@ def embed(data: Data, out: Path, name: str, weights: str | None, batch_size: int
         f"{out}: {len(rows)} embeddings of {rows.shape[1]} numbers; for --conditions.0.embeddings, "
         f"with --conditions.0.dim {rows.shape[1]}"
     )
-
-
-def _plain(data: Data, batch_size: int) -> Data:
-    """Such that each row is of the image with its number."""
-    return replace(data, batch_size=batch_size, max_bad_images=0)

@@ -111,7 +111,7 @@ class Log:
             self.columns += new
             write_whole(self.csv, _as_csv(self.columns, [dict(self._header()), *rows, row]))
             return
-        with self.csv.open("a", newline="") as file:
+        with self.csv.open("a", newline="", encoding="utf-8") as file:
             file.write(_as_csv(self.columns, [row]))
 
     def _header(self):
@@ -133,7 +133,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
     """The rows of a table, by column; [] where there is none."""
     if not path.exists():
         return []
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -144,7 +144,7 @@ def _forget_after(path: Path, step: int) -> list[str]:
     """
     if not path.exists():
         return []
-    header, *rows = path.read_text().splitlines(keepends=True) or [""]
+    header, *rows = path.read_text("utf-8").splitlines(keepends=True) or [""]
     kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
     if not kept:
         path.unlink()

@@ -1,6 +1,7 @@
 """The loop that every kind of training shares."""
 
 import contextlib
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,8 +21,6 @@ from ldm_jax.training.preemption import Preemption
 from ldm_jax.training.record import Record
 from ldm_jax.training.task import Task
 from ldm_jax.types import Array, TrainState
-
-PREEMPTED = 143  # exit status after SIGTERM: 128 + its number
 
 
 def fit(
@@ -76,10 +75,11 @@ def fit(
             record.after(n, state, metrics, data, stop)
             if stop:
                 checkpoint.check_saved(record.saves, wait=True)
+                by = signal.Signals(preemption.number or signal.SIGTERM)  # which others received
                 raise StoppedError(
-                    f"{task.name}: stopped by SIGTERM: step {n} is saved, and the same command "
+                    f"{task.name}: stopped by {by.name}: step {n} is saved, and the same command "
                     "goes on from it",
-                    PREEMPTED,
+                    128 + by,
                 )
     return joined(state, frozen)
 

@@ -1,4 +1,4 @@
-"""SIGTERM, which schedulers send before they kill."""
+"""SIGTERM, which schedulers send before they kill, and the end of what reads what is printed."""
 
 import signal
 import threading
@@ -15,7 +15,7 @@ class Preemption:
     """
 
     def __init__(self):
-        self._asked = False
+        self.number = 0  # of the signal; SIGPIPE where nobody reads what is printed
         self._before = None
         self._alone = jax.process_count() == 1
 
@@ -29,11 +29,11 @@ class Preemption:
             signal.signal(signal.SIGTERM, self._before)
 
     def _note(self, number, frame) -> None:
-        self._asked = True
+        self.number = number
         signal.signal(signal.SIGTERM, self._before or signal.SIG_DFL)
 
     def reached(self, step: int) -> bool:
         """Whether to end after `step`: the same on every host."""
         if self._alone:
-            return self._asked
+            return bool(self.number)
         return multihost_utils.reached_preemption_sync_point(step)

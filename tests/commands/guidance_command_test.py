@@ -168,11 +168,11 @@ def test_one_prompt_composed_is_guidance_to_it(trained_run, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        (["--prompt", "c"], ["--prompt and --compose do not go together", "--dynamic-threshold"]),
-        (["--negative-prompt", "c"], ["--negative-prompt and --compose", "a negative weight"]),
-        (["--guidance-rescale", 0.5], ["--guidance-rescale and --compose"]),
-        (["--guidance-interval", 0, 1], ["--guidance-interval and --compose"]),
-        (["--guidance-schedule", "linear"], ["--guidance-schedule and --compose"]),
+        (["--prompt", "c"], ["--compose 'a' and --prompt do not go together"]),
+        (["--negative-prompt", "c"], ["--compose 'a' and --negative-prompt"]),
+        (["--guidance-rescale", 0.5], ["--compose 'a' and --guidance-rescale"]),
+        (["--guidance-interval", 0, 1], ["--compose 'a' and --guidance-interval"]),
+        (["--guidance-schedule", "linear"], ["--compose 'a' and --guidance-schedule"]),
         (["--compose-weights", 1], ["--compose-weights is 1: expected 2 numbers"]),
     ],
 )
@@ -203,9 +203,9 @@ def test_repaint_inpaints_the_masked_part_and_keeps_the_rest(class_run, photo, t
     ("words", "fragments"),
     [
         (["--resample", 0], ["--resample is 0", "at least 1"]),
-        (["--jump-length", 2], ["--jump-length is 2", "--resample N"]),
+        (["--jump-length", 2], ["--jump-length 2 without --resample"]),
         (["--resample", 2, "--jump-length", 4], ["--jump-length is 4", "less than the 4 steps"]),
-        (["--invert"], ["--mask is", "with --invert"]),
+        (["--invert"], ["--invert and --mask do not go together"]),
     ],
 )
 def test_what_does_not_go_with_a_mask_says_so(class_run, photo, tmp_path, words, fragments):
@@ -235,8 +235,8 @@ def test_the_noise_behind_an_image_is_written_and_leads_to_what_was_drawn(
         (["--eta", 1], ["--invert with ddim, which draws noise", "--eta 0", "plms"]),
         (["--sampler", "ddpm"], ["--invert with ddpm", "expected one of ddim, plms, euler, heun"]),
         (["--sampler", "heun", "--s-churn", 2], ["--invert with heun", "--s-churn 0"]),
-        (["--strength", 0.5], ["--strength is 0.5 with --invert"]),
-        (["--latents", "z.npy"], ["latents 'z.npy'"]),
+        (["--strength", 0.5], ["--invert and --strength do not go together"]),
+        (["--latents", "z.npy"], ["--invert and --latents"]),
         (["--source", "pink"], ["label 'pink' is out of range"]),
     ],
 )
@@ -247,4 +247,4 @@ def test_what_does_not_go_with_inversion_says_so(class_run, photo, tmp_path, wor
 
 def test_a_source_without_inversion_is_refused(class_run, photo, tmp_path):
     words = "--init-image", photo[0], "--source", "red"
-    says(refused(class_run, tmp_path / "out", *words), ["--source 'red'", "--invert"])
+    says(refused(class_run, tmp_path / "out", *words), ["--source 'red' without --invert"])

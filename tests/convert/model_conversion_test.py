@@ -180,7 +180,10 @@ def test_a_model_that_reads_captions_by_clip_draws_of_them(place, weights):
     trained = runs.load(run)
     start, end, ab, cd = 514, 515, 512, 513  # 256 bytes, and 256 where words end, then the merges
     b = 256 + ord("b") - ord("!")
-    found = [tokens.encode(trained.tokenizer, prompt).tolist() for prompt in ("ab  CD", "abab")]
+    found = [
+        tokens.encode(trained.tokenizers["tokens"], prompt).tolist()
+        for prompt in ("ab  CD", "abab")
+    ]
     fill = end if weights == "openai" else 0
     assert found == [
         [start, ord("a") - ord("!"), b, cd, end, fill],

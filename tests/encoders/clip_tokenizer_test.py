@@ -45,6 +45,12 @@ def merges(tmp_path):
     return write(tmp_path / "merges.txt", "#version: 0.2\n" + lines)
 
 
+@pytest.mark.parametrize("start", ["\ufeff#version: 0.2\r\n", "\ufeff", "#version: 0.2\r\n"])
+def test_a_table_of_an_editor_of_windows_is_the_same(merges, tmp_path, start):
+    lines = start + "".join(f"{a} {b}\r\n" for a, b in MERGES)
+    assert clip.read_merges(write(tmp_path / "other.txt", lines)) == clip.read_merges(merges)
+
+
 @pytest.mark.parametrize(("weights", "fill"), [("openai", END), ("openclip", 0)])
 def test_captions_are_filled_up_as_the_weights_have_learned_it(merges, tmp_path, weights, fill):
     made = clip.load(merges, 5, weights)

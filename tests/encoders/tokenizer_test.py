@@ -90,7 +90,7 @@ def test_a_tokenizer_that_cannot_be_loaded_is_refused_by_name(tmp_path):
 
 def test_a_vocabulary_of_berts_numbers_its_tokens_by_line(tmp_path):
     pieces = ["[PAD]", "[unused0]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "red", "cat", "##s", "!"]
-    (tmp_path / "vocab.txt").write_text("".join(f"{piece}\n" for piece in pieces))
+    (tmp_path / "vocab.txt").write_text("".join(f"{x}\n" for x in pieces), "utf-8-sig")
     tokenizer = tokens.load(tmp_path / "vocab.txt", 8)
     assert tokenizer.get_vocab_size() == len(pieces)
     assert tokens.encode(tokenizer, "Red cats, dog!").tolist() == [3, 6, 7, 8, 2, 2, 9, 4]

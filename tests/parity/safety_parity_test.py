@@ -5,6 +5,7 @@ import json
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from ldm_jax.encoders.clip.concepts import unwanted
 from ldm_jax.encoders.clip.vision import Architecture, CLIPImageEncoder
@@ -55,7 +56,8 @@ def test_the_names_are_diffusers():
 
 
 def test_images_are_prepared_as_theirs():
-    found = [finishing.prepared(image, cases.SIZES[-1]) for image in cases.images()[:2]]
+    shown = [Image.fromarray(image) for image in cases.images()[:2]]
+    found = [finishing.prepared(image, cases.SIZES[-1]) for image in shown]
     np.testing.assert_allclose(found, STORED["seen"], atol=1e-5)
 
 
@@ -63,7 +65,8 @@ def test_the_same_images_are_unwanted(folder):
     checker = safety_checker.load(folder)
     with jax.default_matmul_precision("highest"):
         encoder = CLIPImageEncoder(checker.encoder)
-        x = np.stack([finishing.prepared(image, checker.encoder.size) for image in cases.images()])
+        shown = [Image.fromarray(image) for image in cases.images()]
+        x = np.stack([finishing.prepared(image, checker.encoder.size) for image in shown])
         found = np.asarray(encoder.apply({"params": checker.params}, x))
         expected = STORED["embeddings"]
         assert np.abs(found - expected).max() < 2e-5 * np.abs(expected).max()

@@ -83,6 +83,27 @@ def test_prompts_of_a_file_are_taken_in_turn(model, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("written", "prompts"),
+    [
+        (b"\xef\xbb\xbfa cat\r\na dog\r\n", ("a cat", "a dog")),
+        (b"\xef\xbb\xbfa cat\n\xef\xbb\xbfa dog", ("a cat", "a dog")),  # of two such files
+        ("a cat\u2028here\nstra\xdfe".encode(), ("a cat\u2028here", "stra\xdfe")),
+    ],
+)
+def test_prompts_are_utf8_with_or_without_a_mark(model, tmp_path, written, prompts):
+    (tmp_path / "prompts.txt").write_bytes(written)
+    asked = sampling.resolve(model, prompts_file=str(tmp_path / "prompts.txt"))
+    assert asked.prompts.prompt == prompts
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "latin-1"])
+def test_prompts_of_other_encodings_are_refused(model, tmp_path, encoding):
+    (tmp_path / "prompts.txt").write_text("stra\xdfe", encoding)
+    with pytest.raises(InputError, match=r"prompts\.txt' cannot be read .*: expected .*UTF-8"):
+        sampling.resolve(model, prompts_file=str(tmp_path / "prompts.txt"))
+
+
+@pytest.mark.parametrize(
     ("asked", "said"),
     [
         ({"emphasis": True}, "--emphasis is True: leave it out"),

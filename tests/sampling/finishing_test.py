@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ldm_jax import runs, sampling
 from ldm_jax.encoders.clip.concepts import Concepts, scores, unwanted
@@ -46,7 +47,8 @@ def test_what_is_unwanted_is_black_and_said(monkeypatch, capsys):
     params = tiny.drawn(CLIPImageEncoder(of).init, np.zeros((1, 14, 14, 3), np.float32))["params"]
     images = np.random.default_rng(0).integers(1, 256, (3, 20, 30, 3), np.uint8)
     images[1] = 7
-    near = CLIPImageEncoder(of).apply({"params": params}, finishing.prepared(images[1], 14)[None])
+    x = finishing.prepared(Image.fromarray(images[1]), 14)[None]
+    near = CLIPImageEncoder(of).apply({"params": params}, x)
     wanted = Concepts(-np.asarray(near), np.float32([2.0]), np.asarray(near), np.float32([0.99]))
     checker = safety_checker.Checker(of, params, wanted)
     monkeypatch.setattr(safety_checker, "load", lambda folder: checker)

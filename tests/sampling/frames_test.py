@@ -81,7 +81,7 @@ def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, c
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"to_seed": [3]}, "--to-seed is 3: expected --interpolate N"),
+        ({"to_seed": [3]}, "--to-seed 3 without --interpolate"),
         ({"interpolate": 1, "to_seed": [3]}, "--interpolate is 1: expected at least 2"),
         ({"interpolate": 4}, "--interpolate is 4: expected several of --prompt, or --to-seed"),
         ({"interpolate": 4, "to_seed": [-1]}, "--to-seed is -1: expected 0 to"),
@@ -92,7 +92,7 @@ def test_a_frame_is_drawn_again_alone_and_the_rest_of_the_request_counts(draw, c
         ),
         (
             {"interpolate": 4, "prompt": [RED, BLUE], "compose": [RED, BLUE]},
-            "--prompt and --compose|--interpolate between prompts and --compose",
+            "--compose 'a red block at the top' and --prompt do not go together",
         ),
     ],
 )
@@ -103,9 +103,9 @@ def test_an_interpolation_that_leads_nowhere_is_refused(model, asked, said):
 
 def test_noise_of_a_file_is_not_interpolated_and_a_gif_needs_an_interpolation(model, tmp_path):
     np.save(tmp_path / "z.npy", np.zeros((2, 4, 4, 2)))
-    with pytest.raises(InputError, match="--to-seed and --latents both say which noise"):
+    with pytest.raises(InputError, match="--to-seed 3 and --latents do not go"):
         sampling.resolve(model, interpolate=2, to_seed=[3], latents=str(tmp_path / "z.npy"))
-    with pytest.raises(InputError, match="--gif is 5 without frames"):
+    with pytest.raises(InputError, match="--gif 5 without --interpolate"):
         sample.main([str(model.run), "--gif", "5"])
-    with pytest.raises(InputError, match="--gif is 0: expected more than 0"):
+    with pytest.raises(InputError, match=r"--gif is 0\.0: expected more than 0"):
         sample.main([str(model.run), "--gif", "0"])

@@ -13,6 +13,7 @@ from ldm_jax.sampling.generate import (
     NO_EXTRAS,
     Extras,
     at_once,
+    each_batch,
     for_latents,
     in_batches,
     make_generate,
@@ -168,6 +169,19 @@ def test_any_number_of_images_is_drawn_in_batches_of_one_size(count, size):
     assert all(len(rows) == len(seeds) == size for rows, seeds in asked)
     filling = len(asked) * size - count
     assert asked[-1][0][size - filling :] == [count - 1] * filling
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_images_that_are_not_finite_are_named(value):
+    def draw(inputs, seeds):
+        images = np.zeros((2, 4, 4, 3), np.float32)
+        images[seeds == 13, 1, 2] = value
+        return images, np.zeros((2, 5, 4, 4, 3), np.uint8)  # and previews
+
+    batches = each_batch(draw, {}, 10 + np.arange(5), 2)
+    assert next(batches)[0].shape == (2, 4, 4, 3)
+    with pytest.raises(FloatingPointError, match=r"^image 3, of seed 13, is not finite \(1 of 2"):
+        next(batches)
 
 
 def guided(rescale=0.0, interval=(0.0, np.inf), limit=np.inf):

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.errors import InputError
 from ldm_jax.sampling.patchwise import patchwise, starts, weights
 from ldm_jax.types import Cond, DiffusionModel
 
@@ -80,8 +79,3 @@ def test_weights_are_the_originals():
     )
     np.testing.assert_allclose(found[:, 4], [0.01, 0.25, 0.5, 0.25, 0.01])
     np.testing.assert_array_equal(found[0], np.float32(0.01))
-
-
-def test_a_patch_of_one_latent_is_refused():
-    with pytest.raises(InputError, match="--patch is 1"):
-        patchwise(model(None), 1)

@@ -81,7 +81,7 @@ def test_first_stages_of_other_latents_and_steps_that_are_not_there_are_refused(
     deep = write_stage(tmp_path / "deep", replace(TINY, blocks=(1, 1, 1)))
     with pytest.raises(InputError, match=r"--preview-with .* of 4 pixels a latent: expected 2"):
         sampling.resolve(model, preview_with=deep, preview_every=1)
-    with pytest.raises(InputError, match="expected --preview-every K, too"):
+    with pytest.raises(InputError, match="without --preview-every: expected both"):
         sampling.resolve(model, preview_with=deep)
     for every in (0, 5):
         with pytest.raises(InputError, match=f"--preview-every is {every}: expected 1 to 4"):

@@ -47,7 +47,7 @@ def test_it_goes_on_and_draws_without_the_file(trained):
     training.train(replace(experiment, train=replace(experiment.train, steps=5)), run)
     assert len(tiny.rows(run)) == 5
     found = runs.load(run)
-    assert found.tokenizer.get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
+    assert found.tokenizers["tokens"].get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
 
 
 def test_another_run_starts_from_it_without_the_file(trained, tmp_path):
@@ -68,7 +68,7 @@ def test_it_starts_from_a_run_that_reads_captions_otherwise(trained, trained_run
     assert "conditioner" not in said[said.index("starting from") :]
     found = runs.load(tmp_path / "run")
     tiny.assert_same(found.params["conditioner"], here(folder).published())
-    assert found.tokenizer.get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
+    assert found.tokenizers["tokens"].get_vocab() == tiny_bert.words(tiny_bert.BERT).get_vocab()
 
 
 def test_training_on_its_encodings_is_training_on_captions(trained, image_folder, tmp_path):

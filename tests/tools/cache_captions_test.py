@@ -80,11 +80,11 @@ def test_what_is_kept_is_the_output_of_the_encoder(cached, model):
     for i in (0, 7, 15):
         record = source[i]
         assert record["text"][0] == "two words"
-        numbers = np.stack([encode(trained.tokenizer, text) for text in record["text"]])
+        numbers = np.stack([encode(trained.tokenizers["tokens"], text) for text in record["text"]])
         expected = read({"tokens": numbers})["tokens"]
         assert expected.shape == (2, CLIP.length, CLIP.dim)
         np.testing.assert_allclose(record["answers"]["tokens"], expected, atol=1e-5)
-    empty = read({"tokens": encode(trained.tokenizer, "")[None]})["tokens"][0]
+    empty = read({"tokens": encode(trained.tokenizers["tokens"], "")[None]})["tokens"][0]
     np.testing.assert_allclose(source.empty()["tokens"], empty, atol=1e-5)
 
 
@@ -94,7 +94,7 @@ def test_a_batch_has_the_encodings_of_the_captions_that_it_would_have(cached, mo
     source, _ = pipeline.open_source(data)
 
     def tokenize(caption):
-        return encode(trained.tokenizer, caption)
+        return encode(trained.tokenizers["tokens"], caption)
 
     online = next(
         pipeline.batches(data, source, seed=3, keys=("tokens",), tokenize={"tokens": tokenize})

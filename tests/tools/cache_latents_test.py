@@ -47,7 +47,7 @@ def test_a_batch_is_the_posterior_of_the_batch_of_images(cached, image_folder, s
     model, params = stage
     info, of_latents = stream(cached, flip)
     same, of_images = stream(image_folder, flip)
-    assert info == same
+    assert info[:4] == same[:4]
     for _ in range(4):
         found, images = next(of_latents), next(of_images)
         q = model.posterior(params, images["image"])

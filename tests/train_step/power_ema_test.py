@@ -143,7 +143,7 @@ def test_averages_come_back_with_the_state_and_are_kept_for_good(run):
 
 
 def test_a_width_that_was_kept_comes_out_as_it_was(run, tmp_path, capsys):
-    ema.average(run, tmp_path / "out", ["--sigma-rel", "0.1", "--step", "4"], "")
+    ema.average(run, tmp_path / "out", ema.Options(sigma_rel=0.1, step=4))
     assert "its profile differs by 0.00%" in capsys.readouterr().out
     found = runs.with_weights(runs.find_first_stage(tmp_path / "out")).params
     kept = checkpoint.read_snapshot(run, 4, "0.100")
@@ -152,16 +152,16 @@ def test_a_width_that_was_kept_comes_out_as_it_was(run, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("options", "message"),
     [
-        ("--sigma-rel 0.3", r"--sigma-rel is 0\.3: expected more than 0 and less than 0\.289"),
-        ("--step 1", "--step is 1: expected one of 2 to 6"),
-        ("--step 9", "--step is 9: expected one of 2 to 6"),
+        ({"sigma_rel": 0.3}, r"--sigma-rel is 0\.3: expected more than 0 and less than 0\.289"),
+        ({"step": 1}, "--step is 1: expected one of 2 to 6"),
+        ({"step": 9}, "--step is 9: expected one of 2 to 6"),
     ],
 )
-def test_what_was_not_kept_is_refused(run, trained_run, tmp_path, words, message):
+def test_what_was_not_kept_is_refused(run, trained_run, tmp_path, options, message):
     with pytest.raises(InputError, match=message):
-        ema.average(run, tmp_path / "out", words.split(), "")
+        ema.average(run, tmp_path / "out", ema.Options(**options))
     with pytest.raises(InputError, match="has no snapshots: expected training with"):
-        ema.average(trained_run, tmp_path / "out", [], "")
+        ema.average(trained_run, tmp_path / "out", ema.Options())
     assert not (tmp_path / "out").exists()

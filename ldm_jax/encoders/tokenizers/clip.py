@@ -178,8 +178,8 @@ def packaged() -> Tokenizer:
 
 def _parse(table: bytes) -> list[tuple[str, str]]:
     """The first MERGES of a table that may have a title."""
-    lines = table.removeprefix(TITLE).decode().split("\n")
-    pairs = [tuple(line.split()) for line in lines if line.strip()][:MERGES]
+    lines = table.decode("utf-8-sig").split("\n")
+    pairs = [tuple(x.split()) for x in lines if x.strip() and "#version" not in x][:MERGES]
     odd = next((pair for pair in pairs if len(pair) != 2), None)
     if odd or not pairs:
         raise ValueError(f"found {' '.join(odd) if odd else 'nothing'!r}")

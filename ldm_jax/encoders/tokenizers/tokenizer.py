@@ -7,6 +7,7 @@ import numpy as np
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
 from ldm_jax.errors import InputError
+from ldm_jax.settings import read_text
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
 
@@ -64,18 +65,14 @@ def load(path: str | Path, length: int) -> Tokenizer:
     if Path(path).suffix == ".txt":
         return fit(_with_ends(_word_pieces(_read_vocabulary(path))), length)
     try:
-        return fit(Tokenizer.from_file(str(path)), length)
+        return fit(Tokenizer.from_str(read_text(path, "tokenizer")), length)
     except Exception as error:  # the library raises bare Exception
         raise InputError(f"tokenizer '{path}' cannot be read: {error}") from error
 
 
 def _read_vocabulary(path: str | Path) -> dict[str, int]:
     """The tokens of a file with one a line, numbered from 0."""
-    try:
-        lines = Path(path).read_text("utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise InputError(f"tokenizer '{path}' is not UTF-8 text: {error}") from error
-    pieces = [line.rstrip("\r") for line in lines]
+    pieces = [line.rstrip("\r") for line in read_text(path, "tokenizer").split("\n")]
     if pieces[-1] == "":
         pieces.pop()
     absent = [word for word in SPECIAL if word not in pieces]

@@ -81,5 +81,5 @@ def _shards(index: Path) -> tuple[Path, ...]:
 
 def write(folder: Path, settings: Mapping[str, Any], state: State) -> None:
     """Writes config.json and the weights into a folder that exists."""
-    (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n")
+    (folder / CONFIG).write_text(json.dumps(settings, indent=2) + "\n", "utf-8")
     write_weights(folder / f"{WEIGHTS}.safetensors", state)

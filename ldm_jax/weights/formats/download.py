@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from ldm_jax.errors import InputError
 from ldm_jax.runtime.compilation import cache_folder
+from ldm_jax.settings import at_home
 
 
 class Published(NamedTuple):
@@ -37,7 +38,7 @@ class Published(NamedTuple):
         as PREFIX and its name, or fetched now; InputError as `download`."""
         spec = find_spec(self.package.replace("-", "_")) if self.package else None
         inside = (spec and spec.submodule_search_locations) or ()
-        torch_home = Path(os.environ.get("TORCH_HOME") or "~/.cache/torch").expanduser()
+        torch_home = at_home(os.environ.get("TORCH_HOME") or "~/.cache/torch")
         places = [Path(place) / self.inside for place in inside]
         places += [torch_home / "hub/checkpoints" / each for each in (self.name, *self.also)]
         found = next((path for path in places if path.is_file()), None)

@@ -8,6 +8,7 @@ from pathlib import Path
 from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.errors import InputError
+from ldm_jax.settings import at_home
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.extractors import Weights, with_digest
@@ -109,6 +110,6 @@ def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:
     Raises:
         InputError: no such file, or another network's.
     """
-    path = find_clip(Path(path).expanduser())
+    path = find_clip(at_home(path))
     title = f"{path}: not the weights of CLIP {name}"
     return with_digest(read_encoders(of, read_weights(path), title), path)

@@ -64,8 +64,8 @@ def draw(run: Path, file: Path) -> None:
     stage = found.model.first_stage
     model = found.model._replace(first_stage=stage._replace(decode=lambda _, z: z / 1e3))
     given = {"image": IMAGE, "mask": MASK, "picture": PHOTO}
-    if found.tokenizer:
-        given["tokens"] = tokens.encode(found.tokenizer, PROMPT)[None]
+    for entry, tokenizer in found.tokenizers.items():
+        given[entry] = tokens.encode(tokenizer, PROMPT)[None]
     null = found.model.conditioner.null(1)
     inputs = null | {name: x for name, x in given.items() if name in null}
     asked = sampling.Sampling(sampler="ddim", steps=STEPS, spacing="uniform")
