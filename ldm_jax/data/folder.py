@@ -98,11 +98,11 @@ def list_images(path: str | Path) -> ImageSet:
 
 
 def _listed(
-    files: ImageSet, file: Path, rows: list[metadata.Row], maps: Iterable[str] = ()
+    files: ImageSet, file: str, rows: list[metadata.Row], maps: Iterable[str] = ()
 ) -> ImageSet:
     """The set without the images that its metadata do not name, as images or as `maps`."""
     names = {row.image for row in rows}.union(maps)
-    bare = [image for image in files.images if str(files.root / image) not in names]
+    bare = [image for image in files.images if os.path.join(files.root, image) not in names]
     return files.without(f"without a line in {file}", bare)
 
 
@@ -146,27 +146,28 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
     classes, fault = _classes(files)
     if fault:
         absent["label"] = fault
+    stems = [(*os.path.splitext(file), file) for file in files.others]
     texts = {
-        nfc(str(file.with_suffix(""))): file
+        nfc(stem): file
         for kind in reversed(CAPTIONS)
-        for file in files.others
-        if file.suffix.lower() == kind
+        for stem, ending, file in stems
+        if ending.lower() == kind
     }
-    own = [texts.get(nfc(str(image.with_suffix("")))) for image in images]
+    own = [texts.get(nfc(os.path.splitext(image)[0])) for image in images]
     bare = [image for image, text in zip(images, own, strict=True) if text is None]
     if bare:
         absent["text"] = (
             f"{shown(root / bare[0])} has no caption{others(len(bare) - 1, len(images))}: write "
-            f"one next to it as {shown(bare[0].stem)}.txt, or a metadata.jsonl with a line "
+            f"one next to it as {shown(Path(bare[0]).stem)}.txt, or a metadata.jsonl with a line "
             f'{{"file_name": ..., "{caption}": ...}} for each image'
         )
     numbers = {name: number for number, name in enumerate(classes)}
-    records: list[dict[str, Any]] = [{"image": str(root / image)} for image in images]
+    records: list[dict[str, Any]] = [{"image": os.path.join(root, image)} for image in images]
     for record, image, text in zip(records, images, own, strict=True):
         if not fault:
-            record["label"] = numbers[nfc(image.parts[0])]
+            record["label"] = numbers[nfc(image.partition("/")[0])]
         if not bare:
-            record["text_file"] = str(root / text)
+            record["text_file"] = os.path.join(root, text)
     folder = Folder(str(root), records, absent)
     folder.class_names = classes
     folder.left_out = files.summary([text for text in own if text])
@@ -177,8 +178,8 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
 def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
     """Warnings where a folder looks as if it were meant otherwise than it is read."""
     found = []
-    unread = [f for f in files.others if len(f.parts) == 1 and f.suffix.lower() in TABLES]
-    unread = [str(file) for file in unread if file.name != "report.json"]
+    unread = [f for f in files.others if "/" not in f and os.path.splitext(f)[1].lower() in TABLES]
+    unread = [file for file in unread if file != "report.json"]
     if unread:
         names = ", ".join(unread[:3]) + " ..." * (len(unread) > 3)
         found.append(
@@ -200,7 +201,7 @@ def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
 
 def _classes(files: ImageSet) -> tuple[tuple[str, ...], str | None]:
     """Names of the classes, which are sub-folders; or () and why there are none."""
-    root, outside = files.root, [image for image in files.images if len(image.parts) == 1]
+    root, outside = files.root, [image for image in files.images if "/" not in image]
     if len(outside) == len(files.images):
         return (), (
             f"{root} has no labels: put the images of each class into a folder of its own, "
@@ -211,7 +212,7 @@ def _classes(files: ImageSet) -> tuple[tuple[str, ...], str | None]:
             f"{shown(root / outside[0])} lies outside of the class folders"
             f"{others(len(outside) - 1)}: move it into one of them, or out of the data"
         )
-    names = tuple(sorted({nfc(image.parts[0]) for image in files.images}))
+    names = tuple(sorted({nfc(image.partition("/")[0]) for image in files.images}))
     if bad := next((name for name in names if metadata.label_fault(name)), None):
         return (), (
             f"the name of the class folder {shown(root / bad)!r} is not one line of UTF-8 text: "
@@ -228,7 +229,7 @@ def _read_caption(file: str) -> str:
 
 
 def _with_metadata(
-    files: ImageSet, file: Path, rows: list[metadata.Row], caption: str, label: str
+    files: ImageSet, file: str, rows: list[metadata.Row], caption: str, label: str
 ) -> Folder:
     absent = {}
     for name, field, fault in (

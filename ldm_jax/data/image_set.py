@@ -5,8 +5,10 @@ operating systems and NAS servers write, what sample.py writes beside its sample
 animation), other formats, and sub-folders without images.
 """
 
+import functools
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +32,8 @@ class ImageSet(NamedTuple):
     """
 
     root: Path
-    images: list[Path]
-    others: list[Path]
+    images: list[str]
+    others: list[str]
     left_out: dict[str, list[str]]
 
     @property
@@ -39,14 +41,15 @@ class ImageSet(NamedTuple):
         """The images, with their folder."""
         return [self.root / image for image in self.images]
 
-    def without(self, kind: str, images: list[Path]) -> "ImageSet":
+    def without(self, kind: str, images: list[str]) -> "ImageSet":
         """The set after `images`, too, are left out."""
         if not images:
             return self
-        kept = sorted(set(self.images).difference(images))
-        return self._replace(images=kept, left_out=self.left_out | {kind: [*map(str, images)]})
+        gone = set(images)
+        kept = [image for image in self.images if image not in gone]
+        return self._replace(images=kept, left_out=self.left_out | {kind: images})
 
-    def summary(self, used: tuple[Path, ...] | list[Path] = ()) -> str:
+    def summary(self, used: Iterable[str] = ()) -> str:
         """What was left out, such as "2 hidden (.git/, ._a.png), 1 .heic (b.heic)"; "" if nothing.
 
         Args:
@@ -54,7 +57,7 @@ class ImageSet(NamedTuple):
         """
         kinds = {kind: list(names) for kind, names in self.left_out.items()}
         for file in sorted(set(self.others).difference(used)):
-            kinds.setdefault(file.suffix.lower() or "other", []).append(str(file))
+            kinds.setdefault(os.path.splitext(file)[1].lower() or "other", []).append(file)
         each = [f"{len(names)} {kind} ({_listed(names)})" for kind, names in kinds.items()]
         return ", ".join(each[:KINDS] + ["..."] * (len(each) > KINDS))
 
@@ -68,27 +71,28 @@ def find_images(folder: str | Path) -> ImageSet:
     root = at_home(folder)
     top = os.path.realpath(root)
     images, others, left_out, visited = [], [], {}, set()
-    tops, stack = [], [Path()]
+    tops, stack = [], [""]  # folders end with a slash
     while stack:
         within = stack.pop()
-        real = os.path.realpath(root / within)
-        if within.parts and (real == top or (within.parts[0], real) in visited):
-            left_out.setdefault("links to folders read already", []).append(f"{within}/")
+        real, first = os.path.realpath(root / within), within.partition("/")[0]
+        if within and (real == top or (first, real) in visited):
+            left_out.setdefault("links to folders read already", []).append(within)
             continue
-        visited.add((*within.parts[:1], real))
+        visited.add((first, real))
         folders = []
         for name, is_folder, kind in _entries(root / within):
+            where = within + name + "/" * is_folder
             if kind:
-                left_out.setdefault(kind, []).append(str(within / name) + "/" * is_folder)
+                left_out.setdefault(kind, []).append(where)
             else:
-                to = folders if is_folder else images if is_image(name) else others
-                to.append(within / name)
-        tops = tops if within.parts else folders
+                (folders if is_folder else images if is_image(name) else others).append(where)
+        tops = tops if within else folders
         stack += reversed(folders)
-    filled = {image.parts[0] for image in images}
-    if empty := [f"{each}/" for each in tops if each.name not in filled]:
+    filled = {image.partition("/")[0] for image in images}
+    if empty := [each for each in tops if each[:-1] not in filled]:
         left_out["folders without images"] = empty
-    return ImageSet(root, sorted(images), sorted(others), left_out)
+    by_parts = functools.partial(sorted, key=lambda path: path.split("/"))
+    return ImageSet(root, by_parts(images), by_parts(others), left_out)
 
 
 def children(folder: Path) -> tuple[list[str], list[str]]:

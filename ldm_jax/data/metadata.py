@@ -41,13 +41,13 @@ def has_metadata(names: list[str]) -> bool:
     return any(name in METADATA[:2] for name in names)
 
 
-def read(files: ImageSet) -> tuple[Path | None, list[Row]]:
-    """The metadata of a set and its rows; None where it has none.
+def read(files: ImageSet) -> tuple[str | None, list[Row]]:
+    """The name of a set's metadata, and their rows; None where it has none.
 
     Raises:
         InputError: it cannot be read, or names no image, or one that is not there.
     """
-    file = next((Path(name) for name in METADATA if Path(name) in files.others), None)
+    file = next((name for name in METADATA if name in files.others), None)
     if file is None:
         return None, []
     path = files.root / file
@@ -55,7 +55,7 @@ def read(files: ImageSet) -> tuple[Path | None, list[Row]]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    found = {".jsonl": _json_lines, ".csv": _table, ".json": _labels}[file.suffix](path, text)
+    found = dict(zip(METADATA, (_json_lines, _table, _labels), strict=True))[file](path, text)
     if found is None:
         return None, []
     find = finder(files)
@@ -70,7 +70,7 @@ def finder(files: ImageSet) -> Callable[[str], str | None]:
 
     A name may lead out of the set's folder, and have backslashes.
     """
-    exact = {str(file) for file in (*files.images, *files.others)}
+    exact = {*files.images, *files.others}
     composed = {nfc(name): name for name in exact}
 
     def find(name: str) -> str | None:

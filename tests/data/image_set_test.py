@@ -20,7 +20,7 @@ def write(folder, *names):
 
 
 def names(files):
-    return [str(image) for image in files.images]
+    return files.images
 
 
 @pytest.mark.parametrize(
