@@ -257,7 +257,7 @@ def _with_metadata(
         try:
             labels = [(row.where, row.fields[label]) for row in rows]
             folder.class_names, columns["label"] = metadata.number_classes(labels)
-        except InputError as error:  # only who reads labels is stopped
+        except InputError as error:  # only a run that reads labels is stopped
             absent["label"] = str(error)
     if "boxes" not in absent:
         folder.object_names, columns["boxes"] = metadata.read_boxes(rows)
