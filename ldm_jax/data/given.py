@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ldm_jax.data import transforms
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reason
 
 
 def decoded(path: str, flag: str, what: str, decode: Callable[[str], Any]) -> Any:
@@ -22,7 +22,7 @@ def decoded(path: str, flag: str, what: str, decode: Callable[[str], Any]) -> An
     try:
         return decode(path)
     except Exception as error:
-        raise InputError(f"{flag} '{path}' is not {what}: {error}") from error
+        raise InputError(f"{flag} '{path}' is not {what}: {reason(error)}") from error
 
 
 def open_image(path: str, flag: str, data: Any) -> Image.Image:

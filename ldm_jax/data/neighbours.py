@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reason
 
 ROWS = 1024  # queries that are compared at a time
 
@@ -28,12 +28,14 @@ def load(path: str, dim: int, what: str) -> np.ndarray:
     try:
         rows = np.load(path, allow_pickle=False)
     except Exception as error:
-        raise InputError(f"{what} '{path}' is not a .npy of numbers: {error}") from error
+        raise InputError(f"{what} '{path}' is not a .npy of numbers: {reason(error)}") from error
     if rows.ndim != 2 or rows.shape[1] != dim or rows.dtype.kind != "f" or not len(rows):
         raise InputError(
             f"{what} '{path}' is {rows.dtype} {list(rows.shape)}: expected floats [N, {dim}], the "
             "width of the model's embeddings"
         )
+    if bad := np.count_nonzero(~np.isfinite(rows).all(axis=1)):
+        raise InputError(f"{what} '{path}' has {bad} rows with NaN or infinity: write it again")
     return rows.astype(np.float32)
 
 
