@@ -16,6 +16,7 @@ from ldm_jax.data.drawing import COLORS, POSITIONS, SHAPES, SIZES
 from ldm_jax.data.settings import Shapes as ShapesSettings
 from ldm_jax.data.tfds import quiet
 from ldm_jax.errors import InputError
+from ldm_jax.settings import check_ranges
 
 
 @dataclass(eq=False, kw_only=True)  # TFDS allows neither frozen nor compared ones
@@ -33,13 +34,9 @@ def shapes_config(image_size: int, shapes: ShapesSettings) -> ShapesConfig:
         InputError: for settings that no data set can have.
     """
     drawing.check_counts(shapes.min_objects, shapes.max_objects)
-    for name, value, least in (
-        ("data.image_size", image_size, 16),  # objects are a few pixels wide at 16
-        ("shapes.num_train", shapes.num_train, 1),
-        ("shapes.num_test", shapes.num_test, 1),
-    ):
-        if value < least:
-            raise InputError(f"{name} is {value}; expected at least {least}")
+    check_ranges(shapes, "shapes.")
+    if image_size < 16:  # where objects are a few pixels wide
+        raise InputError(f"data.image_size is {image_size}: expected at least 16")
     return ShapesConfig(
         name=f"{image_size}px_{shapes.min_objects}to{shapes.max_objects}objects"
         f"_{shapes.num_train}train_{shapes.num_test}test",
