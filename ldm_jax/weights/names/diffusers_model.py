@@ -14,9 +14,18 @@ from ldm_jax.errors import InputError
 from ldm_jax.weights.names.diffusers import block_types, check_only
 from ldm_jax.weights.table import FLAT, Row, Table
 
-# Names: from the paths here
+# Names: from the paths here, rewritten in this order
 
-_INSIDE = (  # of blocks, in this order
+_RULES = (
+    (r"^(down|up)_(\d+)_res_(\d+)", r"\1_blocks/\2/resnets/\3"),
+    (r"^(down|up)_(\d+)_attn_(\d+)", r"\1_blocks/\2/attentions/\3"),
+    (r"^(down|up)_(\d+)_(down|up)sample", r"\1_blocks/\2/\3samplers/0"),
+    (r"^mid_res_(\d+)", r"mid_block/resnets/\1"),
+    (r"^mid_attn", "mid_block/attentions/0"),
+    (r"^time_(\d)", r"time_embedding/linear_\1"),
+    (r"^vector_(\d)", r"class_embedding/linear_\1"),
+    (r"^vector/", "class_embedding/"),
+    (r"^norm_out", "conv_norm_out"),
     (r"/embedding/(kernel|bias)$", r"/time_emb_proj/\1"),
     (r"/skip/", "/conv_shortcut/"),
     (r"/(in|out)/(kernel|bias)$", r"/proj_\1/\2"),
@@ -28,45 +37,22 @@ _INSIDE = (  # of blocks, in this order
     (r"/ff/proj_in/", "/ff/net/0/proj/"),
     (r"/ff/proj_out/", "/ff/net/2/"),
     (r"/(kernel|scale|embedding)$", "/weight"),
+    (r"/", "."),
 )
-_OUTSIDE = {
-    "time_1": "time_embedding/linear_1",
-    "time_2": "time_embedding/linear_2",
-    "vector": "class_embedding",
-    "vector_1": "class_embedding/linear_1",
-    "vector_2": "class_embedding/linear_2",
-    "norm_out": "conv_norm_out",
-}
 
 
 def unet_names(original: Table, levels: int) -> Table:
     """The rows of a denoiser that attends to tokens in diffusers' names."""
 
+    def up(found: re.Match) -> str:  # diffusers counts from the lowest resolution
+        return f"up_{levels - 1 - int(found[1])}_"
+
     def key(path: str) -> str:
-        block, _, rest = path.partition("/")
-        found = re.fullmatch(r"(down|up)_(\d+)_(res|attn)_(\d+)|mid_(res_(\d+)|attn)", block)
-        resample = re.fullmatch(r"(down|up)_(\d+)_(down|up)sample", block)
-        if resample:
-            place = _level(resample[1], int(resample[2]), levels)
-            there = f"{place}/{resample[1]}samplers/0"
-        elif found and found[1]:
-            kind = {"res": "resnets", "attn": "attentions"}[found[3]]
-            there = f"{_level(found[1], int(found[2]), levels)}/{kind}/{found[4]}"
-        elif found:
-            there = f"mid_block/resnets/{found[6]}" if found[6] else "mid_block/attentions/0"
-        else:
-            there = _OUTSIDE.get(block, block)
-        whole = f"{there}/{rest}"
-        for pattern, replacement in _INSIDE:
-            whole = re.sub(pattern, replacement, whole)
-        return whole.replace("/", ".")
+        for pattern, there in ((r"^up_(\d+)_", up), *_RULES):
+            path = re.sub(pattern, there, path)
+        return path
 
     return [row._replace(keys=(key(row.path),)) for row in original]
-
-
-def _level(way: str, level: int, levels: int) -> str:
-    """diffusers counts the levels of the way up from the lowest resolution."""
-    return f"down_blocks/{level}" if way == "down" else f"up_blocks/{levels - 1 - level}"
 
 
 VERSION = "0.42.1"  # of diffusers, as whose folders are written

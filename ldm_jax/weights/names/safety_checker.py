@@ -39,14 +39,8 @@ def architecture(settings: dict[str, Any]) -> Architecture:
     """The image encoder in config.json."""
     sizes = PUBLISHED | (settings.get("vision_config_dict") or {})
     sizes |= settings.get("vision_config") or {}
-    return Architecture(
-        channels=sizes["hidden_size"],
-        layers=sizes["num_hidden_layers"],
-        heads=sizes["num_attention_heads"],
-        dim=settings.get("projection_dim", 768),
-        patch=sizes["patch_size"],
-        size=sizes["image_size"],
-    )
+    channels, layers, heads, patch, size = (sizes[name] for name in PUBLISHED)
+    return Architecture(channels, layers, heads, settings.get("projection_dim", 768), patch, size)
 
 
 def load(folder: str | Path) -> Checker:
