@@ -1,6 +1,6 @@
 """Captions through CLIP's text encoder, which is not trained (Stable Diffusion)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -21,7 +21,7 @@ from ldm_jax.settings import AtLeast1, MoreThan4
 from ldm_jax.types import Batch
 from ldm_jax.weights.names import clip as names
 from ldm_jax.weights.names import diffusers_model
-from ldm_jax.weights.names.condition import ABSENT, DiffusersFacts, DiffusersParts
+from ldm_jax.weights.names.condition import ABSENT, CONDITIONER, DiffusersFacts, DiffusersParts
 from ldm_jax.weights.table import Table
 
 
@@ -147,6 +147,12 @@ class CLIPText(Text):
             {"text_encoder/config.json": diffusers_model.text_config(self)},
             {"feature_extractor": ABSENT, "safety_checker": ABSENT},
         )
+
+    def named_as(self, keys: Collection[str]) -> "CLIPText":
+        layouts = {"openai": "transformer.text_model.embeddings.", "openclip": "model."}
+        table = "token_embedding.weight"
+        found = [name for name, at in layouts.items() if f"{CONDITIONER}{at}{table}" in keys]
+        return replace(self, weights=found[0]) if len(found) == 1 else self
 
     @classmethod
     def of_diffusers(cls, facts: DiffusersFacts) -> "CLIPText | None":

@@ -5,7 +5,7 @@ them, and the functions that it builds. Nobody else asks for its class: what a c
 conversion needs to know is a method or a class variable of `Condition`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -143,6 +143,10 @@ class Condition:
     def diffusers(self) -> DiffusersParts | None:
         """What it is in a folder of diffusers; None: diffusers has no such models."""
         return None
+
+    def named_as(self, keys: Collection[str]) -> "Condition":
+        """The same with the names of its weights that a file has, where there are several."""
+        return self
 
     @classmethod
     def of_diffusers(cls, facts: DiffusersFacts) -> "Condition | None":

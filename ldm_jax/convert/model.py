@@ -55,10 +55,11 @@ def import_model(
     """
     first, experiment = experiment.first_stage, checked(experiment)
     tokenizers = tokenizers_of(experiment, tokenizer)
-    names = experiment.original_names()
     with prefix_errors(source):
         file = read_weights(source)
         state = _with_first_stage(_with_left_out(file, experiment), first)
+        named = tuple(one.named_as(file) for one in experiment.conditions)
+        names = replace(experiment, conditions=named).original_names()
         held, wrong = model.parts(names, state)
         known = known_as(state) if wrong else ""
         other = f" (they look like those of {known})" if known else ""

@@ -423,3 +423,16 @@ def test_weights_that_are_not_finite_are_named(place, tmp_path):
     assert_refused(
         r"model\.diffusion_model\.out\.2\.bias has 1 of 2", tmp_path, source, run, config
     )
+
+
+@pytest.mark.parametrize("weights", ["openai", "openclip"])
+def test_a_text_encoder_under_the_names_of_the_other_is_read(weights, place):
+    other = "openclip" if weights == "openai" else "openai"
+    model, named = (experiment(replace(CLIP, weights=name)) for name in (weights, other))
+    state = original(named)
+    source, run, config = place(model, state)
+    convert.convert(source, run, config)
+    rows = [row for row in named.original_names().table if row.path.startswith("conditioner/")]
+    expected = table.rearranged(rows, state)["conditioner"]
+    tiny.assert_same(checkpoint.read_part(run, "params", "conditioner"), expected)
+    assert runs.load_config(run).conditions[0].weights == weights

@@ -128,4 +128,7 @@ def openclip_vision(of: Architecture) -> Table:
 
 # other entries of files of the text encoder: the projection into the shared space, and in version 2
 # the last layer, which is not used
-UNUSED = r"model\.(text_projection|transformer\.resblocks\.\d+\..*)"
+UNUSED = (
+    r"model\.(text_projection|transformer\.resblocks\.\d+\..*)"
+    r"|transformer\.text_model\.encoder\.layers\.\d+\..*"
+)
