@@ -165,7 +165,12 @@ def test_an_encoder_of_clip_without_its_prefix(prefix, part, first):
 def test_weights_in_dicts_of_any_name(names):
     tree = STATE
     for name in reversed(names):
-        tree = {name: tree, "epoch": 1, "optimizer": {"state": {0: {"exp_avg": np.ones(3)}}}}
+        tree = {
+            name: tree,
+            "epoch": 1,
+            "step": np.asarray(3),
+            "optimizer": {"state": {0: {"exp_avg": np.ones(3)}}},
+        }
     assert_same(state_dict(tree, "x.pt")[0])
 
 
@@ -177,6 +182,20 @@ def test_of_two_dicts_of_the_same_weights_averages_are_taken_and_it_is_said():
     found, notes = state_dict(tree | {"ema": {"other": np.ones(1)}}, "x.pt")
     assert_same(found, LATER)
     assert not notes
+
+
+def test_a_dict_that_holds_itself_is_visited_once():
+    tree = {"model": STATE}
+    tree |= {f"again{n}": tree for n in range(50)}
+    assert_same(state_dict(tree, "x.pt")[0])
+
+
+def test_scales_of_another_number_than_a_weights_rows_are_named():
+    found = plain(STATE | {"decoder.out.scale_weight": np.ones(3, "f")})
+    with pytest.raises(
+        InputError, match=r"^decoder\.out\.scale_weight has 3 values: expected 1, or 2"
+    ):
+        found["decoder.out.weight"]
 
 
 def test_a_dict_for_each_part_of_a_network():

@@ -70,6 +70,10 @@ def plain(
         if name not in scales:
             return weight
         scale = np.asarray(weights[scales[name]], np.float32)
+        if scale.size not in (1, *weight.shape[:1]):
+            raise InputError(
+                f"{scales[name]} has {scale.size} values: expected 1, or {len(weight)} as {name}"
+            )
         return weight.astype(np.float32) * scale.reshape(-1, *[1] * (weight.ndim - 1))
 
     found = Plain(names, read)

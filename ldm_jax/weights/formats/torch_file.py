@@ -268,9 +268,12 @@ def state_dict(tree: Any, path: str | Path) -> tuple[dict[str, np.ndarray], tupl
     Raises:
         InputError: there are no arrays, or an entry is of a kind that cannot be read.
     """
-    found = dict(_networks(tree if isinstance(tree, dict) else {}, ()))
+    found = dict(_networks(tree if isinstance(tree, dict) else {}, (), set()))
+    counters = {place for place, held in found.items() if not any(map(np.ndim, held.values()))}
+    if len(counters) < len(found):
+        found = {place: held for place, held in found.items() if place not in counters}
     usual = [place for place in found if all(name in USUAL for name in place)]
-    averaged = [place for place in found if place and AVERAGED.search(place[-1])]
+    averaged = [place for place in found if any(map(AVERAGED.search, place))]
     notes: tuple[str, ...] = ()
     if usual:
         chosen = min(usual, key=lambda place: (not place, [USUAL.index(name) for name in place]))
@@ -298,10 +301,13 @@ def state_dict(tree: Any, path: str | Path) -> tuple[dict[str, np.ndarray], tupl
     return weights, notes
 
 
-def _networks(tree: dict, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict]]:
-    """The dicts that hold weights, by the names on the way to them."""
+def _networks(
+    tree: dict, place: tuple[str, ...], seen: set[int]
+) -> Iterator[tuple[tuple[str, ...], dict]]:
+    """The dicts that hold weights, by the names on the way to them; each is visited once."""
+    seen.add(id(tree))
     own = {
-        name: x
+        str(name): x
         for name, x in tree.items()
         if isinstance(x, np.ndarray)
         or (isinstance(x, Placeholder) and x.kind.startswith("torch._utils._rebuild"))
@@ -309,5 +315,6 @@ def _networks(tree: dict, place: tuple[str, ...]) -> Iterator[tuple[tuple[str, .
     if own:
         yield place, own
     for name, inside in tree.items():
-        if isinstance(inside, dict) and len(place) < DEEPEST and not NO_NETWORK.search(str(name)):
-            yield from _networks(inside, (*place, str(name)))
+        known = id(inside) in seen or NO_NETWORK.search(str(name))
+        if isinstance(inside, dict) and len(place) < DEEPEST and not known:
+            yield from _networks(inside, (*place, str(name)), seen)
