@@ -88,7 +88,10 @@ def altered(folder, key, value):
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("dim", r"visual_projection.weight has shape \(6, 8\): expected \(7, 8\)"),
+        (
+            "dim",
+            r"text_projection.weight has shape \(6, 8\): expected \(7, 8\), and so have 1 more",
+        ),
         ("kind", "config.json is of siglip: expected clip"),
         ("scale", "logit_scale is missing"),
         ("tokenizer", "no tokenizer of CLIP|tokens and the model"),
