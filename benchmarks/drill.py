@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -250,20 +250,25 @@ def commands_of(root: Path, config: Path, images: Path) -> list[kills.Command]:
 
 def drill_commands(options: Options, root: Path, config: Path, images: Path) -> None:
     """Kills each of the commands, and writes the table."""
-    began, rng, cache = time.monotonic(), np.random.default_rng(options.seed), root / "cache"
+    began, rng = time.monotonic(), np.random.default_rng(options.seed)
     (root / "exported").mkdir()
+    (root / "cache").mkdir()
+    starter, small = kills.Starter(root / "cache"), experiment(images)
+    train = replace(small.train, steps=8, save_every=2, sample_every=4)
+    first = replace(small.first_stage, train=replace(train, steps=4, sample_every=0))
+    config.write_text(runs.as_python(replace(small, train=train, first_stage=first)))
     for words in (
         [ROOT / "train.py", config, "--workdir", root / "run"],
         [ROOT / "scripts" / "convert.py", root / "run" / "first_stage", root / "a.pt"],
     ):
-        status, said = kills.ends(words, cache)
+        status, said = starter.run(words)
         if status:
             raise SystemExit(said)
     commands, found = commands_of(root, config, images), []
     shares = sum(command.share for command in commands)
     for command in commands:
         count = round(options.kills * command.share / shares)
-        found.append(kills.drill(command, count, cache, rng))
+        found.append(kills.drill(command, count, starter, rng))
     text = kills.table(found, (time.monotonic() - began) / 60)
     write(options.out, text, MARKS_OF_COMMANDS)
     if any(one.same < one.ends or any(kill.faults for kill in one.kills) for one in found):

@@ -197,6 +197,7 @@ def _line(error: BaseException) -> str:
 def work(options: Options) -> None:
     """Reads the inputs of a range of seeds, and writes a line for each."""
     out = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the readers say themselves
     with tempfile.TemporaryDirectory(prefix="fuzz") as place:
         sound = Sound(Path(place) / "sound")
         limit = memory("VmSize") + 2 * BYTES

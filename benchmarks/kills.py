@@ -1,7 +1,14 @@
-"""The second drill: commands that are killed at moments drawn evenly over their whole duration."""
+"""The second drill: commands that are killed at moments drawn evenly over their duration.
 
+A process that has imported all tools forks one child for each command, so that the duration is that
+of the command's own work, without the seconds that Python takes to import JAX.
+"""
+
+import contextlib
 import json
 import os
+import runpy
+import select
 import signal
 import subprocess
 import sys
@@ -65,26 +72,81 @@ class Outcome(NamedTuple):
     same: int  # of these, as the uninterrupted one
 
 
-def start(words: list[Any], cache: Path) -> subprocess.Popen:
-    """A tool of the command line, silent."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(ROOT),
-        "LDM_JAX_CACHE": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
-    }
-    words = [sys.executable, *map(str, words)]
-    return subprocess.Popen(
-        words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
+class Starter:
+    """Starts commands, one at a time.
+
+    Args:
+        cache: a folder for compiled programs and for what is said.
+    """
+
+    def __init__(self, cache: Path):
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "LDM_JAX_CACHE": str(cache),
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
+        }
+        self._said = cache.with_name("said")
+        self._process = subprocess.Popen(
+            [sys.executable, __file__, self._said],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def run(
+        self, words: list[Any], moment: float | None = None, how: int = signal.SIGKILL
+    ) -> tuple[int, str]:
+        """The exit status of a command, and its words on standard error.
+
+        Args:
+            moment: seconds after which it is sent a signal; None: never.
+        """
+        self._process.stdin.write(json.dumps(list(map(str, words))).encode() + b"\n")
+        self._process.stdin.flush()
+        pid = int(self._process.stdout.readline())
+        if not select.select([self._process.stdout], [], [], moment)[0]:
+            with contextlib.suppress(ProcessLookupError):  # it has ended just now
+                os.kill(pid, how)
+        return int(self._process.stdout.readline()), self._said.read_text(errors="replace")
 
 
-def ends(words: list[Any], cache: Path) -> tuple[int, str]:
-    """The exit status of a command that nobody kills, and its last words."""
-    process = start(words, cache)
-    said = process.stderr.read().decode(errors="replace")
-    return process.wait(), said
+def serve(said: Path) -> None:
+    """Forks a child for each line, the words of a command; prints its number, then its status."""
+    tools = [ROOT / "train.py", ROOT / "sample.py", *(ROOT / "scripts").glob("*.py")]
+    out = os.dup(1)
+    os.dup2(2, 1)
+    for tool in tools:
+        runpy.run_path(str(tool))
+    for line in sys.stdin:
+        words = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            _become(words, said)
+        os.write(out, f"{pid}\n".encode())
+        _, status = os.waitpid(pid, 0)
+        os.write(out, f"{os.waitstatus_to_exitcode(status)}\n".encode())
+
+
+def _become(words: list[str], said: Path) -> None:
+    """Does what the command does, and ends."""
+    file = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(file, 2)
+    os.dup2(os.open(os.devnull, os.O_RDWR), 1)
+    os.dup2(1, 0)
+    sys.argv, status = words, 0
+    try:
+        runpy.run_path(words[0], run_name="__main__")
+    except SystemExit as error:
+        status = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except BaseException:
+        sys.excepthook(*sys.exc_info())
+        status = 1
+    with contextlib.suppress(Exception):
+        sys.stderr.flush()
+    os._exit(status)
 
 
 def final(place: Path) -> Iterator[Path]:
@@ -189,39 +251,33 @@ def leftovers(place: Path) -> list[str]:
 
 
 def drill(
-    command: Command, kills: int, cache: Path, rng: np.random.Generator, say: Callable = print
+    command: Command, kills: int, starter: Starter, rng: np.random.Generator, say: Callable = print
 ) -> Outcome:
     """Kills a command at random moments, and lets it end after every few of them."""
     remove(command.made)
-    status, said = ends(command.words, cache)  # compiles
+    status, said = starter.run(command.words)  # compiles
     if status:
         raise SystemExit(f"{command.name}: {said}")
     expected = contents(command.made)
     remove(command.made)
     began = time.monotonic()
-    ends(command.words, cache)
+    starter.run(command.words)
     seconds = time.monotonic() - began
     remove(command.made)
     done, ended, same = [], 0, 0
     while len(done) < kills:
         for _ in range(min(IN_A_ROW, kills - len(done))):
             how = SIGNALS[int(rng.integers(len(SIGNALS)))]
-            process = start(command.words, cache)
-            try:
-                process.wait(rng.uniform(0, seconds))
+            status, said = starter.run(command.words, rng.uniform(0, seconds), how)
+            if status in (0, 2):
                 break  # it was quicker
-            except subprocess.TimeoutExpired:
-                process.send_signal(how)
-                process.wait()
-            finally:
-                process.stderr.close()
             now = set(map(str, final(command.made))) if command.made.exists() else set()
             there = "nothing" if not now else "part"
             faults = unreadable(command.made) if now else []
             done.append(Kill(command.name, how.name, there, faults))
             if faults:
                 say(f"{command.name}: {faults}", flush=True)
-        status, said = ends(command.words, cache)
+        status, said = starter.run(command.words)
         whole = status == 2 and "exists" in said  # a kill after all was written
         ended += 1
         apart = _apart(expected, contents(command.made)) if status == 0 or whole else [said]
@@ -253,3 +309,7 @@ def table(outcomes: list[Outcome], minutes: float) -> str:
         cells = (one.command, f"{one.seconds:.1f}", len(one.kills), nothing, faults, one.ends)
         lines.append(f"| {' | '.join(map(str, cells))} | {one.same} |")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    serve(Path(sys.argv[1]))

@@ -158,7 +158,7 @@ def of_array(rng: Random, array: np.ndarray) -> np.ndarray:
         with np.errstate(all="ignore"):
             array = np.zeros(array.shape, rng.choice(kinds))
     elif what == 2:
-        array = array[..., None] if rng.random() < 0.5 else array[:0]
+        array = array[..., None] if rng.random() < 0.5 or not array.ndim else array[:0]
     elif what == 3:
         array = array.reshape(-1)[: rng.randrange(array.size + 1)]
     elif what == 4:
