@@ -2,16 +2,23 @@
 
 import contextlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+LONG_WORD = re.compile(r"\S{500,}")
 
 
 class InputError(ValueError):
     """Bad input. Its message is one line: the value, what was expected and the remedy.
 
-    The command line tools print the message on standard error and exit with status 2.
+    The command line tools print the message on standard error and exit with status 2. Words of
+    hundreds of characters lose their middle.
     """
+
+    def __init__(self, message: object):
+        super().__init__(LONG_WORD.sub(lambda word: shortened(word[0]), str(message)))
 
 
 class StoppedError(RuntimeError):

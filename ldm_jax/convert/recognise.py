@@ -17,7 +17,7 @@ from ldm_jax.autoencoders import (
     TinyAutoencoder,
     VQAutoencoder,
 )
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
 from ldm_jax.weights.names import tiny
 from ldm_jax.weights.names.autoencoder import Description
 from ldm_jax.weights.table import Shape
@@ -102,7 +102,8 @@ def of_diffusers(settings: Mapping[str, Any]) -> Description:
         raise InputError(
             f"_class_name is {settings.get('_class_name')!r}: expected one of {', '.join(kinds)}"
         )
-    return kind.read_diffusers(settings)
+    with reading("config.json", "the settings of an autoencoder as diffusers writes them"):
+        return kind.read_diffusers(settings)
 
 
 UNET = "model.diffusion_model."

@@ -10,13 +10,14 @@ from pathlib import Path
 from tokenizers import AddedToken, Tokenizer
 
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
-from ldm_jax.errors import InputError, read_json
+from ldm_jax.errors import InputError, read_json, reading
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
 MERGES = 48_894  # of the published table, whose file has more than CLIP uses
 PIECES = 2 * 256 + MERGES + 2
 PACKAGE = "instant_clip_tokenizer"  # contains that table
 TITLE = b"#version: 0.2\n"
+MERGES_FILE = "two tokens a line, as in the merges.txt of CLIP"
 BESIDE = ("vocab.json", "tokenizer_config.json", "added_tokens.json")  # a table of merges
 
 
@@ -52,7 +53,8 @@ def load(path: str | Path | None, length: int, weights: str) -> Tokenizer:
     if path is None:
         tokenizer = packaged()
     elif Path(path).suffix == ".txt" and Path(path).is_file():
-        tokenizer = _beside(Path(path))
+        with reading(f"tokenizer '{path}'", MERGES_FILE):
+            tokenizer = _beside(Path(path))
     else:
         tokenizer = tokens.load(path, length)
     end = tokenizer.token_to_id(END)
@@ -141,13 +143,8 @@ def read_merges(path: Path) -> list[tuple[str, str]]:
     Raises:
         InputError: it is no such table.
     """
-    try:
+    with reading(f"tokenizer '{path}'", MERGES_FILE):
         return _parse(path.read_bytes())
-    except ValueError as error:
-        raise InputError(
-            f"tokenizer '{path}' is no table of merges: expected two tokens a line, as in the "
-            f"merges.txt of CLIP ({error})"
-        ) from error
 
 
 def has_packaged() -> bool:
