@@ -21,7 +21,6 @@ from ldm_jax import config as c
 from ldm_jax.conditioning.layout import load_layouts
 from ldm_jax.conditioning.prompts import read_prompts
 from ldm_jax.convert import convert
-from ldm_jax.convert import first_stage as stages
 from ldm_jax.data import given, latents, maps, neighbours, pipeline, readable
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -208,11 +207,9 @@ def weights(rng: Random, sound: Sound, folder: Path) -> Read:
         found = read_weights(file)
         return {name: np.sum(np.nan_to_num(found[name].astype(np.float32))) for name in found}
 
-    stage = sound.experiment.first_stage
-    if rng.random() < 0.03:
-        return lambda: convert(file, folder / "run")
-    readers = (read, lambda: stages.read_params(stages.open_first_stage(file)))
-    return rng.choice((*readers, lambda: stages.read_params(stages.open_first_stage(file, stage))))
+    readers = (read, lambda: convert(file, folder / "run"))
+    stage = sound.first_stage / "config.py"
+    return rng.choice((*readers, lambda: convert(file, folder / "run", stage)))
 
 
 def diffusers(rng: Random, sound: Sound, folder: Path) -> Read:
@@ -224,9 +221,7 @@ def diffusers(rng: Random, sound: Sound, folder: Path) -> Read:
         (inside / f"{name}.index.json").write_bytes(malformed.of_json(rng, json.dumps(shards)))
         (inside / name).rename(inside / "other.safetensors")
     malformed.of_tree(rng, inside, ".json")
-    if rng.random() < 0.03:
-        return lambda: convert(inside, folder / "run")
-    return lambda: stages.read_params(stages.open_first_stage(inside))
+    return lambda: convert(inside, folder / "run")
 
 
 def config(rng: Random, sound: Sound, folder: Path) -> Read:

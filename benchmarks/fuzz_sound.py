@@ -13,14 +13,14 @@ from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint, runs
 from ldm_jax import config as c
-from ldm_jax.convert import first_stage as stages
+from ldm_jax.convert import convert
 from ldm_jax.data import image_files, latents, pipeline
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.view import view
 from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import minimise, new_state
-from ldm_jax.weights.formats import diffusers_folder
+from ldm_jax.weights.formats.files import read_weights
 
 SIZE, COUNT, LENGTH = 16, 4, 8  # pixels a side, images, tokens of a caption
 CAPTIONS = [f"a {color} block" for color in ("red", "green", "blue", "grey")]
@@ -134,19 +134,23 @@ class Sound:
         return folder
 
     @cached_property
-    def state_dict(self) -> dict[str, np.ndarray]:
-        """The first stage's weights under the original's names."""
-        return stages.to_original(self._description, self.params["first_stage"])
+    def first_stage(self) -> Path:
+        """The first stage's own run."""
+        run, data = self.place / "first_stage", self.experiment.data
+        experiment = dataclasses.replace(self.experiment.first_stage, data=data)
+        runs.write_imported(run, experiment, self.params["first_stage"])
+        return run
 
     @cached_property
-    def _description(self) -> stages.Description:
-        return stages.describe(self.experiment.first_stage, self.params["first_stage"])
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """The first stage's weights under the original's names."""
+        file = self.place / "first_stage.safetensors"
+        convert(self.first_stage, file)
+        return dict(read_weights(file))
 
     @cached_property
     def diffusers(self) -> Path:
         """The first stage as diffusers writes it."""
         folder = self.place / "diffusers"
-        folder.mkdir()
-        written = stages.to_diffusers(self._description, self.params["first_stage"])
-        diffusers_folder.write(folder, *written)
+        convert(self.first_stage, folder)
         return folder
