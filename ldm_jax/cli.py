@@ -23,7 +23,7 @@ from typing import (
 
 import tyro
 
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, shortened
 from ldm_jax.runs.config_file import load_config as load_config
 from ldm_jax.runtime.compilation import use_cache
 from ldm_jax.runtime.terminal import Terminal, reason_of, status_of
@@ -314,4 +314,4 @@ def _first_paragraph(box: str) -> str:
         if is_rule and paragraph:
             break
         paragraph += [] if is_rule else [line]
-    return " ".join(paragraph)
+    return shortened(" ".join(paragraph), 1000)

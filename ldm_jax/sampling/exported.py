@@ -28,7 +28,7 @@ from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.sampling import Sampling
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, reading
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.runtime.files import write_whole
 from ldm_jax.sampling.custom_calls import check_custom_calls
@@ -40,13 +40,20 @@ from ldm_jax.sampling.size import Size
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request, flag
 from ldm_jax.sections import seeds as seeds_of
-from ldm_jax.settings import check_folder
+from ldm_jax.settings import check_folder, is_of
 from ldm_jax.types import Array, Batch, Params
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.table import flattened, nested
 
 VERSION = 3  # of the program's arguments
 PROGRAM, ABOUT = "sample.stablehlo", "export.json"  # files
+FACTS = {  # of export.json, and their types
+    **dict.fromkeys(("run", "sampler", "jax"), str),
+    **dict.fromkeys(("checkpoint", "batch_size"), int),
+    **dict.fromkeys(("platforms", "parts"), list[str]),
+    "size": list[int],
+    "param_dtype": str | None,
+}
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
 
 
@@ -213,17 +220,19 @@ def load(folder: Path | str) -> Exported:
     """
     check_installed()
     folder = Path(folder)
-    try:
-        about = json.loads((folder / ABOUT).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"--compiled '{folder}' is no export ({error}): expected a folder that "
-            "scripts/export.py wrote"
-        ) from error
+    with reading(f"--compiled '{folder}'", "a folder that scripts/export.py wrote"):
+        about = dict(json.loads((folder / ABOUT).read_text("utf-8")))
     if about.get("version") != VERSION:
         raise InputError(
             f"--compiled '{folder}' has a program of version {about.get('version', 1)}: expected "
             f"{VERSION}, export again"
+        )
+    lacking = sorted(FACTS.keys() - about.keys())
+    wrong = lacking or [name for name, kind in FACTS.items() if not is_of(about[name], kind)]
+    if wrong:
+        raise InputError(
+            f"--compiled '{folder}': {ABOUT} says that {wrong[0]} is {about.get(wrong[0])!r}: "
+            "expected what scripts/export.py wrote; export again"
         )
     if _here() not in about["platforms"]:
         raise InputError(

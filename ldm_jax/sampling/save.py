@@ -94,7 +94,7 @@ def write(
     check_out(out, request, run)
     files = names(request, run)
     out.mkdir(parents=True, exist_ok=True)
-    for name in written(out):
+    for name in written(out) - {REPORT}:
         (out / name).unlink(missing_ok=True)
     kept = sorted(path.name for path in out.glob("[!.]*") if path.name != "previews")
     write_whole(out / REPORT, json.dumps(report(trained, request, files), indent=2) + "\n")
