@@ -416,13 +416,14 @@ def small(rng: Random, sound: Sound, folder: Path) -> Read:
         {"run": "r", "checkpoint": 1, "config": {"optim": {"ema_decay": 0.9}, "first_stage": {}},
          "request": sample.parse(["--prompt", "a"], sound.view).filled(sound.view).as_dict()}
     )  # fmt: skip
-    about = json.dumps({"version": 2, "platforms": ["cpu"], "jax": "0", "run": "r", "size": [8, 8]})
+    about = {name: "a" for name in exported.FACTS} | {"checkpoint": 1, "batch_size": 1}
+    about |= {"platforms": ["cpu"], "parts": ["a"], "size": [8, 8], "version": exported.VERSION}
     choices = (
         ("a.txt", "\n".join(CAPTIONS), lambda file: read_prompts(str(file))),
         ("a.json", boxes, lambda file: load_layouts(str(file))),
         ("report.json", report, lambda file: evaluated(file.parent)()),
         ("request.json", report, lambda file: clip_score.captions_of(file.parent, 2)),
-        ("export.json", about, lambda file: exported.load(file.parent)),
+        ("export.json", json.dumps(about), lambda file: exported.load(file.parent)),
     )
     name, text, read = rng.choice(choices)
     shutil.copytree(sound.images, folder, dirs_exist_ok=True)

@@ -54,4 +54,5 @@ def object_names(place: Path) -> tuple[str, ...]:
 
 
 def _lines(file: Path) -> tuple[str, ...]:
-    return tuple(read_text(file, "names of classes").splitlines()) if file.exists() else ()
+    text = read_text(file, "names of classes") if file.exists() else ""
+    return tuple(text.removesuffix("\n").split("\n")) if text else ()  # may hold other line ends

@@ -117,7 +117,7 @@ def test_what_programs_are_read_with_is_asked_for(folder, monkeypatch):
 
 
 def test_what_cannot_be_exported_or_loaded_is_refused(caption_run, folder, tmp_path):
-    with pytest.raises(InputError, match="a folder that scripts/export.py wrote"):
+    with pytest.raises(InputError, match="expected a folder that scripts/export"):
         exported.load(caption_run)
     with pytest.raises(InputError, match="is a model by itself: leave RUN"):
         sample.main([str(caption_run), "--compiled", str(folder)])
