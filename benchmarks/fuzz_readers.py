@@ -416,7 +416,7 @@ def small(rng: Random, sound: Sound, folder: Path) -> Read:
         {"run": "r", "checkpoint": 1, "config": {"optim": {"ema_decay": 0.9}, "first_stage": {}},
          "request": sample.parse(["--prompt", "a"], sound.view).filled(sound.view).as_dict()}
     )  # fmt: skip
-    about = {name: "a" for name in exported.FACTS} | {"checkpoint": 1, "batch_size": 1}
+    about = dict.fromkeys(exported.FACTS, "a") | {"checkpoint": 1, "batch_size": 1}
     about |= {"platforms": ["cpu"], "parts": ["a"], "size": [8, 8], "version": exported.VERSION}
     choices = (
         ("a.txt", "\n".join(CAPTIONS), lambda file: read_prompts(str(file))),
