@@ -44,45 +44,35 @@ python scripts/evaluate.py sweep RUN B [--steps 10 25 50] [--guidance 1 2 3] [--
     and a plot; finished cells are not measured again
 """
 
+import importlib
 from collections.abc import Sequence
+from types import ModuleType
 
 from ldm_jax import cli, runs
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate import (
-    bits,
-    bound,
-    captions,
-    clip_score,
-    first_stage,
-    generate,
-    inpainting,
-    labels,
-    layout,
-    retrieval,
-    samples,
-    semantic,
-    super_resolution,
-    sweep,
-    zero_shot,
-)
+from ldm_jax.evaluate.results import check_options
 
-TOOLS = {  # name -> what to call, its options, and what its first words are
-    "captions": (captions.captions, captions.Options, "RUN"),
-    "bound": (bound.bound, bound.Options, "RUN"),
-    "bits": (bits.bits, bits.Options, "RUN DATA"),
-    "first-stage": (first_stage.first_stage, first_stage.Options, "RUN DATA"),
-    "labels": (labels.labels, labels.Options, "RUN CLASSIFIER"),
-    "layout": (layout.layout, layout.Options, "RUN"),
-    "retrieval": (retrieval.retrieval, retrieval.Options, "RUN"),
-    "semantic": (semantic.semantic, semantic.Options, "RUN"),
-    "super-resolution": (super_resolution.super_resolution, super_resolution.Options, "RUN"),
-    "inpainting": (inpainting.inpainting, inpainting.Options, "RUN"),
-    "samples": (samples.samples, samples.Options, "A B"),
-    "generate": (generate.generate, generate.Options, "RUN"),
-    "clip-score": (clip_score.clip_scores, clip_score.Options, "RUN_OR_FOLDER"),
-    "zero-shot": (zero_shot.zero_shot, zero_shot.Options, "MODEL DATA"),
-    "sweep": (sweep.sweep, sweep.Options, "RUN B"),
+TOOLS = {  # name -> what its first words are; a function of that name in a file of evaluate/
+    "captions": "RUN",
+    "bound": "RUN",
+    "bits": "RUN DATA",
+    "first-stage": "RUN DATA",
+    "labels": "RUN CLASSIFIER",
+    "layout": "RUN",
+    "retrieval": "RUN",
+    "semantic": "RUN",
+    "super-resolution": "RUN",
+    "inpainting": "RUN",
+    "samples": "A B",
+    "generate": "RUN",
+    "clip-score": "RUN_OR_FOLDER",
+    "zero-shot": "MODEL DATA",
+    "sweep": "RUN B",
 }
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"ldm_jax.evaluate.{name.replace('-', '_')}")
 
 
 def main(words: Sequence[str]) -> None:
@@ -92,17 +82,18 @@ def main(words: Sequence[str]) -> None:
         return
     shell, _ = cli.option(words, cli.COMPLETION, cli.EITHER)
     if shell:
-        cli.print_completion(shell, "evaluate.py", {name: TOOLS[name][1]() for name in TOOLS})
+        cli.print_completion(shell, "evaluate.py", {x: _module(x).Options() for x in TOOLS})
     if not words or words[0] not in TOOLS:
         named = f"'{words[0]}' is no evaluation" if words else "no evaluation"
         raise InputError(f"{named}: expected python scripts/evaluate.py {{{','.join(TOOLS)}}} RUN")
     which, words = cli.option(words, "--checkpoint", "a step, or best")
     name, *words = words
-    tool, new, places = TOOLS[name]
-    given, options = cli.arguments(new(), words, places, f"evaluate.py {name}", __doc__)
+    tool, title = _module(name), f"evaluate.py {name}"
+    given, options = cli.arguments(tool.Options(), words, TOOLS[name], title, __doc__)
+    check_options(options)
     if which:
         given = [str(runs.chosen(given[0], which)), *given[1:]]
-    tool(*given, options)
+    getattr(tool, name.replace("-", "_"))(*given, options)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,29 @@
 """How probable the latents of images are under a diffusion model, in bits per dimension."""
 
 import csv
-import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-import ldm_jax
 from ldm_jax import runs
 from ldm_jax.data import pipeline
 from ldm_jax.data.settings import Data
+from ldm_jax.diffusion import probability_flow as flow
+from ldm_jax.diffusion.denoiser import denoiser
+from ldm_jax.diffusion.losses.vlb import variational_bound
 from ldm_jax.diffusion.process import log_snr
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.latent_likelihood import make_likelihood
+from ldm_jax.evaluate import results
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.runtime.sharding import devices
-from ldm_jax.settings import check_folder, check_within
-from ldm_jax.types import Process
+from ldm_jax.settings import AtLeast1, Seed
+from ldm_jax.types import Array, Batch, DiffusionModel, Params, Process
 
 TERMS = ("bits", "x0_error", "eps_error")  # of each time
 
@@ -33,19 +34,19 @@ class Options:
 
     out: str | None = None
     """folder to write to; RUN/bits where not given"""
-    num: int = 64
+    num: AtLeast1 = 64
     """images"""
-    batch_size: int = 16
+    batch_size: AtLeast1 = 16
     """images measured at once"""
     split: str = "test"
     """of data sets that have splits"""
-    seed: int = 0
+    seed: Seed = 0
     """of all noise, and of which images"""
     conditional: bool = True
-    """condition on each image's label or caption; False: unconditional"""
-    flow_steps: int = 100
+    """condition on what the data have of each image; False: unconditional"""
+    flow_steps: AtLeast1 = 100
     """of the probability flow, by Heun's method"""
-    probes: int = 1
+    probes: AtLeast1 = 1
     """random vectors per image of the trace estimator (Hutchinson 1989)"""
 
 
@@ -56,26 +57,13 @@ def bits(run: str, path: str, options: Options) -> None:
         InputError: what cannot be measured, before anything is computed or written.
     """
     described = runs.describe(Path(run))
-    _check(described, options)
-    data = replace(
-        described.experiment.data,
-        path=path,
-        split=options.split,
-        batch_size=options.batch_size,
-        crop="center",
-        flip=False,
-    )
-    source, info = pipeline.open_source(data)
-    for flag, value in (("--batch-size", options.batch_size), ("--num", options.num)):
-        check_within(value, flag, 1, info.num_examples, f"the images of {path}")
-    batches = _batches(described, data, source, options)
-    out = Path(options.out or runs.folder(run) / "bits")
-    check_folder(out, "--out")
+    batches = _batches(described, path, options)
+    out = results.folder_of(options.out, run, "bits")
     params = runs.with_weights(described).params
     measure = make_likelihood(described.model, options.flow_steps, options.probes)
     found = _measure(measure, params, batches, options)
     stage = described.model.first_stage
-    side = data.image_size // stage.factor
+    side = described.experiment.data.image_size // stage.factor
     report = {
         "run": str(described.run),
         "checkpoint": described.step,
@@ -84,30 +72,12 @@ def bits(run: str, path: str, options: Options) -> None:
         **{name: value for name, value in asdict(options).items() if name != "out"},
         "latents": (side, side, stage.channels),
         **{name: _mean(found[name]) for name in ("bound", "prior", "flow")},
-        "ldm_jax": ldm_jax.__version__,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
+        **results.software(),
     }
-    out.mkdir(parents=True, exist_ok=True)
+    results.write_json(out / "report.json", report)
     _write_terms(out / "terms.csv", described.model.process, found)
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
     print("\n".join(_lines(report, path)))
     print(f"terms of the bound at each time: {out / 'terms.csv'}; report: {out / 'report.json'}")
-
-
-def _check(described: runs.Trained, options: Options) -> None:
-    """Raises InputError for numbers that cannot be."""
-    for name in ("num", "flow_steps", "probes"):
-        if getattr(options, name) < 1:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} is {getattr(options, name)}: expected at least 1")
-    check_batch(options.batch_size, "--batch-size")
-    if options.num % options.batch_size:
-        raise InputError(
-            f"--num is {options.num}: expected a multiple of --batch-size, {options.batch_size}"
-        )
-    if described.model.process.T < 2:
-        raise InputError("diffusion.steps is 1: expected at least 2, of which the bound has a term")
 
 
 def _write_terms(path: Path, process: Process, found: dict[str, np.ndarray]) -> None:
@@ -121,31 +91,62 @@ def _write_terms(path: Path, process: Process, found: dict[str, np.ndarray]) -> 
         rows.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))
 
 
-def _batches(
-    described: runs.Trained, data: Data, source: Any, options: Options
-) -> Iterator[dict[str, np.ndarray]]:
-    """Images, and the conditioning inputs that data have of them."""
-    keys, tokenize = described.model.conditioner.keys if options.conditional else (), {}
-    if not set(keys) <= {"label", *described.tokenizers}:
+def _batches(described: runs.Trained, path: str, options: Options) -> Iterator[tuple]:
+    """Images, and the conditioning inputs that data have of them, made as in training."""
+    size, experiment = options.batch_size, described.experiment
+    check_batch(size, "--batch-size")
+    if options.num % size:
+        raise InputError(f"--num is {options.num}: expected a multiple of --batch-size, {size}")
+    if described.model.process.T < 2:
+        raise InputError("diffusion.steps is 1: expected at least 2, of which the bound has a term")
+    data = replace(experiment.data, path=path, split=options.split, batch_size=size)
+    data = replace(data, crop="center", flip=False)
+    source, info = results.open_images(data)
+    results.count_of(options.num, info.num_examples, path)
+    keys = described.model.conditioner.keys if options.conditional else ()
+    _check_meanings(described, data, info, keys)
+    tokenize = {name: partial(tokens.encode, one) for name, one in described.tokenizers.items()}
+    derive, factor = {}, experiment.first_stage.model.factor
+    for i, condition in enumerate(experiment.conditions if keys else ()):
+        condition.fitted(info, f"conditions.{i}.")
+        derive |= condition.derive(factor)
+    batches = pipeline.batches(
+        data, source, seed=options.seed, keys=keys, tokenize=tokenize, derive=derive
+    )
+    return ((batch["image"], {key: batch[key] for key in keys}) for batch in batches)
+
+
+def _check_meanings(
+    described: runs.Trained, data: Data, info: pipeline.DataInfo, keys: Sequence[str]
+) -> None:
+    """Raises InputError where a number in these data means something else than in training."""
+    trained, remedy = described.experiment.data, "or --no-conditional"
+    names = {
+        "label": (described.class_names, info.class_names),
+        "boxes": (runs.object_names(described.run), info.object_names),
+    }
+    for key, (ours, theirs) in names.items():
+        if key in keys and ours and ours != theirs:
+            raise InputError(
+                f"'{data.path}' has the classes {', '.join(theirs) or 'none'}: expected "
+                f"{', '.join(ours)}, as in training, {remedy}"
+            )
+    if "neighbours" in keys and (data.path, data.split) != (trained.path, trained.split):
         raise InputError(
-            f"run '{described.run}' has a condition that is neither labels nor captions: expected "
-            "--no-conditional"
+            f"'{data.path}' {data.split} is not '{trained.path}' {trained.split}, whose neighbours "
+            f"the run's embeddings say: expected it, {remedy}"
         )
-    for entry, tokenizer in described.tokenizers.items():
-        tokenize[entry] = partial(tokens.encode, tokenizer)
-    return pipeline.batches(data, source, seed=options.seed, keys=keys, tokenize=tokenize)
 
 
 def _measure(
-    measure: Callable, params: Any, batches: Iterator, options: Options
+    measure: Callable, params: Params, batches: Iterator[tuple], options: Options
 ) -> dict[str, np.ndarray]:
     """The output of `measure` for all images, each [num, ...]."""
     spread, rows = devices("jit"), []
     for start in range(0, options.num, options.batch_size):
-        batch = next(batches)
         seeds = options.seed + start + np.arange(options.batch_size, dtype=np.uint32)
-        image = batch.pop("image")
-        rows.append(jax.device_get(measure(params, *spread.split((image, batch, seeds)))))
+        given = spread.split((*next(batches), seeds))
+        rows.append(jax.device_get(measure(params, *given)))
     return {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
 
 
@@ -165,3 +166,48 @@ def _lines(report: dict, path: str) -> list[str]:
         f"probability flow:  {shown['flow']} ({report['flow_steps']} steps of Heun, "
         f"{report['probes']} probe{'s' * (report['probes'] > 1)})",
     ]
+
+
+def make_likelihood(model: DiffusionModel, flow_steps: int, probes: int = 1) -> Callable:
+    """A compiled function (params, images [B, H, W, 3], inputs, seeds [B]) -> arrays by name.
+
+    Of scaled latents drawn from each image's posterior, in bits per dimension: "bound"
+    [B], the variational bound, with its "prior" [B] and its terms "bits" [B, T], and the mean
+    squared errors "x0_error" and "eps_error" [B, T] at t = 1 ... T; "flow" [B], by the
+    probability flow.
+
+    Args:
+        flow_steps: of the probability flow from time 1 to T, at two passes each (and as many
+            derivatives for each of the probes).
+
+    Args of the function:
+        inputs: of the conditioner, each [B, ...]; empty: unconditional.
+    """
+    process = model.process
+
+    def likelihood(params: Params, images: Array, inputs: Batch, seeds: Array) -> dict[str, Array]:
+        keys = jax.vmap(jax.random.key)(seeds)
+        latent_keys, noise_keys, probe_keys = jnp.moveaxis(
+            jax.vmap(lambda key: jax.random.split(key, 3))(keys), 1, 0
+        )
+        x0 = model.first_stage.encode(params["first_stage"], images, latent_keys)
+        cond = model.condition(params, inputs or model.conditioner.null(*x0.shape[:3]))
+        cond = model.precompute(params, cond)
+
+        def network(z, timestep):
+            return model.denoise(params, z, timestep, cond)
+
+        denoise = denoiser(network, process, model.prediction)
+        bound = variational_bound(denoise, process, x0, noise_keys)
+        times = flow.flow_times(process, flow_steps, first=1.0)
+        log_p = flow.log_likelihood(denoise, process, times, x0, probe_keys, probes)
+        return {
+            "bound": bound.total,
+            "prior": bound.prior,
+            "bits": bound.terms,
+            "x0_error": bound.x0_error,
+            "eps_error": bound.eps_error,
+            "flow": flow.bits_per_dim(log_p, x0),
+        }
+
+    return jax.jit(likelihood)

@@ -1,6 +1,5 @@
 """Reconstructions and latents of a first stage, measured."""
 
-import json
 import math
 import re
 import sys
@@ -13,20 +12,21 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-import ldm_jax
 from ldm_jax import runs
 from ldm_jax.autoencoders.quantizer import perplexity
 from ldm_jax.data import image_files, pipeline, readable
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.reconstruct import comparison, measurement
+from ldm_jax.evaluate import results
+from ldm_jax.evaluate.reconstruct import measurement
+from ldm_jax.evaluate.results import known, number
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.losses.lpips import Network, lpips
-from ldm_jax.metrics.reconstruction import SMALLEST, Means
+from ldm_jax.metrics.reconstruction import SMALLEST
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling import tiled
-from ldm_jax.settings import check_folder, check_within
-from ldm_jax.types import Array, FirstStage, Params
+from ldm_jax.settings import AtLeast1, NotNegativeInt
+from ldm_jax.types import FirstStage, Params
 from ldm_jax.weights.names.lpips import load_lpips
 
 MOST = 1000  # images by default
@@ -39,17 +39,17 @@ class Options:
 
     out: str | None = None
     """folder to write to; RUN/reconstructions where not given"""
-    num: int | None = None
+    num: AtLeast1 | None = None
     """images, evenly spaced in the data; default: all, at most 1000"""
     batch_size: int = 16
     """images encoded and decoded at once"""
-    image_size: int | None = None
+    image_size: AtLeast1 | None = None
     """pixels a side, not only multiples of the factor; as in training where not given"""
     split: str = "test"
     """of data sets that have splits"""
     upscale: bool = False
     """enlarge images smaller than image_size instead of refusing them"""
-    max_bad_images: int = 10
+    max_bad_images: NotNegativeInt = 10
     """unreadable images to skip before stopping"""
     seed: int = 0
     """of the draws from the posterior: image i has seed S + i"""
@@ -75,50 +75,44 @@ def first_stage(run: str, path: str, options: Options) -> None:
         FloatingPointError: reconstructions are not finite.
     """
     trained = runs.find_first_stage(Path(run))
+    model, plain = trained.experiment.model, trained.model
     data, source = _open(trained.experiment.data, path, options)
-    num = _check(options, len(source))
-    only = getattr(trained.experiment.model, "image_size", data.image_size)
-    if data.image_size != only:
-        raise InputError(f"--image-size is {data.image_size}: expected {only}, all that RUN knows")
-    out = Path(options.out or runs.folder(run) / "reconstructions")
-    check_folder(out, "--out")
-    plain = trained.model
+    num, size = _check(options, len(source)), data.image_size
+    only = getattr(model, "image_size", size)
+    if size != only:
+        raise InputError(f"--image-size is {size}: expected {only}, all that RUN knows")
+    out = results.folder_of(options.out, run, "reconstructions")
     stage = _variant(trained, options)
-    size = data.image_size
-    perceptual = _perceptual(options)
-    measure = jax.jit(measurement(stage, perceptual and perceptual.distance))
-    compare = jax.jit(comparison(tiled.padded(plain), stage)) if options.compare else None
-    params = {"first_stage": runs.with_weights(trained).params}
-    if perceptual:
-        params["perceptual"] = devices("jit").replicate(perceptual.params)
+    params = {}
+    distance, weights = _perceptual(options) or (None, None)
+    if distance:
+        params["perceptual"] = devices("jit").replicate(weights)
+    params["first_stage"] = runs.with_weights(trained).params
+    measure = measurement(stage, distance, tiled.padded(plain) if options.compare else None)
+    overlap = options.overlap
     if options.tile:
-        print(tiled.describe(plain, size, size, options.tile, options.overlap))
+        print(tiled.describe(plain, size, size, options.tile, overlap))
+        overlap = tiled.default_overlap(options.tile) if overlap is None else overlap
     try:
-        found = _gather(measure, compare, params, pipeline.once(data, source, num), options, num)
+        batches = pipeline.once(data, source, num)
+        found = _gather(jax.jit(measure), params, batches, options, num)
     except InputError as error:  # too many images that cannot be read
         raise _in_our_words(error) from error
-    overlap = options.overlap
-    if options.tile and overlap is None:
-        overlap = tiled.default_overlap(options.tile)
-    asked = {k: v for k, v in asdict(options).items() if k != "out"}
     report = {
         "run": str(trained.run),
         "checkpoint": trained.step,
         "weights": "ema",
         "data": path,
-        **asked,
+        **{name: value for name, value in asdict(options).items() if name != "out"},
         "num": num,
         "image_size": size,
         "overlap": overlap,
-        "compute": options.compute or getattr(trained.experiment.model, "compute", "float32"),
+        "compute": options.compute or getattr(model, "compute", "float32"),
         **_summary(found, _has_scale(params["first_stage"]), options.lpips),
-        "ldm_jax": ldm_jax.__version__,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
+        **results.software(),
     }
-    out.mkdir(parents=True, exist_ok=True)
+    results.write_json(out / "report.json", report)
     image_files.save(out / "reconstructions.png", _side_by_side(found.images, found.others))
-    (out / "report.json").write_text(json.dumps(report, indent=2, allow_nan=False) + "\n", "utf-8")
     print("\n".join(_lines(report)))
     print(f"images, reconstructions, {AMPLIFIED} x difference: {out / 'reconstructions.png'}")
     print(f"report: {out / 'report.json'}")
@@ -138,10 +132,8 @@ def _open(own: Data, path: str, options: Options) -> tuple[Data, Any]:
         upscale=options.upscale,
         max_bad_images=options.max_bad_images,
     )
-    if data.image_size is not None and data.image_size < 1:
-        raise InputError(f"--image-size is {data.image_size}: expected at least 1")
     try:
-        source, _ = pipeline.open_source(data)
+        source, _ = results.open_images(data)
         readable.check_readable(data, source)
     except InputError as error:
         raise _in_our_words(error) from error
@@ -157,8 +149,8 @@ def _in_our_words(error: InputError) -> InputError:
 
 def _check(options: Options, available: int) -> int:
     """The number of images; raises InputError for settings that are out of range."""
-    num = min(available, MOST) if options.num is None else options.num
-    check_within(num, "--num", 1, available, "the images there are")
+    num = options.num or min(available, MOST)
+    results.count_of(num, available, "DATA")
     if not 0 <= options.seed < 2**32 - num:
         raise InputError(f"--seed is {options.seed}: expected 0 to {2**32 - num - 1}")
     check_batch(options.batch_size, "--batch-size")
@@ -182,24 +174,18 @@ def _variant(trained: runs.TrainedFirstStage, options: Options) -> FirstStage:
     )
 
 
-class _Perceptual(NamedTuple):
-    distance: Callable[[Params, Array, Array], Array]
-    params: Params
-
-
-def _perceptual(options: Options) -> _Perceptual | None:
-    """LPIPS, where requested and its weights are available; prints why it is off."""
+def _perceptual(options: Options) -> tuple[Callable, Params] | None:
+    """LPIPS and its weights, where requested and available; prints why it is off."""
     if not options.lpips:
         print("LPIPS: off; --lpips vgg turns it on")
         return None
     try:
-        params = load_lpips(options.lpips, options.lpips_weights)
+        return lpips(options.lpips).distance, load_lpips(options.lpips, options.lpips_weights)
     except InputError as error:
         if options.lpips_weights:
             raise
         print(f"LPIPS: off; {error}")
         return None
-    return _Perceptual(lpips(options.lpips).distance, params)
 
 
 # Results
@@ -208,8 +194,7 @@ def _perceptual(options: Options) -> _Perceptual | None:
 class Found(NamedTuple):
     """Results of one pass over the images."""
 
-    means: dict[str, np.ndarray]
-    compared: dict[str, float]  # {} where nothing is compared
+    rows: dict[str, np.ndarray]  # of each image, [N, ...]
     shape: tuple[int, int, int]  # of latents, h, w, c
     counts: np.ndarray | None  # [n], how often each code is used
     images: np.ndarray  # the first, uint8 [S, H, W, 3]
@@ -217,35 +202,23 @@ class Found(NamedTuple):
 
 
 def _gather(
-    measure: Callable,
-    compare: Callable | None,
-    params: Params,
-    batches: Iterator[dict[str, np.ndarray]],
-    options: Options,
-    num: int,
+    measure: Callable, params: Params, batches: Iterator[dict], options: Options, num: int
 ) -> Found:
     """One pass over `num` images; batches are padded by repeating their last image."""
-    means, differences, largest = Means(), Means(), {}
     codebook = params["first_stage"].get("quantizer")
     counts = np.zeros(len(codebook["embedding"]), np.int64) if codebook else None
-    shown, size = [], options.batch_size
-    progress = tqdm(total=num, desc="first stage", unit="image", disable=not sys.stderr.isatty())
-    with progress:
+    each, shown, start = [], [], 0
+    with tqdm(total=num, desc="first stage", unit="image", disable=not sys.stderr.isatty()) as bar:
         for batch in batches:
-            n, start = len(batch["image"]), means.count
-            rows = np.minimum(np.arange(size), n - 1)
-            seeds = np.uint32(options.seed + start + rows)
-            given = devices("jit").split((batch["image"][rows], seeds))
-            found = measure(params, *given)
+            n = len(batch["image"])
+            rows = np.minimum(np.arange(options.batch_size), n - 1)
+            given = batch["image"][rows], np.uint32(options.seed + start + rows)
+            found = measure(params, *devices("jit").split(given))
             latents = np.asarray(found.latents[:n], np.float64)
-            means.add(
-                {
-                    **{name: row[:n] for name, row in found.rows.items()},
-                    "latent": latents.mean(axis=(1, 2)),
-                    "latent_square": np.square(latents).mean(axis=(1, 2)),
-                }
-            )
-            if np.isnan(means.result()["psnr"]):
+            each.append({name: np.float64(row[:n]) for name, row in found.rows.items()})
+            each[-1]["latent"] = latents.mean(axis=(1, 2))
+            each[-1]["latent_square"] = np.square(latents).mean(axis=(1, 2))
+            if np.isnan(each[-1]["psnr"]).any():
                 raise FloatingPointError(
                     f"reconstructions of images {start} to {start + n - 1} are not numbers: the "
                     "first stage has diverged, or --compute cannot hold its values"
@@ -255,15 +228,11 @@ def _gather(
             if start < SHOWN:
                 pair = batch["image"], found.image[:n]
                 shown.append([image_files.to_uint8(image)[: SHOWN - start] for image in pair])
-            if compare:
-                apart = {name: np.asarray(row)[:n] for name, row in compare(params, *given).items()}
-                differences.add(apart)
-                for name in ("max", "decoder_max"):
-                    largest[name] = max(largest.get(name, 0.0), float(apart[name].max()))
-            progress.update(n)
+            start += n
+            bar.update(n)
     images, others = (np.concatenate(part) for part in zip(*shown, strict=True))
-    compared = {**{k: float(v) for k, v in differences.result().items()}, **largest}
-    return Found(means.result(), compared, found.latents.shape[1:], counts, images, others)
+    rows = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+    return Found(rows, found.latents.shape[1:], counts, images, others)
 
 
 def _has_scale(params: Params) -> bool:
@@ -272,26 +241,34 @@ def _has_scale(params: Params) -> bool:
 
 
 def _summary(found: Found, scaled: bool, network: str | None) -> dict[str, Any]:
-    """The values of the report; None where missing or not finite."""
-    means, channels = found.means, found.means["latent"]
-    squares = means["latent_square"]
-    nats = float(means["kl"]) / math.prod(found.shape)
-    compared, counts = found.compared, found.counts
+    """The values of the report; None where missing or infinite."""
+    means = {name: np.mean(x, axis=0) for name, x in found.rows.items()}
+    channels, squares = means["latent"], means["latent_square"]
+    nats = known(means["kl"] / math.prod(found.shape))
+    counts, compared = found.counts, None
+    if "plain_psnr" in means:
+        compared = {
+            "psnr": known(means["plain_psnr"]),
+            "max": float(np.max(found.rows["plain_max"])),
+            "decoder_psnr": known(means["plain_decoder_psnr"]),
+            "decoder_max": float(np.max(found.rows["plain_decoder_max"])),
+            "latent_rms": math.sqrt(means["plain_latent_square"]),
+        }
     return {
-        "psnr": _finite(means["psnr"]),
-        "ssim": _finite(means.get("ssim")),
-        "lpips": {network: _finite(means["lpips"])} if "lpips" in means else None,
+        "psnr": known(means["psnr"]),
+        "ssim": known(means.get("ssim")),
+        "lpips": {network: float(means["lpips"])} if "lpips" in means else None,
         "latents": {
             "shape": list(found.shape),
             "scaled": scaled,
             "mean": float(channels.mean()),
-            "std": float(np.sqrt(squares.mean() - channels.mean() ** 2)),
+            "std": float(np.sqrt(max(squares.mean() - channels.mean() ** 2, 0.0))),
             "channel_mean": channels.tolist(),
-            "channel_std": np.sqrt(squares - channels**2).tolist(),
+            "channel_std": np.sqrt(np.maximum(squares - channels**2, 0.0)).tolist(),
         },
-        "kl": {"nats_per_dimension": nats, "bits_per_dimension": nats / math.log(2.0)}
-        if math.isfinite(nats)
-        else None,
+        "kl": None
+        if nats is None
+        else {"nats_per_dimension": nats, "bits_per_dimension": nats / math.log(2.0)},
         "codebook": None
         if counts is None
         else {
@@ -299,31 +276,19 @@ def _summary(found: Found, scaled: bool, network: str | None) -> dict[str, Any]:
             "used": int(np.sum(counts > 0)),
             "perplexity": float(perplexity(counts)),
         },
-        "compared": {
-            "psnr": _finite(compared["psnr"]),
-            "max": compared["max"],
-            "decoder_psnr": _finite(compared["decoder_psnr"]),
-            "decoder_max": compared["decoder_max"],
-            "latent_rms": math.sqrt(compared["latent_square"]),
-        }
-        if compared
-        else None,
+        "compared": compared,
     }
-
-
-def _finite(value: np.ndarray | None) -> float | None:
-    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def _lines(report: dict[str, Any]) -> Iterator[str]:
     """The printed report."""
     latents, size = report["latents"], report["image_size"]
     yield f"images: {report['num']} of {size}x{size} pixels from {report['data']}"
-    yield f"PSNR: {_number(report['psnr'], '.2f')} dB"
+    yield f"PSNR: {number(report['psnr'], '.2f')} dB"
     if size < SMALLEST:
         yield f"SSIM: none, its window needs {SMALLEST} pixels"
     else:
-        yield f"SSIM: {_number(report['ssim'], '.4f')}"
+        yield f"SSIM: {number(report['ssim'], '.4f')}"
     for network, distance in (report["lpips"] or {}).items():
         yield f"LPIPS ({network}): {distance:.4f}"
     what = "scaled" if latents["scaled"] else "as the encoder gives them"
@@ -343,17 +308,13 @@ def _lines(report: dict[str, Any]) -> Iterator[str]:
         )
     if apart := report["compared"]:
         yield (
-            f"compared with the whole, as in training: PSNR {_number(apart['psnr'], '.2f')} dB, "
+            f"compared with the whole, as in training: PSNR {number(apart['psnr'], '.2f')} dB, "
             f"at most {apart['max']:.3g} apart in a range of 2"
         )
         yield (
-            f"  the decoder alone: PSNR {_number(apart['decoder_psnr'], '.2f')} dB, at most "
+            f"  the decoder alone: PSNR {number(apart['decoder_psnr'], '.2f')} dB, at most "
             f"{apart['decoder_max']:.3g}; latents: {apart['latent_rms']:.3g} rms"
         )
-
-
-def _number(value: float | None, form: str) -> str:
-    return "infinite" if value is None else format(value, form)
 
 
 def _row(values: Sequence[float]) -> str:

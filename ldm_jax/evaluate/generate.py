@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,14 +12,36 @@ from tqdm import tqdm
 
 from ldm_jax import runs, sampling
 from ldm_jax.data import image_files, pipeline
-from ldm_jax.evaluate.asked import note
-from ldm_jax.evaluate.drawing import Drawing
+from ldm_jax.evaluate.results import folder_of, note, write_json
 from ldm_jax.evaluate.sets import quality_options
+from ldm_jax.runtime.files import whole
+from ldm_jax.sampling.guidance import Guidance
+from ldm_jax.sampling.request import asked
+from ldm_jax.sampling.sampler import Sampler
 from ldm_jax.sampling.view import view
-from ldm_jax.sections import Request
-from ldm_jax.settings import check_folder
+from ldm_jax.sections import Request, RunView
+from ldm_jax.settings import AtLeast1, check_folder
 
 SHOWN = 100  # images in the grid
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """How images that are measured are drawn; what is not given is as the run's config has it."""
+
+    seed: int = 0
+    """seed of the first image"""
+    sampler: Sampler = field(default_factory=Sampler)
+    guidance: Guidance = field(default_factory=Guidance)
+
+    def request(self, run: RunView, **options: Any) -> Request:
+        """The request of these and of further options by name.
+
+        Raises:
+            InputError: what the model cannot be asked for.
+        """
+        found = asked(run, seed=self.seed, **options)
+        return found.with_section(self.sampler).with_section(self.guidance).filled(run)
 
 
 @dataclass(frozen=True)
@@ -28,11 +50,11 @@ class Generation(Drawing):
 
     labels: Literal["balanced", "random"] = "balanced"
     """cycle through the classes, or draw one per image"""
-    draw_batch: int = 16
+    draw_batch: AtLeast1 = 16
     """images per batch"""
-    shard_size: int = 1000
+    shard_size: AtLeast1 = 1000
     """images a file, about"""
-    from_data: int | None = None
+    from_data: AtLeast1 | None = None
     """number of conditions of held-out images, of models of boxes, maps, masks or small images"""
 
 
@@ -42,13 +64,13 @@ class Options(Generation):
 
     out: str | None = None
     """folder to write to; RUN/generated where not given"""
-    num: int = 50_000
+    num: AtLeast1 = 50_000
     """samples"""
 
 
 def generate(run: str, options: Options) -> None:
     """Draws samples of a run into OUT/shard-00000.npz ... (ADM's layout), with a report."""
-    out = Path(options.out or runs.folder(run) / "generated")
+    out = folder_of(options.out, run, "generated")
     draw_shards(run, out, options.num, options)
     print(f"{options.num} images in {out}, the first in {out / 'grid.png'}")
 
@@ -76,7 +98,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
         _draw(runs.with_weights(described), request, shards, done, each)
     about = _about(described, request, conditions)
     report = {"generated": about, "sampler": request.sampler.sampler, "num": num}
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    write_json(out / "report.json", report)
     return about
 
 
@@ -118,9 +140,8 @@ def _draw(
             block = np.concatenate(held)
             rows = written * each + np.arange(count)
             of = {"arr_1": np.asarray(labels, np.int32)[rows % len(labels)]} if labels else {}
-            partial = shards[written].with_name(f".{shards[written].name}")
-            np.savez(partial, arr_0=block, **of)
-            partial.replace(shards[written])
+            with whole(shards[written]) as file:
+                np.savez(file, arr_0=block, **of)
             if written == 0:
                 grid = image_files.grid(block[:SHOWN])
                 image_files.save(shards[0].with_name("grid.png"), grid)

@@ -16,15 +16,13 @@ from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.data import image_files, latents
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.samples import check_statistics, features_of, gather
+from ldm_jax.evaluate import features
+from ldm_jax.evaluate.results import count_of
 from ldm_jax.evaluate.sets import Images, Statistics, of_data, open_set
 from ldm_jax.experiments.evaluation import Evaluation, FirstStageEvaluation
-from ldm_jax.experiments.train import Train, check_batch
-from ldm_jax.extractors.extract import make_extract
-from ldm_jax.extractors.extractor import Extractor
-from ldm_jax.extractors.names import extractor
+from ldm_jax.experiments.train import Train
 from ldm_jax.metrics.frechet import frechet_distance
-from ldm_jax.metrics.reconstruction import SMALLEST, Means, psnr, ssim
+from ldm_jax.metrics.reconstruction import SMALLEST, psnr, ssim
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.metrics.statistics_file import read_statistics, write_statistics
 from ldm_jax.runtime import hosts
@@ -32,7 +30,6 @@ from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.generate import each_batch
 from ldm_jax.train_step.state import Measurement, averaged_params
 from ldm_jax.types import Array, Batch, FirstStage, Params, TrainState
-from ldm_jax.weights.names.extractors import Weights, load_extractor
 
 COLUMNS = {"inception": "fid", "dinov2": "fd_dinov2"}  # of others NAME_fd
 
@@ -44,15 +41,15 @@ class Distance(NamedTuple):
     """
 
     asked: Evaluation
-    network: Extractor
-    weights: Weights
+    network: features.Network
     reference: Images | Statistics
     num: int | None
 
     @property
     def column(self) -> str:
         """Its name in metrics.csv."""
-        return COLUMNS.get(self.network.name, f"{self.network.name}_fd")
+        name = self.network.extractor.name
+        return COLUMNS.get(name, f"{name}_fd")
 
 
 def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
@@ -66,8 +63,6 @@ def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
     """
     if not asked.every:
         return None
-    check_batch(asked.batch_size, "evaluation.batch_size")
-    network = extractor(asked.extractor, asked.resize)
     if asked.reference:
         reference = open_set(asked.reference)
     elif isinstance(source, latents.Source):
@@ -77,14 +72,12 @@ def prepare(asked: Evaluation, data: Data, source: Any) -> Distance | None:
         )
     else:
         reference = of_data("the training data", data, source)
-    weights = load_extractor(network, asked.weights)
-    check_statistics(reference, network, weights)
-    if isinstance(reference, Statistics):
-        return Distance(asked, network, weights, reference, None)
-    num = min(asked.num_reference, reference.count)
-    if num < 2:
-        raise InputError(f"'{reference.name}' has {num} images: expected at least 2 to compare to")
-    return Distance(asked, network, weights, reference, num)
+    network = features.load(asked, reference, flag="evaluation.batch_size")
+    num = None
+    if isinstance(reference, Images):
+        most = min(asked.num_reference, reference.count)
+        num = count_of(most, reference.count, f"'{reference.name}'", least=2)
+    return Distance(asked, network, reference, num)
 
 
 def distance_of_samples(
@@ -102,8 +95,7 @@ def distance_of_samples(
         conditions: inputs of the conditioner, each [num, ...].
         train: its mesh.
     """
-    asked, network = wanted.asked, wanted.network
-    extract = make_extract(network, wanted.weights.params, (network.main,), asked.batch_size)
+    asked, extract = wanted.asked, wanted.network.start()
     real = _reference(wanted, run / "evaluation" / "reference.npz", extract)
     spread = devices("jit", train.mesh)
 
@@ -113,12 +105,13 @@ def distance_of_samples(
 
         seeds = range(asked.num)
         for images in each_batch(one_batch, conditions, seeds, asked.batch_size):
+            if not np.isfinite(images).all():
+                raise FloatingPointError("samples for the evaluation are not finite")
             yield image_files.to_uint8(images)
 
     def of(state: TrainState) -> dict[str, float]:
         params = spread.place(averaged_params(state))
-        found = gather(extract(draw(params), asked.num), network.main)
-        distance = frechet_distance(found.moments["pool"], real)
+        distance = frechet_distance(extract(draw(params), asked.num).moments["pool"], real)
         return hosts.as_the_first({wanted.column: distance})
 
     return Measurement(asked.every, (wanted.column,), of)
@@ -132,9 +125,7 @@ def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
     of = wanted.reference
     kept = {name: x for name, x in of.facts.items() if name in ("data", "split", "preparation")}
     facts = {
-        "extractor": wanted.network.name,
-        "sha256": wanted.weights.sha256,
-        "resize": wanted.network.resize,
+        **wanted.network.facts(),
         "count": wanted.num,
         "reference": f"{of.name}, {of.count} of {of.size} pixels, {kept}",
     }
@@ -142,8 +133,7 @@ def _reference(wanted: Distance, file: Path, extract: Callable) -> Moments:
     if hosts.all_agree(saved is not None and saved.metadata == facts):
         return saved.moments["pool"]
     print(f"evaluation: {wanted.num} images of {of.name}", flush=True)
-    size = wanted.asked.batch_size
-    found = features_of(of, wanted.num, extract, wanted.network.main, size).moments
+    found = features.features_of(of, wanted.num, extract, wanted.asked.batch_size).moments
     if hosts.is_first():
         write_statistics(file, found, facts)
     return found["pool"]
@@ -175,12 +165,13 @@ def quality_of_reconstructions(
         return {name: score(images, back) for name, score in measured.items()}
 
     def of(state: TrainState) -> dict[str, float]:
-        params, means = spread.replicate(averaged_params(state)), Means()
+        params, rows = spread.replicate(averaged_params(state)), []
         for batch in batches():
             count = len(batch["image"])
-            rows = np.minimum(np.arange(asked.batch_size), count - 1)  # padded by the last
-            found = spread.collect(measure(params, spread.share(batch["image"][rows])))
-            means.add({name: x[:count] for name, x in found.items()})
-        return hosts.as_the_first({name: float(mean) for name, mean in means.result().items()})
+            padded = np.minimum(np.arange(asked.batch_size), count - 1)  # by the last
+            found = spread.collect(measure(params, spread.share(batch["image"][padded])))
+            rows.append({name: np.float64(x[:count]) for name, x in found.items()})
+        means = {name: np.concatenate([row[name] for row in rows]).mean() for name in measured}
+        return hosts.as_the_first({name: float(mean) for name, mean in means.items()})
 
     return Measurement(asked.every, tuple(measured), of)

@@ -1,6 +1,5 @@
 """Accuracy of a classifier of real images on samples of a model of classes."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax import runs, sampling
+from ldm_jax import runs
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.data import pipeline, transforms
 from ldm_jax.diffusion.guidance.classifier import classify
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate import held_out
+from ldm_jax.evaluate import held_out, results
 from ldm_jax.sampling.generate import in_batches
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import RunView
@@ -41,33 +40,40 @@ def labels(run: str, classifier: str, options: Options) -> None:
         InputError: a model of no classes, or a classifier of others.
     """
     described, classifier_run = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
-    understood = view(described)
-    count = _check(understood, classifier_run)
+    count = _check(view(described), classifier_run)
     real = options.real and _real(classifier_run, options)
-    request = options.request(understood, num=options.num, batch_size=options.batch_size)
-    trained = runs.with_weights(described)
-    drawn = sampling.draw(trained, request)
+    out = results.folder_of(options.out, run, "labels")
+    drawn = held_out.draw(described, options, out, options.num)
     params = runs.with_weights(classifier_run).params
-    read = make_reader(classifier_run.model)
-    asked = np.arange(options.num) % count
-    found = _read_all(read, params, transforms.normalize(drawn.images), options.batch_size)
-    names = trained.class_names or tuple(map(str, range(count)))
-    scores = {"drawn": accuracies(found, asked, names)}
-    if real:
-        images, truth = real
-        found = _read_all(read, params, images, options.batch_size)
-        scores["real"] = accuracies(found, truth, names)
-    out = Path(options.out or runs.folder(run) / "labels")
-    sampling.write(out, drawn, trained, request)
-    (out / "scores.json").write_text(json.dumps(scores, indent=2) + "\n", "utf-8")
+    names = described.class_names or tuple(map(str, range(count)))
+    sets = {"drawn": (transforms.normalize(drawn), np.arange(options.num) % count)}
+    sets |= {"real": real} if real else {}
+    reader, scores = make_reader(classifier_run.model), {}
+    for kind, (images, asked) in sets.items():
+        found = in_batches(
+            lambda chosen, _: reader(params, chosen["image"]),
+            {"image": images},
+            np.arange(len(images)),
+            options.batch_size,
+        )
+        if found.min() < 0:
+            raise FloatingPointError(
+                f"the classifier's logits of {np.sum(found < 0)} of {len(found)} images ({kind}) "
+                "are not finite: its weights are damaged, or the images are none that it knows"
+            )
+        scores[kind] = accuracies(found, asked, names)
+    results.write_json(out / "scores.json", scores)
     for name in (*names, "all"):
-        each = "  ".join(f"{kind} {rows[name]:6.1%}" for kind, rows in scores.items())
+        each = "  ".join(
+            f"{kind} {rows[name]:6.1%}" for kind, rows in scores.items() if name in rows
+        )
         print(f"{name:12} {each}")
     print(f"label accuracy: {scores['drawn']['all']:.1%} (by chance {1 / count:.1%})")
 
 
 def make_reader(classifier_run: LatentClassifier) -> Callable[[Params, Array], Array]:
-    """(the classifier's params, images [B, H, W, 3]) -> class [B] int32, compiled.
+    """(the classifier's params, images [B, H, W, 3]) -> class [B] int32, compiled; -1: none, since
+    logits are not finite.
 
     It reads the mean of the posterior, at the lowest noise level of training.
     """
@@ -81,7 +87,8 @@ def make_reader(classifier_run: LatentClassifier) -> Callable[[Params, Array], A
         def network(z, time):
             return classifier_run.network(params["classifier"], z, time)
 
-        return jnp.argmax(classify(network, classifier_run.process, z, t), axis=1)
+        logits = classify(network, classifier_run.process, z, t)
+        return jnp.where(jnp.all(jnp.isfinite(logits), axis=1), jnp.argmax(logits, axis=1), -1)
 
     return read
 
@@ -91,13 +98,6 @@ def accuracies(found: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> di
     right = found == asked
     each = {name: right[asked == i] for i, name in enumerate(names)}
     return {name: float(np.mean(r)) for name, r in (each | {"all": right}).items() if len(r)}
-
-
-def _read_all(read: Callable, params: Params, images: np.ndarray, batch_size: int) -> np.ndarray:
-    def of_batch(chosen: dict[str, np.ndarray], _: np.ndarray) -> Array:
-        return read(params, chosen["image"])
-
-    return in_batches(of_batch, {"image": images}, np.arange(len(images)), batch_size)
 
 
 def _check(run: RunView, classifier: runs.TrainedClassifier) -> int:
@@ -123,7 +123,7 @@ def _real(
 ) -> tuple[np.ndarray, np.ndarray]:
     """All images of `options.real` [N, H, W, 3] and their labels [N]."""
     data = replace(classifier_run.experiment.data, path=options.real, split=options.split)
-    source, info = pipeline.open_source(data)
+    source, info = results.open_images(data)
     if info.class_names != classifier_run.class_names:
         raise InputError(
             f"--real '{options.real}' has the classes {', '.join(info.class_names) or 'none'}: "

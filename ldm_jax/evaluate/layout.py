@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.data import image_files
 from ldm_jax.data.drawing import SHAPES
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.held_out import Options, draw_held_out
+from ldm_jax.evaluate.held_out import Paired as Options
+from ldm_jax.evaluate.held_out import draw_held_out
+from ldm_jax.evaluate.results import scored, show
 from ldm_jax.metrics.placement import layout_scores
 
 
@@ -24,11 +25,8 @@ def layout(run: str, options: Options) -> None:
     boxes = found.inputs["boxes"]
     scores = layout_scores(found.drawn, boxes, names)
     by_chance = layout_scores(found.drawn, np.roll(boxes, 1, axis=0), names)
-    outlined = [outline(drawn, rows) for drawn, rows in zip(found.drawn, boxes, strict=True)]
-    out = Path(options.out or runs.folder(run) / "layout")
-    image_files.save(out / "grid.png", image_files.grid(np.stack(outlined[:24]), 8))
-    for name, value in scores.items():
-        print(f"{name}: {value:.1%} (with the boxes of another image {by_chance[name]:.1%})")
+    show(found.out, [outline(*pair) for pair in zip(found.drawn, boxes, strict=True)])
+    scored(found.out, scores, by_chance, "with the boxes of another image")
 
 
 def outline(image: np.ndarray, boxes: np.ndarray, scale: int = 3) -> np.ndarray:

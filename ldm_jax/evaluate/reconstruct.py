@@ -24,24 +24,40 @@ class Measured(NamedTuple):
 
 
 def measurement(
-    stage: FirstStage, distance: Callable[[Params, Array, Array], Array] | None
+    stage: FirstStage,
+    distance: Callable[[Params, Array, Array], Array] | None = None,
+    plain: FirstStage | None = None,
 ) -> Callable[[Params, Array, Array], Measured]:
     """A pure function (params, images [B, H, W, 3], seeds [B]) -> Measured.
 
     Its params are {"first_stage"}, and {"perceptual"} where `distance` is given.
+
+    Args:
+        plain: the same first stage in another form, for rows "plain_...", differences from it. Of
+            reconstructions and of decoding the same latents: PSNR in dB, and the largest difference
+            of pixels, whose range is 2. Of latents: the mean square of their difference.
     """
 
     def measure(params, images: Array, seeds: Array) -> Measured:
-        q, z, latents = _encoded(stage, params["first_stage"], images, seeds)
+        keys = jax.vmap(jax.random.key)(seeds)
+        q, z, latents = _encoded(stage, params["first_stage"], images, keys)
         image = _decoded(stage, params["first_stage"], latents, images)
-        rows = {
-            "psnr": psnr(images, image),
-            "kl": kl_to_standard_normal(q),
-        }
+        rows = {"psnr": psnr(images, image), "kl": kl_to_standard_normal(q)}
         if min(images.shape[1:3]) >= SMALLEST:
             rows["ssim"] = ssim(images, image)
         if distance:
             rows["lpips"] = distance(params["perceptual"], images, image)
+        if plain:
+            expected = _encoded(plain, params["first_stage"], images, keys)[2]
+            whole = _decoded(plain, params["first_stage"], expected, images)
+            decoded = _decoded(stage, params["first_stage"], expected, images)
+            rows |= {
+                "plain_psnr": psnr(whole, image),
+                "plain_max": jnp.max(jnp.abs(whole - image), axis=(1, 2, 3)),
+                "plain_decoder_psnr": psnr(whole, decoded),
+                "plain_decoder_max": jnp.max(jnp.abs(whole - decoded), axis=(1, 2, 3)),
+                "plain_latent_square": jnp.mean(jnp.square(latents - expected), axis=(1, 2, 3)),
+            }
         codebook = params["first_stage"].get("quantizer")
         codes = codes_of(z, codebook["embedding"]) if codebook else None
         return Measured(rows, image, latents, codes)
@@ -50,40 +66,14 @@ def measurement(
 
 
 def _encoded(
-    stage: FirstStage, params: Params, images: Array, seeds: Array
+    stage: FirstStage, params: Params, images: Array, keys: Array
 ) -> tuple[Gaussian, Array, Array]:
     """The posterior, a sample of it, and the scaled sample."""
     q = stage.posterior(params, images)
-    z = draw(q, jax.vmap(jax.random.key)(seeds))
+    z = draw(q, keys)
     return q, z, scaled(params, z)
 
 
 def _decoded(stage: FirstStage, params: Params, latents: Array, images: Array) -> Array:
     """Images of the size of `images`, in [-1, 1]."""
     return jnp.clip(crop(stage.decode(params, latents), *images.shape[1:3]), -1.0, 1.0)
-
-
-def comparison(
-    plain: FirstStage, stage: FirstStage
-) -> Callable[[Params, Array, Array], dict[str, Array]]:
-    """A pure function (params, images, seeds) -> differences of `stage` and `plain`, each [B].
-
-    Of reconstructions and of decoding the same latents: PSNR in dB, and the largest difference of
-    pixels, whose range is 2. Of latents: the mean square of their difference.
-    """
-
-    def compare(params, images: Array, seeds: Array) -> dict[str, Array]:
-        params = params["first_stage"]
-        expected, latents = (_encoded(s, params, images, seeds)[2] for s in (plain, stage))
-        whole = _decoded(plain, params, expected, images)
-        both = _decoded(stage, params, latents, images)
-        decoded = _decoded(stage, params, expected, images)
-        return {
-            "psnr": psnr(whole, both),
-            "max": jnp.max(jnp.abs(whole - both), axis=(1, 2, 3)),
-            "decoder_psnr": psnr(whole, decoded),
-            "decoder_max": jnp.max(jnp.abs(whole - decoded), axis=(1, 2, 3)),
-            "latent_square": jnp.mean(jnp.square(latents - expected), axis=(1, 2, 3)),
-        }
-
-    return compare

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import runs, sampling
+from ldm_jax import runs
 from ldm_jax.data import image_files, neighbours, pipeline
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate import held_out
-from ldm_jax.evaluate.embedder import embedder
+from ldm_jax.evaluate import held_out, results
+from ldm_jax.evaluate.features import embedder
 from ldm_jax.extractors.names import ExtractorName
 from ldm_jax.sampling.view import view
-from ldm_jax.settings import check_folder, check_within
 
 
 @dataclass(frozen=True)
-class Options(held_out.Options):
+class Options(held_out.Paired):
     """The settings of `retrieval`."""
 
     extractor: ExtractorName = "mobilenet"
@@ -35,45 +34,38 @@ def retrieval(run: str, options: Options) -> None:
         InputError: a model of another condition, or embeddings that are not the extractor's.
     """
     described = runs.describe(Path(run))
-    understood = view(described)
-    condition = held_out.condition_of(understood, "neighbours")
+    condition = held_out.condition_of(view(described), "neighbours")
     rows = neighbours.load(condition.embeddings, condition.dim, "embeddings of Retrieval")
+    num, size = options.num, options.batch_size
     data = described.experiment.data.seen_from(described.run)
-    data = replace(data, split="test", batch_size=options.batch_size)
-    source, info = pipeline.open_source(data)
-    check_within(options.num, "--num", 2, info.num_examples, "the held-out images")
-    rows_of = embedder(options.extractor, options.weights, options.batch_size)
-    truth = [image_files.to_uint8(b["image"]) for b in pipeline.once(data, source, options.num)]
+    data = replace(data, split="test", batch_size=size)
+    source, info = results.open_images(data)
+    results.count_of(num, info.num_examples, "the test split", least=2)
+    out = results.folder_of(options.out, run, "retrieval")
+    rows_of = embedder(options.extractor, options.weights, size)
+    truth = [image_files.to_uint8(b["image"]) for b in pipeline.once(data, source, num)]
     queries = rows_of(truth)
     if queries.shape[1] != condition.dim:
         raise InputError(
             f"--extractor {options.extractor} has embeddings of {queries.shape[1]} values: "
             f"expected {condition.dim}, as the run was trained with"
         )
-    out = Path(options.out or runs.folder(run) / "retrieval")
-    check_folder(out, "--out")
     out.mkdir(parents=True, exist_ok=True)
     np.save(out / "queries.npy", queries)
-    request = options.request(
-        understood,
-        num=options.num,
-        batch_size=options.batch_size,
-        neighbours=condition.embeddings,
-        query=str(out / "queries.npy"),
-    )
-    trained = runs.with_weights(described)
-    drawn = sampling.draw(trained, request)
-    sampling.write(out, drawn, trained, request)
-    pairs = np.stack([np.concatenate(truth), drawn.images], axis=1)[:16]
-    image_files.save(out / "grid.png", image_files.grid(pairs.reshape(-1, *pairs.shape[2:]), 8))
-    size = options.batch_size
-    batches = [drawn.images[i : i + size] for i in range(0, options.num, size)]
-    own, other = nearness(rows_of(batches), queries)
-    means = rows[neighbours.nearest(rows, queries, condition.neighbours)].mean(axis=1)
-    best = nearness(means, queries)
-    print(f"cosine to the held-out image: {own.mean():.3f} (to another {other.mean():.3f})")
-    print(f"the same of the mean of its neighbours: {best[0].mean():.3f} ({best[1].mean():.3f})")
-    print(f"nearer to its own than to another: {np.mean(own > other):.1%} (by chance 50.0%)")
+    given = {"neighbours": condition.embeddings, "query": str(out / "queries.npy")}
+    drawn = held_out.draw(described, options, out, num, **given)
+    results.show(out, np.concatenate(truth), drawn)
+    near = rows[neighbours.nearest(rows, queries, condition.neighbours)].mean(axis=1)
+    found = rows_of([drawn[i : i + size] for i in range(0, num, size)])
+    pairs = {name: nearness(x, queries) for name, x in (("images", found), ("neighbours", near))}
+    share = float(np.mean(np.greater(*pairs["images"])))
+    scores = {name: [float(x.mean()) for x in pair] for name, pair in pairs.items()}
+    results.write_json(out / "scores.json", scores | {"nearer to its own": share})
+    own, other = scores["images"]
+    print(f"cosine to the held-out image: {own:.3f} (to another {other:.3f})")
+    own, other = scores["neighbours"]
+    print(f"the same of the mean of its neighbours: {own:.3f} ({other:.3f})")
+    print(f"nearer to its own than to another: {share:.1%} (by chance 50.0%)")
 
 
 def nearness(rows: np.ndarray, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,12 +6,8 @@ from typing import Any
 USUAL = 50_000  # samples of published FIDs
 
 
-def flags(report: dict[str, Any]) -> list[str]:
+def flags(report: dict[str, Any]) -> Iterator[str]:
     """Reasons why a report's numbers do not compare with published ones, a line each."""
-    return list(_flags(report))
-
-
-def _flags(report: dict[str, Any]) -> Iterator[str]:
     ours, theirs, network = report["samples"], report["reference"], report["extractor"]
     if network["distance"] not in ("FID", "FD-DINOv2"):
         yield f"the distance is a {network['distance']}, not FID: other scale, other order"
@@ -43,42 +39,24 @@ def _pixels(size: list[int]) -> str:
 
 def markdown(report: dict[str, Any]) -> str:
     """The report in Markdown."""
-    return "\n".join(_lines(report)) + "\n"
-
-
-def _lines(report: dict[str, Any]) -> Iterator[str]:
     network, context = report["extractor"], report["context"]
-    yield f"# {report['samples']['name']} against {report['reference']['name']}"
-    yield ""
-    yield "| metric | value |"
-    yield "|---|---|"
-    for name, value in report["metrics"].items():
-        if name != "nearest":
-            yield f"| {name} | {_value(value)} |"
+    rows = {name: x for name, x in report["metrics"].items() if name != "nearest"}
     if floor := context.get("floor"):
-        yield (
-            f"| floor: {floor['num']} real images against {floor['rest']} others | "
-            f"{_value(floor['distance'])} |"
-        )
+        title = f"floor: {floor['num']} real images against {floor['rest']} others"
+        rows[title] = floor["distance"]
     for rung in context.get("ladder", ()):
-        yield (
-            f"| the same {rung['num']} with noise of {rung['noise']:g}/255 | "
-            f"{_value(rung['distance'])} |"
-        )
-    yield ""
-    for name in ("samples", "reference"):
-        yield f"## {name.capitalize()}"
-        yield ""
-        yield from _items(report[name])
-        yield ""
-    yield "## Extractor"
-    yield ""
-    yield from _items({key: network[key] for key in ("title", "weights", "sha256", "resize")})
+        title = f"the same {rung['num']} with noise of {rung['noise']:g}/255"
+        rows[title] = rung["distance"]
+    lines = [f"# {report['samples']['name']} against {report['reference']['name']}", ""]
+    lines += ["| metric | value |", "|---|---|"]
+    lines += [f"| {name} | {_value(value)} |" for name, value in rows.items()]
+    kept = {key: network[key] for key in ("title", "weights", "sha256", "resize")}
+    sets = {"Samples": report["samples"], "Reference": report["reference"], "Extractor": kept}
+    for name, found in sets.items():
+        lines += ["", f"## {name}", "", *_items(found)]
     if report["flags"]:
-        yield ""
-        yield "## Caveats"
-        yield ""
-        yield from (f"- {flag}" for flag in report["flags"])
+        lines += ["", "## Caveats", "", *(f"- {flag}" for flag in report["flags"])]
+    return "\n".join(lines) + "\n"
 
 
 def _items(found: dict[str, Any]) -> Iterator[str]:

@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.held_out import Options, draw_held_out
+from ldm_jax.evaluate.held_out import Paired as Options
+from ldm_jax.evaluate.held_out import draw_held_out
+from ldm_jax.evaluate.results import scored, show
 from ldm_jax.metrics.placement import map_scores
 
 
@@ -24,8 +25,5 @@ def semantic(run: str, options: Options) -> None:
     scores = map_scores(found.drawn, maps)
     by_chance = map_scores(found.drawn, np.roll(maps, 1, axis=0))
     grey = (255 - maps * (200 // max(int(maps.max()), 1))).astype(np.uint8)
-    shown = np.stack([np.repeat(grey[..., None], 3, axis=-1), found.drawn], axis=1)[:16]
-    out = Path(options.out or runs.folder(run) / "semantic")
-    image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
-    for name, value in scores.items():
-        print(f"{name}: {value:.1%} (with the map of another image {by_chance[name]:.1%})")
+    show(found.out, np.repeat(grey[..., None], 3, axis=-1), found.drawn)
+    scored(found.out, scores, by_chance, "with the map of another image")

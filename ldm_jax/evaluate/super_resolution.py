@@ -1,16 +1,14 @@
 """PSNR and LPIPS of enlarged images, against bicubic."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
-from ldm_jax import runs
 from ldm_jax.data import image_files
 from ldm_jax.data.transforms import normalize
-from ldm_jax.evaluate import held_out
+from ldm_jax.evaluate import held_out, results
 from ldm_jax.losses.lpips import Network, lpips
 from ldm_jax.metrics.reconstruction import psnr
 from ldm_jax.weights.names.lpips import load_lpips
@@ -38,14 +36,16 @@ def super_resolution(run: str, options: Options) -> None:
     H, W = found.truth.shape[1:3]
     bicubic = np.stack([enlarge(image, H, W) for image in small])
     nearest = small.repeat(H // small.shape[1], axis=1).repeat(W // small.shape[2], axis=2)
-    shown = np.stack([nearest, bicubic, found.drawn, found.truth], axis=1)[:8]
-    out = Path(options.out or runs.folder(run) / "super-resolution")
-    image_files.save(out / "grid.png", image_files.grid(shown.reshape(-1, *shown.shape[2:]), 8))
-    truth = jnp.asarray(normalize(found.truth))
-    for name, (measure, unit) in measures.items():
-        images = (jnp.asarray(normalize(x)) for x in (found.drawn, bicubic))
-        ours, theirs = (float(jnp.mean(measure(truth, x))) for x in images)
-        print(f"{name}: {ours:.3f} {unit} (bicubic {theirs:.3f})")
+    results.show(found.out, nearest, bicubic, found.drawn, found.truth)
+    truth, *compared = (jnp.asarray(normalize(x)) for x in (found.truth, found.drawn, bicubic))
+    scores = {
+        name: [results.known(jnp.mean(measure(truth, x))) for x in compared]
+        for name, (measure, _) in measures.items()
+    }
+    results.write_json(found.out / "scores.json", scores)
+    for name, pair in scores.items():
+        ours, theirs = (results.number(x, ".3f") for x in pair)
+        print(f"{name}: {ours} {measures[name][1]} (bicubic {theirs})")
 
 
 def enlarge(image: np.ndarray, height: int, width: int) -> np.ndarray:

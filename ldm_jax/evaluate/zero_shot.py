@@ -1,34 +1,28 @@
 """Zero-shot classification by the names of classes (Radford et al. 2021, section 3.1)."""
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 from PIL import Image
-from tokenizers import Tokenizer
 
-import ldm_jax
 from ldm_jax import runs
 from ldm_jax.conditioning import clip_image
-from ldm_jax.data import pipeline, transforms
+from ldm_jax.data import transforms
+from ldm_jax.data.readable import spread
 from ldm_jax.data.settings import Data
-from ldm_jax.encoders.clip.model import CLIP, MODELS, CLIPName, embed_captions, embed_images, unit
-from ldm_jax.encoders.clip.vision import normalised
-from ldm_jax.encoders.tokenizers import clip as clip_tokenizer
-from ldm_jax.encoders.tokenizers.tokenizer import encode
+from ldm_jax.encoders.clip.model import CLIPName, unit
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.sets import spread
+from ldm_jax.evaluate import clip, results
 from ldm_jax.experiments.train import check_batch
 from ldm_jax.metrics.classification import confusion, ensemble, top
-from ldm_jax.runtime.sharding import devices
-from ldm_jax.settings import check_folder, read_text
-from ldm_jax.types import Params
-from ldm_jax.weights.names.clip_file import load_clip
+from ldm_jax.runtime.files import write_whole
+from ldm_jax.settings import AtLeast1, check_folder, read_text
+
+MOST_SHOWN = 20  # classes in the confusion matrix
 
 
 @dataclass(frozen=True)
@@ -47,29 +41,25 @@ class Options:
     """of the data, where it has splits"""
     label: str = "label"
     """the field of the data with the class"""
-    num: int | None = None
+    num: AtLeast1 | None = None
     """images, evenly spaced; default: all"""
-    batch_size: int = 32
+    batch_size: AtLeast1 = 32
     """images, or captions, per batch"""
     out: str = "zero-shot"
     """folder to write to"""
 
 
 class Classifier(NamedTuple):
-    """A CLIP, its tokenizer and its image preprocessing.
+    """A CLIP and its image preprocessing.
 
     data: of its training, or where that is unknown, only the size
     fit: from an image to [size, size, 3] uint8, by `filter`
     """
 
-    name: str
-    model: CLIP
-    params: Params
-    tokenizer: Tokenizer
+    encoders: clip.Encoders
     data: Data
     fit: Callable[[Image.Image, int], np.ndarray]
     filter: str
-    facts: dict[str, Any]
 
 
 def zero_shot(model: str, data: str, options: Options) -> None:
@@ -85,9 +75,10 @@ def zero_shot(model: str, data: str, options: Options) -> None:
     for template in templates:
         if "{}" not in template:
             raise InputError(f"--templates has '{template}': expected {{}} for the class")
-    clip = find_classifier(model, options)
-    asked = replace(clip.data, path=data, split=options.split, label=options.label, upscale=True)
-    source, info = pipeline.open_source(asked)
+    classifier = find_classifier(model, options)
+    asked = replace(classifier.data, path=data, split=options.split, label=options.label)
+    asked = replace(asked, upscale=True)
+    source, info = results.open_images(asked)
     if not info.class_names:
         raise InputError(info.absent["label"])
     classes = _lines(options.classes, "--classes") or info.class_names
@@ -96,9 +87,9 @@ def zero_shot(model: str, data: str, options: Options) -> None:
             f"--classes names {len(classes)}: expected {len(info.class_names)}, the classes of "
             f"'{data}': {', '.join(info.class_names[:5])}, ..."
         )
-    num = min(options.num or len(source), len(source))
-    weights = class_weights(clip, classes, templates, options.batch_size)
-    logits, labels = sorted_out(clip, source, asked, num, weights, options.batch_size)
+    num = results.count_of(options.num, len(source), f"'{data}'")
+    weights = class_weights(classifier.encoders, classes, templates, options.batch_size)
+    logits, labels = sorted_out(classifier, source, asked, num, weights, options.batch_size)
     table = confusion(np.argmax(logits, axis=1), labels, len(classes))
     k = min(5, len(classes))
     report = {
@@ -110,37 +101,25 @@ def zero_shot(model: str, data: str, options: Options) -> None:
         "templates": list(templates),
         "confusion": table.tolist(),
         "data": {"path": data, "split": options.split, "label": options.label},
-        "model": clip.facts,
-        "preparation": f"shorter side to {asked.image_size} pixels by {clip.filter}, "
+        "model": classifier.encoders.facts,
+        "preparation": f"shorter side to {asked.image_size} pixels by {classifier.filter}, "
         "cropped in the centre",
-        "ldm_jax": ldm_jax.__version__,
-        "jax": jax.__version__,
-        "device": jax.devices()[0].device_kind,
+        **results.software(),
     }
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "zero-shot.json").write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    results.write_json(out / "zero-shot.json", report)
     text = markdown(report)
-    (out / "zero-shot.md").write_text(text, "utf-8")
+    write_whole(out / "zero-shot.md", text)
     print(text)
 
 
 def find_classifier(place: str, options: Options) -> Classifier:
     """The model of a run, or of a file or folder of published weights."""
     if runs.is_run(place):
-        found = runs.load_clip(Path(place))
-        facts = {"run": str(found.run), "step": found.step, "weights": "averages"}
-        encoders = (found.model, found.params, found.tokenizer)
-        return Classifier(
-            place, *encoders, found.experiment.data, _as_in_training, "lanczos", facts
-        )
-    model = MODELS[options.clip]
-    tokenizer = clip_tokenizer.load(options.tokenizer, model.text.length, model.weights)
-    weights = load_clip(options.clip, model, place)
-    facts = {"clip": options.clip, "weights": weights.path.name, "sha256": weights.sha256}
-    data = Data(image_size=model.vision.size)
-    return Classifier(
-        options.clip, model, weights.params, tokenizer, data, clip_image.middle, "bicubic", facts
-    )
+        data = runs.load_config(Path(place)).data
+        return Classifier(clip.trained(place), data, _as_in_training, "lanczos")
+    encoders = clip.published(options.clip, place, options.tokenizer)
+    data = Data(image_size=encoders.model.vision.size)
+    return Classifier(encoders, data, clip_image.middle, "bicubic")
 
 
 def _as_in_training(image: Image.Image, size: int) -> np.ndarray:
@@ -149,38 +128,29 @@ def _as_in_training(image: Image.Image, size: int) -> np.ndarray:
 
 
 def class_weights(
-    clip: Classifier, classes: Sequence[str], templates: Sequence[str], batch_size: int
+    encoders: clip.Encoders, classes: Sequence[str], templates: Sequence[str], batch_size: int
 ) -> np.ndarray:
     """[K, dim] of unit length, one per class."""
     captions = [template.replace("{}", name) for name in classes for template in templates]
-    tokens = np.stack([encode(clip.tokenizer, caption) for caption in captions])
-
-    def embed(params, tokens):
-        return unit(embed_captions(clip.model, params, tokens))
-
-    batches = (tokens[i : i + batch_size] for i in range(0, len(tokens), batch_size))
-    found = np.concatenate(list(_each(embed, clip.params, batches, batch_size)))
+    found = np.asarray(unit(encoders.captions(captions, batch_size)))
     return ensemble(found.reshape(len(classes), len(templates), -1))
 
 
 def sorted_out(
-    clip: Classifier, source: Any, data: Data, num: int, weights: np.ndarray, batch_size: int
+    classifier: Classifier, source: Any, data: Data, num: int, weights: np.ndarray, batch_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """The cosines [N, K] of `num` images and the classes' directions, and labels [N]."""
     chosen = list(spread(len(source), num))
     labels = np.array([source[i]["label"] for i in chosen], np.int64)
 
-    def embed(params, images):
-        return unit(embed_images(clip.model, params, normalised(images / 255.0)))
-
     def images() -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(data.threads) as pool:
             for start in range(0, num, batch_size):
-                some = chosen[start : start + batch_size]
-                yield np.stack(list(pool.map(lambda i: _image(source[i], data, clip.fit), some)))
+                some = (source[i] for i in chosen[start : start + batch_size])
+                yield np.stack(list(pool.map(lambda x: _image(x, data, classifier.fit), some)))
 
-    found = list(_each(embed, clip.params, images(), batch_size))
-    return np.float64(np.concatenate(found)) @ weights.T, labels
+    found = unit(classifier.encoders.images(images(), batch_size))
+    return np.float64(found) @ weights.T, labels
 
 
 def _image(record: dict[str, Any], data: Data, fit: Callable) -> np.ndarray:
@@ -194,24 +164,15 @@ def _image(record: dict[str, Any], data: Data, fit: Callable) -> np.ndarray:
     return np.float32(fit(image, data.image_size))
 
 
-def _each(embed: Callable, params: Params, batches, size: int) -> Iterator[np.ndarray]:
-    """Outputs of `embed` for batches of at most `size`, over all devices; compiled once."""
-    everywhere, embed = devices("jit"), jax.jit(embed)
-    params = everywhere.replicate(params)
-    for batch in batches:
-        rows = np.minimum(np.arange(size), len(batch) - 1)  # padded by the last
-        yield everywhere.collect(embed(params, everywhere.share(batch[rows])))[: len(batch)]
-
-
 def _lines(given: tuple[str, ...], flag: str) -> tuple[str, ...]:
     """The given texts, or the lines of a single file."""
     if len(given) != 1 or not given[0].endswith(".txt"):
         return given
     lines = (line.strip() for line in read_text(given[0], flag).split("\n"))
-    return tuple(line for line in lines if line)
-
-
-MOST_SHOWN = 20  # classes in the confusion matrix
+    found = tuple(line for line in lines if line)
+    if not found:
+        raise InputError(f"{flag} '{given[0]}' has no lines: expected one per line")
+    return found
 
 
 def markdown(report: dict[str, Any]) -> str:

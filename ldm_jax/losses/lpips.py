@@ -64,6 +64,8 @@ def lpips(network: Network) -> Perceptual:
         return trunk.apply({"params": params["trunk"]}, (images - SHIFT) / SCALE)
 
     def distance(params, x: Array, y: Array) -> Array:
+        if x.shape != y.shape:
+            raise InputError(f"images are {x.shape}, and {y.shape}: expected equal shapes")
         if min(x.shape[1:3]) < smallest:
             raise InputError(
                 f"images of {x.shape[1]} x {x.shape[2]} are too small for LPIPS with {network}: "

@@ -270,11 +270,6 @@ def caption_scores(images: Iterable[np.ndarray], captions: Iterable[str]) -> dic
     }
 
 
-def caption_accuracy(images: Iterable[np.ndarray], captions: Iterable[str]) -> float:
-    """Share of the images that match their captions exactly; see `caption_scores`."""
-    return caption_scores(images, captions)["caption"]
-
-
 def _agreement(scene: Scene, objects: Sequence[Object]) -> np.ndarray:
     """Which attributes of each stated object are right: bool [n, 4], in the order of ATTRIBUTES.
 

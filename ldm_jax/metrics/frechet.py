@@ -8,7 +8,7 @@ at 17 x 17 positions sFID (Nash et al. 2021); with DINOv2's class token FD-DINOv
 import numpy as np
 
 from ldm_jax.errors import InputError
-from ldm_jax.metrics.statistics import Moments
+from ldm_jax.metrics.statistics import TOLERANCE, Moments, check_width
 
 
 def frechet_distance(a: Moments, b: Moments) -> float:
@@ -18,20 +18,22 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     for singular covariances, such as those of fewer examples than dimensions.
 
     Raises:
-        InputError: moments of features of different length.
+        InputError: moments of features of different length, or what is no covariance.
     """
-    if a.mean.shape != b.mean.shape:
-        raise InputError(
-            f"statistics of {len(a.mean)} and of {len(b.mean)} features: expected both from the "
-            "same layer of the same extractor"
-        )
+    check_width(len(a.mean), len(b.mean))
     if np.array_equal(a.mean, b.mean) and np.array_equal(a.covariance, b.covariance):
         return 0.0  # of equal sets: the terms below would leave a rounding error
     cross = np.linalg.svd(_root(a.covariance) @ _root(b.covariance), compute_uv=False)
     apart = np.sum((a.mean - b.mean) ** 2)
-    return float(apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * np.sum(cross))
+    found = apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * np.sum(cross)
+    return max(float(found), 0.0)  # of nearly equal sets it is a rounding error
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
     values, vectors = np.linalg.eigh(covariance)
+    if values[0] < -TOLERANCE * max(values[-1], 0.0):
+        raise InputError(
+            f"a covariance has the eigenvalue {values[0]:.3g}: expected none below 0; compute the "
+            "statistics again"
+        )
     return (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.metrics.statistics import check_width
 from ldm_jax.settings import check_within
 
 BLOCK = 4096  # rows of a kernel matrix in memory at once
@@ -32,7 +33,7 @@ def kid(
     Raises:
         InputError: sets smaller than a subset, or features of different length.
     """
-    _check(a, b)
+    check_width(a.shape[1], b.shape[1])
     least = min(len(a), len(b))
     check_within(subset_size, "subset_size", 2, least, "the examples in the smaller set")
     if subsets < 1:
@@ -71,7 +72,7 @@ def cmmd(a: np.ndarray, b: np.ndarray, sigma: float = 10.0, scale: float = 1000.
     Raises:
         InputError: features of different length, or of length zero.
     """
-    _check(a, b)
+    check_width(a.shape[1], b.shape[1])
     x, y = (_unit(z) for z in (a, b))
     within = _mean_gaussian(x, x, sigma) + _mean_gaussian(y, y, sigma)
     return float(scale * (within - 2.0 * _mean_gaussian(x, y, sigma)))
@@ -92,11 +93,3 @@ def _unit(x: np.ndarray) -> np.ndarray:
     if not (length > 0).all():
         raise InputError("an embedding has length zero: expected those of an image")
     return x / length
-
-
-def _check(a: np.ndarray, b: np.ndarray) -> None:
-    if a.shape[1] != b.shape[1]:
-        raise InputError(
-            f"sets of {a.shape[1]} and of {b.shape[1]} features: expected both from the same layer "
-            "of the same extractor"
-        )

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.metrics.statistics import check_width
 from ldm_jax.settings import check_within
 
 BLOCK = 2048  # rows whose distances are in memory at once
@@ -28,11 +29,7 @@ def squared_distances(
         InputError: features of different length.
     """
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    if x.shape[1] != y.shape[1]:
-        raise InputError(
-            f"sets of {x.shape[1]} and of {y.shape[1]} features: expected both from the same layer "
-            "of the same extractor"
-        )
+    check_width(x.shape[1], y.shape[1])
     center = y.mean(axis=0)  # near which squares lose the fewest digits
     x, y = x - center, y - center
     of_y = np.square(y).sum(axis=1)

@@ -4,8 +4,6 @@ Images are [B, H, W, C] in [-1, 1]; values outside are clipped, as they are when
 written.
 """
 
-from collections.abc import Mapping
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,6 +23,7 @@ def psnr(image: Array, reconstruction: Array) -> Array:
 
     10 log10(2^2 / MSE): the peak is the range of the images, 2.
     """
+    _check_shapes(image, reconstruction)
     difference = jnp.clip(image, -1.0, 1.0) - jnp.clip(reconstruction, -1.0, 1.0)
     return -10.0 * jnp.log10(jnp.mean(jnp.square(difference / 2.0), axis=(1, 2, 3)))
 
@@ -36,8 +35,9 @@ def ssim(image: Array, reconstruction: Array) -> Array:
     image. Values are scaled to 0 ... 1, to which the constants C1 and C2 refer.
 
     Raises:
-        ValueError: images of fewer than 11 pixels a side.
+        ValueError: images of fewer than 11 pixels a side, or two sets of other shapes.
     """
+    _check_shapes(image, reconstruction)
     if min(image.shape[1:3]) < SMALLEST:
         raise ValueError(f"images of {image.shape[1:3]} pixels: expected {SMALLEST} or more a side")
     # between -1/2 and 1/2, where the squares below lose the fewest digits
@@ -52,29 +52,14 @@ def ssim(image: Array, reconstruction: Array) -> Array:
     return jnp.mean(luminance * structure, axis=(1, 2, 3))
 
 
+def _check_shapes(image: Array, reconstruction: Array) -> None:
+    if image.shape != reconstruction.shape:
+        raise ValueError(f"images are {image.shape}, and {reconstruction.shape}: expected equal")
+
+
 def _windowed(x: Array) -> Array:
     """Weighted means: [B, H, W, C] -> [B, H - 10, W - 10, C]."""
     for axis in (1, 2):
         size = x.shape[axis] - 2 * RADIUS
         x = sum(w * jax.lax.slice_in_dim(x, i, i + size, axis=axis) for i, w in enumerate(WINDOW))
     return x
-
-
-class Means:
-    """Means of values that are added batch by batch, in float64."""
-
-    def __init__(self):
-        self.count = 0
-        self._sums: dict[str, np.ndarray] = {}
-
-    def add(self, rows: Mapping[str, Array]) -> None:
-        """Adds a batch with the same names each time, each [B, ...]."""
-        rows = {name: np.asarray(row, np.float64) for name, row in rows.items()}
-        (count,) = {len(row) for row in rows.values()}
-        for name, row in rows.items():
-            self._sums[name] = self._sums.get(name, 0.0) + row.sum(axis=0)
-        self.count += count
-
-    def result(self) -> dict[str, np.ndarray]:
-        """Each mean over all batches, [...]."""
-        return {name: total / self.count for name, total in self._sums.items()}

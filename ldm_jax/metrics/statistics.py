@@ -12,6 +12,8 @@ import numpy as np
 
 from ldm_jax.errors import InputError
 
+TOLERANCE = 1e-5  # of a covariance, relative to its largest values: more than float32 rounds off
+
 
 class Moments(NamedTuple):
     """Mean [d] and covariance [d, d] of features, in float64."""
@@ -26,6 +28,34 @@ class Sums(NamedTuple):
     count: int
     total: np.ndarray
     outer: np.ndarray
+
+
+def check_moments(found: Moments, mean: str, covariance: str) -> None:
+    """Raises InputError, with these names, unless they are finite, and of a distribution."""
+    for x, name in zip(found, (mean, covariance), strict=True):
+        if not np.isfinite(x).all():
+            count = np.sum(~np.isfinite(x))
+            raise InputError(
+                f"{name} has {count} of {x.size} values that are not finite: compute it again"
+            )
+    C, largest = found.covariance, np.max(np.abs(np.diag(found.covariance)), initial=0.0)
+    asymmetry = np.max(np.abs(C - C.T), initial=0.0)
+    try:
+        np.linalg.cholesky((C + C.T) / 2 + (TOLERANCE * largest + 1e-30) * np.eye(len(C)))
+        why = "" if asymmetry <= TOLERANCE * largest else "it is not symmetric"
+    except np.linalg.LinAlgError:
+        why = "it has eigenvalues below 0"
+    if why:
+        raise InputError(f"{covariance} is no covariance: {why}; compute it again")
+
+
+def check_width(a: int, b: int) -> None:
+    """Raises InputError for features of different length."""
+    if a != b:
+        raise InputError(
+            f"sets of {a} and of {b} features: expected both from the same layer of the same "
+            "extractor"
+        )
 
 
 def sums(features: np.ndarray) -> Sums:
@@ -46,17 +76,14 @@ def merge(parts: Iterable[Sums]) -> Sums:
     """The sums of several sets as one, independent of their order.
 
     Raises:
-        InputError: of features of different length.
+        InputError: there are none, or of features of different length.
     """
     parts = list(parts)
-    dims = {len(part.total) for part in parts}
-    if len(dims) != 1:
-        raise InputError(
-            f"statistics of {' and '.join(map(str, sorted(dims)))} features: expected those of one "
-            "extractor"
-        )
-    counts, totals, outers = zip(*parts, strict=True)
-    return Sums(sum(counts), sum(totals), sum(outers))
+    if not parts:
+        raise InputError("there are no features: expected those of at least one example")
+    for part in parts:
+        check_width(len(parts[0].total), len(part.total))
+    return Sums(*map(sum, zip(*parts, strict=True)))
 
 
 class Running:
@@ -66,25 +93,13 @@ class Running:
     def __init__(self, rows: int = 2048):
         self._rows = rows
         self._held: list[np.ndarray] = []
-        self._total: Sums | None = None
+        self._sums: list[Sums] = []
 
     def add(self, features: np.ndarray) -> None:
         """Adds [n, d]."""
         self._held.append(features)
         if sum(map(len, self._held)) >= self._rows:
-            self._add_held()
-
-    def _add_held(self) -> None:
-        if not self._held:
-            return
-        here = sums(np.concatenate(self._held))
-        self._held = []
-        if self._total is None:
-            self._total = here
-        else:
-            self._total.total[...] += here.total
-            self._total.outer[...] += here.outer
-            self._total = self._total._replace(count=self._total.count + here.count)
+            self._sums, self._held = [self.result()], []
 
     def result(self) -> Sums:
         """Of all that was added.
@@ -92,10 +107,8 @@ class Running:
         Raises:
             InputError: nothing was added.
         """
-        self._add_held()
-        if self._total is None:
-            raise InputError("there are no features: expected those of at least one example")
-        return self._total
+        held = [sums(np.concatenate(self._held))] if self._held else []
+        return merge(self._sums + held)
 
 
 def moments(features: np.ndarray | Sums) -> Moments:
@@ -104,12 +117,8 @@ def moments(features: np.ndarray | Sums) -> Moments:
     Raises:
         InputError: fewer than two examples, which have no covariance.
     """
-    found = features if isinstance(features, Sums) else None
-    count = found.count if found else len(features)
+    count, total, outer = features if isinstance(features, Sums) else sums(features)
     if count < 2:
         raise InputError(f"{count} examples of features: expected at least 2 for a covariance")
-    if found:
-        mean = found.total / count
-        return Moments(mean, (found.outer - count * np.outer(mean, mean)) / (count - 1))
-    x = np.asarray(features, np.float64)
-    return Moments(x.mean(axis=0), np.cov(x, rowvar=False).reshape(x.shape[1], x.shape[1]))
+    mean = total / count
+    return Moments(mean, (outer - count * np.outer(mean, mean)) / (count - 1))

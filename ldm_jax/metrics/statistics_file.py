@@ -5,14 +5,15 @@ pytorch-fid and clean-fid save `mu` [d] and `sigma` [d, d] in an .npz, guided di
 the other evaluators ignore.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from ldm_jax.errors import InputError
-from ldm_jax.metrics.statistics import Moments
+from ldm_jax.errors import InputError, reading
+from ldm_jax.metrics.statistics import Moments, check_moments
+from ldm_jax.runtime.files import whole
 
 KEYS = {"pool": ("mu", "sigma"), "spatial": ("mu_s", "sigma_s")}
 METADATA = ("extractor", "sha256", "resize", "count", "reference")  # not in others' files
@@ -25,37 +26,53 @@ class Saved(NamedTuple):
     metadata: dict[str, Any]
 
 
-def holds_statistics(path: Path) -> bool:
-    """Whether an .npz contains statistics of features."""
-    with np.load(path, allow_pickle=False) as file:
-        return "mu" in file.files
+def names_in(path: str | Path) -> list[str]:
+    """The names of the arrays in an .npz."""
+    return list(_arrays(path, ()))
+
+
+def _arrays(path: str | Path, wanted: Container[str]) -> dict[str, np.ndarray | None]:
+    """All arrays of an .npz by name; those that are not wanted are not read."""
+    expected = "an .npz of images or statistics; copy or write it again"
+    with reading(f"'{path}'", expected), np.load(path, allow_pickle=False) as file:
+        return {name: file[name] if name in wanted else None for name in file.files}
 
 
 def read_statistics(path: str | Path) -> Saved:
     """The statistics in an .npz of ADM, pytorch-fid, clean-fid or ours.
 
     Raises:
-        InputError: there are none, or of shapes that do not go together.
+        InputError: there are none, of shapes that do not go together, or no mean and covariance.
     """
-    with np.load(path, allow_pickle=False) as file:
-        if "mu" not in file.files or "sigma" not in file.files:
+    kinds = {name: keys for name, keys in KEYS.items() if set(keys) <= set(names_in(path))}
+    if "pool" not in kinds:
+        raise InputError(
+            f"{path} holds {', '.join(names_in(path)) or 'nothing'}: expected statistics, mu and "
+            "sigma, or images, arr_0"
+        )
+    found = _arrays(path, {*METADATA, *(key for keys in kinds.values() for key in keys)})
+    moments = {}
+    for name, keys in kinds.items():
+        mean, covariance = (found[key] for key in keys)
+        if {mean.dtype.kind, covariance.dtype.kind} - set("fiu"):
             raise InputError(
-                f"{path} holds {', '.join(file.files) or 'nothing'}: expected statistics, mu and "
-                "sigma, or images, arr_0"
+                f"{path}: {keys} are {mean.dtype}, {covariance.dtype}: expected floats"
             )
-        moments = {
-            name: Moments(*(np.asarray(file[key], np.float64) for key in keys))
-            for name, keys in KEYS.items()
-            if set(keys) <= set(file.files)
-        }
-        metadata = {name: file[name].item() for name in METADATA if name in file.files}
-    for name, found in moments.items():
-        d = found.mean.shape
-        if len(d) != 1 or found.covariance.shape != d * 2:
+        if mean.ndim != 1 or covariance.shape != mean.shape * 2:
             raise InputError(
-                f"{path}: {KEYS[name][0]} has shape {d} and {KEYS[name][1]} "
-                f"{found.covariance.shape}: expected [d] and [d, d]"
+                f"{path}: {keys[0]} has shape {mean.shape} and {keys[1]} {covariance.shape}: "
+                "expected [d] and [d, d]"
             )
+        moments[name] = Moments(np.float64(mean), np.float64(covariance))
+        check_moments(moments[name], *(f"{path}: {key}" for key in keys))
+    metadata = {name: found[name] for name in METADATA if name in found}
+    for name, value in metadata.items():
+        if value.ndim:
+            raise InputError(f"{path}: {name} has shape {value.shape}: expected one value")
+    metadata = {name: value.item() for name, value in metadata.items()}
+    count = metadata.get("count", 2)
+    if not isinstance(count, int) or count < 2:
+        raise InputError(f"{path}: count is {count!r}: expected the number of images, 2 or more")
     return Saved(moments, metadata)
 
 
@@ -69,8 +86,6 @@ def write_statistics(
         if name in moments
         for key, array in zip(keys, moments[name], strict=True)
     }
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.stem}.partial.npz")
-    np.savez(partial, **arrays, **{name: metadata[name] for name in METADATA if name in metadata})
-    partial.replace(path)
+    known = {name: metadata[name] for name in METADATA if metadata.get(name) is not None}
+    with whole(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **arrays, **known)

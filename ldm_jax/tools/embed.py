@@ -8,7 +8,7 @@ import numpy as np
 from ldm_jax.data import image_files, pipeline, readable
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.embedder import embedder
+from ldm_jax.evaluate.features import embedder
 from ldm_jax.runtime.files import whole
 
 

@@ -175,10 +175,15 @@ def test_a_clip_is_taken_for_nothing_else(clip_run, trained_run):
         (("--templates", "a photo"), r"expected \{\} for the class"),
         (("--classes", "red", "blue"), "--classes names 2: expected 4"),
         (("--classes", "none.txt"), "'none.txt' does not exist"),
+        (("--classes", "empty.txt"), "'empty.txt' has no lines"),
+        (("--templates", "latin.txt"), "latin.txt' cannot be read"),
+        (("--num", "17"), "--num is 17: expected 1 to 16"),
     ],
 )
 def test_classes_that_cannot_be_given(clip_run, image_folder, tmp_path, monkeypatch, words, said):
     monkeypatch.chdir(tmp_path)
+    Path("empty.txt").write_text("\n \n")
+    Path("latin.txt").write_bytes("ein Bär {}".encode("latin-1"))
     with pytest.raises(InputError, match=said):
         tool.main(["zero-shot", str(clip_run), str(image_folder), *words, "--split", "train"])
     assert not Path("zero-shot").exists()

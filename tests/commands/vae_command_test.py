@@ -130,7 +130,7 @@ def test_the_bound_is_measured_on_every_image_once(run, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        ("--num 17", ["--num is 17", "at most 16"]),
+        ("--num 17", ["--num is 17", "1 to 16"]),
         ("--draws 0", ["--draws is 0", "at least 1"]),
     ],
 )

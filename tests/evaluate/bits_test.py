@@ -2,18 +2,21 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import evaluate as tool
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ldm_jax import runs
 from ldm_jax.conditioning.compose import compose
-from ldm_jax.config import Diffusion
+from ldm_jax.config import Diffusion, Inpainting, Label, LowResolution
 from ldm_jax.diffusion.prediction import noise_of, v
 from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.latent_likelihood import make_likelihood
+from ldm_jax.evaluate import bits
+from ldm_jax.evaluate.bits import make_likelihood
 from tests.support import tiny
 
 M, S, T = 0.3, 0.8, 200  # latents ~ N(M, S^2)
@@ -82,7 +85,7 @@ def test_it_says_that_these_are_bits_of_latents(measured):
     [
         (["--num", 0], ["--num is 0", "at least 1"]),
         (["--num", 9, "--batch-size", 4], ["--num is 9", "multiple of --batch-size, 4"]),
-        (["--num", 32], ["--num is 32", "at most 16"]),
+        (["--num", 32], ["--num is 32", "1 to 16"]),
         (["--probes", 0], ["--probes is 0", "at least 1"]),
         (["--flow-steps", 0], ["--flow-steps is 0", "at least 1"]),
     ],
@@ -94,6 +97,39 @@ def test_what_cannot_be_measured_is_refused(class_run, image_folder, tmp_path, w
     for fragment in fragments:
         assert fragment in str(refusal.value)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("condition", "names"),
+    [
+        (Inpainting(), {"image", "mask"}),
+        (LowResolution(factor=2), {"low_resolution"}),
+        (Label(num_classes=4, dim=8), {"label"}),
+    ],
+)
+def test_conditions_are_what_the_data_give_as_in_training(
+    class_run, image_folder, condition, names
+):
+    described = runs.describe(class_run)
+    experiment = replace(described.experiment, conditions=(condition,))
+    described = described._replace(experiment=experiment, model=experiment.build({}))
+    options = bits.Options(num=4, batch_size=4)
+    image, inputs = next(bits._batches(described, str(image_folder), options))
+    assert set(inputs) == names and image.shape == (4, 8, 8, 3)
+    assert all(len(x) == 4 for x in inputs.values())
+    _, inputs = next(
+        bits._batches(described, str(image_folder), replace(options, conditional=False))
+    )
+    assert inputs == {}
+
+
+def test_classes_that_mean_others_are_refused(class_run, tmp_path):
+    for name in ("red", "pink"):
+        tiny.write_folder(tmp_path / name, 8)
+        (tmp_path / name / "metadata.jsonl").unlink()
+    words = "bits", class_run, tmp_path, "--num", 4, "--batch-size", 4
+    with pytest.raises(InputError, match="has the classes pink, red: expected blue, green"):
+        tool.main([*map(str, words)])
 
 
 def test_a_first_stage_has_no_bits_of_latents(trained_run, image_folder):

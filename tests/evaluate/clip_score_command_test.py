@@ -109,6 +109,25 @@ def test_captions_are_found_next_to_images_and_in_reports(image_folder):
     assert captions_of(Path("texts"), 2) == ["caption x", "caption y"]
 
 
+def test_weights_that_are_not_finite_give_no_score(params, image_folder, capsys):
+    broken = jax.tree.map(lambda x: x * np.nan, params)
+    named = to_original(both_encoders(SMALL, "transformers"), broken)
+    write_weights("clip/model.safetensors", named | {"logit_scale": np.float32(4.6)})
+    with pytest.raises((FloatingPointError, InputError)):
+        score(image_folder)
+    assert "CLIP score" not in capsys.readouterr().out and not Path("out").exists()
+
+
+def test_one_image_is_too_few(here, image_folder):
+    (here / "one").mkdir()
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save("one/a.png")
+    Path("one/a.txt").write_text("black")
+    with pytest.raises(InputError, match="the images of 'one' are 1: expected at least 2"):
+        score("one")
+    with pytest.raises(InputError, match="--num is 1: expected at least 2"):
+        score(image_folder, "--num", 1)
+
+
 def test_what_is_refused(image_folder, class_run):
     with pytest.raises(InputError, match="--weights is not given"):
         tool.main(["clip-score", str(image_folder)])

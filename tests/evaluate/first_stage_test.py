@@ -274,7 +274,7 @@ def refusal(here, trained_run, image_folder, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        ("--num 0", ["--num is 0", "1 to 16"]),
+        ("--num 0", ["--num is 0", "at least 1"]),
         ("--num 17", ["--num is 17", "1 to 16"]),
         ("--num few", ["--num is 'few'", "whole number"]),
         ("--seed -1", ["--seed is -1", "expected 0 to"]),

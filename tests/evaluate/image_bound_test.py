@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.evaluate.image_bound import negative_bound
+from ldm_jax.evaluate.bound import negative_bound
 from ldm_jax.types import Reconstruction
 from tests.support import tiny
 

@@ -13,6 +13,7 @@ from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.config import Evaluation, FirstStageEvaluation
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate import features as extracting
 from ldm_jax.evaluate import in_training
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.extractors.names import extractor
@@ -37,7 +38,7 @@ def linear():
     """An extractor that takes no time."""
     with pytest.MonkeyPatch.context() as patch:
         for name, stand_in in linear_extractor.STAND_INS.items():
-            patch.setattr(in_training, name, stand_in)
+            patch.setattr(extracting, name, stand_in)
         yield
 
 

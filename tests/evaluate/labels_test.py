@@ -45,6 +45,8 @@ def test_the_reader_sees_scaled_latents_with_next_to_no_noise():
     images = np.stack([np.full((4, 4, 3), value, np.float32) for value in (0.2, 0.3, -1.0, 1.0)])
     assert make_reader(classifier)(params, images).tolist() == [1, 0, 1, 0]  # 0.5 = 2 * 0.25
     assert times[0].shape == (4,)
+    images[1] = np.nan  # whose logits are none
+    assert make_reader(classifier)(params, images).tolist() == [1, -1, 1, 0]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,9 @@ import pytest
 from PIL import Image
 
 import sample
+from ldm_jax.data.folder import open_folder
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate import features as extracting
 from ldm_jax.evaluate import samples as evaluation
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.extractors.extractor import Extractor
@@ -53,9 +55,9 @@ PARAMS = np.float32(RNG.normal(size=(SIZE[0] * SIZE[1] * 3, DIM)))
 def here(tmp_path, monkeypatch):
     """An empty folder to work in, and an extractor that takes no time."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(evaluation, "extractor", lambda name, resize: LINEAR)
+    monkeypatch.setattr(extracting, "extractor", lambda name, resize: LINEAR)
     weights = Weights(PARAMS, Path("linear.pth"), "6726825d00")
-    monkeypatch.setattr(evaluation, "load_extractor", lambda *_: weights)
+    monkeypatch.setattr(extracting, "load_extractor", lambda *_: weights)
     return tmp_path
 
 
@@ -199,9 +201,24 @@ def test_damaged_files(here):
     assert "neither a folder nor an .npz" in refused("cut.npz", "x.npz")
 
 
+@pytest.mark.parametrize(
+    ("array", "what"),
+    [
+        (REAL / 255.0, "float64 [40, 6, 6, 3]"),
+        (np.uint16(REAL), "uint16 [40, 6, 6, 3]"),
+        (REAL[..., :1], "uint8 [40, 6, 6, 1]"),
+        (np.concatenate([REAL, REAL[..., :1]], axis=-1), "uint8 [40, 6, 6, 4]"),
+        (REAL[:0], "uint8 [0, 6, 6, 3]"),
+        (REAL[0], "uint8 [6, 6, 3]"),
+    ],
+)
+def test_arrays_of_other_types_and_shapes(here, array, what):
+    np.savez(here / "other.npz", arr_0=array)
+    expected = f"arr_0 is {what}: expected uint8 [N, H, W, 3], of values 0 to 255"
+    assert expected in refused("other.npz", "other.npz")
+
+
 def test_arrays_that_are_no_images(here):
-    np.savez(here / "floats.npz", arr_0=REAL / 255.0)
-    assert "arr_0 is float64 [40, 6, 6, 3]: expected uint8" in refused("floats.npz", "floats.npz")
     np.savez(here / "other.npz", x=REAL)
     assert "expected an .npz with arr_0" in refused("other.npz", "other.npz")
     assert "does not exist" in refused("nowhere", "nowhere")
@@ -217,6 +234,101 @@ def test_statistics_of_other_features(here):
     assert "statistics of resize another: expected none" in refused("fake.npz", "other.npz")
 
 
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"mu": np.full(5, np.nan)}, "mu has 5 of 5 values that are not finite"),
+        ({"sigma": np.full((5, 5), np.inf)}, "sigma has 25 of 25 values that are not finite"),
+        ({"sigma": -np.eye(5)}, "sigma is no covariance: it has eigenvalues below 0"),
+        ({"sigma": np.triu(np.full((5, 5), 0.1)) + np.eye(5)}, "it is not symmetric"),
+        ({"mu": np.zeros(5, complex)}, "complex128, float64: expected floats"),
+        ({"mu": np.array([None] * 5)}, "cannot be read (Object arrays"),
+        ({"count": 1}, "count is 1: expected the number of images, 2 or more"),
+        ({"resize": np.zeros(2)}, "resize has shape (2,): expected one value"),
+        ({"mu_s": np.zeros(9), "sigma_s": np.eye(9)}, "statistics of 9 features: expected 2"),
+    ],
+)
+def test_statistics_that_are_none(here, changed, message):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    np.savez(here / "bad.npz", **{"mu": np.zeros(5), "sigma": np.eye(5), **changed})
+    for words in (("fake.npz", "bad.npz"), ("bad.npz", "fake.npz")):
+        assert message in refused(*words)
+
+
+def test_what_is_asked_of_statistics_alone(here):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    np.savez(here / "theirs.npz", mu=np.zeros(5), sigma=np.eye(5))
+    for option in (["--copies"], ["--ladder", "1"]):
+        assert f"{option[0]} given with 'theirs.npz'" in refused("fake.npz", "theirs.npz", *option)
+    # of statistics whose number of images is not known, what is written says none
+    compare("fake.npz", "theirs.npz", "--save-statistics", "again.npz")
+    assert "count" not in read_statistics("again.npz").metadata
+
+
+@pytest.mark.parametrize(("broken", "said"), [("ladder", "numbers of 0 to 255"), ("num", "2")])
+def test_options_out_of_range(here, broken, said):
+    assert f"expected {said}" in refused("a", "b", f"--{broken}", -1).replace("at least ", "")
+
+
+def test_a_result_that_is_not_finite_is_not_reported(here, monkeypatch, capsys):
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    monkeypatch.setattr(evaluation, "frechet_distance", lambda *_: float("nan"))
+    with pytest.raises(FloatingPointError, match="metrics, FID is nan"):
+        compare("fake.npz", "fake.npz")
+    assert "FID" not in capsys.readouterr().out
+    assert not list(Path("evaluation").glob("report*"))
+
+
+def test_the_smallest_sets_that_have_a_covariance(here):
+    np.savez(here / "two.npz", arr_0=FAKE[:2])
+    np.savez(here / "other.npz", arr_0=REAL[:2])
+    metrics = compare("two.npz", "other.npz", "--copies")["metrics"]
+    assert metrics["FID"] > 0.0 and "KID" not in metrics and "Inception Score" not in metrics
+    np.savez(here / "twice.npz", arr_0=np.repeat(REAL[:2], 2, axis=0))
+    nearest = compare("two.npz", "twice.npz", "--copies")["metrics"]["nearest"]
+    assert nearest == {"median ratio": None, "smallest ratios": [None, None]}  # infinite
+
+
+# Which files are images of a set
+
+
+def test_a_folder_has_the_images_that_training_has(here):
+    real = folder(here / "real" / "a", REAL[:4]).parent
+    folder(here / "elsewhere", REAL[4:6])
+    (real / "linked").symlink_to(here / "elsewhere")
+    folder(real / ".ipynb_checkpoints", REAL[:3])
+    (real / "a" / "._0000.png").write_bytes(bytes(120))
+    (real / "__MACOSX").mkdir()
+    (real / "__MACOSX" / "0000.png").write_bytes(bytes(120))
+    (real / "a" / "Thumbs.db").write_bytes(bytes(12))
+    (real / "notes.txt").write_text("of no image")
+    found = open_set(str(real))
+    source = open_folder(str(real), split="train", caption="text", label="label")
+    assert found.count == len(source) == found.facts["images"] == 6
+    np.testing.assert_array_equal(np.concatenate(list(found.batches(6, 4))), REAL[:6])
+    for part in ("2 hidden (.ipynb_checkpoints/, ", "2 of the system", "1 .txt (notes.txt)"):
+        assert part in found.facts["left_out"]
+    page = compare(real, real) and Path("evaluation/report.md").read_text()
+    assert "- images: 6" in page and "- left_out: 2 hidden" in page
+
+
+def test_an_image_is_upright_as_in_training(here):
+    folder(here / "real", REAL[:2, :4])
+    turned, exif = Image.fromarray(np.rot90(REAL[2, :4], 3)), Image.Exif()
+    exif[0x0112] = 8
+    turned.save(here / "real" / "x.png", exif=exif)
+    found = open_set("real")
+    assert found.size == (4, 6)
+    np.testing.assert_array_equal(next(found.batches(3, 3))[2], REAL[2, :4])
+
+
+def test_of_a_folder_without_images_is_said_what_was_left_out(here):
+    (here / "real").mkdir()
+    (here / "real" / "._a.png").write_bytes(b"")
+    assert "'real' has no images" in (message := refused("real", "real"))
+    assert "left out are 1 hidden (._a.png)" in message
+
+
 def test_a_run_is_no_reference(class_run):
     assert f"expected data:{class_run}" in refused(class_run, class_run)
 
@@ -224,7 +336,7 @@ def test_a_run_is_no_reference(class_run):
 def test_numbers_that_there_are_not(here):
     np.savez(here / "one.npz", arr_0=FAKE[:1])
     np.savez(here / "fake.npz", arr_0=FAKE)
-    assert "--num is 1: expected 2 to 1" in refused("one.npz", "fake.npz")
+    assert "the images of 'one.npz' are 1: expected at least 2" in refused("one.npz", "fake.npz")
     assert "--num is 31: expected 2 to 30" in refused("fake.npz", "fake.npz", "--num", 31)
 
 

@@ -10,6 +10,7 @@ import pytest
 from ldm_jax import sampling
 from ldm_jax.config import Sampling
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate import features
 from ldm_jax.evaluate import sweep as evaluation
 from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.sweep import Options, interval, plan, summary
@@ -55,8 +56,10 @@ def test_a_chart_has_a_curve_where_its_points_are():
 
 
 def test_nonsense_is_refused():
-    with pytest.raises(InputError, match="--seeds is 0"):
-        plan(OWN, Options(seeds=0))
+    with pytest.raises(InputError, match="--seeds is 0: expected at least 1"):
+        tool.main(["sweep", "run", "b", "--seeds", "0"])
+    with pytest.raises(InputError, match="--num is 1: expected at least 2"):
+        tool.main(["sweep", "run", "b", "--num", "1"])
     with pytest.raises(InputError, match="--eta given to heun"):
         plan(OWN, Options(samplers=("heun",), eta=(0.5,)))
 
@@ -83,10 +86,8 @@ def test_finished_cells_are_not_drawn_again_and_samplers_compile_once(
         made.append(words)
         return sampling.drawing.compiled(*words)
 
-    monkeypatch.setattr(evaluation, "extractor", lambda *_: linear)
-    monkeypatch.setattr(
-        evaluation, "load_extractor", lambda *_: Weights(params, Path("x.pth"), "0")
-    )
+    monkeypatch.setattr(features, "extractor", lambda *_: linear)
+    monkeypatch.setattr(features, "load_extractor", lambda *_: Weights(params, Path("x.pth"), "0"))
     monkeypatch.setattr(evaluation, "compiled", compiled)
     monkeypatch.chdir(tmp_path)
     words = ["sweep", str(class_run), f"data:{class_run}", "--out", "out", "--num", "4"]

@@ -9,7 +9,6 @@ from ldm_jax.data.drawing import Object, Scene
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.caption_accuracy import (
     UNKNOWN,
-    caption_accuracy,
     caption_scores,
     matches,
     read,
@@ -24,7 +23,7 @@ def drawn(count, size, seed=0, **kwargs):
 
 
 def accuracy(scenes, images):
-    return caption_accuracy(images, [drawing.caption(scene) for scene in scenes])
+    return caption_scores(images, [drawing.caption(scene) for scene in scenes])["caption"]
 
 
 def degrade(image, rng, blur=0.5, noise=6.0):

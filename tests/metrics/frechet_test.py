@@ -58,10 +58,23 @@ def test_singular_covariances_keep_their_formula():
 
 
 def test_features_of_different_length_are_refused():
-    with pytest.raises(InputError, match="statistics of 3 and of 4 features"):
+    with pytest.raises(InputError, match="sets of 3 and of 4 features"):
         frechet_distance(moments(draws(9, 3)), moments(draws(9, 4)))
 
 
 def test_one_example_has_no_covariance():
     with pytest.raises(InputError, match="expected at least 2"):
         moments(np.zeros((1, 3)))
+
+
+def test_what_is_no_covariance_has_no_distance_and_none_is_negative():
+    good = Moments(np.zeros(3), np.eye(3))
+    for bad in (-np.eye(3), np.diag([1.0, 1.0, -0.5]), np.full((3, 3), 2.0) - np.eye(3)):
+        for pair in ((Moments(np.zeros(3), bad), good), (good, Moments(np.zeros(3), bad))):
+            with pytest.raises(InputError, match=r"has the eigenvalue -.*: expected none"):
+                frechet_distance(*pair)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(5, 20)).astype(np.float32)  # of fewer examples than dimensions
+    for scale in (1e-7, 1e-6, 1e-5):
+        near = moments(x + scale * rng.normal(size=x.shape))
+        assert frechet_distance(moments(x), near) >= 0.0

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.metrics.reconstruction import SMALLEST, Means, psnr, ssim
+from ldm_jax.metrics.reconstruction import SMALLEST, psnr, ssim
 
 SSIM = jax.jit(ssim)
 
@@ -57,26 +57,13 @@ def test_numbers_are_each_image_s_own(images):
         np.testing.assert_allclose(metric(images[1:2], other[1:2]), together[1:2], rtol=1e-5)
 
 
+def test_sets_of_other_shapes_are_not_broadcast(images):
+    for metric in (psnr, ssim):
+        for other in (images[:1], images[..., :1], images[:, :-1]):
+            with pytest.raises(ValueError, match="expected equal"):
+                metric(images, other)
+
+
 def test_images_smaller_than_the_window_have_no_ssim(images):
     with pytest.raises(ValueError, match="11 or more"):
         ssim(images[:, : SMALLEST - 1], images[:, : SMALLEST - 1])
-
-
-def test_means_do_not_depend_on_the_batches():
-    rows = {"a": np.random.default_rng(0).normal(size=10), "b": np.arange(20.0).reshape(10, 2)}
-    for cuts in ([], [3], [1, 2, 7]):
-        means = Means()
-        for part in zip(*(np.split(row, cuts) for row in rows.values()), strict=True):
-            means.add(dict(zip(rows, part, strict=True)))
-        assert means.count == 10
-        np.testing.assert_allclose(means.result()["a"], rows["a"].mean(), rtol=1e-14)
-        np.testing.assert_allclose(means.result()["b"], [9.0, 10.0], rtol=1e-14)
-
-
-def test_means_of_float32_lose_no_digits():
-    """A float32 sum would stop growing at 2^24."""
-    means = Means()
-    for _ in range(3):
-        means.add({"x": np.full(2, 2.0**24, np.float32)})
-        means.add({"x": np.ones(2, np.float32)})
-    assert means.result()["x"] == (2.0**24 + 1.0) / 2.0

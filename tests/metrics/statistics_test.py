@@ -53,7 +53,9 @@ def test_one_example_has_no_covariance_and_two_have():
 
 
 def test_what_does_not_go_together_or_is_no_number_is_refused():
-    with pytest.raises(InputError, match="statistics of 3 and 7 features: expected those of one"):
+    with pytest.raises(
+        InputError, match="sets of 7 and of 3 features: expected both from the same"
+    ):
         merge([sums(X), sums(X[:, :3])])
     broken = X.copy()
     broken[[5, 9], 2] = np.nan

@@ -23,7 +23,7 @@ sys.argv = [str(TOOL), *sys.argv[2:]]
 sys.path.insert(0, str(TOOL.parent))
 measuring = importlib.import_module("ldm_jax.evaluate.in_training")
 for name, stand_in in importlib.import_module("tests.support.linear_extractor").STAND_INS.items():
-    setattr(measuring, name, stand_in)
+    setattr(measuring.features, name, stand_in)
 measuring.image_files = SimpleNamespace(to_uint8=lambda x: (np.clip(x, -1.0, 1.0) + 1.0) * 127.5)
 importlib.import_module("tests.support.traced_once").use()
 runpy.run_path(str(TOOL), run_name="__main__")
