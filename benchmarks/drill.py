@@ -256,7 +256,7 @@ def drill_commands(options: Options, root: Path, config: Path, images: Path) -> 
     starter, small = kills.Starter(root / "cache"), experiment(images)
     train = replace(small.train, steps=8, save_every=2, sample_every=4)
     first = replace(small.first_stage, train=replace(train, steps=4, sample_every=0))
-    config.write_text(runs.as_python(replace(small, train=train, first_stage=first)))
+    config.write_text(runs.as_python(replace(small, train=train, first_stage=first)), "utf-8")
     for words in (
         [ROOT / "train.py", config, "--workdir", root / "run"],
         [ROOT / "scripts" / "convert.py", root / "run" / "first_stage", root / "a.pt"],

@@ -109,7 +109,7 @@ class Starter:
         if not select.select([self._process.stdout], [], [], moment)[0]:
             with contextlib.suppress(ProcessLookupError):  # it has ended just now
                 os.kill(pid, how)
-        return int(self._process.stdout.readline()), self._said.read_text(errors="replace")
+        return int(self._process.stdout.readline()), self._said.read_text("utf-8", "replace")
 
 
 def serve(said: Path) -> None:
