@@ -231,7 +231,8 @@ def coverage(
 Layer = tuple[Object, tuple[slice, slice], np.ndarray]  # with its window and coverage
 
 
-def layers(scene: Scene, size: int, offsets: np.ndarray | None) -> list[Layer]:
+def layers(scene: Scene, size: int, offsets: np.ndarray | None = None) -> list[Layer]:
+    """What is drawn, first things first; `offsets` as from `random_offsets`."""
     centers = _centers(scene, offsets).tolist()
     return [
         (thing, *coverage(thing.shape, SIZES[thing.size], center, size))
@@ -244,12 +245,8 @@ def _centers(scene: Scene, offsets: np.ndarray | None) -> np.ndarray:
     return centers if offsets is None else centers + offsets
 
 
-def draw(scene: Scene, size: int, offsets: np.ndarray | None = None) -> np.ndarray:
-    """The image, antialiased: uint8 [size, size, 3]; `offsets` as from `random_offsets`."""
-    return paint(layers(scene, size, offsets), size)
-
-
 def paint(layers: list[Layer], size: int) -> np.ndarray:
+    """The image, antialiased: uint8 [size, size, 3]."""
     image = np.empty((size, size, 3), np.float32)
     image[:] = BACKGROUND
     for thing, window, alpha in layers:
@@ -257,12 +254,8 @@ def paint(layers: list[Layer], size: int) -> np.ndarray:
     return np.round(image).astype(np.uint8)
 
 
-def segment(scene: Scene, size: int, offsets: np.ndarray | None = None) -> np.ndarray:
-    """The class of each pixel: uint8 [size, size], 0 background, else 1 + index in SHAPES."""
-    return classify(layers(scene, size, offsets), size)
-
-
 def classify(layers: list[Layer], size: int) -> np.ndarray:
+    """The class of each pixel: uint8 [size, size], 0 background, else 1 + index in SHAPES."""
     classes = np.zeros((size, size), np.uint8)
     for thing, window, alpha in layers:
         classes[window][alpha >= 0.5] = 1 + list(SHAPES).index(thing.shape)

@@ -9,6 +9,7 @@ from ldm_jax import config
 from ldm_jax.data import drawing, shapes
 from ldm_jax.data.drawing import Object, Scene
 from ldm_jax.errors import InputError
+from tests.support.scenes import draw, segment
 
 EVERY_OBJECT = [
     Object(*attributes)
@@ -122,7 +123,7 @@ def test_the_label_is_the_shape_named_first():
 @pytest.mark.parametrize("size", [24, 32, 64, 200])
 def test_images_have_the_color_of_each_object_at_its_position(size):
     for scene in scenes(20, max_objects=9):
-        image = drawing.draw(scene, size)
+        image = draw(scene, size)
         assert image.shape == (size, size, 3)
         assert image.dtype == np.uint8
         for thing in scene.objects:
@@ -133,7 +134,7 @@ def test_images_have_the_color_of_each_object_at_its_position(size):
 
 def test_an_image_is_what_a_finer_one_shows_from_afar():
     for scene in scenes(10):
-        coarse, fine = drawing.draw(scene, 32), drawing.draw(scene, 128)
+        coarse, fine = draw(scene, 32), draw(scene, 128)
         reduced = fine.reshape(32, 4, 32, 4, 3).mean((1, 3))
         assert abs(coarse - reduced).mean() < 1
 
@@ -156,11 +157,11 @@ def test_boxes_and_segmentation_agree_with_the_image():
     for thing in EVERY_OBJECT[:: len(drawing.COLORS) + 1]:
         scene = Scene((thing,))
         offsets = drawing.random_offsets(rng, scene)
-        drawn = (drawing.draw(scene, size, offsets) != drawing.BACKGROUND).any(-1)
+        drawn = (draw(scene, size, offsets) != drawing.BACKGROUND).any(-1)
         ys, xs = np.nonzero(drawn)
         seen = np.array([ys.min(), xs.min(), ys.max() + 1, xs.max() + 1]) / size
         np.testing.assert_allclose(drawing.boxes(scene, offsets)[0], seen, atol=1.5 / size)
-        classes = drawing.segment(scene, size, offsets)
+        classes = segment(scene, size, offsets)
         assert set(np.unique(classes)) == {0, 1 + list(drawing.SHAPES).index(thing.shape)}
         assert not (classes.astype(bool) & ~drawn).any()
 
@@ -187,8 +188,8 @@ def test_examples_are_drawings_of_their_captions(prepared, split):
         assert example["label"] == drawing.label(scene) == objects["shape"][0]
         offsets = np.array(objects["bbox"])[:, :2] - drawing.boxes(scene)[:, :2]
         assert abs(offsets).max() < drawing.JITTER + 1e-6
-        np.testing.assert_allclose(example["image"], drawing.draw(scene, 32, offsets), atol=1)
-        classes = drawing.segment(scene, 32, offsets)
+        np.testing.assert_allclose(example["image"], draw(scene, 32, offsets), atol=1)
+        classes = segment(scene, 32, offsets)
         assert (example["segmentation"][..., 0] != classes).mean() < 0.01
         for index, thing in enumerate(scene.objects):
             for name in ("shape", "color", "size", "position"):

@@ -13,13 +13,14 @@ from ldm_jax.metrics.caption_accuracy import (
     matches,
     read,
 )
+from tests.support.scenes import draw
 
 
 def drawn(count, size, seed=0, **kwargs):
     """Random scenes and their images."""
     rng = np.random.default_rng(seed)
     scenes = [drawing.random_scene(rng, **kwargs) for _ in range(count)]
-    return scenes, [drawing.draw(s, size, drawing.random_offsets(rng, s)) for s in scenes]
+    return scenes, [draw(s, size, drawing.random_offsets(rng, s)) for s in scenes]
 
 
 def accuracy(scenes, images):
@@ -129,7 +130,7 @@ def test_a_shape_without_a_name_is_unknown(outline, size, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setitem(drawing.SHAPES, "circle", drawing.Outline(outline, 1, 1))
         images = [
-            drawing.draw(Scene((Object("circle", color, "large", "center"),)), size)
+            draw(Scene((Object("circle", color, "large", "center"),)), size)
             for color in drawing.COLORS
         ]
     for color, image in zip(drawing.COLORS, images, strict=True):
@@ -141,20 +142,20 @@ def test_a_color_without_a_name_is_unknown(monkeypatch):
     scene = Scene((Object("circle", "red", "large", "center"),))
     with monkeypatch.context() as patch:
         patch.setitem(drawing.COLORS, "red", (140, 140, 140))  # gray
-        image = drawing.draw(scene, 32)
+        image = draw(scene, 32)
     assert read(image) == (Object("circle", UNKNOWN, "large", "center"),)
 
 
 def test_an_object_between_two_positions_matches_neither():
     for shape in drawing.SHAPES:
         scene = Scene((Object(shape, "blue", "large", "center"),))
-        objects = read(drawing.draw(scene, 64, np.array([[0.0, 0.1625]])))
+        objects = read(draw(scene, 64, np.array([[0.0, 0.1625]])))
         for position in ("center", "right"):
             assert not matches(Scene((Object(shape, "blue", "large", position),)), objects)
 
 
 def test_scores_tell_which_attribute_is_wrong():
-    image = drawing.draw(drawing.parse("a large red circle at the top left"), 32)
+    image = draw(drawing.parse("a large red circle at the top left"), 32)
     texts = {
         "shape": "a large red star at the top left",
         "color": "a large blue circle at the top left",
@@ -167,7 +168,7 @@ def test_scores_tell_which_attribute_is_wrong():
 
 
 def test_scores_pair_objects_so_that_most_attributes_agree():
-    image = drawing.draw(
+    image = draw(
         drawing.parse("a large red circle at the top left and a small blue star at the right"), 32
     )
     text = "a small blue star at the top left and a large red circle at the right"  # exchanged
@@ -177,7 +178,7 @@ def test_scores_pair_objects_so_that_most_attributes_agree():
 
 
 def test_a_missing_object_has_no_right_attribute():
-    image = drawing.draw(drawing.parse("a large red circle at the top left"), 32)
+    image = draw(drawing.parse("a large red circle at the top left"), 32)
     text = "a large red circle at the top left and a small blue star at the right"
     scores = caption_scores([image], [text])
     assert scores == {

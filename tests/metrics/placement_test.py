@@ -5,6 +5,7 @@ import pytest
 
 from ldm_jax.data import drawing
 from ldm_jax.metrics import placement
+from tests.support.scenes import draw, segment
 
 SIZE = 32
 NAMES = tuple(drawing.SHAPES)
@@ -18,7 +19,7 @@ def scenes():
 
 @pytest.fixture(scope="module")
 def drawn(scenes):
-    return [drawing.draw(scene, SIZE) for scene in scenes]
+    return [draw(scene, SIZE) for scene in scenes]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_an_empty_image_follows_no_layout(layouts):
 
 
 def test_drawings_agree_with_their_own_maps_and_no_others(scenes, drawn):
-    maps = [drawing.segment(scene, SIZE) for scene in scenes]
+    maps = [segment(scene, SIZE) for scene in scenes]
     own = placement.map_scores(drawn, maps)
     assert own["class"] == 1.0
     assert own["iou"] > 0.85  # the border of an object is half background
