@@ -37,7 +37,8 @@ from ldm_jax.train_step.optimizer import optimizer
 from ldm_jax.train_step.state import minimise, new_state
 from tests.support import built_once, tiny, traced_once
 
-# the tests compile far more than they compute
+# tests trace and compile far more than they compute
+gc.set_threshold(100_000, 50, 100)  # traces live long: looking through them is a third of tracing
 jax.config.update("jax_disable_most_optimizations", True)
 traced_once.use()
 built_once.use()

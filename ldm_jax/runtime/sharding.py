@@ -217,6 +217,12 @@ class _Jit:
 class _Pmap(_Jit):
     """The step by `pmap`, on batches [devices, b / devices, ...]."""
 
+    def __init__(self, sizes: dict[str, int]):
+        super().__init__(sizes)
+        # the mesh of pmap's outputs: arguments on another would compile the second step again
+        self.mesh = jax.make_mesh((sizes["data"],), AXES[:1], axis_types=(AxisType.Auto,))
+        self.whole, self.rows = (NamedSharding(self.mesh, spec) for spec in (P(), P("data")))
+
     @staticmethod
     def by_device(batch):
         n = jax.local_device_count()
@@ -268,11 +274,14 @@ def each_device(function: Callable, examples: int, heads: int) -> Callable | Non
         return function if jax.device_count() == 1 else None
     if set(mesh.manual_axes) == set(mesh.axis_names):
         return function
-    if mesh.axis_names != AXES or mesh.manual_axes:
+    if not set(mesh.axis_names) <= set(AXES) or mesh.manual_axes:
         return None
-    if examples % (mesh.shape["data"] * mesh.shape["fsdp"]) or heads % mesh.shape["tensor"]:
+    size = {axis: mesh.shape.get(axis, 1) for axis in AXES}
+    if examples % (size["data"] * size["fsdp"]) or heads % size["tensor"]:
         return None
-    part = P(*EXAMPLES, None, "tensor")
+    part = P(*(EXAMPLES if "fsdp" in mesh.axis_names else AXES[:1]), None)
+    if "tensor" in mesh.axis_names:
+        part = P(*part, "tensor")
     return jax.shard_map(function, in_specs=part, out_specs=part, check_vma=False)
 
 

@@ -30,7 +30,7 @@ def trained(tmp_path_factory):
 
 @every_objective
 @pytest.mark.parametrize("kind", KINDS)
-def test_five_steps_are_those_of_one_device(trained, objective, kind):
+def test_steps_are_those_of_one_device(trained, objective, kind):
     """Losses, weights of the adversary, gradients' norms; weights, averages, codes, histories."""
     one, found = (np.load(trained / objective / f"{name}.npz") for name in ("one", kind))
     assert one.files == found.files
