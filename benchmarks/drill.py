@@ -57,6 +57,7 @@ class Options:
     runs: int = 5
     seed: int = 0
     commands: bool = False
+    minutes: float = 25  # after which no command is killed any more
     out: Path | None = None
     workdir: Path | None = None
 
@@ -265,10 +266,12 @@ def drill_commands(options: Options, root: Path, config: Path, images: Path) -> 
         if status:
             raise SystemExit(said)
     commands, found = commands_of(root, config, images), []
-    shares = sum(command.share for command in commands)
+    shares, past = sum(command.share for command in commands), 0
     for command in commands:
         count = round(options.kills * command.share / shares)
-        found.append(kills.drill(command, count, starter, rng))
+        past += command.share
+        end = began + options.minutes * 60 * past / shares
+        found.append(kills.drill(command, count, end, starter, rng))
     text = kills.table(found, (time.monotonic() - began) / 60)
     write(options.out, text, MARKS_OF_COMMANDS)
     if any(one.same < one.ends or any(kill.faults for kill in one.kills) for one in found):

@@ -251,9 +251,18 @@ def leftovers(place: Path) -> list[str]:
 
 
 def drill(
-    command: Command, kills: int, starter: Starter, rng: np.random.Generator, say: Callable = print
+    command: Command,
+    kills: int,
+    end: float,
+    starter: Starter,
+    rng: np.random.Generator,
+    say: Callable = print,
 ) -> Outcome:
-    """Kills a command at random moments, and lets it end after every few of them."""
+    """Kills a command at random moments, and lets it end after every few of them.
+
+    Args:
+        end: time.monotonic() after which no kill is begun.
+    """
     remove(command.made)
     status, said = starter.run(command.words)  # compiles
     if status:
@@ -265,7 +274,7 @@ def drill(
     seconds = time.monotonic() - began
     remove(command.made)
     done, ended, same = [], 0, 0
-    while len(done) < kills:
+    while len(done) < kills and (time.monotonic() < end or not done):
         for _ in range(min(IN_A_ROW, kills - len(done))):
             how = SIGNALS[int(rng.integers(len(SIGNALS)))]
             status, said = starter.run(command.words, rng.uniform(0, seconds), how)
