@@ -200,11 +200,16 @@ def work(options: Options) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what the readers say themselves
     with tempfile.TemporaryDirectory(prefix="fuzz") as place:
         sound = Sound(Path(place) / "sound")
-        limit = memory("VmSize") + 2 * BYTES
-        resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
         for seed in range(options.first, options.first + options.inputs):
+            limit = memory("VmSize") + 2 * BYTES
+            resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             print(json.dumps({"begins": seed}), file=out, flush=True)
-            print(json.dumps(run(seed, sound, Path(place))._asdict()), file=out, flush=True)
+            try:
+                found = run(seed, sound, Path(place))
+            except Exception as error:  # of what makes the input
+                why = f"no input was made: {type(error).__name__}: {reason(error)}"
+                found = Result(seed, "?", "fault", 0, 0, why, _line(error))
+            print(json.dumps(found._asdict()), file=out, flush=True)
 
 
 def watched(options: Options) -> Iterator[Result]:
