@@ -1,5 +1,6 @@
 """The checkpoints in RUN/checkpoints, by their steps; what was read of a folder."""
 
+import contextlib
 import json
 import math
 from collections.abc import Callable, Mapping
@@ -29,12 +30,13 @@ def latest_step(run: Path) -> int | None:
 
 def best_step(run: Path, metric: str) -> int | None:
     """The step of the checkpoint that is best by a metric, the newest of equals; None where no
-    checkpoint was saved with it."""
+    checkpoint was saved with it, or of none it can be read."""
     ranks = {}
     for step in steps(run):
         file = run / "checkpoints" / str(step) / "metrics" / "metrics"
-        if file.exists() and metric in (metrics := json.loads(file.read_text("utf-8"))):
-            ranks[step] = rank(metrics, metric)
+        with contextlib.suppress(OSError, ValueError, TypeError, RecursionError):
+            metrics = json.loads(file.read_text("utf-8"))
+            ranks |= {step: float(rank(metrics, metric))} if metric in metrics else {}
     return max(ranks, key=lambda step: (ranks[step], step), default=None)
 
 

@@ -12,7 +12,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
-from ldm_jax.errors import StoppedError, reason
+from ldm_jax.errors import StoppedError, reading, reason
 from ldm_jax.runs.writing import write_whole
 from ldm_jax.runtime import hosts
 
@@ -144,8 +144,9 @@ def _forget_after(path: Path, step: int) -> list[str]:
     """
     if not path.exists():
         return []
-    header, *rows = path.read_text("utf-8").splitlines(keepends=True) or [""]
-    kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+    with reading(f"'{path}'", "the table that training wrote; move it out of the run"):
+        header, *rows = path.read_text("utf-8").splitlines(keepends=True) or [""]
+        kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
     if not kept:
         path.unlink()
         return []
