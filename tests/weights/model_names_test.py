@@ -144,6 +144,7 @@ def test_every_config_of_stable_diffusion_is_covered():
         "model.text_projection",
         "model.logit_scale",
         "model.transformer.resblocks.23.attn.in_proj_weight",
+        "transformer.text_model.encoder.layers.23.mlp.fc1.weight",
     ],
 )
 def test_what_files_hold_of_clip_in_addition_to_the_encoder_is_kept_aside(key):
