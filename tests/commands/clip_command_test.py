@@ -174,7 +174,7 @@ def test_a_clip_is_taken_for_nothing_else(clip_run, trained_run):
     [
         (("--templates", "a photo"), r"expected \{\} for the class"),
         (("--classes", "red", "blue"), "--classes names 2: expected 4"),
-        (("--classes", "none.txt"), "'none.txt' does not exist"),
+        (("--classes", "none.txt"), r"'none.txt' cannot be read \("),
         (("--classes", "empty.txt"), "'empty.txt' has no lines"),
         (("--templates", "latin.txt"), "latin.txt' cannot be read"),
         (("--num", "17"), "--num is 17: expected 1 to 16"),
