@@ -2,7 +2,7 @@
 
 request.py    the sections of a run's request, and from options to a request; each in its file:
 output.py, images.py, size.py, latents.py, sampler.py, guidance.py, classifier.py, composition.py,
-interpolate.py, start.py, decoding.py, finishing.py, rows.py; those of conditions in conditioning/
+interpolate.py, start.py, decoding.py, finishing.py, prior.py; those of conditions in conditioning/
 view.py       what sections see of a run
 drawing.py    a request is drawn; generate.py: noise to images, compiled once, or ahead of time by
               exported.py

@@ -1,6 +1,8 @@
 """Images from the prior of a variational autoencoder, and interpolations between them."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +11,38 @@ import numpy as np
 from ldm_jax import runs
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.data import image_files
+from ldm_jax.errors import InputError
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.drawing import Drawn
 from ldm_jax.sampling.generate import in_batches
 from ldm_jax.sampling.interpolation import slerp
 from ldm_jax.sampling.view import view
-from ldm_jax.sections import Request
+from ldm_jax.sections import Request, RunView, Section
+from ldm_jax.settings import AtLeast2
 from ldm_jax.types import Array, Batch, FirstStage, Params
+
+
+@dataclass(frozen=True)
+class Rows(Section):
+    """Rows of images between two latents."""
+
+    key: ClassVar[str] = "rows"
+    excludes: ClassVar = {"interpolate": ("latents",)}
+
+    interpolate: AtLeast2 | None = None
+    """images a row, between the latents of two seeds"""
+
+    def count(self) -> int | None:
+        return 4 * self.interpolate if self.interpolate else None
+
+    def check(self, request: Request, run: RunView) -> None:
+        if self.interpolate is None:
+            return
+        if request.images.num % self.interpolate:
+            raise InputError(
+                f"--num is {request.images.num}: expected a multiple of --interpolate, which is "
+                f"{self.interpolate}"
+            )
 
 
 def draw(trained: runs.TrainedFirstStage, request: Request) -> Drawn:

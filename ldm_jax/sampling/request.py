@@ -15,7 +15,7 @@ from ldm_jax.sampling.images import Images
 from ldm_jax.sampling.interpolate import Interpolation
 from ldm_jax.sampling.latents import Latents
 from ldm_jax.sampling.output import Output
-from ldm_jax.sampling.rows import Rows
+from ldm_jax.sampling.prior import Rows
 from ldm_jax.sampling.sampler import Sampler
 from ldm_jax.sampling.size import Size
 from ldm_jax.sampling.start import Start
