@@ -102,8 +102,8 @@ def test_given_latents_are_decoded(run, tmp_path):
         ("--seed -1", ["--seed is -1", "expected 0 to"]),
         ("--interpolate 1", ["--interpolate is 1", "at least 2"]),
         ("--interpolate 3 --num 4", ["--num is 4", "multiple of --interpolate", "3"]),
-        ("--interpolate 3 --latents z.npy", ["--interpolate and --latents"]),
-        ("--latents no.npy --num 2", ["'no.npy' do not exist", "(2, 1, 1, 3)"]),
+        ("--interpolate 3 --latents z.npy", ["--interpolate 3 and --latents"]),
+        ("--latents no.npy --num 2", ["'no.npy' cannot be read", "(2, 1, 1, 3)"]),
     ],
 )
 def test_a_request_that_cannot_be_met_is_refused(run, monkeypatch, capsys, words, fragments):
