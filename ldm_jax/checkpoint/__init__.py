@@ -1,7 +1,6 @@
 """Checkpoints: a run's state and its place in the data, through Orbax.
 
-folder.py     which a run has, and which is the best
-items.py      what one is made of, so that sampling reads only the weights
+folder.py     which a run has, which is the best, and what one is made of
 frozen.py     the weights that training does not change, once for all checkpoints
 saving.py     written while the run goes on
 digests.py    by which a file that was changed is known
@@ -10,10 +9,9 @@ imported.py   weights from elsewhere
 snapshots.py  averages that are kept for good
 """
 
-from ldm_jax.checkpoint.folder import best_step, latest_step, steps
+from ldm_jax.checkpoint.folder import best_step, latest_step, parts, steps
 from ldm_jax.checkpoint.frozen import keep_frozen, save_frozen
 from ldm_jax.checkpoint.imported import save_weights
-from ldm_jax.checkpoint.items import parts
 from ldm_jax.checkpoint.restoring import (
     averaged_parts,
     check_architecture,
@@ -30,28 +28,3 @@ from ldm_jax.checkpoint.snapshots import (
     snapshot_names,
     snapshot_steps,
 )
-
-__all__ = [
-    "averaged_parts",
-    "best_step",
-    "check_architecture",
-    "check_saved",
-    "check_weights",
-    "keep_frozen",
-    "latest_step",
-    "manager",
-    "parts",
-    "read_part",
-    "read_snapshot",
-    "restore",
-    "restore_weights",
-    "save",
-    "save_frozen",
-    "save_snapshot",
-    "save_weights",
-    "set_aside",
-    "snapshot_names",
-    "snapshot_steps",
-    "steps",
-    "weight_shapes",
-]

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from ldm_jax.checkpoint.items import ITEMS
+from ldm_jax.checkpoint.folder import ITEMS
+from ldm_jax.runtime.files import write_whole
 
 FROZEN = "frozen"  # a folder of a run, in place of a step
 
@@ -23,9 +24,7 @@ def write_digests(run: Path, step: int | str) -> None:
     place = _place(run, step)
     place.parent.mkdir(exist_ok=True)
     if found:
-        unfinished = place.with_name(f".{place.name}")
-        unfinished.write_text(json.dumps(found), "utf-8")
-        unfinished.replace(place)
+        write_whole(place, json.dumps(found))
 
 
 def has_digests(run: Path, step: int | str, name: str | None = None) -> bool:
@@ -86,7 +85,6 @@ def _digests(run: Path, step: int | str, items: Iterable[str]) -> dict[str, int]
 
 
 def _crc(file: Path) -> int:
-    """CRC-32 of a file, read piece by piece."""
     found = 0
     with file.open("rb") as opened:
         while piece := opened.read(2**22):

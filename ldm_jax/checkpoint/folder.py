@@ -1,4 +1,4 @@
-"""The checkpoints in RUN/checkpoints, by their steps; what was read of a folder."""
+"""The checkpoints in RUN/checkpoints by their steps, and what one is made of."""
 
 import contextlib
 import json
@@ -7,11 +7,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
+from ldm_jax.types import TrainState
+
+ITEMS = ("params", "ema", "optimizer", "power")  # of a checkpoint, each read without the others
 T = TypeVar("T")
 _read: dict[Path, tuple] = {}  # folder -> its files, what was read of them
 
 # metrics of which more is better; of all others, less
 HIGHER = ("psnr", "accuracy", "eval_psnr", "eval_ssim")
+
+
+def parts(state: TrainState) -> dict:
+    """The items of a checkpoint of this state."""
+    optimizer = {"step": state.step, "opt_state": state.opt_state}
+    items = {"params": state.params, "ema": state.ema, "optimizer": optimizer}
+    return {**items, "power": state.power} if state.power else items
 
 
 def steps(run: Path) -> list[int]:

@@ -16,18 +16,13 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ldm_jax.checkpoint.digests import check_digests
-from ldm_jax.checkpoint.folder import once, steps
+from ldm_jax.checkpoint.folder import ITEMS, once, parts, steps
 from ldm_jax.checkpoint.frozen import frozen_metadata, read_frozen
-from ldm_jax.checkpoint.items import ITEMS, parts
 from ldm_jax.errors import InputError, reason
+from ldm_jax.runtime.sharding import named
 from ldm_jax.types import Params, TrainState
 
 T = TypeVar("T")
-
-
-def averaged_parts(run: Path, which: int | None = None) -> set[str]:
-    """The names of the parts of which a checkpoint holds averages."""
-    return _read(run, lambda saved, step: set(_metadata(saved, step).get("ema") or {}), which)
 
 
 def read_part(run: Path, item: str, part: str, which: int | None = None) -> Params:
@@ -99,13 +94,14 @@ def restore_weights(
     return _read(run, read, which)
 
 
+def averaged_parts(run: Path, which: int | None = None) -> frozenset[str]:
+    """The names of the parts of which a checkpoint holds averages."""
+    return _read(run, lambda saved, step: frozenset(_metadata(saved, step).get("ema") or {}), which)
+
+
 def weight_shapes(run: Path, which: int | None = None) -> Params:
     """The shapes of all parts of params in a checkpoint of a run."""
-
-    def read(checkpoints, step):
-        return _as_shapes(_metadata(checkpoints, step)["params"])
-
-    return _read(run, read, which)
+    return _read(run, lambda saved, step: _as_shapes(_metadata(saved, step)["params"]), which)
 
 
 def check_weights(run: Path, target: Params, which: int | None = None) -> None:
@@ -139,20 +135,16 @@ def _check_shapes(
     metadata = _metadata(checkpoints, step)
     for item, tree in target.items():
         there = metadata.get(item) or {}
-        found = _shapes(there if whole else {part: there[part] for part in tree if part in there})
-        expected = _shapes(tree)
+        there = there if whole else {part: there[part] for part in tree if part in there}
+        found, expected = named(there), named(tree)
         for name in sorted(found.keys() | expected.keys()):
-            if found.get(name) != expected.get(name):
+            own, given = (x[name].shape if name in x else "absent" for x in (found, expected))
+            if own != given:
                 raise InputError(
                     f"checkpoint {step} of run '{run}' has another architecture: {item} {name} is "
-                    f"{found.get(name, 'absent')} there and {expected.get(name, 'absent')} here; "
+                    f"{own} there and {given} here; "
                     "use the run's own config, or another --workdir"
                 )
-
-
-def _shapes(tree) -> dict[str, tuple[int, ...]]:
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
 
 
 def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:

@@ -17,8 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from ldm_jax.checkpoint.digests import forget_digests, keep_digests, write_digests
-from ldm_jax.checkpoint.folder import latest_step, rank, steps
-from ldm_jax.checkpoint.items import parts
+from ldm_jax.checkpoint.folder import latest_step, parts, rank, steps
 from ldm_jax.errors import StoppedError, reason
 from ldm_jax.types import TrainState
 

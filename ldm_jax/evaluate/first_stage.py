@@ -158,7 +158,7 @@ def _check(options: Options, available: int) -> int:
     return num
 
 
-def _variant(trained: runs.TrainedFirstStage, options: Options) -> FirstStage:
+def _variant(trained: runs.Trained, options: Options) -> FirstStage:
     """The first stage by tiles or in another precision, as requested."""
     model = trained.experiment.model
     if options.compute:

@@ -100,7 +100,7 @@ def accuracies(found: np.ndarray, asked: np.ndarray, names: Sequence[str]) -> di
     return {name: float(np.mean(r)) for name, r in (each | {"all": right}).items() if len(r)}
 
 
-def _check(run: RunView, classifier: runs.TrainedClassifier) -> int:
+def _check(run: RunView, classifier: runs.Trained) -> int:
     """The number of classes; InputError unless the classifier tells apart what the model draws."""
     counts = classifier.experiment.num_classes, held_out.condition_of(run, "label").num_classes
     if counts[0] != counts[1] or classifier.class_names != run.class_names:
@@ -118,9 +118,7 @@ def _check(run: RunView, classifier: runs.TrainedClassifier) -> int:
     return counts[0]
 
 
-def _real(
-    classifier_run: runs.TrainedClassifier, options: Options
-) -> tuple[np.ndarray, np.ndarray]:
+def _real(classifier_run: runs.Trained, options: Options) -> tuple[np.ndarray, np.ndarray]:
     """All images of `options.real` [N, H, W, 3] and their labels [N]."""
     data = replace(classifier_run.experiment.data, path=options.real, split=options.split)
     source, info = results.open_images(data)

@@ -16,13 +16,3 @@ from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
 
 AnyExperiment = Experiment | FirstStageExperiment | ClassifierExperiment | CLIPExperiment
-
-__all__ = [
-    "AnyExperiment",
-    "CLIPExperiment",
-    "Cascade",
-    "ClassifierExperiment",
-    "Experiment",
-    "FirstStageExperiment",
-    "Stage",
-]

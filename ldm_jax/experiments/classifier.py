@@ -1,7 +1,7 @@
 """The training of a classifier of noised latents."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 
@@ -10,7 +10,7 @@ from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.first_stage import FirstStageExperiment
-from ldm_jax.experiments.shared import check_averages, check_squares
+from ldm_jax.experiments.shared import check_shared, check_squares
 from ldm_jax.experiments.train import Train
 from ldm_jax.settings import AtLeast1, Seed, check_divides
 from ldm_jax.train_step.optimizer import Optim
@@ -40,7 +40,7 @@ class ClassifierExperiment:
 
     def check(self, prefix: str = "") -> None:
         """Raises InputError where the classifier cannot see latents of this size."""
-        check_averages(self)
+        check_shared(self)
         model, size = self.model, self.data.image_size
         factor = self.first_stage.model.factor
         check_squares(self.data, "data.", "a classifier")
@@ -54,7 +54,7 @@ class ClassifierExperiment:
         for name in ("head_channels", "norm_groups"):
             check_divides(model, name, "model.")
 
-    def build(self) -> LatentClassifier:
+    def build(self, tokenizers: Any = None) -> LatentClassifier:
         """The classifier; nothing of the experiment is None."""
         first_stage = self.first_stage.model.build()
         classifier = ClassifierModule(self.model, self.num_classes)

@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ldm_jax.data.settings import Data
 from ldm_jax.encoders.clip.model import CLIP, CLIPModel, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.errors import InputError
-from ldm_jax.experiments.shared import check_averages, check_squares
+from ldm_jax.experiments.shared import check_shared, check_squares
 from ldm_jax.experiments.train import Train
 from ldm_jax.settings import Seed
 from ldm_jax.train_step.contrastive import ContrastiveLoss
@@ -29,12 +29,15 @@ class CLIPExperiment:
     train: Train = field(default_factory=Train)
     seed: Seed = 0  # of weights, batches and noise
 
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """Entry of a batch -> the settings of what reads the captions in it."""
+        return {"tokens": self.model}
+
     def check(self, prefix: str = "") -> None:
         """Raises InputError where an encoder does not fit images of this size, or its heads."""
-        check_averages(self)
+        check_shared(self)
         model, size = self.model, self.data.image_size
-        if size is None:
-            raise InputError("data.image_size is not set: expected a number of pixels")
         check_squares(self.data, "data.", "CLIP")
         if size % model.patch:
             raise InputError(
@@ -49,7 +52,7 @@ class CLIPExperiment:
                     f"model.{side}_channels"
                 )
 
-    def build(self) -> CLIP:
+    def build(self, tokenizers: Any = None) -> CLIP:
         """Both encoders; images are of the size that the data have."""
         m = self.model
         vision = Architecture(

@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from tokenizers import Tokenizer
 
@@ -22,7 +22,7 @@ from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.evaluation import Evaluation
 from ldm_jax.experiments.first_stage import FirstStageExperiment
-from ldm_jax.experiments.shared import check_averages, check_squares
+from ldm_jax.experiments.shared import check_shared, check_squares
 from ldm_jax.experiments.train import Train
 from ldm_jax.settings import Seed
 from ldm_jax.train_step.optimizer import Optim
@@ -69,6 +69,11 @@ class Experiment:
         )
 
     @property
+    def text_encoders(self) -> dict[str, Any]:
+        """Entry of a batch -> the settings of the text encoder that reads the captions in it."""
+        return {entry: one for each in self.conditions for entry, one in each.text_encoders.items()}
+
+    @property
     def drop(self) -> float:
         """How often training drops the conditions that guidance drops."""
         return max((one.drop for one in compose.dropped(self.conditions)), default=0.0)
@@ -92,7 +97,7 @@ class Experiment:
 
     def check(self, prefix: str = "") -> None:
         """Raises InputError where the parts of the config cannot go together."""
-        check_averages(self)
+        check_shared(self)
         self._check_size()
         self.first_stage.check("first_stage.")
         self._check_buckets()
@@ -111,8 +116,6 @@ class Experiment:
     def _check_size(self) -> None:
         """Raises InputError unless first stage and network halve images without a rest."""
         size, factor = self.data.image_size, self._multiple
-        if size is None:
-            raise InputError("data.image_size is not set: expected a number of pixels")
         if size % factor:
             raise InputError(
                 f"data.image_size is {size}: expected a multiple of {factor}, the factor by which "

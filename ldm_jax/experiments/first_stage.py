@@ -1,13 +1,13 @@
 """The training of a first stage."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from ldm_jax.autoencoders import FirstStageModel, KLAutoencoder
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.evaluation import FirstStageEvaluation
-from ldm_jax.experiments.shared import check_averages, check_squares
+from ldm_jax.experiments.shared import check_shared, check_squares
 from ldm_jax.experiments.train import Train
 from ldm_jax.losses.lpips import NETWORKS
 from ldm_jax.losses.patchgan import smallest
@@ -15,6 +15,7 @@ from ldm_jax.settings import Seed
 from ldm_jax.train_step.autoencoder import AutoencoderLoss
 from ldm_jax.train_step.codebook import Codebook
 from ldm_jax.train_step.optimizer import Optim
+from ldm_jax.types import FirstStage
 
 
 @dataclass(frozen=True)
@@ -36,13 +37,15 @@ class FirstStageExperiment:
     def check(self, prefix: str = "") -> None:
         """Raises InputError where the parts of the config cannot go together."""
         model, size = self.model, self.data.image_size
-        check_averages(self, prefix)
-        if size is None:
-            raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
+        check_shared(self, prefix)
         check_squares(self.data, f"{prefix}data.", "a first stage")
         model.check_images(size, prefix)
         model.check(f"{prefix}model.")
         self._check_loss(prefix)
+
+    def build(self, tokenizers: Any = None) -> FirstStage:
+        """The first stage."""
+        return self.model.build()
 
     def _check_loss(self, prefix: str) -> None:
         """Raises InputError for a setting that this kind of first stage has no use for."""

@@ -8,10 +8,12 @@ from ldm_jax.train_step import power_ema
 from ldm_jax.train_step.optimizer import Optim
 
 
-def check_averages(experiment: Any, prefix: str = "") -> None:
-    """Raises InputError where averages are to be kept for good of which there are none, and for a
+def check_shared(experiment: Any, prefix: str = "") -> None:
+    """Raises InputError for images of no size, averages to be kept of which there are none, and a
     setting that the optimizer has no use for."""
     optim = experiment.optim
+    if experiment.data.image_size is None:
+        raise InputError(f"{prefix}data.image_size is not set: expected a number of pixels")
     if optim.kind in ("lion", "adafactor") and optim.eps != Optim().eps:
         raise InputError(
             f"{prefix}optim.eps is {optim.eps} with {optim.kind}, which has none: expected "

@@ -23,23 +23,25 @@ reader.py     its config.py as data: parsed, never executed
 migrate.py    settings of older runs under the names that they have today
 names.py      its tokenizers, names of classes and of objects
 writing.py    what it says of itself, written
-weights.py    the weights of a checkpoint
-loading.py    a model of whatever kind: what it is first, then its weights; by the next four:
-first_stage.py  diffusion.py  classifier.py  clip.py
+loading.py    the model of a run: what it is first, then its weights
 """
 
-from ldm_jax.runs.classifier import TrainedClassifier, describe_classifier
-from ldm_jax.runs.clip import load_clip
-from ldm_jax.runs.diffusion import Trained, describe, describe_files, write_description
-from ldm_jax.runs.first_stage import (
-    TrainedFirstStage,
+from ldm_jax.runs.loading import (
+    Trained,
+    describe,
+    describe_any,
+    describe_classifier,
+    describe_files,
     describe_first_stage,
     find_first_stage,
+    load,
+    load_clip,
     load_first_stage,
     load_first_stage_config,
     load_scaled_first_stage,
+    model_shapes,
+    with_weights,
 )
-from ldm_jax.runs.loading import describe_any, load, with_weights
 from ldm_jax.runs.names import load_tokenizers, object_names, text_encoders, tokenizer_file
 from ldm_jax.runs.paths import (
     AnyExperiment,
@@ -50,40 +52,4 @@ from ldm_jax.runs.paths import (
     locate,
     weights_files,
 )
-from ldm_jax.runs.weights import model_shapes
-from ldm_jax.runs.writing import as_python, copy_names, write, write_imported
-
-__all__ = [
-    "AnyExperiment",
-    "Trained",
-    "TrainedClassifier",
-    "TrainedFirstStage",
-    "as_python",
-    "chosen",
-    "copy_names",
-    "describe",
-    "describe_any",
-    "describe_classifier",
-    "describe_files",
-    "describe_first_stage",
-    "find_first_stage",
-    "folder",
-    "is_run",
-    "load",
-    "load_clip",
-    "load_config",
-    "load_first_stage",
-    "load_first_stage_config",
-    "load_scaled_first_stage",
-    "load_tokenizers",
-    "locate",
-    "model_shapes",
-    "object_names",
-    "text_encoders",
-    "tokenizer_file",
-    "weights_files",
-    "with_weights",
-    "write",
-    "write_description",
-    "write_imported",
-]
+from ldm_jax.runs.writing import as_python, copy_names, write, write_description, write_imported

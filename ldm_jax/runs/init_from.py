@@ -7,16 +7,17 @@ conditioner of another kind) is only said. Where `partial` is asked for, what ma
 rest is initialized, and all of it is reported.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import jax
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ldm_jax import checkpoint, runs
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
-from ldm_jax.runtime.sharding import devices
+from ldm_jax.runtime.sharding import devices, named
 from ldm_jax.types import Params
 
 NAMED = 8  # names in one line
@@ -44,10 +45,9 @@ def start_from(run: Path, wanted: runs.AnyExperiment, partial: bool) -> Start:
         InputError: not a run, one without a checkpoint, or one of another kind of model.
     """
     there = runs.load_config(run)
-    folder, which = runs.locate(run)
-    run = folder if which is None else folder / "checkpoints" / str(which)
-    shapes = checkpoint.weight_shapes(folder, which)
-    averaged = frozenset(checkpoint.averaged_parts(folder, which))
+    found = runs.locate(run)
+    run, shapes = found.path, checkpoint.weight_shapes(*found)
+    averaged = checkpoint.averaged_parts(*found)
     first_stage = FirstStageExperiment.kind
     if wanted.kind == first_stage and there.kind == Experiment.kind:
         return Start(run, there, shapes.get("first_stage", {}), averaged, partial, inside=True)
@@ -77,11 +77,11 @@ def match(start: Start, target: Params) -> Match:
     Args:
         target: shapes (or arrays) of the parts of params that are to be filled.
     """
-    absent = sorted(part for part in target if _names(target[part]) and not _has(start, part))
-    left = sorted(part for part in start.shapes if part not in target)
-    both = [part for part in target if part not in absent]
-    here = _names({part: target[part] for part in both})
-    there = _names({part: start.shapes[part] for part in both if part in start.shapes})
+    here, there = ({k: x.shape for k, x in named(tree).items()} for tree in (target, start.shapes))
+    absent = sorted(_parts(here) - _parts(there))
+    left = sorted(start.shapes.keys() - target.keys())
+    here = {name: shape for name, shape in here.items() if name.split("/")[0] not in absent}
+    there = {name: shape for name, shape in there.items() if name.split("/")[0] not in left}
     found = Match(
         matched=[name for name in here if there.get(name) == here[name]],
         missing=[name for name in here if name not in there],
@@ -110,27 +110,22 @@ def match(start: Start, target: Params) -> Match:
 def fill(start: Start, params: Params) -> Params:
     """The params with the weights that match in place of their own; says what became of each."""
     found = match(start, params)
-    names = set(found.matched)
-    chosen = {
-        part: tree
-        for part in params
-        if (tree := _only(params[part], names, part)) is not None and part not in found.absent
-    }
+    own = flatten_dict(params, keep_empty_nodes=True, sep="/")
+    chosen = unflatten_dict({name: own[name] for name in found.matched}, sep="/")
     target = devices("jit").target({"first_stage": chosen} if start.inside else chosen)
     run, which = runs.locate(start.run)
     read = checkpoint.restore_weights(run, target, exact=False, which=which)
     read = read["first_stage"] if start.inside else read
     _say(start, found)
-    return {part: _replaced(tree, read.get(part, {})) for part, tree in params.items()}
+    return unflatten_dict({**own, **flatten_dict(read, sep="/")}, sep="/")
 
 
 def _say(start: Start, found: Match) -> None:
-    run, which = runs.locate(start.run)
-    step = checkpoint.latest_step(run) if which is None else which
-    taken = ["first_stage"] if start.inside else {name.split("/")[0] for name in found.matched}
-    used = sorted(start.averaged.intersection(taken))
+    found_at = runs.locate(start.run)
+    taken = {"first_stage"} if start.inside else _parts(found.matched)
+    used = sorted(start.averaged & taken)
     print(
-        f"starting from '{run}', step {step}: {len(found.matched)} arrays"
+        f"starting from '{found_at.run}', step {found_at.step}: {len(found.matched)} arrays"
         + (f", of {', '.join(used)} the averages" if used else "")
     )
     for what, names in (
@@ -144,32 +139,10 @@ def _say(start: Start, found: Match) -> None:
             print(f"{what}: {_some(names)}")
 
 
-def _has(start: Start, part: str) -> bool:
-    return bool(_names(start.shapes.get(part, {})))
+def _parts(names: Iterable[str]) -> set[str]:
+    return {name.split("/")[0] for name in names}
 
 
 def _some(names: list[str]) -> str:
     more = f", and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return ", ".join(names[:NAMED]) + more
-
-
-def _names(tree: Any) -> dict[str, tuple[int, ...]]:
-    """Shapes by the names of arrays."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
-    return {jax.tree_util.keystr(path, simple=True, separator="/"): x.shape for path, x in leaves}
-
-
-def _only(tree: Any, names: set[str], place: str) -> Any:
-    """What of a tree of dicts has these names; None where nothing has."""
-    if not isinstance(tree, dict):
-        return tree if place in names else None
-    kept = {key: _only(value, names, f"{place}/{key}") for key, value in tree.items()}
-    kept = {key: value for key, value in kept.items() if value is not None}
-    return kept or None
-
-
-def _replaced(tree: Any, by: Any) -> Any:
-    """A tree with the leaves of a smaller one in place of its own."""
-    if not isinstance(tree, dict):
-        return by
-    return {key: _replaced(value, by[key]) if key in by else value for key, value in tree.items()}

@@ -12,10 +12,8 @@ from ldm_jax.settings import read_text
 
 
 def text_encoders(experiment: Any) -> dict[str, Any]:
-    """Entry of a batch -> the settings of the text encoder that reads it; none where there are no
-    conditions."""
-    conditions = getattr(experiment, "conditions", ())
-    return {entry: one for each in conditions for entry, one in each.text_encoders.items()}
+    """Entry of a batch -> the settings of the text encoder that reads it; none without captions."""
+    return getattr(experiment, "text_encoders", {})
 
 
 def tokenizer_file(entry: str) -> str:

@@ -22,6 +22,16 @@ class Place(NamedTuple):
     run: Path
     which: int | None = None
 
+    @property
+    def path(self) -> Path:
+        """By which `locate` finds it."""
+        return self.run if self.which is None else self.run / "checkpoints" / str(self.which)
+
+    @property
+    def step(self) -> int | None:
+        """Of the checkpoint; None where the run has none."""
+        return checkpoint.latest_step(self.run) if self.which is None else self.which
+
 
 def locate(place: Path | str) -> Place:
     """What RUN, RUN/checkpoints/STEP or RUN/checkpoints/best stands for.
@@ -82,23 +92,17 @@ def is_run(place: Path | str) -> bool:
     return (folder(place) / "config.py").exists()
 
 
-def step_of(run: Path, which: int | None) -> int:
-    """The step of a checkpoint; of the newest, where `which` is None.
-
-    Raises:
-        InputError: the run has none.
-    """
-    step = checkpoint.latest_step(run) if which is None else which
-    if step is None:
-        raise InputError(f"run '{run}' has no checkpoint: train it first with train.py")
-    return step
+def step_of(place: Place) -> int:
+    """The step of a checkpoint; InputError where the run has none."""
+    if place.step is None:
+        raise InputError(f"run '{place.run}' has no checkpoint: train it first with train.py")
+    return place.step
 
 
 def weights_files(place: Path | str) -> Iterator[Path]:
     """The files of the weights that `place` stands for, see `locate`; none where it has none."""
-    run, which = locate(place)
-    step = checkpoint.latest_step(run) if which is None else which
-    folders = run / "checkpoints" / str(step) / "params", run / "frozen"
+    found = locate(place)
+    folders = found.run / "checkpoints" / str(found.step) / "params", found.run / "frozen"
     return (file for folder in folders for file in folder.glob("**/*"))
 
 

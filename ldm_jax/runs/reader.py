@@ -15,7 +15,7 @@ import dataclasses
 import math
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -136,15 +136,19 @@ class _Reader:
         """What the file calls `config`; None where it has none."""
         found = []
         for i, node in enumerate(module.body):
-            if i == 0 and _is_text(node):
-                continue
-            if isinstance(node, ast.ImportFrom) and _is_import_of_settings(node):
-                continue
-            if not isinstance(node, ast.Assign) or not _is_config(node.targets):
-                self.refuse(node, _name(node))
-            if found:
-                self.refuse(node, "a second `config`")
-            found.append(self.value(node.value, 0))
+            match node:
+                case ast.Expr(value=ast.Constant(value=str())) if i == 0:
+                    pass  # a docstring
+                case ast.ImportFrom(module=configs.__name__, names=names, level=0) if all(
+                    alias.asname is None for alias in names
+                ):
+                    pass
+                case ast.Assign(targets=[ast.Name(id="config")], value=value) if not found:
+                    found.append(self.value(value, 0))
+                case ast.Assign(targets=[ast.Name(id="config")]):
+                    self.refuse(node, "a second `config`")
+                case _:
+                    self.refuse(node, _name(node))
         return found[0] if found else None
 
     def value(self, node: ast.expr, depth: int) -> Any:
@@ -171,7 +175,7 @@ class _Reader:
 
     def constant(self, node: ast.Constant) -> Any:
         value = node.value
-        if isinstance(value, str) and ("\0" in value or _has_surrogate(value)):
+        if isinstance(value, str) and re.search("[\0\ud800-\udfff]", value):
             self.refuse(node, "text with a NUL or half a character")
         if isinstance(value, bool | str | None):
             return value
@@ -228,30 +232,6 @@ class _Reader:
             return kind(**fields)
         except TypeError as error:  # a field that has no default is not given
             raise InputError(f"config '{self.path}': {reason(error)}") from None
-
-
-def _has_surrogate(text: str) -> bool:
-    return any("\ud800" <= letter <= "\udfff" for letter in text)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    """Whether this is a docstring."""
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-def _is_import_of_settings(node: ast.ImportFrom) -> bool:
-    own = node.module == configs.__name__ and node.level == 0
-    return own and all(alias.asname is None for alias in node.names)
-
-
-def _is_config(targets: Iterable[ast.expr]) -> bool:
-    """Whether it is the one name `config` that something is assigned to."""
-    names = [target.id if isinstance(target, ast.Name) else None for target in targets]
-    return names == ["config"]
 
 
 def _name(node: Node) -> str:

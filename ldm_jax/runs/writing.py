@@ -1,7 +1,7 @@
 """What a run says of itself, written: its config and the names in it."""
 
 import pprint
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,6 +14,7 @@ from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.names import tokenizer_file
 from ldm_jax.runs.paths import AnyExperiment
 from ldm_jax.runtime import hosts
+from ldm_jax.runtime.files import write_whole
 from ldm_jax.types import Params
 
 
@@ -28,12 +29,7 @@ def write(
         return
     run.mkdir(parents=True, exist_ok=True)
     new = {name: x for name, x in tokenizers.items() if not (run / tokenizer_file(name)).exists()}
-    write_tokenizers(run, new)
-    if info.class_names:
-        write_whole(run / "classes.txt", "".join(f"{name}\n" for name in info.class_names))
-    if info.object_names:
-        write_whole(run / "objects.txt", "".join(f"{name}\n" for name in info.object_names))
-    write_whole(run / "config.py", as_python(experiment))
+    write_description(run, experiment, new, info.class_names, info.object_names)
 
 
 def write_imported(
@@ -50,8 +46,22 @@ def write_imported(
     """
     run.mkdir(parents=True, exist_ok=True)
     checkpoint.save_weights(run, params, ema)
-    write_tokenizers(run, tokenizers)
-    write_whole(run / "config.py", as_python(experiment))
+    write_description(run, experiment, tokenizers)
+
+
+def write_description(
+    folder: Path,
+    experiment: AnyExperiment,
+    tokenizers: Mapping[str, Tokenizer],
+    class_names: Sequence[str] = (),
+    object_names: Sequence[str] = (),
+) -> None:
+    """Writes what `loading.describe_files` reads."""
+    write_tokenizers(folder, tokenizers)
+    for file, names in (("classes.txt", class_names), ("objects.txt", object_names)):
+        if names:
+            write_whole(folder / file, "".join(f"{name}\n" for name in names))
+    write_whole(folder / "config.py", as_python(experiment))
 
 
 def write_tokenizers(folder: Path, tokenizers: Mapping[str, Tokenizer]) -> None:
@@ -65,13 +75,6 @@ def copy_names(run: Path, to: Path) -> None:
     for name in ("classes.txt", "objects.txt"):
         if (run / name).exists():
             write_whole(to / name, (run / name).read_text("utf-8"))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file that is never seen half-written."""
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_text(text, "utf-8")
-    unfinished.replace(path)
 
 
 def as_python(experiment: AnyExperiment) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
@@ -50,40 +50,6 @@ TENSOR = (
     (r".*/conv2/kernel", P(None, None, "tensor", None)),
 )
 SMALL = 2**9  # an array of fewer values is not split over fsdp: gathering it costs more
-
-
-class Devices(NamedTuple):
-    """One way of using the devices.
-
-    count:     number of devices, over all hosts
-    replicate: tree of arrays -> the same tree, whole on every device
-    place:     tree of arrays -> the same tree, sharded as in training
-    target:    tree of shapes -> the same with the sharding of `place` (for restoring)
-    make:      (function, *arguments) -> the function's output, sharded as by `place`; no device
-               holds more than its part
-    split:     this host's part of a batch (dict of numpy [b, ...]) -> the batch, sharded
-    share:     a batch that every host has whole (tree of numpy [b, ...]) -> the batch, sharded
-    collect:   a sharded batch -> the same tree of numpy, whole on every host
-    like:      this host's part of a batch -> the shapes and shardings of `split`'s output
-    in_force:  () -> context in which traced code knows the mesh (`each_device`); a parallelized
-               step does anyway
-    parallelize:    (step(state, frozen, batch, key, average, gather), state or its shapes) ->
-               compiled step(state, frozen, batch, key); donates its state, and not frozen
-    summary:   tree of arrays or shapes -> one line that describes its sharding
-    """
-
-    count: int
-    replicate: Callable[[Any], Any]
-    place: Callable[[Any], Any]
-    target: Callable[[Any], Any]
-    make: Callable[..., Any]
-    split: Callable[[dict], dict]
-    share: Callable[[Any], Any]
-    collect: Callable[[Any], Any]
-    like: Callable[[dict], dict]
-    in_force: Callable[[], AbstractContextManager]
-    parallelize: Callable[[Callable, Any], Callable]
-    summary: Callable[[Any], str]
 
 
 def mesh_shape(wanted: Mesh, name: str = "train.mesh") -> dict[str, int]:
@@ -137,73 +103,99 @@ def spec_of(name: str, shape: tuple[int, ...], mesh: dict[str, int]) -> P:
     return P(*axes)
 
 
-def _names(tree: Any) -> Any:
-    """The tree with each leaf's name instead, such as params/denoiser/conv_in/kernel."""
-    return jax.tree_util.tree_map_with_path(
-        lambda path, _: jax.tree_util.keystr(path, simple=True, separator="/"), tree
-    )
+def name_of(path: tuple) -> str:
+    """The name of an array at a path of a tree, such as params/denoiser/conv_in/kernel."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")
 
 
-class _Jit:
-    """`jit` over a mesh; see `Devices`."""
+def named(tree: Any) -> dict[str, Any]:
+    """The arrays of a tree by their names."""
+    return {name_of(path): x for path, x in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+class Devices:
+    """One way of using the devices: `jit` over a mesh."""
+
+    kind = "jit"
 
     def __init__(self, sizes: dict[str, int]):
         types = (AxisType.Auto,) * len(AXES)
         self.sizes, self.mesh = sizes, jax.make_mesh(tuple(sizes.values()), AXES, axis_types=types)
         self.whole, self.rows = (NamedSharding(self.mesh, spec) for spec in (P(), EXAMPLES))
 
-    def shardings(self, tree, **changed):
-        sizes = {**self.sizes, **changed}
-        return jax.tree.map(
-            lambda name, x: NamedSharding(self.mesh, spec_of(name, np.shape(x), sizes)),
-            _names(tree),
-            tree,
-        )
+    @property
+    def count(self) -> int:
+        """Number of devices, over all hosts."""
+        return self.mesh.size
 
-    def replicate(self, tree):
+    def shardings(self, tree: Any, **changed: int) -> Any:
+        """How each array of a tree, or of its shapes, is divided in training."""
+        sizes = {**self.sizes, **changed}
+
+        def one(path, x):
+            return NamedSharding(self.mesh, spec_of(name_of(path), np.shape(x), sizes))
+
+        return jax.tree_util.tree_map_with_path(one, tree)
+
+    def replicate(self, tree: Any) -> Any:
+        """A tree of arrays, whole on every device."""
         return jax.device_put(tree, self.whole)
 
-    def place(self, tree):
+    def place(self, tree: Any) -> Any:
+        """A tree of arrays, sharded as in training."""
         return jax.device_put(tree, self.shardings(tree))
 
-    def target(self, tree):
+    def target(self, tree: Any) -> Any:
+        """Shapes with the sharding of `place`, for restoring."""
         return jax.tree.map(
             lambda x, sharding: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding),
             tree,
             self.shardings(tree),
         )
 
-    def make(self, function, *arguments):
+    def make(self, function: Callable, *arguments: Any) -> Any:
+        """A function's output, sharded as by `place`; no device holds more than its part."""
         shardings = self.shardings(jax.eval_shape(function, *arguments))
         # called once: compiles in half the time for a processor, with the same bits
         quick = {"xla_backend_optimization_level": 1} if jax.default_backend() == "cpu" else None
         return jax.jit(function, out_shardings=shardings, compiler_options=quick)(*arguments)
 
-    def split(self, batch):
+    def split(self, batch: Any) -> Any:
+        """This host's part of a batch (tree of numpy [b, ...]) -> the batch, sharded."""
         return jax.tree.map(lambda x: jax.make_array_from_process_local_data(self.rows, x), batch)
 
-    def share(self, batch):
+    def share(self, batch: Any) -> Any:
+        """A batch that every host has whole (tree of numpy [b, ...]) -> the batch, sharded."""
+
         def rows_of(x):
             return jax.make_array_from_callback(x.shape, self.rows, lambda index: x[index])
 
         return jax.tree.map(rows_of, batch)
 
-    def collect(self, batch):
+    def collect(self, batch: Any) -> Any:
+        """A sharded batch -> the same tree of numpy, whole on every host."""
         if jax.process_count() > 1:  # other hosts' parts have to be sent
             batch = jax.jit(lambda tree: tree, out_shardings=self.whole)(batch)
         return jax.device_get(batch)
 
-    def like(self, batch):
+    def like(self, batch: Any) -> Any:
+        """This host's part of a batch -> the shapes and shardings of `split`'s output."""
+
         def whole_batch(x):
             shape = (x.shape[0] * jax.process_count(), *x.shape[1:])
             return jax.ShapeDtypeStruct(shape, x.dtype, sharding=self.rows)
 
         return jax.tree.map(whole_batch, batch)
 
-    def in_force(self):
+    def in_force(self) -> AbstractContextManager:
+        """A context in which traced code knows the mesh (`each_device`); a parallelized step does
+        anyway."""
         return jax.set_mesh(self.mesh)
 
-    def parallelize(self, step, state):
+    def parallelize(self, step: Callable, state: Any) -> Callable:
+        """step(state, frozen, batch, key, average, gather), and a state or its shapes -> compiled
+        step(state, frozen, batch, key), which donates its state, and not frozen."""
+
         def gather(params):  # otherwise the compiler may split layers along fsdp, not the batch
             return jax.lax.with_sharding_constraint(params, self.shardings(params, fsdp=1))
 
@@ -213,9 +205,15 @@ class _Jit:
 
         return jax.jit(alone, donate_argnums=0, out_shardings=(self.shardings(state), self.whole))
 
+    def summary(self, tree: Any) -> str:
+        """One line on how a tree of arrays or shapes is divided."""
+        return _summary(self.kind, self.sizes, tree)
 
-class _Pmap(_Jit):
+
+class _Pmap(Devices):
     """The step by `pmap`, on batches [devices, b / devices, ...]."""
+
+    kind = "pmap"
 
     def __init__(self, sizes: dict[str, int]):
         super().__init__(sizes)
@@ -251,11 +249,7 @@ def devices(kind: str, wanted: Mesh = Mesh()) -> Devices:
     """
     sizes = mesh_shape(wanted)
     check_pmap(kind, sizes)
-    found = {"jit": _Jit, "pmap": _Pmap}[kind](sizes)
-    functions = {name: getattr(found, name) for name in Devices._fields if hasattr(found, name)}
-    return Devices(
-        **functions, count=found.mesh.size, summary=functools.partial(_summary, kind, sizes)
-    )
+    return {"jit": Devices, "pmap": _Pmap}[kind](sizes)
 
 
 def each_device(function: Callable, examples: int, heads: int) -> Callable | None:
@@ -288,7 +282,7 @@ def each_device(function: Callable, examples: int, heads: int) -> Callable | Non
 def held(tree: Any, sizes: dict[str, int]) -> int:
     """Bytes of a tree of arrays or shapes that one device holds on a mesh of these sizes."""
     total = 0
-    for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True):
+    for name, x in named(tree).items():
         parts = math.prod(sizes[axis] for axis in spec_of(name, x.shape, sizes) if axis)
         total += math.prod(x.shape) * x.dtype.itemsize // parts
     return total
@@ -297,7 +291,7 @@ def held(tree: Any, sizes: dict[str, int]) -> int:
 def _undivided(tree: Any, sizes: dict[str, int]) -> list[str]:
     """Names and shapes of the arrays that an axis should split but does not divide."""
     found = []
-    for name, x in zip(jax.tree.leaves(_names(tree)), jax.tree.leaves(tree), strict=True):
+    for name, x in named(tree).items():
         wanted = {"tensor"} & set(_rule(name, len(x.shape)))
         wanted |= {"fsdp"} if math.prod(x.shape) >= SMALL else set()
         if any(sizes[axis] > 1 for axis in wanted - set(spec_of(name, x.shape, sizes))):

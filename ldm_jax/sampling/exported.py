@@ -112,7 +112,7 @@ def write(
     (out / PROGRAM).write_bytes(bytes(exported.serialize()))
     weights = {name: np.asarray(x) for name, x in flattened(params).items()}
     write_weights(out / "weights.safetensors", weights)
-    runs.write_description(out, trained)
+    runs.write_description(out, trained.experiment, trained.tokenizers, trained.class_names)
     halved = any(x.dtype == jnp.bfloat16 for x in weights.values())
     about = {
         "version": VERSION,

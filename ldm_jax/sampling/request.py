@@ -92,7 +92,7 @@ def asked(run: RunView, **options: Any) -> Request:
     return new.replace(**given)
 
 
-def resolve(trained: runs.Trained | runs.TrainedFirstStage, **options: Any) -> Request:
+def resolve(trained: runs.Trained, **options: Any) -> Request:
     """The request of options of sample.py by name, with the run's own settings for the rest.
 
     Raises:

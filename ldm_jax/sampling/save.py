@@ -77,7 +77,7 @@ def _of_before(report: dict[str, Any]) -> list[str]:
 def write(
     out: Path,
     drawn: Drawn,
-    trained: runs.Trained | runs.TrainedFirstStage,
+    trained: runs.Trained,
     request: Request,
 ) -> None:
     """Writes the report, and the images as 000000.png ..., together in grid.png and samples.npz.
@@ -120,9 +120,7 @@ def write(
     print(f"{len(images)} images in {out}, together in {out / 'grid.png'}{others}")
 
 
-def report(
-    trained: runs.Trained | runs.TrainedFirstStage, request: Request, files: Collection[str]
-) -> dict[str, Any]:
+def report(trained: runs.Trained, request: Request, files: Collection[str]) -> dict[str, Any]:
     """All that is needed to draw the same images again, and the files that hold them."""
     return {
         "run": str(trained.run),

@@ -3,12 +3,13 @@
 from dataclasses import replace
 
 from ldm_jax import runs
+from ldm_jax.experiments import Experiment
 from ldm_jax.sections import RunView
 
 
-def view(trained: runs.Trained | runs.TrainedFirstStage) -> RunView:
+def view(trained: runs.Trained) -> RunView:
     """Of a run of either kind."""
-    diffusion = not isinstance(trained, runs.TrainedFirstStage)
+    diffusion = trained.experiment.kind == Experiment.kind
     stage = trained.model.first_stage if diffusion else trained.model
     common = RunView(
         run=trained.run,

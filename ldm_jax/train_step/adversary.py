@@ -92,13 +92,11 @@ def play(
     changes = {}
     if config.lecam_weight:
         means = average({"real": metrics["logits_real"], "fake": metrics["logits_fake"]})
-        moved = jax.tree.map(
-            lambda old, new: LECAM_DECAY * old + (1.0 - LECAM_DECAY) * new, params["lecam"], means
-        )
-        kept = jax.tree.map(
-            lambda new, old: jnp.where(takes_part, new, old), moved, params["lecam"]
-        )
-        changes = {"lecam": kept}
+
+        def moved(old, new):
+            return jnp.where(takes_part, LECAM_DECAY * old + (1.0 - LECAM_DECAY) * new, old)
+
+        changes = {"lecam": jax.tree.map(moved, params["lecam"], means)}
     return Played(by_fake, gradient, changes, {"generator": loss, **metrics})
 
 

@@ -33,7 +33,6 @@ class AutoencoderLoss:
     reduction: Literal["sum", "mean"] = "sum"  # the original's KL and VQ stages, in this order
     perceptual_weight: NotNegative = 0.0  # of LPIPS; 0: none
     # the network of LPIPS
-    # the network of LPIPS
     perceptual: Literal["vgg", "alex", "squeeze", "vgg_shift_tolerant", "alex_shift_tolerant"] = (
         "vgg"
     )

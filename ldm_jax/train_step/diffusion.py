@@ -79,7 +79,9 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         are those before times are weighted by what is learned, or by how they were drawn.
     """
     process, prediction = model.process, model.prediction
-    distance, weight = _distance(config), _weight(config)
+    distances = {"l2": jnp.square, "l1": jnp.abs, "huber": huber(config.huber_delta)}
+    distance = distances[config.distance]
+    weight = _weight(config)
 
     def loss(params, batch, keys):
         latent_keys, time_keys, noise_keys, drop_keys, offset_keys, more_keys = jnp.moveaxis(
@@ -123,10 +125,6 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         return total, (metrics, t, jax.lax.stop_gradient(losses))
 
     return loss
-
-
-def _distance(config: DiffusionLoss) -> Callable:
-    return {"l2": jnp.square, "l1": jnp.abs, "huber": huber(config.huber_delta)}[config.distance]
 
 
 def _weight(config: DiffusionLoss) -> Callable | None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 from optax.contrib import MuonDimensionNumbers, muon
 
+from ldm_jax.runtime.sharding import name_of
 from ldm_jax.settings import Decay, Fraction, NotNegative, NotNegativeInt, Positive, Range
 from ldm_jax.types import Array
 
@@ -78,7 +79,16 @@ def optimizer(
     Args:
         trained: the parts that train; a "discriminator" among them is clipped on its own.
     """
-    made = _of_all(config, steps, trained)
+    kinds = {"adamw": _adamw, "lion": _lion, "adafactor": _adafactor, "muon": _muon}
+    made = kinds[config.kind](config, learning_rate(config, steps))
+    if config.clip is not None:
+        made = optax.chain(optax.clip_by_global_norm(config.clip), made)
+    if config.clip is not None and "discriminator" in trained:
+        both = {"adversary": made, "others": made}
+        made = optax.partition(
+            both,
+            lambda x: {part: "adversary" if part == "discriminator" else "others" for part in x},
+        )
     if config.train_only is None:
         return made
 
@@ -92,27 +102,7 @@ def optimizer(
 
 def is_trained(config: Optim, path: tuple) -> bool:
     """Whether the array at a path of the tree of parameters changes, if its part trains."""
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
-    return config.train_only is None or bool(re.search(config.train_only, name))
-
-
-def _of_all(config: Optim, steps: int, trained: tuple[str, ...]) -> optax.GradientTransformation:
-    """The same of all parameters."""
-    rate = learning_rate(config, steps)
-    chosen = {"adamw": _adamw, "lion": _lion, "adafactor": _adafactor, "muon": _muon}[config.kind](
-        config, rate
-    )
-    if config.clip is None:
-        return chosen
-    clipped = optax.chain(optax.clip_by_global_norm(config.clip), chosen)
-
-    if "discriminator" not in trained:
-        return clipped
-
-    def side(parts):
-        return {name: "adversary" if name == "discriminator" else "others" for name in parts}
-
-    return optax.partition({"adversary": clipped, "others": clipped}, side)
+    return config.train_only is None or bool(re.search(config.train_only, name_of(path)))
 
 
 def _decaying(config: Optim) -> Callable | None:
@@ -181,6 +171,6 @@ def _muon(config: Optim, rate: optax.Schedule) -> optax.GradientTransformation:
 
 def _is_matrix(path: tuple, x: Array) -> bool:
     """Whether an array is an inner layer's kernel, and not a norm, a bias or an embedding."""
-    name = jax.tree_util.keystr(path, simple=True, separator="/")
+    name = name_of(path)
     inner = re.fullmatch(r".*/kernel", name) and not re.fullmatch(r".*/conv_(in|out)/.*", name)
     return bool(inner) and x.ndim > 1

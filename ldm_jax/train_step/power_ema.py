@@ -96,22 +96,21 @@ def solve(gammas: Sequence[float], steps: Sequence[float], gamma: float, step: f
 
     Least squares between profiles: A x = b of their inner products.
     """
-    g, t = np.asarray(gammas, np.float64), np.asarray(steps, np.float64)
-    products = profile_product(g[:, None], t[:, None], g[None, :], t[None, :])
-    wanted = profile_product(g, t, np.float64(gamma), np.float64(step))
-    return np.linalg.lstsq(products, wanted, rcond=1e-12)[0]
+    products = _products([*gammas, gamma], [*steps, step])
+    return np.linalg.lstsq(products[:-1, :-1], products[:-1, -1], rcond=1e-12)[0]
 
 
 def unlikeness(gammas: Sequence[float], steps: Sequence[float], gamma: float, step: float) -> float:
     """How far the nearest sum is from what is wanted: |difference| / |wanted| of the profiles."""
+    products = _products([*gammas, gamma], [*steps, step])
+    x = np.append(solve(gammas, steps, gamma, step), -1.0)
+    return float(np.sqrt(max(0.0, x @ products @ x) / products[-1, -1]))
+
+
+def _products(gammas: Sequence[float], steps: Sequence[float]) -> np.ndarray:
+    """Of each pair of averages."""
     g, t = np.asarray(gammas, np.float64), np.asarray(steps, np.float64)
-    x = solve(gammas, steps, gamma, step)
-    wanted = profile_product(
-        np.float64(gamma), np.float64(step), np.float64(gamma), np.float64(step)
-    )
-    crossed = x @ profile_product(g, t, np.float64(gamma), np.float64(step))
-    squared = x @ profile_product(g[:, None], t[:, None], g[None, :], t[None, :]) @ x
-    return float(np.sqrt(max(0.0, wanted - 2.0 * crossed + squared) / wanted))
+    return profile_product(g[:, None], t[:, None], g, t)
 
 
 def total(averages: Sequence[Params], weights: np.ndarray) -> Params:

@@ -18,5 +18,3 @@ plan.py         what a step would cost, from its trace (cost.py)
 from ldm_jax.training.first_stage import init_first_stage
 from ldm_jax.training.fitted import inherit
 from ldm_jax.training.run import train
-
-__all__ = ["inherit", "init_first_stage", "train"]

@@ -10,6 +10,7 @@ from ldm_jax.data import latents
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
+from ldm_jax.runtime.sharding import named
 from ldm_jax.train_step.optimizer import is_trained
 from ldm_jax.training.loop import with_positions
 from ldm_jax.training.record import check_best
@@ -75,7 +76,7 @@ def check_train_only(
     leaves = jax.tree_util.tree_leaves_with_path(parts)
     found = [x.size for path, x in leaves if is_trained(experiment.optim, path)]
     if not found:
-        names = [jax.tree_util.keystr(path, simple=True, separator="/") for path, _ in leaves]
+        names = [*named(parts)]
         raise InputError(
             f"optim.train_only is '{wanted}': expected to find it in the name of an array, such as "
             f"{names[0]} or {names[-1]}"

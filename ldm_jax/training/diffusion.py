@@ -23,7 +23,7 @@ from ldm_jax.runs import init_from
 from ldm_jax.sampling.generate import make_generate
 from ldm_jax.train_step import diffusion
 from ldm_jax.train_step.latent_scale import measure_scale
-from ldm_jax.train_step.state import Measurement, Objective, averaged_params
+from ldm_jax.train_step.state import Measurement, averaged_params
 from ldm_jax.training.checked import check_experiment, check_frozen
 from ldm_jax.training.first_stage import first_stage_task
 from ldm_jax.training.fitted import find_tokenizers, inherit
@@ -90,6 +90,7 @@ def diffusion_task(
     helpers = functools.partial(diffusion.init_helpers, model.process, experiment.loss)
     shapes = {**runs.model_shapes(model), **jax.eval_shape(helpers)}
     generate, examples = _generate(experiment, model), _examples(parts)
+    accumulate = experiment.train.accumulate
     return Task(
         name="diffusion",
         experiment=experiment,
@@ -98,7 +99,9 @@ def diffusion_task(
         keys=reading.conditioner.keys,
         init=lambda key: {**model.init(key), **helpers()},
         shapes=shapes,
-        objective=_objective(experiment, reading),
+        objective=diffusion.diffusion_objective(
+            reading, experiment.loss, experiment.drop, experiment.data.batch_size, accumulate
+        ),
         frozen=_frozen(parts, first_run, start, published)._replace(names=names),
         before=before,
         sample=_samples(parts, generate, examples),
@@ -136,11 +139,6 @@ def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None)
     if isinstance(source.records, latents.Source):
         check_latents(source, experiment, model)
     return _Parts(experiment, source, tokenizers, model, reading_latents(source, model))
-
-
-def _objective(experiment: Experiment, model: DiffusionModel) -> Objective:
-    batch_size, parts = experiment.data.batch_size, experiment.train.accumulate
-    return diffusion.diffusion_objective(model, experiment.loss, experiment.drop, batch_size, parts)
 
 
 def _frozen(

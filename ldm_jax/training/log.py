@@ -1,9 +1,11 @@
 """Where a training run's numbers go: TensorBoard, RUN/metrics.csv and the terminal."""
 
+import contextlib
 import csv
 import io
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +15,8 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tqdm import tqdm
 
 from ldm_jax.errors import StoppedError, reading, reason
-from ldm_jax.runs.writing import write_whole
 from ldm_jax.runtime import hosts
+from ldm_jax.runtime.files import write_whole
 
 
 def open_log(run: Path, name: str, start: int, steps: int) -> "Log | Silence":
@@ -49,14 +51,12 @@ class Log:
         self.name = name
         self.steps = steps
         self.csv = run / "metrics.csv"
-        try:
+        with self._writing():
             run.mkdir(parents=True, exist_ok=True)
             # written here: a writing thread could die unnoticed
             self.board = EventsWriter(str(run / "events"))
             self._board(start + 1, session_log=SessionLog(status=SessionLog.START))
             self.columns = _forget_after(self.csv, start)
-        except OSError as error:
-            raise self._cannot(error) from error
         self.terminal = sys.stderr.isatty()
         self.bar = tqdm(
             total=steps, initial=start, desc=name, unit="step", disable=not self.terminal
@@ -80,13 +80,11 @@ class Log:
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         """Writes the values of one step."""
-        try:
+        with self._writing():
             for key, value in values.items():
                 self._board(step, summary=summary.scalar(key, value))
             self.board.flush()
             self._row({"step": step, **values})
-        except OSError as error:
-            raise self._cannot(error) from error
         self.bar.set_postfix({"loss": f"{values['loss']:.4g}"})
         if not self.terminal:
             shown = "  ".join(f"{key} {value:.4g}" for key, value in values.items())
@@ -94,11 +92,9 @@ class Log:
 
     def image(self, step: int, image: np.ndarray) -> None:
         """Writes an image, uint8 [H, W, 3]."""
-        try:
+        with self._writing():
             self._board(step, summary=summary.image("samples", image, dataformats="HWC"))
             self.board.flush()
-        except OSError as error:
-            raise self._cannot(error) from error
 
     def _board(self, step: int, **what) -> None:
         self.board.write_event(Event(wall_time=time.time(), step=step, **what))
@@ -107,34 +103,28 @@ class Log:
         """Adds a row to the table, and columns that it has not had yet."""
         new = [name for name in row if name not in self.columns]
         if new:
-            rows = _rows(self.csv)
+            rows = csv.DictReader(self.csv.read_text("utf-8").splitlines()) if self.csv.exists() else ()
             self.columns += new
-            write_whole(self.csv, _as_csv(self.columns, [dict(self._header()), *rows, row]))
+            header = dict(zip(self.columns, self.columns, strict=True))
+            write_whole(self.csv, _as_csv(self.columns, [header, *rows, row]))
             return
         with self.csv.open("a", newline="", encoding="utf-8") as file:
             file.write(_as_csv(self.columns, [row]))
 
-    def _header(self):
-        return zip(self.columns, self.columns, strict=True)
-
-    def _cannot(self, error: OSError) -> StoppedError:
-        return StoppedError(
-            f"the log of training cannot be written to '{self.run}' ({reason(error)})"
-        )
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise StoppedError(
+                f"the log of training cannot be written to '{self.run}' ({reason(error)})"
+            ) from error
 
 
 def _as_csv(columns: list[str], rows: list[dict]) -> str:
     text = io.StringIO()
     csv.DictWriter(text, columns, lineterminator="\n").writerows(rows)
     return text.getvalue()
-
-
-def _rows(path: Path) -> list[dict[str, str]]:
-    """The rows of a table, by column; [] where there is none."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def _forget_after(path: Path, step: int) -> list[str]:

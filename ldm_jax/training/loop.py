@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 import numpy as np
@@ -39,8 +38,7 @@ def fit(
         key: the root of all randomness of the steps.
 
     Raises:
-        FloatingPointError: a term of the loss or a weight is no longer finite; the last checkpoint
-            is one of before.
+        FloatingPointError: a term of the loss or a weight is no longer finite.
         StoppedError: a checkpoint could not be saved; or SIGTERM came, and the state is saved.
     """
     began, steps = time.monotonic(), task.experiment.train.steps
@@ -56,19 +54,23 @@ def fit(
     (checkpoint.save_frozen if new else checkpoint.keep_frozen)(run, frozen)
     with contextlib.ExitStack() as stack:
         record = Record(task, run, start, frozen, stack)
-        trace = stack.enter_context(_Trace(run / "profile", task.experiment.train.profile_steps))
+        trace = stack.enter_context(contextlib.ExitStack())
+        profiled = task.experiment.train.profile_steps
         program = _programs(devices.parallelize(step, state), record)
         record.show_missing(state, start)
         for n in range(start + 1, steps + 1):
             batch = with_positions(record.meter.next(data))
             arguments = state, frozen, devices.split(batch), key
             call = program(batch["image"].shape, arguments)
-            trace.before(n)
+            if n in profiled[:1]:
+                trace.enter_context(jax.profiler.trace(str(run / "profile")))
             state, metrics = call(*arguments)
             record.meter.step(metrics, len(batch["image"]) * jax.process_count())
-            trace.after(n, metrics)
-            if n == start + 1:
+            if n in (*profiled[1:], start + 1):
                 jax.block_until_ready(metrics)
+            if n in profiled[1:]:
+                trace.close()
+            if n == start + 1:
                 record.log.say(f"first step after {time.monotonic() - began:.1f} s")
                 preemption = stack.enter_context(Preemption())  # now there is something to save
             stop = preemption.reached(n) and n < steps
@@ -122,35 +124,6 @@ def _described(compiled: Compiled, flops: float | None) -> str:
     if held:
         parts.append(f"{sum(held.values()) / 2**20:.4g} MiB a device")
     return ", ".join(parts)
-
-
-class _Trace:
-    """A profiler's trace of the steps from first to last, in `folder`; a context manager."""
-
-    def __init__(self, folder: Path, steps: tuple[int, ...]):
-        self.folder = folder
-        self.first, self.last = steps or (0, 0)
-        self.running = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        if self.running:
-            jax.profiler.stop_trace()
-
-    def before(self, step: int) -> None:
-        """Begins with step `first`."""
-        if step == self.first:
-            jax.profiler.start_trace(str(self.folder))
-            self.running = True
-
-    def after(self, step: int, results: Any) -> None:
-        """Ends with step `last`, once it has been computed."""
-        if self.running and step == self.last:
-            jax.block_until_ready(results)
-            jax.profiler.stop_trace()
-            self.running = False
 
 
 def with_positions(batch: dict) -> dict:

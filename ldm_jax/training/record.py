@@ -13,6 +13,7 @@ from ldm_jax import checkpoint
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.runtime import hosts
+from ldm_jax.runtime.sharding import named
 from ldm_jax.train_step.state import joined
 from ldm_jax.training.log import open_log
 from ldm_jax.training.meter import Meter
@@ -138,7 +139,6 @@ def check_finite(finite: TrainState, step: int) -> None:
         finite: of each array, whether all of its values are.
     """
     for part in (finite.params, finite.ema, finite.opt_state):
-        for path, fine in jax.tree_util.tree_leaves_with_path(part):
+        for name, fine in named(part).items():
             if not fine:
-                name = jax.tree_util.keystr(path, simple=True, separator="/")
                 raise FloatingPointError(f"'{name}' is not finite after step {step}: {REMEDY}")

@@ -67,6 +67,8 @@ def run(
     Args:
         start: weights to start from.
     """
+    if start:  # what of it is not read elsewhere
+        start = start._replace(shapes=without(start.shapes, task.frozen.names))
     trainings = (*((each, place, None) for each, place in task.before), (task, folder, start))
     batches = [probe(*each, batch=dry_run) for each in trainings]
     if dry_run:
@@ -91,7 +93,7 @@ def probe(
     """
     experiment, data = task.experiment, task.experiment.data
     if start:
-        starting.match(_apart(task, start), without(task.shapes, task.frozen.names))
+        starting.match(start, without(task.shapes, task.frozen.names))
     check_train_only(task.name, experiment, task.shapes, task.objective.trained)
     if checkpoint.latest_step(folder) is not None:
         check_architecture(folder, task)
@@ -148,10 +150,5 @@ def _make(
     """All parts of params before the first step."""
     params = mesh.make(task.init, key)
     if start:
-        params |= starting.fill(_apart(task, start), without(params, task.frozen.names))
+        params |= starting.fill(start, without(params, task.frozen.names))
     return params | task.frozen.read(params, frozen_key)
-
-
-def _apart(task: Task, start: starting.Start) -> starting.Start:
-    """What a run to start from has of the parts that are not read elsewhere."""
-    return start._replace(shapes=without(start.shapes, task.frozen.names))
