@@ -32,8 +32,7 @@ def fit(
 
     Args:
         step: the pure step (state, frozen, batch, key, average, gather) -> (state, metrics).
-        state: the state before the first update, with frozen parts among its params; where there
-            is a checkpoint, its shapes.
+        state: that before the first update, frozen parts included; of a run begun, its shapes.
         data: iterator over dicts of numpy arrays [b, ...], with a state that Grain can save.
         key: the root of all randomness of the steps.
 
