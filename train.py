@@ -17,6 +17,11 @@ both have, all arrays must match, unless --init-partial takes those that do. --i
 another than its newest checkpoint: a step, or best.
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -25,6 +25,7 @@ import tyro
 
 from ldm_jax.errors import InputError, shortened
 from ldm_jax.runs.config_file import load_config as load_config
+from ldm_jax.runtime import interrupt
 from ldm_jax.runtime.compilation import use_cache
 from ldm_jax.runtime.terminal import Terminal, reason_of, status_of
 from ldm_jax.settings import check_folder as check_folder
@@ -46,11 +47,12 @@ def main(tool: Callable[[Sequence[str]], None]) -> None:
     streams = Terminal(sys.stdout), Terminal(sys.stderr)
     with contextlib.redirect_stdout(streams[0]), contextlib.redirect_stderr(streams[1]):
         try:
+            interrupt.give_grace()
             quiet()
             use_cache()
             tool(sys.argv[1:])
         except KeyboardInterrupt:
-            _stop("interrupted", 130)
+            interrupt.end()
         except Exception as error:
             status = status_of(error)
             if status is None:

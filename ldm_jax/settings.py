@@ -241,6 +241,11 @@ def read_text(path: Path | str, named: str) -> str:
 
 def check_folder(path: Path, name: str) -> None:
     """Raises InputError where the folder `path`, given as `name`, could not be made or filled."""
+    if re.match("[a-z][a-z0-9+.-]+:/", str(path)):  # what is left of an address as a path
+        raise InputError(
+            f"{name} '{path}' is an address: expected a folder of this machine; mount the bucket "
+            "(gcsfuse, s3fs, rclone mount) and give the folder, or copy it there afterwards"
+        )
     place = next(place for place in (path, *path.absolute().parents) if place.exists())
     if not place.is_dir():
         raise InputError(f"{name} '{path}': '{place}' is a file, expected a folder")

@@ -9,6 +9,7 @@ RUN/frozen/              the weights that training does not change
 RUN/digests/NAME.json    of the files of checkpoint NAME, or of "frozen"
 RUN/snapshots/STEP/      averages that are kept, see train_step/power_ema.py
 RUN/damaged/STEP/        checkpoints that could not be read
+RUN/lock                 held by the process that trains, see runtime/lock.py
 RUN/profile/             traces, where train.profile_steps asks for them
 RUN/metrics.csv, RUN/events.out.tfevents.*, RUN/samples/STEP.png
 RUN/evaluation/          statistics of what samples are measured against while training goes on
@@ -23,6 +24,7 @@ reader.py     its config.py as data: parsed, never executed
 migrate.py    settings of older runs under the names that they have today
 names.py      its tokenizers, names of classes and of objects
 writing.py    what it says of itself, written
+record.py     what it says of itself, against what it is asked to go on with
 loading.py    the model of a run: what it is first, then its weights
 """
 

@@ -2,8 +2,10 @@
 
 import pprint
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from tokenizers import Tokenizer
 
@@ -29,7 +31,21 @@ def write(
         return
     run.mkdir(parents=True, exist_ok=True)
     new = {name: x for name, x in tokenizers.items() if not (run / tokenizer_file(name)).exists()}
-    write_description(run, experiment, new, info.class_names, info.object_names)
+    found = _findable(experiment)
+    write_description(run, found, new, info.class_names, info.object_names)
+
+
+def _findable(experiment: Any) -> Any:
+    """With the places of data and of other runs as they are found from another folder, too."""
+    data, first_stage, changed = experiment.data, getattr(experiment, "first_stage", None), {}
+    if data.path and data.path != "shapes" and not data.path.startswith("tfds:"):
+        changed["data"] = replace(data, path=str(Path(data.path).expanduser().absolute()))
+    for name in ("run", "diffusion_run"):
+        if place := getattr(experiment, name, None):
+            changed[name] = str(Path(place).absolute())
+    if first_stage is not None:
+        changed["first_stage"] = _findable(first_stage)
+    return replace(experiment, **changed)
 
 
 def write_imported(

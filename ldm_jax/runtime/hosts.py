@@ -1,9 +1,12 @@
 """Several hosts as one run: the same program is started on each, and they connect here."""
 
 import contextlib
+import hashlib
+import json
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import numpy as np
@@ -77,6 +80,57 @@ def first_before_others() -> Iterator[None]:
     finally:
         if jax.process_count() > 1 and is_first():
             multihost_utils.sync_global_devices("the first is done")
+
+
+@contextlib.contextmanager
+def agreement() -> Iterator[dict[str, Any]]:
+    """A context in which each process notes facts by their names, which all of them must share.
+
+    It ends in all processes together. Where one raises InputError, all do.
+
+    Raises:
+        InputError: a process has another fact than the first; names both, and the fact.
+    """
+    facts, error = {}, None
+    try:
+        yield facts
+    except InputError as raised:
+        error = raised
+    found = _from_all({name: _in_short(value) for name, value in facts.items()}, error)
+    if error:
+        raise error
+    for i, (failed, theirs) in enumerate(found):
+        if failed:
+            raise InputError(f"process {i} of {len(found)} stops: {failed}")
+        for name, own in found[0][1].items():
+            if theirs.get(name) != own:
+                raise InputError(
+                    f"process {i} of {len(found)} has {name} {theirs.get(name)}, and process 0 has "
+                    f"{own}: expected the same in all; start each with the same command, config "
+                    "and data"
+                )
+
+
+def _in_short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:60]}... (digest {digest(text)})"
+
+
+def digest(text: str) -> str:
+    """By which a long text is recognised."""
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _from_all(facts: dict[str, str], error: Exception | None) -> list[tuple[str | None, dict]]:
+    """What stopped each process, None where nothing did, and its facts."""
+    own = (str(error) if error else None, facts)
+    if jax.process_count() == 1:
+        return [own]
+    text = np.frombuffer(json.dumps(own).encode(), np.uint8)
+    sizes = multihost_utils.process_allgather(np.array([len(text)]))
+    padded = np.pad(text, (0, int(sizes.max()) - len(text)))
+    rows = multihost_utils.process_allgather(padded)
+    return [json.loads(bytes(row[: int(n)])) for row, n in zip(rows, sizes.ravel(), strict=True)]
 
 
 def all_agree(value: bool) -> bool:

@@ -10,6 +10,7 @@ from ldm_jax.data import latents
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.train import check_batch, check_devices
 from ldm_jax.runs import init_from
+from ldm_jax.runs.record import check_record
 from ldm_jax.runtime.sharding import named
 from ldm_jax.train_step.optimizer import is_trained
 from ldm_jax.training.loop import with_positions
@@ -105,13 +106,16 @@ def check_frozen(
     )
 
 
-def check_architecture(folder: Path, task: Task) -> None:
-    """Raises InputError unless training could go on from the newest checkpoint."""
+def check_goes_on(folder: Path, task: Task) -> None:
+    """Raises InputError unless the task is what trained the newest checkpoint."""
     if checkpoint.latest_step(folder) == 0:
         raise InputError(
             f"run '{folder}' holds weights from elsewhere and no state of training: expected "
             f"another --workdir, where --init-from {folder} starts from its weights, or "
             f"--first-stage.run {folder} trains a diffusion model on its latents"
         )
+    info, keys = task.source.info, task.keys
+    classes, objects = info.class_names * ("label" in keys), info.object_names * ("boxes" in keys)
+    check_record(folder, task.experiment, classes, objects)
     state = jax.eval_shape(task.make_step()[1], task.shapes)
     checkpoint.check_architecture(folder, checkpoint.parts(state))

@@ -5,6 +5,7 @@ Whoever makes the task has checked its experiment and opened its data. Here noth
 no device is used, before all of it, and of what must be trained before, is known to fit.
 """
 
+import contextlib
 from pathlib import Path
 
 import jax
@@ -12,10 +13,11 @@ import jax
 from ldm_jax import checkpoint, runs
 from ldm_jax.data import latents, pipeline, readable
 from ldm_jax.runs import init_from as starting
-from ldm_jax.runtime import hosts
+from ldm_jax.runs.record import settings_of
+from ldm_jax.runtime import hosts, lock
 from ldm_jax.runtime.sharding import Devices, devices
 from ldm_jax.settings import check_folder, check_ranges
-from ldm_jax.training.checked import check_architecture, check_best_is_written, check_train_only
+from ldm_jax.training.checked import check_best_is_written, check_goes_on, check_train_only
 from ldm_jax.training.classifier import classifier_task
 from ldm_jax.training.clip import clip_task
 from ldm_jax.training.diffusion import diffusion_task
@@ -53,10 +55,21 @@ def train(
     Raises:
         InputError: bad input, found before anything is written.
     """
-    check_folder(folder, "--workdir")
-    check_ranges(experiment)
-    start = starting.start_from(init_from, experiment, partial) if init_from else None
-    run(TASKS[experiment.kind](experiment, folder, dry_run, start), folder, dry_run, start)
+    with hosts.agreement() as facts:
+        facts |= {"--init-from": str(init_from), "--init-partial": partial, "--dry-run": dry_run}
+        facts |= {"kind": experiment.kind, **settings_of(experiment)}
+        for name in ("data.path", "first_stage.data.path"):  # may be elsewhere on each host
+            facts.pop(name, None)
+        check_folder(folder, "--workdir")
+        check_ranges(experiment)
+        if hosts.is_first() and not dry_run:
+            lock.check_free(folder)
+    with hosts.agreement() as facts:
+        start = starting.start_from(init_from, experiment, partial) if init_from else None
+        task = TASKS[experiment.kind](experiment, folder, dry_run, start)
+        words = {entry: hosts.digest(x.to_str()) for entry, x in task.tokenizers.items()}
+        facts |= {"vocabulary": words, "newest checkpoint": checkpoint.latest_step(folder)}
+    run(task, folder, dry_run, start)
 
 
 def run(
@@ -70,17 +83,25 @@ def run(
     if start:  # what of it is not read elsewhere
         start = start._replace(shapes=without(start.shapes, task.frozen.names))
     trainings = (*((each, place, None) for each, place in task.before), (task, folder, start))
+    begun = checkpoint.latest_step(folder) is not None  # on what was trained before
     batches = [probe(*each, batch=dry_run) for each in trainings]
     if dry_run:
         for (each, *_), batch in zip(trainings, batches, strict=True):
             print_plan(each, batch)
         return
+    left = []
     for each, place, from_there in trainings:
         made = checkpoint.latest_step(place) or 0
-        if made < each.experiment.train.steps:
-            _train(each, place, from_there)
-        else:
+        if made < each.experiment.train.steps and (place == folder or not begun):
+            left.append((each, place, from_there))
+        elif made:
             print(f"{each.name}: trained already ({made} steps)")
+    with contextlib.ExitStack() as locks:
+        with hosts.agreement():
+            for _, place, _ in left[::-1] if hosts.is_first() else ():
+                locks.enter_context(lock.holding(place))
+        for each, place, from_there in left:
+            _train(each, place, from_there)
 
 
 def probe(
@@ -96,7 +117,7 @@ def probe(
         starting.match(start, without(task.shapes, task.frozen.names))
     check_train_only(task.name, experiment, task.shapes, task.objective.trained)
     if checkpoint.latest_step(folder) is not None:
-        check_architecture(folder, task)
+        check_goes_on(folder, task)
     best = experiment.train.best is not None
     batches = batches_of(data, task.source, 0, task.keys, task.tokenizers)
     readable.check_readable(data, task.source.records)

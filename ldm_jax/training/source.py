@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 from tokenizers import Tokenizer
@@ -12,6 +12,8 @@ from ldm_jax.data.reader import NOTHING, Derive
 from ldm_jax.data.settings import Data
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.runtime import hosts
+
+COMPARED = 1000  # examples whose names, labels and captions hosts compare
 
 
 class Source(NamedTuple):
@@ -27,8 +29,21 @@ class Source(NamedTuple):
 
 def open_source(data: Data) -> Source:
     """Opens data; what has to be prepared on disk for it, one host of all prepares."""
-    with hosts.first_before_others():
-        return Source(*pipeline.open_source(data))
+    with hosts.agreement() as facts:
+        with hosts.first_before_others():
+            source = Source(*pipeline.open_source(data))
+        facts |= _facts(source)
+    return source
+
+
+def _facts(source: Source) -> dict[str, Any]:
+    """What of the data all hosts must have; of examples, that of some spread over all."""
+    if jax.process_count() == 1:
+        return {}
+    info, count = source.info._asdict(), source.info.num_examples
+    some = [source.records[i] for i in range(0, count, -(-count // COMPARED))]
+    named = [[one.get(field) for field in ("name", "label", "text")] for one in some]
+    return {f"data {name}": x for name, x in info.items()} | {"names of images": named}
 
 
 def batches_of(

@@ -14,6 +14,7 @@ from PIL import Image
 import train
 from ldm_jax import checkpoint, cli, runs, training
 from ldm_jax.config import FirstStageExperiment, Label, Train
+from ldm_jax.runtime import lock
 from tests.support import tiny
 
 TOOL = Path(__file__).parents[2] / "train.py"
@@ -336,15 +337,26 @@ def copied_run(trained_run, here):
 @pytest.mark.parametrize(
     ("words", "fragments"),
     [
-        ("--model.channels 16", ["denoiser/conv_in/bias is (8,) there and (16,) here"]),
-        ("--first-stage.model.z-channels 3", ["(3, 3, 2, 16) there and (3, 3, 3, 16) here"]),
-        ("--conditions.0.dim 16", ["conditioner/", "(8, 8) there and (16, 8) here"]),
-        ("--optim.clip None", ["optimizer opt_state"]),
+        ("--model.channels 16", ["another one: model.channels is 8 there and 16 here"]),
+        ("--first-stage.model.z-channels 3", ["another one: ", "z_channels is 2 there and 3 here"]),
+        ("--conditions.0.dim 16", ["another one: conditions.0.dim is 8 there and 16 here"]),
+        ("--optim.clip None", ["another architecture: optimizer opt_state"]),
     ],
 )
 def test_a_checkpoint_of_another_architecture_is_refused(refusal, copied_run, words, fragments):
     message = refusal(copied_run / "config.py", "--workdir", copied_run, *words.split())
-    says(message, [f"run '{copied_run}", "another architecture", "--workdir", *fragments])
+    says(message, [f"run '{copied_run}", "--workdir", *fragments])
+
+
+def test_a_run_in_which_something_else_trains_is_refused(refusal, copied_run):
+    with lock.holding(copied_run):
+        message = refusal(copied_run / "config.py", "--workdir", copied_run, "--train.steps", 9)
+    says(message, [f"'{copied_run}' is in use by process {os.getpid()} on ", "--workdir"])
+
+
+@pytest.mark.parametrize("place", ["gs://bucket/run", "s3://b/r", "file:///tmp/run"])
+def test_an_address_is_no_workdir(refusal, config, place):
+    says(refusal(config(), "--workdir", place), ["--workdir '", "is an address: ", "mount"])
 
 
 def test_a_first_stage_that_cannot_be_used_is_refused(refusal, config, copied_run):

@@ -1,9 +1,12 @@
 """What was compiled once is found again."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import pytest
 
+from ldm_jax.errors import InputError
 from ldm_jax.runtime import compilation
 
 
@@ -35,6 +38,27 @@ def test_a_second_launch_finds_the_program_in_the_cache(folder):
     second = compilation.compile_ahead(program(), jnp.ones(5))
     assert second.cached
     assert jnp.array_equal(second.call(jnp.ones(5)), first.call(jnp.ones(5)))
+
+
+@pytest.mark.parametrize("place", ["no home", "a file"])
+def test_without_a_cache_a_tool_works_and_says_how_to_have_one(folder, monkeypatch, capsys, place):
+    """Of a user without an entry in the system's list, as in a container."""
+
+    def expanduser(path):
+        raise RuntimeError("Could not determine home directory.")
+
+    if place == "no home":
+        monkeypatch.delenv("LDM_JAX_CACHE")
+        monkeypatch.setattr(Path, "expanduser", expanduser)
+        with pytest.raises(InputError, match=r"no home folder: expected \$LDM_JAX_CACHE"):
+            compilation.cache_folder()
+    else:
+        (folder / "file").write_text("")
+        monkeypatch.setenv("LDM_JAX_CACHE", str(folder / "file"))
+    compilation.use_cache()
+    assert jax.config.jax_compilation_cache_dir is None
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("warning: compiled programs are not kept: ") and "$LDM_JAX_CACHE" in line
 
 
 def test_a_cache_that_was_chosen_is_left(folder):
