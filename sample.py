@@ -10,6 +10,11 @@ seed S + i alone, whatever the batch size; prompts (or labels) are cycled. With 
 those that this run understands; without, those of all runs.
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 import contextlib
 import sys
 from collections.abc import Iterable, Sequence

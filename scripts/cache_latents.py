@@ -12,6 +12,11 @@ python train.py CONFIG.py --data.path OUT --first-stage.run RUN
     MODEL the text encoder does not run.
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -17,6 +17,11 @@ python scripts/convert.py RUN FOLDER
     writes config.json and the weights as diffusers reads them, or transformers those of a CLIP
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -8,6 +8,11 @@ python scripts/ema.py RUN OUT [--sigma-rel 0.1] [--step N]
 python train.py CONFIG.py --optim.power-ema 0.05 0.1 --train.snapshot-every 1000
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 from collections.abc import Sequence
 from pathlib import Path
 

@@ -4,6 +4,11 @@ python scripts/embed.py CONFIG.py OUT.npy [--extractor mobilenet] [--data.path F
     writes OUT.npy, float32 [N, d], a row for each image in the order of the data
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

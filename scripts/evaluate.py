@@ -44,6 +44,11 @@ python scripts/evaluate.py sweep RUN B [--steps 10 25 50] [--guidance 1 2 3] [--
     and a plot; finished cells are not measured again
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 import importlib
 from collections.abc import Sequence
 from types import ModuleType

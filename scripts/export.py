@@ -7,6 +7,11 @@ FOLDER has StableHLO (`jax.export`) from token ids and seeds to images; the weig
 export.json, which says what it takes and gives.
 """
 
+if __name__ == "__main__":  # what is imported next takes seconds
+    from ldm_jax.runtime import interrupt
+
+    interrupt.end_on_interrupt()
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
