@@ -98,7 +98,8 @@ def _differences(run: Path, there: AnyExperiment, here: AnyExperiment) -> Iterat
         if was == wanted or _may_change(name, given):
             continue
         if name in RUNS and wanted is not None:
-            if _absolute(was) == _absolute(wanted) or _same_weights(run, here, wanted):
+            alike = there.first_stage.model == here.first_stage.model
+            if _absolute(was) == _absolute(wanted) or (alike and _same_weights(run, here, wanted)):
                 continue
             wanted = f"{wanted} with other weights"
         yield f"{name} is {_quoted(was)} there and {_quoted(wanted)} here"

@@ -84,7 +84,8 @@ def run(
         start = start._replace(shapes=without(start.shapes, task.frozen.names))
     trainings = (*((each, place, None) for each, place in task.before), (task, folder, start))
     begun = checkpoint.latest_step(folder) is not None  # on what was trained before
-    batches = [probe(*each, batch=dry_run) for each in trainings]
+    with hosts.agreement():
+        batches = [probe(*each, batch=dry_run) for each in trainings]
     if dry_run:
         for (each, *_), batch in zip(trainings, batches, strict=True):
             print_plan(each, batch)
