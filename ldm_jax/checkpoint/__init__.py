@@ -9,8 +9,8 @@ imported.py   weights from elsewhere
 snapshots.py  averages that are kept for good
 """
 
-from ldm_jax.checkpoint.folder import best_step, latest_step, parts, steps
-from ldm_jax.checkpoint.frozen import keep_frozen, save_frozen
+from ldm_jax.checkpoint.folder import best_step, latest_step, merged, parts, steps
+from ldm_jax.checkpoint.frozen import frozen_names, keep_frozen, save_frozen
 from ldm_jax.checkpoint.imported import save_weights
 from ldm_jax.checkpoint.restoring import (
     averaged_parts,

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ldm_jax.types import TrainState
 
@@ -22,6 +24,22 @@ def parts(state: TrainState) -> dict:
     optimizer = {"step": state.step, "opt_state": state.opt_state}
     items = {"params": state.params, "ema": state.ema, "optimizer": optimizer}
     return {**items, "power": state.power} if state.power else items
+
+
+def flat(tree: Mapping) -> dict[str, Any]:
+    """The arrays of parts of params by their names, such as denoiser/conv_in/kernel."""
+    return flatten_dict(dict(tree), sep="/")
+
+
+def without(tree: Mapping, names: Container[str]) -> dict:
+    """Parts of params without the arrays of these names."""
+    return unflatten_dict({name: x for name, x in flat(tree).items() if name not in names}, sep="/")
+
+
+def merged(*trees: Mapping) -> dict:
+    """Parts of params that are whole together; of what two of them have, the later's."""
+    flats = [flatten_dict(dict(tree), keep_empty_nodes=True, sep="/") for tree in trees]
+    return unflatten_dict({name: x for one in flats for name, x in one.items()}, sep="/")
 
 
 def steps(run: Path) -> list[int]:

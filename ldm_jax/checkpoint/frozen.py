@@ -1,10 +1,12 @@
 """Weights that training does not change: RUN/frozen, written once, before the first step.
 
+These are whole parts, and the arrays of trained parts that optim.train_only leaves.
+
 The digests of a checkpoint name those of RUN/frozen, so that no other weights are taken for them.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from ldm_jax.checkpoint.digests import (
     has_digests,
     write_digests,
 )
-from ldm_jax.checkpoint.folder import once
+from ldm_jax.checkpoint.folder import flat, once
 from ldm_jax.checkpoint.saving import stopping
 from ldm_jax.errors import InputError, reason
 from ldm_jax.types import Params
@@ -60,6 +62,11 @@ def keep_frozen(run: Path, params: Params) -> None:
         raise InputError(f"'{run / FROZEN}' has no {', '.join(lacking)}: expected all frozen parts")
     if jax.process_index() == 0 and not has_digests(run, FROZEN):
         write_digests(run, FROZEN)
+
+
+def frozen_names(run: Path) -> Iterable[str]:
+    """The names of the arrays in RUN/frozen."""
+    return flat(frozen_metadata(run)).keys()
 
 
 def frozen_metadata(run: Path, step: int | None = None) -> Params:

@@ -16,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from ldm_jax.checkpoint.digests import check_digests
-from ldm_jax.checkpoint.folder import ITEMS, once, parts, steps
+from ldm_jax.checkpoint.folder import ITEMS, flat, merged, once, parts, steps, without
 from ldm_jax.checkpoint.frozen import frozen_metadata, read_frozen
 from ldm_jax.errors import InputError, reason
 from ldm_jax.runtime.sharding import named
@@ -132,11 +132,13 @@ def _check_shapes(
     run: Path, step: int, checkpoints: ocp.CheckpointManager, target: dict, whole: bool = False
 ) -> None:
     """Compares the shapes of items; parts that `target` does not name count where `whole`."""
-    metadata = _metadata(checkpoints, step)
+    metadata, frozen = _metadata(checkpoints, step), flat(_frozen(checkpoints, step))
     for item, tree in target.items():
         there = metadata.get(item) or {}
         there = there if whole else {part: there[part] for part in tree if part in there}
         found, expected = named(there), named(tree)
+        if item == "ema":  # of a part of which nothing changes
+            found = {name: frozen[name] for name in expected if name in frozen} | found
         for name in sorted(found.keys() | expected.keys()):
             own, given = (x[name].shape if name in x else "absent" for x in (found, expected))
             if own != given:
@@ -148,10 +150,16 @@ def _check_shapes(
 
 
 def _metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
-    """The metadata of a checkpoint, item by item; frozen parts are among its params."""
-    own = _own_metadata(checkpoints, step)
-    frozen = frozen_metadata(Path(checkpoints.directory).parent, step)
-    return {**own, "params": {**frozen, **own["params"]}}
+    """The metadata of a checkpoint, item by item, with what is frozen."""
+    own, frozen = _own_metadata(checkpoints, step), _frozen(checkpoints, step)
+    found = {**own, "params": merged(frozen, own["params"])}
+    if ema := own.get("ema"):
+        found["ema"] = merged({part: frozen[part] for part in ema if part in frozen}, ema)
+    return found
+
+
+def _frozen(checkpoints: ocp.CheckpointManager, step: int) -> Params:
+    return frozen_metadata(Path(checkpoints.directory).parent, step)
 
 
 def _own_metadata(checkpoints: ocp.CheckpointManager, step: int) -> Mapping[str, Any]:
@@ -177,28 +185,27 @@ def _items_of(
     target: Mapping[str, Any],
     arguments: Callable[[Any], Any] = ocp.checkpoint_utils.construct_restore_args,
 ) -> dict[str, Any]:
-    """Items of a checkpoint; parts of params that it does not hold are read from RUN/frozen.
+    """Items of a checkpoint; arrays of params that it does not hold are read from RUN/frozen.
 
     Args:
         target: their shapes, dtypes and shardings.
         arguments: of such a tree -> how each of its arrays is restored.
     """
-    held, wanted = _own_metadata(checkpoints, step), {}
+    held, wanted, frozen = _own_metadata(checkpoints, step), {}, {}
     for item, tree in target.items():
-        partial = item in ("params", "ema")
-        if partial:  # Orbax restores no part without arrays
-            names = held.get(item, {}).keys()
-            tree = {x: part for x, part in tree.items() if x in names and jax.tree.leaves(part)}
-        if tree:
+        weights = item in ("params", "ema")
+        if weights:
+            frozen[item] = without(tree, flat(held.get(item, {})))
+            tree = without(tree, flat(frozen[item]))
+        if tree:  # Orbax restores nothing without arrays
             wanted[item] = ocp.args.PyTreeRestore(
-                tree, restore_args=arguments(tree), partial_restore=partial
+                tree, restore_args=arguments(tree), partial_restore=weights
             )
     read = checkpoints.restore(step, args=ocp.args.Composite(**wanted)) if wanted else {}
-    found = {item: {**target[item], **(read[item] if item in wanted else {})} for item in target}
-    frozen = {x: part for x, part in target.get("params", {}).items() if x not in held["params"]}
-    if frozen:
-        run = Path(checkpoints.directory).parent
-        found["params"] |= read_frozen(run, step, frozen, arguments)
+    found, run = {**target, **{item: read[item] for item in wanted}}, Path(checkpoints.directory)
+    for item, tree in frozen.items():
+        rest = read_frozen(run.parent, step, tree, arguments)
+        found[item] = merged(target[item], found[item], rest)
     return found
 
 

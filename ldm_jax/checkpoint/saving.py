@@ -7,7 +7,7 @@ import contextlib
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from ldm_jax.checkpoint.digests import forget_digests, keep_digests, write_digests
-from ldm_jax.checkpoint.folder import latest_step, parts, rank, steps
+from ldm_jax.checkpoint.folder import flat, latest_step, parts, rank, steps, without
 from ldm_jax.errors import StoppedError, reason
 from ldm_jax.types import TrainState
 
@@ -26,15 +26,19 @@ class Saves(NamedTuple):
     """What checkpoints are saved with.
 
     digesting: threads that wait for a checkpoint to be whole, and write its digests
+    frozen:    names of arrays in RUN/frozen, which are not saved again
     """
 
     run: Path
     orbax: ocp.CheckpointManager
     digesting: list[threading.Thread]
+    frozen: frozenset[str]
 
 
 @contextlib.contextmanager
-def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves]:
+def manager(
+    run: Path, keep: int = 2, best: str | None = None, frozen: Iterable[str] = ()
+) -> Iterator[Saves]:
     """The checkpoints of a run, in RUN/checkpoints, to be written in the background.
 
     Creates the folder only when it saves, and removes what a killed run left half-written.
@@ -42,6 +46,7 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves
     Args:
         keep: how many of the newest to keep.
         best: a metric by which the best is kept as well.
+        frozen: names of arrays in RUN/frozen, which are not saved again.
 
     Raises:
         StoppedError: on leaving, where one could not be saved.
@@ -63,7 +68,7 @@ def manager(run: Path, keep: int = 2, best: str | None = None) -> Iterator[Saves
     folder = (run / "checkpoints").absolute()
     with stopping(run):
         checkpoints = ocp.CheckpointManager(folder, options=options)
-    saves = Saves(run, checkpoints, [])
+    saves = Saves(run, checkpoints, [], frozenset(frozen))
     try:
         yield saves
     except BaseException:
@@ -108,14 +113,17 @@ def save(
     Raises:
         StoppedError: it cannot be saved, or the one before could not be.
     """
-    step = int(state.step)
+    step, items = int(state.step), parts(state)
+    for name in ("params", "ema"):
+        if saves.frozen & flat(items[name]).keys():
+            items[name] = without(items[name], saves.frozen) or items[name]
     if jax.process_index() == 0:
         forget_digests(saves.run, step)  # of one that was there before
     with stopping(saves.run):
         saves.orbax.save(
             step,
             args=ocp.args.Composite(
-                **{name: ocp.args.StandardSave(tree) for name, tree in parts(state).items()},
+                **{name: ocp.args.StandardSave(tree) for name, tree in items.items()},
                 data=grain.checkpoint.CheckpointSave(data),
             ),
             metrics=dict(metrics) if metrics else None,

@@ -70,7 +70,7 @@ def contrastive_objective(
         (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(chosen)
         return Outcome(*average((gradients, metrics)), _clipped(most))
 
-    return Objective(("clip",), ("clip",), outcome)
+    return Objective(("clip",), ("clip",), outcome, helpers=("clip",))  # which is clipped
 
 
 def _clipped(most: Array) -> Callable[[Params], Params]:

@@ -50,7 +50,10 @@ def fit(
     if start:
         print(f"{task.name}: resuming from step {start}", flush=True)
     state, frozen = apart(state, task.objective.frozen(state.params))
-    (checkpoint.save_frozen if new else checkpoint.keep_frozen)(run, frozen)
+    if new:
+        checkpoint.save_frozen(run, {**frozen, **task.untrained(state.params)})
+    else:
+        checkpoint.keep_frozen(run, frozen)
     with contextlib.ExitStack() as stack:
         record = Record(task, run, start, frozen, stack)
         trace = stack.enter_context(contextlib.ExitStack())

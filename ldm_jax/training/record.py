@@ -39,7 +39,8 @@ class Record:
         self, task: Task, run: Path, start: int, frozen: Params, stack: contextlib.ExitStack
     ):
         self.task, self.config, self.run, self.frozen = task, task.experiment.train, run, frozen
-        manager = checkpoint.manager(run, self.config.keep, self.config.best)
+        names = checkpoint.frozen_names(run)
+        manager = checkpoint.manager(run, self.config.keep, self.config.best, names)
         self.saves = stack.enter_context(manager)
         self.log = stack.enter_context(open_log(run, task.name, start, self.config.steps))
         self.meter = stack.enter_context(contextlib.closing(Meter()))

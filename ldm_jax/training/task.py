@@ -1,11 +1,13 @@
 """What one training is: made by first_stage.py, diffusion.py, classifier.py and clip.py, done by
 run.py."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 from tokenizers import Tokenizer
 
 from ldm_jax import runs
@@ -77,6 +79,19 @@ class Task(NamedTuple):
             return power_ema.with_averages(new_state(params, optim, objective), config.power_ema)
 
         return power_ema.keeping(step, config.power_ema), begin
+
+    def untrained(self, params: Params) -> Params:
+        """What optim.train_only leaves as it is of the parts that gradients alone change."""
+        config, objective = self.experiment.optim, self.objective
+        names = {*objective.trained} - {*objective.helpers}
+        if config.train_only is None:
+            return {}
+        left = {
+            path: x
+            for path, x in flatten_dict({name: params[name] for name in names}).items()
+            if not re.search(config.train_only, "/".join(path))
+        }
+        return unflatten_dict(left)
 
 
 def without(params: Params, names: tuple[str, ...]) -> Params:

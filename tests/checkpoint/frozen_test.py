@@ -5,6 +5,7 @@ import shutil
 import grain
 import jax.numpy as jnp
 import optax
+import orbax.checkpoint as ocp
 import pytest
 
 from ldm_jax import checkpoint
@@ -168,3 +169,25 @@ def test_what_a_killed_start_left_is_replaced(tmp_path):
         checkpoint.restore(tmp_path, target(make(1, size=5)), stream()), make(3, size=5)
     )
     assert not unfinished.exists()
+
+
+@pytest.mark.parametrize("left", [("net/a",), ("net/a", "net/b"), ()])
+def test_arrays_of_a_trained_part_that_do_not_change_are_not_in_a_checkpoint(tmp_path, left):
+    """As optim.train_only leaves them; () is how an older run holds them, in each checkpoint."""
+    params = {"net": {"a": jnp.ones(2), "b": jnp.zeros(3)}, "more": {"c": jnp.ones(1)}}
+    state = new_state(params, SGD, minimise(None, ("net", "more")))
+    frozen = {"net": {name[4:]: params["net"][name[4:]] for name in left}}
+    checkpoint.save_frozen(tmp_path, frozen)
+    with checkpoint.manager(tmp_path, frozen=checkpoint.frozen_names(tmp_path)) as saves:
+        checkpoint.save(saves, state, stream())
+    with ocp.StandardCheckpointer() as reader:
+        for item in ("params", "ema"):
+            there = reader.metadata(tmp_path / "checkpoints" / "0" / item).item_metadata.tree
+            names = {f"{part}/{name}" for part, tree in there.items() for name in tree}
+            assert names == {"net/a", "net/b", "more/c"} - set(left)
+    tiny.assert_same(checkpoint.restore(tmp_path, target(state), stream()), state)
+    checkpoint.check_architecture(tmp_path, checkpoint.parts(state))
+    tiny.assert_same(checkpoint.restore_weights(tmp_path, target(params)), params)
+    tiny.assert_same(checkpoint.read_part(tmp_path, "params", "net"), params["net"])
+    tiny.assert_same(tiny.saved(tmp_path, 0)["params"], params)
+    assert checkpoint.weight_shapes(tmp_path)["net"].keys() == {"a", "b"}

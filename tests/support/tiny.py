@@ -13,6 +13,7 @@ import orbax.checkpoint as ocp
 from PIL import Image
 from tokenizers import Tokenizer
 
+from ldm_jax import checkpoint
 from ldm_jax.config import (
     Adversary,
     AutoencoderLoss,
@@ -200,7 +201,10 @@ def saved(run: Path, step: int) -> dict:
             )
             for name, place in places.items()
         }
-    items["params"] = {**items.pop("frozen", {}), **items["params"]}
+    frozen = items.pop("frozen", {})
+    items["params"] = checkpoint.merged(frozen, items["params"])
+    averaged = {part: x for part, x in frozen.items() if part in items["ema"]}
+    items["ema"] = checkpoint.merged(averaged, items["ema"])
     (data,) = (folder / "data").glob("*.json")
     return {**items, "data": np.array(data.read_text())}
 

@@ -7,7 +7,9 @@ import pytest
 
 from ldm_jax import training
 from ldm_jax.errors import InputError
+from ldm_jax.train_step.state import Objective
 from ldm_jax.training.checked import check_train_only
+from ldm_jax.training.task import Task
 from tests.support import tiny
 
 
@@ -27,6 +29,15 @@ def test_what_matches_nothing_is_refused(image_folder, tmp_path, wanted, said):
     with pytest.raises(InputError, match=said):
         training.train(experiment(image_folder, wanted), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_what_is_left_of_trained_parts_is_known():
+    """But for parts that change otherwise than by gradients."""
+    params = {"net": {"q": {"w": 1}, "k": {"w": 2}}, "other": {"w": 3}, "codes": {"w": 4}}
+    objective = Objective(("net", "codes"), (), None, helpers=("codes",))
+    task = Task("test", experiment(None, "q/"), None, {}, (), None, params, objective)
+    assert task.untrained(params) == {"net": {"k": {"w": 2}}}
+    assert not task._replace(experiment=experiment(None, None)).untrained(params)
 
 
 def test_what_trains_is_counted(capsys):
