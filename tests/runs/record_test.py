@@ -23,8 +23,8 @@ def changed(config, name, value):
     ("name", "value"),
     [
         ("model.num_heads", 1),
-        ("diffusion.schedule", "cosine"),
-        ("diffusion.prediction", "v"),
+        ("diffusion.schedule", "linear"),
+        ("diffusion.prediction", "eps"),
         ("loss.weight", "min_snr"),
         ("conditions.0.drop", 0.7),
         ("data.flip", True),
@@ -112,8 +112,8 @@ def test_a_first_stage_may_be_elsewhere_but_no_other(trained_run, class_run, tmp
 def test_a_refused_resume_leaves_the_run_as_it_is(trained_run):
     experiment = runs.load_config(trained_run)
     before = {file: file.stat().st_mtime_ns for file in trained_run.rglob("*")}
-    other = replace(experiment, diffusion=replace(experiment.diffusion, schedule="cosine"))
+    other = replace(experiment, diffusion=replace(experiment.diffusion, schedule="linear"))
     other = replace(other, train=replace(other.train, steps=99))
-    with pytest.raises(InputError, match=r"diffusion.schedule is '\w+' there and 'cosine' here"):
+    with pytest.raises(InputError, match=r"diffusion.schedule is '\w+' there and 'linear' here"):
         training.train(other, trained_run)
     assert {file: file.stat().st_mtime_ns for file in trained_run.rglob("*")} == before
