@@ -57,7 +57,8 @@ def train(
     """
     with hosts.agreement() as facts:
         facts |= {"--init-from": str(init_from), "--init-partial": partial, "--dry-run": dry_run}
-        facts |= {"kind": experiment.kind, **settings_of(experiment)}
+        facts |= {"--workdir": str(folder.absolute()), "kind": experiment.kind}
+        facts |= settings_of(experiment)
         for name in ("data.path", "first_stage.data.path"):  # may be elsewhere on each host
             facts.pop(name, None)
         check_folder(folder, "--workdir")
