@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 INTERRUPTED = 130  # exit status: 128 + the number of SIGINT
 GRACE = 3.0  # seconds in which a tool closes its files
 _grace: list[float] = []  # the seconds of this process, once it listens
-_said: list[bool] = []  # one entry, once the user was told
+_said: list[bool] = []  # one entry, once the message is printed
 
 
 def end_on_interrupt() -> None:

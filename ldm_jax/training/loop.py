@@ -19,7 +19,7 @@ from ldm_jax.training import cost
 from ldm_jax.training.preemption import Preemption
 from ldm_jax.training.record import Record
 from ldm_jax.training.task import Task
-from ldm_jax.types import Array, TrainState
+from ldm_jax.types import Array, Params, TrainState
 
 
 def fit(
@@ -50,10 +50,7 @@ def fit(
     if start:
         print(f"{task.name}: resuming from step {start}", flush=True)
     state, frozen = apart(state, task.objective.frozen(state.params))
-    if new:
-        checkpoint.save_frozen(run, {**frozen, **task.untrained(state.params)})
-    else:
-        checkpoint.keep_frozen(run, frozen)
+    _save_frozen(task, run, state, frozen, new)
     with contextlib.ExitStack() as stack:
         record = Record(task, run, start, frozen, stack)
         trace = stack.enter_context(contextlib.ExitStack())
@@ -86,6 +83,13 @@ def fit(
                     128 + by,
                 )
     return joined(state, frozen)
+
+
+def _save_frozen(task: Task, run: Path, state: TrainState, frozen: Params, new: bool) -> None:
+    if new:
+        checkpoint.save_frozen(run, {**frozen, **task.untrained(state.params)})
+    else:
+        checkpoint.keep_frozen(run, frozen)
 
 
 def _restored(run: Path, target: TrainState, data) -> TrainState:

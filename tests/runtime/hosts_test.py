@@ -50,7 +50,7 @@ def test_the_fact_and_the_process_that_differ_are_named(beside, name, own, other
     assert f"process 1 of 2 has {name} {other!r}, and process 0 has {own!r}: " in str(refused.value)
 
 
-def test_long_facts_are_told_apart_by_their_digests(beside):
+def test_long_facts_are_recognised_by_their_digests(beside):
     beside(names=["a"] * 999 + ["b"])
     with pytest.raises(InputError) as refused:
         agree(names=["a"] * 1000)

@@ -9,7 +9,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.runtime import lock
 
 
-def test_a_second_holder_is_refused_and_told_of_the_first(tmp_path):
+def test_a_second_holder_is_refused_with_the_first_named(tmp_path):
     run = tmp_path / "run"
     with lock.holding(run):
         for other in (lambda: lock.check_free(run), lambda: lock.holding(run).__enter__()):
