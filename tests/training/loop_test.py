@@ -14,7 +14,7 @@ import optax
 import pytest
 
 from ldm_jax import checkpoint
-from ldm_jax.config import Train
+from ldm_jax.config import Optim, Train
 from ldm_jax.errors import InputError, StoppedError
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.train_step.state import Measurement, make_train_step, minimise, new_state
@@ -50,7 +50,10 @@ def fit(run, config=CONFIG, loss=loss, kind="jit", optimizer=ADAM, **hooks):
     step = make_train_step(objective, optimizer, 0.9)
     nothing = dict.fromkeys(Task._fields[: len(Task._fields) - len(Task._field_defaults)])
     task = Task(**nothing)._replace(
-        name="test", experiment=SimpleNamespace(train=config), objective=objective, **hooks
+        name="test",
+        experiment=SimpleNamespace(train=config, optim=Optim()),
+        objective=objective,
+        **hooks,
     )
     return loop.fit(task, run, devices(kind), step, state, stream(), KEY)
 
