@@ -45,7 +45,7 @@ class Rows(Section):
             )
 
 
-def draw(trained: runs.TrainedFirstStage, request: Request) -> Drawn:
+def draw(trained: runs.Trained, request: Request) -> Drawn:
     """The images of a request to a first stage that is a generative model by itself."""
     run, images, rows = view(trained), request.images, request.rows.interpolate
     shape = run.latent_shape()

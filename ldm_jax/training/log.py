@@ -103,11 +103,8 @@ class Log:
         """Adds a row to the table, and columns that it has not had yet."""
         new = [name for name in row if name not in self.columns]
         if new:
-            rows = (
-                csv.DictReader(self.csv.read_text("utf-8").splitlines())
-                if self.csv.exists()
-                else ()
-            )
+            old = self.csv.read_text("utf-8") if self.csv.exists() else ""
+            rows = csv.DictReader(old.splitlines())
             self.columns += new
             header = dict(zip(self.columns, self.columns, strict=True))
             write_whole(self.csv, _as_csv(self.columns, [header, *rows, row]))
