@@ -76,13 +76,14 @@ def fit(
             record.after(n, state, metrics, data, stop)
             if stop:
                 checkpoint.check_saved(record.saves, wait=True)
-                by = signal.Signals(preemption.number or signal.SIGTERM)  # which others received
-                raise StoppedError(
-                    f"{task.name}: stopped by {by.name}: step {n} is saved, and the same command "
-                    "goes on from it",
-                    128 + by,
-                )
+                raise _stopped(task, preemption, n)
     return joined(state, frozen)
+
+
+def _stopped(task: Task, preemption: Preemption, n: int) -> StoppedError:
+    by = signal.Signals(preemption.number or signal.SIGTERM)  # which others received
+    text = f"stopped by {by.name}: step {n} is saved, and the same command goes on from it"
+    return StoppedError(f"{task.name}: {text}", 128 + by)
 
 
 def _save_frozen(task: Task, run: Path, state: TrainState, frozen: Params, new: bool) -> None:
