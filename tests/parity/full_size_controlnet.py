@@ -51,7 +51,7 @@ def computed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return adapter.signal(own, adapter.encode(own, {"hint": image}), x, t, cond)
 
     plain, other = signal(own, hint), signal(own, 1 - hint)
-    predict = jax.jit(lambda cond: channels_first(base.apply(denoiser, x, t, cond)))
+    predict = jax.jit(lambda params, cond: channels_first(base.apply(params, x, t, cond)))
     found = {}
     for i, y in enumerate(plain.added.values()):
         name, axes = f"control{i:02}", (1, 2)
@@ -67,12 +67,12 @@ def computed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "y_two": [(plain, 1.0), (other, 0.5)],
         "y_pooled": [(pooled, 1.0)],
     }
-    found["y_plain"] = predict(cond)
+    found["y_plain"] = predict(denoiser, cond)
     for name, signals in at.items():
         whole = cond
         for one, scale in signals:
             whole = add(whole, one, scale, t)
-        found[name] = predict(whole)
+        found[name] = predict(denoiser, whole)
     return {name: np.asarray(y) for name, y in found.items()}
 
 
