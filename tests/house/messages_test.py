@@ -5,10 +5,12 @@ import ast
 import numpy as np
 import pytest
 
-from ldm_jax.config import Data
+from ldm_jax.conditioning.given import held_out
+from ldm_jax.config import Data, LowResolution, Shapes
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.mmd import kid
 from ldm_jax.metrics.neighbours import nearest
+from ldm_jax.sampling.images import Images
 from ldm_jax.settings import check_within
 from tests.house.source import TREES, assert_none
 
@@ -54,6 +56,20 @@ def test_measures_say_how_many_examples_are_missing():
         kid(one, one)
     with pytest.raises(InputError, match="the other examples are 0: expected at least 1"):
         nearest(one, one, other=True)
+
+
+def test_a_count_is_named_as_it_was_given():
+    data = Data("shapes", image_size=32, shapes=Shapes(num_train=2, num_test=2))
+    for flag in ("--from-data", "--num"):
+        with pytest.raises(InputError, match=f"{flag} is 3: expected 1 to 2, the examples of"):
+            held_out(data, LowResolution(), ("low_resolution",), 3, flag)
+
+
+def test_seeds_are_left_for_any_number_of_images_that_is_taken():
+    with pytest.raises(InputError, match=f"--num is {2**32}: expected at most {2**31}"):
+        Images(num=2**32, batch_size=1).check(None, None)
+    with pytest.raises(InputError, match=f"--seed is -1: expected 0 to {2**31 - 1}"):
+        Images(num=2**31, batch_size=1, seed=-1).check(None, None)
 
 
 def test_data_of_a_run_are_found_from_elsewhere(tmp_path, monkeypatch):
