@@ -311,7 +311,10 @@ def test_what_is_no_run_or_no_data_is_refused(refusal, trained_run, image_folder
         ([], ["no evaluation", "captions,bound,bits,first-stage"]),
         (["first-stage", "nowhere", image_folder], ["run 'nowhere' does not exist"]),
         (["first-stage", image_folder, image_folder], ["is not a run", "no config.py"]),
-        (["first-stage", trained_run, "nowhere"], ["DATA nowhere does not exist", "give DATA a"]),
+        (
+            ["first-stage", trained_run, "nowhere"],
+            ["DATA nowhere does not exist", "expected a folder"],
+        ),
         (["first-stage", trained_run, here], ["has no images", "point DATA at"]),
         (["first-stage", trained_run, "tfds:no"], ["tfds:no is not a data set"]),
     ):

@@ -14,7 +14,6 @@ from ldm_jax.config import Evaluation, FirstStageEvaluation
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import features as extracting
-from ldm_jax.evaluate import in_training
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
@@ -153,8 +152,8 @@ def test_a_metric_that_is_not_written(experiment, tmp_path):
 
 
 def test_weights_that_are_not_there(experiment, tmp_path, monkeypatch):
-    monkeypatch.setattr(in_training, "extractor", extractor)
-    monkeypatch.setattr(in_training, "load_extractor", load_extractor)
+    monkeypatch.setattr(extracting, "extractor", extractor)
+    monkeypatch.setattr(extracting, "load_extractor", load_extractor)
     asked = Evaluation(every=2, extractor="dinov2")
     message = refused(replace(experiment, evaluation=asked), tmp_path / "run")
     assert "DINOv2 ViT-L/14 has no weights here" in message
