@@ -1,0 +1,98 @@
+"""ControlNet: its stem, what its outputs depend on, and what becomes of them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from ldm_jax.adapters.controlnet import ControlNet, outputs
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.errors import InputError
+from ldm_jax.types import Cond
+from tests.support import tiny
+
+NETWORK = UNet(
+    channels=8, channel_mults=(1, 2), num_res_blocks=1, attention_factors=(1,), num_heads=2,
+    norm_groups=4,
+)  # fmt: skip
+CONFIG = ControlNet(stem=(4, 6))
+BACKBONE = NETWORK.build(2, 2)
+
+
+def normal(*shape, seed=0):
+    return jax.random.normal(jax.random.key(seed), shape)
+
+
+COND = Cond(tokens=normal(2, 3, 5, seed=1))
+Z, TIMESTEP = normal(2, 4, 4, 2, seed=2), jnp.array([3, 12])
+
+
+@pytest.fixture(scope="module")
+def own():
+    """Params away from where they begin."""
+
+    def init(key):
+        cond = Cond(tokens=jnp.zeros((1, 3, 5)))
+        return CONFIG.build(NETWORK).init(key, {"denoiser": BACKBONE.init(key, cond)})
+
+    return tiny.drawn(init)
+
+
+@jax.jit
+def signal(own, hint, timestep, cond, z=Z):
+    adapter = CONFIG.build(NETWORK)
+    return adapter.signal(own, adapter.encode(own, {"hint": hint}), z, timestep, cond).added
+
+
+def test_the_stem_of_the_published_ones():
+    layers = [(3, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 96, 2), (96, 96, 1)]
+    assert ControlNet().convolutions(320) == [*layers, (96, 256, 2), (256, 320, 1)]
+    assert ControlNet().factor == 8
+    assert list(outputs(UNet()))[-2:] == ["skip_11", "mid"]
+
+
+def test_a_stem_is_convolutions_with_silu_between(own):
+    hint = x = normal(1, 8, 8, 3, seed=3)
+    for i, stride in enumerate((1, 1, 2, 1)):
+        layer = own["stem"][f"conv_{i}"]
+        x = jax.lax.conv_general_dilated(
+            x * jax.nn.sigmoid(x) if i else x, layer["kernel"], (stride, stride), [(1, 1), (1, 1)],
+            dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        )  # fmt: skip
+        x += layer["bias"]
+    found = CONFIG.build(NETWORK).encode(own, {"hint": hint})
+    assert found.shape == (1, 4, 4, 8)
+    np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-5)
+
+
+def test_the_first_output_sees_latents_and_hint_alone_and_the_others_everything(own):
+    hint = normal(2, 8, 8, 3, seed=3)
+    plain = signal(own, hint, TIMESTEP, COND)
+    assert set(plain) == {*(f"skip_{i}" for i in range(4)), "mid"}
+    changed = {
+        "hint": signal(own, hint + 1, TIMESTEP, COND),
+        "timestep": signal(own, hint, TIMESTEP + 5, COND),
+        "tokens": signal(own, hint, TIMESTEP, COND.replace(tokens=COND.tokens + 1)),
+        "latents": signal(own, hint, TIMESTEP, COND, Z + 1),
+    }
+    for name, found in changed.items():
+        apart = {site: float(jnp.max(jnp.abs(found[site] - plain[site]))) for site in plain}
+        assert (apart.pop("skip_0") > 1e-3) == (name in ("hint", "latents")), name
+        assert min(apart.values()) > 1e-4, name
+
+
+def test_pooled_outputs_are_means_over_space(own):
+    hint = normal(2, 8, 8, 3, seed=3)
+    pooled = ControlNet(stem=(4, 6), pooled=True).build(NETWORK)
+    found = pooled.signal(own, pooled.encode(own, {"hint": hint}), Z, TIMESTEP, COND).added
+    for site, x in signal(own, hint, TIMESTEP, COND).items():
+        mean = jnp.broadcast_to(jnp.mean(x, (1, 2), keepdims=True), x.shape)
+        np.testing.assert_allclose(found[site], mean, rtol=1e-4, atol=1e-5)
+
+
+def test_hints_are_of_the_size_of_images():
+    null = CONFIG.build(NETWORK).null(3, 4, 5)["hint"]
+    assert null.shape == (3, 8, 10, 3)
+    CONFIG.check(2)
+    with pytest.raises(InputError, match=r"adapter.stem has 2 levels, .* factor 2: expected one"):
+        CONFIG.check(8, "adapter.")
