@@ -72,7 +72,8 @@ def _stop(text: str, status: int) -> NoReturn:
 def quiet() -> None:
     """Keeps the libraries' chatter off the terminal."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    logging.getLogger("absl").setLevel(logging.CRITICAL)
+    for name in ("absl", "asyncio"):  # the latter of each array of a checkpoint that failed
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets")
     sys.excepthook = _said_already(sys.excepthook)
 
