@@ -156,8 +156,9 @@ def override(
         if not word.startswith("--"):
             expected = "--section.field VALUE" if sections else "--option VALUE"
             raise InputError(f"'{word}' is one word too many: expected {expected}")
-        word = word.split("=")[0].replace("_", "-")
-        raise InputError(f"{word} is not a setting{did_you_mean(word, [f'--{x}' for x in hints])}")
+        typed = word.split("=")[0]
+        known = did_you_mean(typed.replace("_", "-"), [f"--{x}" for x in hints])
+        raise InputError(f"{typed} is not a setting{known}")
     if not sections:
         check_ranges(result, named=lambda name: flag(name.rpartition(".")[2]))
     return result

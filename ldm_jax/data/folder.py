@@ -77,7 +77,7 @@ def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
             else "does not exist"
         )
         raise InputError(
-            f"data.path {path} {what}: expected a folder of images, tfds:NAME or shapes"
+            f"--data.path {path} {what}: expected a folder of images, tfds:NAME or shapes"
         )
     files = find_images(_enter(root, split))
     file, rows = metadata.read(files)

@@ -54,7 +54,7 @@ def measured(class_run, image_folder, tmp_path_factory):
     out = tmp_path_factory.mktemp("measured") / "bits"
     with pytest.MonkeyPatch.context() as patch:
         said = []
-        patch.setattr("builtins.print", lambda *words: said.append(" ".join(map(str, words))))
+        patch.setattr("builtins.print", lambda *words, **_: said.append(" ".join(map(str, words))))
         words = "--num", 8, "--batch-size", 4, "--flow-steps", 4, "--out", out
         tool.main(["bits", *map(str, (class_run, image_folder, *words))])
     return out, "\n".join(said)
