@@ -46,7 +46,7 @@ def test_it_is_the_convolution_of_the_doubled_image_and_so_are_its_gradients(siz
         return Plain(use_bias).apply({"params": {"conv": params}}, x)
 
     def here(params, x):
-        return DoubledConv(5, use_bias).apply({"params": params}, x)
+        return DoubledConv(5, use_bias=use_bias).apply({"params": params}, x)
 
     with jax.default_matmul_precision("highest"):
         expected, expected_back = jax.vjp(plain, given, x)
