@@ -205,7 +205,8 @@ def _described(source: Path, settings: Mapping[str, dict]) -> Experiment:
             f"{conditions[0].token_width}: expected the same"
         )
     taken = sum(one.names(z).concat for one in conditions)
-    if taken != facts.extra or (facts.levels is not None) != any(one.levels for one in conditions):
+    leveled = any(one.noise_levels for one in conditions if one.names(z).concat)
+    if taken != facts.extra or (facts.levels is not None) != leveled:
         raise InputError(
             f"unet has in_channels {in_channels} and num_class_embeds {facts.levels} beside "
             f"latents of {z}: expected {z}, {z + 1} (depth), {2 * z + 1} (inpainting), or {z + 3} "

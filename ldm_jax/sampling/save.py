@@ -96,7 +96,7 @@ def write(
     out.mkdir(parents=True, exist_ok=True)
     for name in written(out) - {REPORT}:
         (out / name).unlink(missing_ok=True)
-    kept = sorted(path.name for path in out.glob("[!.]*") if path.name != "previews")
+    kept = sorted({path.name for path in out.glob("[!.]*")} - {REPORT, "previews"})
     write_whole(out / REPORT, json.dumps(report(trained, request, files), indent=2) + "\n")
     images = drawn.images
     for i, image in enumerate(images):
