@@ -246,7 +246,7 @@ def _with_metadata(
     for name, what in DESCRIBED.items():
         fault = (lambda _: None) if name == "boxes" else (lambda x: _map_fault(x, find))
         if reason := metadata.fault_of(rows, name, fault):
-            absent[name] = f"{reason}: expected {what}"
+            absent[name] = f"{reason}: expected {what.rstrip(',')}"
 
     records: list[dict[str, Any]] = [{"image": row.image} for row in rows]
     folder = Folder(str(files.root), records, absent)
