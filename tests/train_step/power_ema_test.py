@@ -155,8 +155,8 @@ def test_a_width_that_was_kept_comes_out_as_it_was(run, tmp_path, capsys):
     ("options", "message"),
     [
         ({"sigma_rel": 0.3}, r"--sigma-rel is 0\.3: expected more than 0 and less than 0\.289"),
-        ({"step": 1}, "--step is 1: expected one of 2 to 6"),
-        ({"step": 9}, "--step is 9: expected one of 2 to 6"),
+        ({"step": 1}, "--step is 1: expected 2 to 6, as was saved"),
+        ({"step": 9}, "--step is 9: expected 2 to 6, as was saved"),
     ],
 )
 def test_what_was_not_kept_is_refused(run, trained_run, tmp_path, options, message):
