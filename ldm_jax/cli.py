@@ -75,15 +75,15 @@ def quiet() -> None:
     for name in ("absl", "asyncio"):  # the latter of each array of a checkpoint that failed
         logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", module="orbax|tensorflow_datasets")
-    sys.excepthook = _said_already(sys.excepthook)
+    sys.unraisablehook = _said_already(sys.unraisablehook)
 
 
 def _said_already(hook: Callable) -> Callable:
     """Leaves out what comes after a failed checkpoint, of each array that was being written."""
 
-    def tell(kind, error, trace):
-        if str(error) != "Event loop is closed":
-            hook(kind, error, trace)
+    def tell(lost):
+        if str(lost.exc_value) != "Event loop is closed":
+            hook(lost)
 
     return tell
 
