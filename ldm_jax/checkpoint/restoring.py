@@ -49,11 +49,10 @@ def restore(run: Path, target: TrainState, data: Any) -> TrainState:
     def read(checkpoints, step):
         _check_shapes(run, step, checkpoints, parts(target), whole=True)
         check_digests(run, step, ITEMS)
-        place = _place(run / "checkpoints" / str(step) / "data")
-        return _items_of(checkpoints, step, parts(target)), place
+        data.set_state(_place(run / "checkpoints" / str(step) / "data"))
+        return _items_of(checkpoints, step, parts(target))
 
-    found, place = _read(run, read)
-    data.set_state(place)
+    found = _read(run, read)
     data.start_prefetch()
     return TrainState(**found.pop("optimizer"), **found)
 

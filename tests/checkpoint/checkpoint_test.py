@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back bit for bit, or is refused by name."""
 
+import json
 import resource
 import shutil
 
@@ -125,7 +126,9 @@ def test_a_damaged_checkpoint_is_refused_by_name(tmp_path):
         checkpoint.restore_weights(tmp_path, target(state.params))
 
 
-@pytest.mark.parametrize("harm", ["params", "ema", "optimizer", "data", "removed", "emptied"])
+@pytest.mark.parametrize(
+    "harm", ["params", "ema", "optimizer", "data", "removed", "emptied", "no position"]
+)
 def test_of_a_damaged_checkpoint_the_one_before_is_used_and_both_are_named(tmp_path, capsys, harm):
     write(tmp_path, [3, 6])
     place = tmp_path / "checkpoints" / "6"
@@ -134,6 +137,10 @@ def test_of_a_damaged_checkpoint_the_one_before_is_used_and_both_are_named(tmp_p
     elif harm == "emptied":
         shutil.rmtree(place)
         place.mkdir()
+    elif harm == "no position":
+        shutil.rmtree(tmp_path / "digests")  # as of runs of before
+        (position,) = (place / "data").glob("process_*.json")
+        position.write_text(json.dumps(dict.fromkeys(json.loads(position.read_text()), "far")))
     else:
         damage(tmp_path, 6, harm)
     data = stream()
