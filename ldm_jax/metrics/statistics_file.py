@@ -35,7 +35,11 @@ def _arrays(path: str | Path, wanted: Container[str]) -> dict[str, np.ndarray | 
     """All arrays of an .npz by name; those that are not wanted are not read."""
     expected = "an .npz of images or statistics; copy or write it again"
     with reading(f"'{path}'", expected), np.load(path, allow_pickle=False) as file:
-        return {name: file[name] if name in wanted else None for name in file.files}
+        found = {name: file[name] if name in wanted else None for name in file.files}
+        for name, array in found.items():
+            if isinstance(array, bytes):  # of a member without the head of an array
+                raise ValueError(f"{name} is no array")
+        return found
 
 
 def read_statistics(path: str | Path) -> Saved:

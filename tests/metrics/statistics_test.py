@@ -1,11 +1,14 @@
 """Sums of features add up to the statistics of all of them."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
 from ldm_jax.errors import InputError
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import Running, merge, moments, sums
+from ldm_jax.metrics.statistics_file import read_statistics
 
 X = np.random.default_rng(0).normal(3.0, 2.0, (97, 7)).astype(np.float32)
 
@@ -63,3 +66,11 @@ def test_what_does_not_go_together_or_is_no_number_is_refused():
         sums(broken)
     with pytest.raises(InputError, match="expected"):
         sums(X[0])
+
+
+def test_a_member_of_an_npz_that_is_no_array_is_named(tmp_path):
+    np.savez(tmp_path / "sums.npz", mu=np.zeros(3))
+    with zipfile.ZipFile(tmp_path / "sums.npz", "a") as file:
+        file.writestr("sigma.npy", b"none")
+    with pytest.raises(InputError, match=r"cannot be read \(sigma is no array\)"):
+        read_statistics(tmp_path / "sums.npz")
