@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax.errors import InputError, reason
+from ldm_jax.errors import InputError, reading
 
 ROWS = 1024  # queries that are compared at a time
 
@@ -25,10 +25,10 @@ def load(path: str, dim: int, what: str) -> np.ndarray:
         return np.concatenate([load(str(file), dim, what) for file in files])
     if not Path(path).is_file():
         raise InputError(f"{what} '{path}' does not exist: expected a .npy of shape [N, {dim}]")
-    try:
+    with reading(f"{what} '{path}'", "a .npy of numbers"):
         rows = np.load(path, allow_pickle=False)
-    except Exception as error:
-        raise InputError(f"{what} '{path}' is not a .npy of numbers: {reason(error)}") from error
+        if not isinstance(rows, np.ndarray):  # an .npz under that name
+            raise ValueError("it holds several arrays")
     if rows.ndim != 2 or rows.shape[1] != dim or rows.dtype.kind != "f" or not len(rows):
         raise InputError(
             f"{what} '{path}' is {rows.dtype} {list(rows.shape)}: expected floats [N, {dim}], the "

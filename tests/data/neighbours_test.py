@@ -34,12 +34,15 @@ def test_what_is_no_table_of_embeddings_is_refused(tmp_path):
     np.save(tmp_path / "wide.npy", ROWS)
     np.save(tmp_path / "whole.npy", np.zeros((3, 4), int))
     (tmp_path / "text.npy").write_text("none")
+    with (tmp_path / "several.npy").open("wb") as file:
+        np.savez(file, ROWS)
     np.save(tmp_path / "nan.npy", np.array([[1, 2, 3, 4], [0, np.nan, 0, 0]], np.float32))
     for name, said in [
         ("none.npy", "does not exist"),
         ("wide.npy", r"float32 \[3000, 8\]: expected floats \[N, 4\]"),
         ("whole.npy", "int64"),
-        ("text.npy", "not a .npy"),
+        ("text.npy", r"text\.npy' cannot be read .*: expected a \.npy of numbers"),
+        ("several.npy", r"\(it holds several arrays\): expected a \.npy of numbers"),
         ("nan.npy", "1 rows with NaN"),
     ]:
         with pytest.raises(InputError, match=said):
