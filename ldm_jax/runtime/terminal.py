@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import re
 import signal
 from collections.abc import Iterator
 from typing import Any
@@ -10,12 +11,9 @@ from typing import Any
 from ldm_jax.errors import InputError, StoppedError, reason
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk that takes no more
-FULL_WORDS = (
-    "No space left on device",
-    "Disk quota exceeded",
-    "File too large",
-    "Not enough free space",
-    "requested and ",
+FULL_WORDS = re.compile(  # the last is of numpy
+    "No space left on device|Disk quota exceeded|File too large|Not enough free space"
+    r"|\d+ requested and \d+ written"
 )
 CLOSED = 128 + signal.SIGPIPE  # exit status where nobody reads what is printed
 
@@ -36,7 +34,7 @@ def _is_full(error: BaseException | None) -> bool:
     """Whether a disk takes no more, also where a library says so in words of its own."""
     while error is not None:
         of_disk = isinstance(error, OSError) and error.errno in FULL
-        if of_disk or any(words in str(error) for words in FULL_WORDS):
+        if of_disk or FULL_WORDS.search(str(error)):
             return True
         error = error.__cause__ or error.__context__
     return False
