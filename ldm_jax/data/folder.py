@@ -140,7 +140,7 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
             "point --data.path at a folder that does"
         )
     absent = {
-        name: f"{root} has no {name}: write a metadata.jsonl with {what} for each image"
+        name: f"{root} has no {name}: write a metadata.jsonl with {what}, for each image"
         for name, what in DESCRIBED.items()
     }
     classes, fault = _classes(files)
@@ -246,7 +246,7 @@ def _with_metadata(
     for name, what in DESCRIBED.items():
         fault = (lambda _: None) if name == "boxes" else (lambda x: _map_fault(x, find))
         if reason := metadata.fault_of(rows, name, fault):
-            absent[name] = f"{reason}: expected {what.rstrip(',')}"
+            absent[name] = f"{reason}: expected {what}"
 
     records: list[dict[str, Any]] = [{"image": row.image} for row in rows]
     folder = Folder(str(files.root), records, absent)

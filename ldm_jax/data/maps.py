@@ -76,10 +76,10 @@ def resize_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
 
 MAPS = {
     "segmentation": Map(
-        '"segmentation": "FILE.png", an image of class numbers,', decode_classes, resize_classes
+        '"segmentation": "FILE.png", an image of class numbers', decode_classes, resize_classes
     ),
     "depth": Map(
-        '"depth": "FILE.png" (or .npy), greater where things are nearer,',
+        '"depth": "FILE.png" (or .npy), greater where things are nearer',
         decode_depth,
         resize_depth,
     ),
