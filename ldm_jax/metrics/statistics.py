@@ -13,6 +13,7 @@ import numpy as np
 from ldm_jax.errors import InputError
 
 TOLERANCE = 1e-5  # of a covariance, relative to its largest values: more than float32 rounds off
+LARGEST = float(np.finfo(np.float32).max) ** 2  # of a moment of features in float32
 
 
 class Moments(NamedTuple):
@@ -33,10 +34,10 @@ class Sums(NamedTuple):
 def check_moments(found: Moments, mean: str, covariance: str) -> None:
     """Raises InputError, with these names, unless they are finite, and of a distribution."""
     for x, name in zip(found, (mean, covariance), strict=True):
-        if not np.isfinite(x).all():
-            count = np.sum(~np.isfinite(x))
+        if count := np.sum(~(np.abs(x) <= LARGEST)):
             raise InputError(
-                f"{name} has {count} of {x.size} values that are not finite: compute it again"
+                f"{name} has {count} of {x.size} values that are not finite, or beyond the squares "
+                "of float32: compute it again"
             )
     C, largest = found.covariance, np.max(np.abs(np.diag(found.covariance)), initial=0.0)
     asymmetry = np.max(np.abs(C - C.T), initial=0.0)

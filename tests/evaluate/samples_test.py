@@ -238,6 +238,7 @@ def test_statistics_of_other_features(here):
     ("changed", "message"),
     [
         ({"mu": np.full(5, np.nan)}, "mu has 5 of 5 values that are not finite"),
+        ({"mu": np.full(5, 1e200)}, "mu has 5 of 5 values that are not finite, or beyond"),
         ({"sigma": np.full((5, 5), np.inf)}, "sigma has 25 of 25 values that are not finite"),
         ({"sigma": -np.eye(5)}, "sigma is no covariance: it has eigenvalues below 0"),
         ({"sigma": np.triu(np.full((5, 5), 0.1)) + np.eye(5)}, "it is not symmetric"),
