@@ -312,5 +312,5 @@ def of_tree(rng: Random, folder: Path, ends: str = "") -> Path:
 def _is_json(file: Path) -> bool:
     try:
         return isinstance(json.loads(file.read_text("utf-8")), dict | list)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
