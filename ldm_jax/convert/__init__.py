@@ -6,7 +6,7 @@ model.py        whole latent diffusion models
 diffusers_model.py  diffusers_export.py  the same from folders of diffusers, and to them
 clip.py         both encoders of CLIP
 tokenizer_files.py  CLIP's tokenizer among the files of others
-paths.py        errors that name what was read, folders that are whole
+paths.py        errors that name what was read, small files as others write theirs
 """
 
 from ldm_jax.convert.chosen import convert

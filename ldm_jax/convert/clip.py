@@ -10,13 +10,14 @@ import numpy as np
 from ldm_jax import runs
 from ldm_jax.conditioning.clip_image import CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText
-from ldm_jax.convert.paths import FILES, as_json, prefix_errors, whole
+from ldm_jax.convert.paths import FILES, as_json, prefix_errors
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.data.settings import Data
 from ldm_jax.encoders.clip.model import CLIP, CLIPModel, TextArchitecture
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.errors import InputError, read_json
 from ldm_jax.experiments.clip import CLIPExperiment
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.clip_file import NAMES, find_clip, holds_clip, read_encoders, recognised
@@ -82,7 +83,7 @@ def import_clip(
                 f"the tokenizer has {found.get_vocab_size()} tokens and the model "
                 f"{model.vocab_size}: expected --tokenizer with those of the model"
             )
-    with whole(run) as unfinished:
+    with whole_folder(run) as unfinished:
         runs.write_imported(unfinished, experiment, {"clip": params}, None, {"tokens": found})
     count = sum(x.size for x in jax.tree.leaves(params))
     print(
@@ -149,7 +150,7 @@ def export_clip(run: Path, destination: Path) -> None:
         if found.model.weights == "openai":
             print("the file does not say that the activation is OpenAI's (quick_gelu)")
         return
-    with whole(destination) as unfinished:
+    with whole_folder(destination) as unfinished:
         write_weights(unfinished / "model.safetensors", state)
         (unfinished / "config.json").write_text(as_json(_config(found.model)), "utf-8")
         prepared = preprocessor_config(found.model.vision.size) | {"resample": LANCZOS}

@@ -12,10 +12,11 @@ import numpy as np
 from ldm_jax import checkpoint, runs
 from ldm_jax.convert.diffusers_model import INDEX, KEPT, names, of_conditions, parts_of, stem
 from ldm_jax.convert.model import checkpoint_weights
-from ldm_jax.convert.paths import as_json, whole
+from ldm_jax.convert.paths import as_json
 from ldm_jax.convert.tokenizer_files import write_tokenizer
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names import diffusers_model, diffusers_scheduler
 from ldm_jax.weights.names.autoencoder import Description
@@ -60,7 +61,7 @@ def export_pipeline(run: Path, destination: Path) -> None:
     counters: Mapping[str, np.ndarray] = {}
     if imported and (kept / "aside.safetensors").is_file():
         counters = read_weights(kept / "aside.safetensors")
-    with whole(destination) as unfinished:
+    with whole_folder(destination) as unfinished:
         for place, content in texts.items():
             (unfinished / place).parent.mkdir(parents=True, exist_ok=True)
             (unfinished / place).write_text(content, "utf-8")

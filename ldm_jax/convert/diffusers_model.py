@@ -15,7 +15,7 @@ from ldm_jax.conditioning.condition import Condition
 from ldm_jax.convert import recognise
 from ldm_jax.convert.first_stage import say_widened
 from ldm_jax.convert.model import checked, contradicted, one_scale, say_tokenizer, tokenizers_of
-from ldm_jax.convert.paths import prefix_errors, whole
+from ldm_jax.convert.paths import prefix_errors
 from ldm_jax.convert.tokenizer_files import find_tokenizer
 from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.sampling import Sampling
@@ -23,6 +23,7 @@ from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.errors import InputError, read_json
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.weights import table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import write_weights
@@ -99,7 +100,7 @@ def import_pipeline(source: Path, run: Path, wanted: Experiment | None) -> None:
         states = [renamed(s, {f"{name}{key}": key for key in s}) for name, s in each.items()]
         params = {"conditioner": {}} | table.rearranged(rows, ChainMap(*states))
     params["first_stage"] |= one_scale(experiment, experiment.latent_scale)
-    with whole(run) as unfinished:
+    with whole_folder(run) as unfinished:
         runs.write_imported(unfinished, experiment, params, None, tokenizers)
         _keep(source, unfinished / KEPT, found)
     of = ["captions" if x.text_encoders else type(x).__name__ for x in experiment.conditions]

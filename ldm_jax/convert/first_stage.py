@@ -8,9 +8,10 @@ import numpy as np
 
 from ldm_jax import runs
 from ldm_jax.convert import recognise
-from ldm_jax.convert.paths import FILES, prefix_errors, whole
+from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError, read_json
 from ldm_jax.experiments.first_stage import FirstStageExperiment
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.weights import original, table
 from ldm_jax.weights.formats import diffusers_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights
@@ -50,7 +51,7 @@ def import_first_stage(source: Path, run: Path, experiment: FirstStageExperiment
     pixels = experiment.data.image_size or description.image_size
     data = replace(experiment.data, image_size=pixels)
     experiment = replace(experiment, model=description.model, data=data)
-    with whole(run) as unfinished:
+    with whole_folder(run) as unfinished:
         runs.write_imported(unfinished, experiment, params)
     size = table.count(found.names)
     print(f"{run}: {size:,} parameters; use them with --first-stage.run {run}")
@@ -174,7 +175,7 @@ def export_first_stage(run: Path, destination: Path) -> None:
         print(f"{destination}: {len(state)} weights in the original layout")
         return
     settings = model.diffusers_config(description)
-    with whole(destination) as unfinished:
+    with whole_folder(destination) as unfinished:
         diffusers_folder.write(unfinished, settings, state)
     print(f"{destination}: {len(state)} weights in the layout of diffusers")
 

@@ -13,10 +13,11 @@ from tokenizers import Tokenizer
 from ldm_jax import checkpoint, runs, training
 from ldm_jax.convert import recognise
 from ldm_jax.convert.first_stage import say_widened
-from ldm_jax.convert.paths import prefix_errors, whole
+from ldm_jax.convert.paths import prefix_errors
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.settings import check_ranges
 from ldm_jax.weights import table
 from ldm_jax.weights.formats.files import read_weights, write_weights
@@ -76,7 +77,7 @@ def import_model(
     scale = experiment.latent_scale if held.scale is None else held.scale
     params["first_stage"] |= one_scale(experiment, scale)
     aside = {**held.aside}
-    with whole(run) as unfinished:
+    with whole_folder(run) as unfinished:
         runs.write_imported(unfinished, experiment, params, ema, tokenizers)
         if aside:
             write_weights(unfinished / ASIDE, aside)

@@ -1,7 +1,6 @@
-"""Where conversions read and write: what is wrong is named, and what is written is whole."""
+"""What conversions say of the files they read, and how they write small ones."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,19 +20,6 @@ def prefix_errors(source: Path) -> Iterator[None]:
         if str(error).startswith(str(source)):
             raise
         raise InputError(f"{source}: {error}") from error
-
-
-@contextmanager
-def whole(place: Path) -> Iterator[Path]:
-    """A folder that appears as `place` once it is filled, or not at all."""
-    unfinished = place.with_name(f".{place.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
-    try:
-        yield unfinished
-        unfinished.rename(place)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def as_json(content: Any) -> str:

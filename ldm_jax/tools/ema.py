@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ldm_jax import checkpoint, runs
-from ldm_jax.convert.paths import whole
 from ldm_jax.errors import InputError
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.settings import check_within
 from ldm_jax.train_step import power_ema
 
@@ -57,7 +57,7 @@ def average(run: Path, out: Path, options: Options) -> None:
         part: checkpoint.read_part(run, "params", part) for part in checkpoint.weight_shapes(run)
     }
     tokenizers = runs.load_tokenizers(run, experiment)
-    with whole(out) as unfinished:
+    with whole_folder(out) as unfinished:
         runs.write_imported(unfinished, experiment, params, ema, tokenizers)
         runs.copy_names(run, unfinished)
     print(

@@ -2,7 +2,6 @@
 
 import json
 import mmap
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +10,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ldm_jax.errors import InputError
+from ldm_jax.runtime.files import whole
 from ldm_jax.weights.formats.plain import Plain, plain
 from ldm_jax.weights.formats.torch_file import read_torch, state_dict
 from ldm_jax.weights.formats.torch_writer import content, write_torch
@@ -93,14 +93,9 @@ def write_weights(
         forms: arrays of the same types and shapes, which are asked for first; None: the weights.
     """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
     write = write_safetensors if path.suffix == ".safetensors" else write_torch
-    try:
-        with partial.open("wb") as file:
-            write(file, weights, forms or weights)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole(path) as unfinished, unfinished.open("wb") as file:
+        write(file, weights, forms or weights)
 
 
 def write_safetensors(
