@@ -24,6 +24,7 @@ import orbax.checkpoint as ocp
 from PIL import Image
 
 from ldm_jax import checkpoint
+from ldm_jax.runtime import lock
 from ldm_jax.weights.formats.files import read_weights
 
 ROOT = Path(__file__).parents[1]
@@ -205,6 +206,8 @@ def contents(place: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for file in final(place):
         name = str(file.relative_to(place.parent))
+        if file.name == lock.FILE:  # which process it was, and when
+            continue
         if "checkpoints/" in name or "/frozen/" in name or "/digests/" in name or "/events" in name:
             continue
         data = file.read_bytes()
