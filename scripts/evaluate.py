@@ -21,9 +21,9 @@ python scripts/evaluate.py retrieval RUN [--num 100] [--extractor mobilenet] [op
     draws for the neighbours, among the training images, of held-out images, and prints how much
     nearer images are to these than to others
 python scripts/evaluate.py labels RUN CLASSIFIER [--num 100] [--real DATA] [options]
-    draws images of all classes, cycled, whose class a classifier of noised latents predicts, which
-    was trained on real images (configs/small-classifier.py); --real says how often it is right of
-    others
+    draws images of all classes, cycled, and predicts their classes by a classifier of noised
+    latents that was trained on real images (configs/small-classifier.py); --real gives its own
+    accuracy on held-out images
 python scripts/evaluate.py samples A B [--num N] [--extractor mobilenet] [options]
     how far samples A are from real images B: FID, sFID, KID, Inception Score, precision and recall,
     density and coverage, with a report of all that a reader has to know. Each is a folder, an .npz

@@ -38,7 +38,7 @@ MAY_CHANGE = (
     "*.compute",  # the type in which a network computes
     "*.remat",
 )
-IN_WORDS = "steps, batch size, learning rate, devices, logging and the like, see runs/record.py"
+IN_WORDS = "steps, batch size, learning rate, logging and the like, see docs/reliability.md"
 RUNS = ("first_stage.run", "diffusion_run")  # may be elsewhere, with the same weights
 SHOWN = 4  # differences in one line
 
