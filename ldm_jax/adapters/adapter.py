@@ -1,11 +1,12 @@
 """From a model and adapters to a model, as guidance maps denoisers to a denoiser.
 
-What an adapter adds is multiplied by its scale, and the scales of one compiled program may be
-changed. Several adapters sum.
+What an adapter adds is multiplied by its scale, which is among the params, so that one compiled
+program serves all scales. Several adapters sum.
 """
 
 from collections.abc import Callable, Mapping
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 
@@ -19,22 +20,34 @@ Scales = Mapping[str, Scale]
 WHOLE: Scales = {}  # all adapters as they were trained, of scale 1
 
 
-def adapted(model: DiffusionModel, adapters: Adapters, scales: Scales = WHOLE) -> DiffusionModel:
+class Window(flax.struct.PyTreeNode):
+    """A scale that holds between two times of the noise and is 0 outside them."""
+
+    scale: Array
+    first: Array  # timesteps; sampling goes from the first, of more noise, to the last
+    last: Array
+
+    def __call__(self, site: str, timestep: Array) -> Array:
+        inside = (timestep <= self.first) & (timestep >= self.last)
+        return self.scale * inside
+
+
+def adapted(
+    model: DiffusionModel, adapters: Adapters, scales: Scales | None = None
+) -> DiffusionModel:
     """The model with adapters, whose params are in params["adapters"] under the same names.
 
     Of what they change in weights see `merged`.
 
     Args:
-        scales: by name; 1 where there is none.
+        scales: by name, 1 where there is none; None: those in params["scales"].
     """
     read = [name for adapter in adapters.values() for name in adapter.keys]
     own = set(read) - set(model.conditioner.keys)
 
     def init(key: Array) -> Params:
         params = model.init(key)
-        keys = (jax.random.fold_in(key, i) for i in range(len(adapters)))
-        drawn = {n: a.init(k, params) for (n, a), k in zip(adapters.items(), keys, strict=True)}
-        return {**params, "adapters": drawn}
+        return {**params, "adapters": init_adapters(adapters, key, params)}
 
     def condition(params: Params, inputs: Batch) -> Cond:
         cond = model.condition(params, {n: x for n, x in inputs.items() if n not in own})
@@ -48,13 +61,13 @@ def adapted(model: DiffusionModel, adapters: Adapters, scales: Scales = WHOLE) -
         return cond.replace(hints={**(cond.hints or {}), **hints} or None)
 
     def denoise(params: Params, z: Array, timestep: Array, cond: Cond) -> Array:
-        hints = cond.hints or {}
+        hints, of = cond.hints or {}, params.get("scales", WHOLE) if scales is None else scales
         plain = cond.replace(added=None, attention=None, hints=None)
         for name, adapter in adapters.items():
             if adapter.signal and (name in hints or adapter.encode is None):
                 parts, hint = params["adapters"][name], hints.get(name)
                 signal = adapter.signal(parts, hint, z, timestep, plain)
-                cond = add(cond, signal, scales.get(name, 1.0), timestep)
+                cond = add(cond, signal, of.get(name, 1.0), timestep)
         rest = {name: hint for name, hint in hints.items() if name not in adapters}
         return model.denoise(params, z, timestep, cond.replace(hints=rest or None))
 
@@ -64,6 +77,12 @@ def adapted(model: DiffusionModel, adapters: Adapters, scales: Scales = WHOLE) -
         condition=condition,
         conditioner=_conditioner(model.conditioner, adapters),
     )
+
+
+def init_adapters(adapters: Adapters, key: Array, params: Params) -> Params:
+    """The params of adapters, which at first do not change the model that `params` is of."""
+    keys = (jax.random.fold_in(key, i) for i in range(len(adapters)))
+    return {n: a.init(k, params) for (n, a), k in zip(adapters.items(), keys, strict=True)}
 
 
 def merged(adapters: Adapters, params: Params, scales: Scales = WHOLE) -> Params:

@@ -7,12 +7,14 @@ starts from the model as it is.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.adapters.settings import AdapterSettings, Base
 from ldm_jax.backbones.unet import Encoder, UNet, sites
 from ldm_jax.errors import InputError
 from ldm_jax.nn.conv import conv
@@ -23,7 +25,7 @@ GUESS = 0.825  # by which an output counts less than the next deeper one, where 
 
 
 @dataclass(frozen=True)
-class ControlNet:
+class ControlNet(AdapterSettings):
     """A copy of a UNet's encoder and the stem of its hint; defaults are those of the published."""
 
     hint_channels: AtLeast1 = 3  # of a hint, whose values are 0 to 1
@@ -31,19 +33,24 @@ class ControlNet:
     pooled: bool = False  # outputs are averaged over space before they are added, as of shuffle
     entry: str = "hint"  # of a batch
 
+    kind: ClassVar = "a ControlNet"
+    option: ClassVar = "hint"
+
     @property
     def factor(self) -> int:
         """Pixels of a hint per latent in each direction."""
         return 2 ** (len(self.stem) - 1)
 
-    def check(self, factor: int, prefix: str = "") -> None:
-        """Raises InputError unless hints are of the size of images, for a first stage's factor."""
-        if factor != self.factor:
+    def check(self, base: Base, prefix: str = "adapter.") -> None:
+        if base.factor != self.factor:
             raise InputError(
                 f"{prefix}stem has {len(self.stem)} levels, for a first stage of factor "
                 f"{self.factor}: expected one that halves hints as often as the first stage, of "
-                f"factor {factor}, halves images"
+                f"factor {base.factor}, halves images"
             )
+
+    def named(self, name: str) -> "ControlNet":
+        return replace(self, entry=f"{self.entry}.{name}")
 
     def convolutions(self, channels: int) -> list[tuple[int, int, int]]:
         """Channels in and out and the stride of each convolution of the stem, `channels` the last.
@@ -54,48 +61,50 @@ class ControlNet:
         between = [one for pair in zip(*widths, strict=True) for one in pair]
         return [(self.hint_channels, self.stem[0], 1), *between, (self.stem[-1], channels, 1)]
 
-    def build(self, network: UNet) -> Adapter:
-        """The adapter of a model with this UNet."""
-        encoder, layers = Encoder(network), self.convolutions(network.channels)
-        widths = outputs(network)
+    def build(self, base: Base) -> Adapter:
+        return controlnet(self, base.experiment.model)
 
-        def init(key: Array, params: Params) -> Params:
-            keys, drawn = jax.random.split(key, len(layers)), jax.nn.initializers.lecun_normal()
-            stem = {
-                f"conv_{i}": {"kernel": drawn(one, (3, 3, a, b)), "bias": jnp.zeros(b)}
-                for i, (one, (a, b, _)) in enumerate(zip(keys, layers, strict=True))
-            }
-            stem |= {
-                f"conv_{len(layers) - 1}": jax.tree.map(jnp.zeros_like, list(stem.values())[-1])
-            }
-            zero = {
-                site: {"kernel": jnp.zeros((width, width)), "bias": jnp.zeros(width)}
-                for site, width in widths.items()
-            }
-            copied = {n: x for n, x in params["denoiser"].items() if is_encoder(n)}
-            return {"stem": stem, "encoder": copied, "zero": zero}
 
-        def encode(own: Params, inputs: Batch) -> Array:
-            x = inputs[self.entry]  # [B, H, W, hint_channels]
-            for i, (_, _, stride) in enumerate(layers):
-                layer = own["stem"][f"conv_{i}"]
-                x = conv(jax.nn.silu(x) if i else x, layer["kernel"], stride=stride) + layer["bias"]
-            return x  # [B, h, w, C]
+def controlnet(config: ControlNet, network: UNet) -> Adapter:
+    """The adapter of a model with this UNet."""
+    encoder, layers = Encoder(network), config.convolutions(network.channels)
+    widths = outputs(network)
 
-        def signal(own: Params, hint: Array, z: Array, timestep: Array, cond: Cond) -> Cond:
-            skips, middle = encoder.apply({"params": own["encoder"]}, z, timestep, cond, hint)
-            found = {}
-            for site, x in zip(widths, (*skips, middle), strict=True):
-                x = x @ own["zero"][site]["kernel"] + own["zero"][site]["bias"]
-                mean = jnp.mean(x, axis=(1, 2), keepdims=True) if self.pooled else x
-                found[site] = jnp.broadcast_to(mean, x.shape)
-            return Cond(added=found)
+    def init(key: Array, params: Params) -> Params:
+        keys, drawn = jax.random.split(key, len(layers)), jax.nn.initializers.lecun_normal()
+        stem = {
+            f"conv_{i}": {"kernel": drawn(one, (3, 3, a, b)), "bias": jnp.zeros(b)}
+            for i, (one, (a, b, _)) in enumerate(zip(keys, layers, strict=True))
+        }
+        stem |= {f"conv_{len(layers) - 1}": jax.tree.map(jnp.zeros_like, list(stem.values())[-1])}
+        zero = {
+            site: {"kernel": jnp.zeros((width, width)), "bias": jnp.zeros(width)}
+            for site, width in widths.items()
+        }
+        copied = {n: x for n, x in params["denoiser"].items() if is_encoder(n)}
+        return {"stem": stem, "encoder": copied, "zero": zero}
 
-        def null(n: int, h: int, w: int) -> Batch:
-            shape = (n, h * self.factor, w * self.factor, self.hint_channels)
-            return {self.entry: jnp.zeros(shape)}
+    def encode(own: Params, inputs: Batch) -> Array:
+        x = inputs[config.entry]  # [B, H, W, hint_channels]
+        for i, (_, _, stride) in enumerate(layers):
+            layer = own["stem"][f"conv_{i}"]
+            x = conv(jax.nn.silu(x) if i else x, layer["kernel"], stride=stride) + layer["bias"]
+        return x  # [B, h, w, C]
 
-        return Adapter(init, (self.entry,), null, encode=encode, signal=signal)
+    def signal(own: Params, hint: Array, z: Array, timestep: Array, cond: Cond) -> Cond:
+        skips, middle = encoder.apply({"params": own["encoder"]}, z, timestep, cond, hint)
+        found = {}
+        for site, x in zip(widths, (*skips, middle), strict=True):
+            x = x @ own["zero"][site]["kernel"] + own["zero"][site]["bias"]
+            mean = jnp.mean(x, axis=(1, 2), keepdims=True) if config.pooled else x
+            found[site] = jnp.broadcast_to(mean, x.shape)
+        return Cond(added=found)
+
+    def null(n: int, h: int, w: int) -> Batch:
+        shape = (n, h * config.factor, w * config.factor, config.hint_channels)
+        return {config.entry: jnp.zeros(shape)}
+
+    return Adapter(init, (config.entry,), null, encode=encode, signal=signal)
 
 
 def outputs(network: UNet) -> dict[str, int]:

@@ -3,11 +3,13 @@
 import math
 import re
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 from flax.traverse_util import flatten_dict, unflatten_dict
 
+from ldm_jax.adapters.settings import AdapterSettings, Base
 from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, Positive
 from ldm_jax.types import Adapter, Array, Params
@@ -16,7 +18,7 @@ ATTENTION = r"^denoiser/.*/(self|cross)/(q|k|v|out)/kernel$"
 
 
 @dataclass(frozen=True)
-class LoRA:
+class LoRA(AdapterSettings):
     """Low-rank parts for kernels of a model."""
 
     rank: AtLeast1 = 4
@@ -24,8 +26,10 @@ class LoRA:
     # a regular expression: kernels in whose name (denoiser/mid_attn/...) it is found are adapted
     match: str = ATTENTION
 
-    def check(self, prefix: str) -> None:
-        """Raises InputError for what is no regular expression."""
+    kind: ClassVar = "a LoRA"
+    has_window: ClassVar = False
+
+    def check(self, base: Base, prefix: str = "adapter.") -> None:
         try:
             re.compile(self.match)
         except re.error as error:
@@ -33,8 +37,7 @@ class LoRA:
                 f"{prefix}match is '{self.match}': expected a regular expression ({error})"
             ) from None
 
-    def build(self) -> Adapter:
-        """The adapter, for any model whose kernels match."""
+    def build(self, base: Base) -> Adapter:
         return lora(self)
 
 

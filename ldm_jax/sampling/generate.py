@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.adapters.adapter import Adapters, Scales, adapted, merged
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.blend import blend
 from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guidance
@@ -52,7 +51,6 @@ class Extras(NamedTuple):
     fraction: [B] of that interpolation, 0 (the inputs) to 1
     to_seeds: [B] uint32, of the noise at the end of an interpolation from that of the seeds
     seed_fraction: [B] of that
-    scales:   by the name of an adapter, see `adapters.adapter.Scales`; None: 1 for each
     """
 
     negative: Batch | None = None
@@ -68,7 +66,6 @@ class Extras(NamedTuple):
     fraction: Array | None = None
     to_seeds: Array | None = None
     seed_fraction: Array | None = None
-    scales: Scales | None = None
 
 
 NO_EXTRAS = Extras()
@@ -88,7 +85,6 @@ class Shown(NamedTuple):
 
 
 OWN = Shown()
-NO_ADAPTERS: Adapters = {}
 
 
 def make_generate(
@@ -98,7 +94,6 @@ def make_generate(
     classifier: LatentClassifier | None = None,
     schedule: str = "constant",
     shown: Shown = OWN,
-    adapters: Adapters = NO_ADAPTERS,
 ) -> Callable[..., Any]:
     """A compiled (params, inputs, seeds, grid, guidance, options, noise, extras) -> images.
 
@@ -116,7 +111,6 @@ def make_generate(
         classifier: that guides, of params["classifier"].
         schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
         shown: how latents become images.
-        adapters: of the model, by name, of params["adapters"].
     """
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
@@ -129,9 +123,7 @@ def make_generate(
             noise = normal_like(start_keys, jnp.zeros(shape))
         if extras.to_seeds is not None:
             noise = _between_seeds(noise, extras)
-        scales = extras.scales or {}
-        params, whole = merged(adapters, params, scales), adapted(model, adapters, scales)
-        guided = _towards_condition(whole, params, inputs, shape[:3], guidance, extras, schedule)
+        guided = _towards_condition(model, params, inputs, shape[:3], guidance, extras, schedule)
         if extras.classes is not None:
             guided = _towards_classes(guided, model.process, classifier, params, extras)
         if extras.limit is not None:

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from ldm_jax.adapters.adapter import adapted, merged
-from ldm_jax.adapters.controlnet import ControlNet, guess, only_middle
-from ldm_jax.adapters.lora import LoRA
+from ldm_jax.adapters.controlnet import ControlNet, controlnet, guess, only_middle
+from ldm_jax.adapters.lora import LoRA, lora
 from ldm_jax.config import DiffusionLoss, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.guidance.joint import apart, joint
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.generate import Extras, make_generate
+from ldm_jax.sampling.generate import make_generate
 from ldm_jax.train_step.diffusion import diffusion_loss
 from ldm_jax.types import Adapter, Cond, DiffusionModel
 from tests.support import tiny
@@ -64,9 +64,9 @@ def case() -> tuple[DiffusionModel, dict, dict, dict]:
     """A model of captions, its adapters, params of both, and a batch."""
     model, params, _ = tiny.model(EXPERIMENT)
     adapters = {
-        "control": ControlNet(stem=(4, 8)).build(EXPERIMENT.model),
+        "control": controlnet(ControlNet(stem=(4, 8)), EXPERIMENT.model),
         "image": ip_adapter(model.backbone.sites),
-        "style": LoRA(rank=2).build(),
+        "style": lora(LoRA(rank=2)),
     }
     key = jax.random.key(7)
     params = params | {"adapters": {name: a.init(key, params) for name, a in adapters.items()}}
@@ -216,15 +216,16 @@ def test_training_reaches_what_the_adapters_have():
 def test_images_are_drawn_with_adapters_and_scales_compile_nothing():
     model, adapters, params, batch = case()
     params = trained(params)
-    generate = make_generate(model, build_sampler("ddim"), 2 * SIDE, adapters=adapters)
+    whole = adapted(model, adapters)
+    generate = make_generate(whole, build_sampler("ddim"), 2 * SIDE)
     asked = Sampling(steps=3, spacing="trailing")
     times = sampling.padded_times(asked, model.process)
     inputs = {name: batch[name] for name in ("tokens", "hint", "face")}
 
     def draw(**scales):
-        extras = Extras(scales={**ONE, **scales})
-        seeds = np.arange(B, dtype=np.uint32)
-        return generate(params, inputs, seeds, times, 2.0, sampling.arguments(asked), None, extras)
+        scales, seeds = {**ONE, **scales}, np.arange(B, dtype=np.uint32)
+        chosen = {**merged(adapters, params, scales), "scales": scales}
+        return generate(chosen, inputs, seeds, times, 2.0, sampling.arguments(asked))
 
     plain = draw()
     assert plain.shape == (B, 2 * SIDE, 2 * SIDE, 3)
@@ -236,6 +237,6 @@ def test_images_are_drawn_with_adapters_and_scales_compile_nothing():
 def test_a_lora_that_finds_no_kernel_is_refused():
     _, _, params, _ = case()
     with pytest.raises(InputError, match="match is 'nowhere': expected kernels"):
-        LoRA(match="nowhere").build().init(jax.random.key(0), params)
+        lora(LoRA(match="nowhere")).init(jax.random.key(0), params)
     with pytest.raises(InputError, match=r"adapter.match is '\('"):
-        LoRA(match="(").check("adapter.")
+        LoRA(match="(").check(None)

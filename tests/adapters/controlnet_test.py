@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.adapters.controlnet import ControlNet, outputs
+from ldm_jax.adapters.controlnet import ControlNet, controlnet, outputs
+from ldm_jax.adapters.settings import Base
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
@@ -33,14 +34,14 @@ def own():
 
     def init(key):
         cond = Cond(tokens=jnp.zeros((1, 3, 5)))
-        return CONFIG.build(NETWORK).init(key, {"denoiser": BACKBONE.init(key, cond)})
+        return controlnet(CONFIG, NETWORK).init(key, {"denoiser": BACKBONE.init(key, cond)})
 
     return tiny.drawn(init)
 
 
 @jax.jit
 def signal(own, hint, timestep, cond, z=Z):
-    adapter = CONFIG.build(NETWORK)
+    adapter = controlnet(CONFIG, NETWORK)
     return adapter.signal(own, adapter.encode(own, {"hint": hint}), z, timestep, cond).added
 
 
@@ -60,7 +61,7 @@ def test_a_stem_is_convolutions_with_silu_between(own):
             dimension_numbers=("NHWC", "HWIO", "NHWC"),
         )  # fmt: skip
         x += layer["bias"]
-    found = CONFIG.build(NETWORK).encode(own, {"hint": hint})
+    found = controlnet(CONFIG, NETWORK).encode(own, {"hint": hint})
     assert found.shape == (1, 4, 4, 8)
     np.testing.assert_allclose(found, x, rtol=1e-5, atol=1e-5)
 
@@ -83,7 +84,7 @@ def test_the_first_output_sees_latents_and_hint_alone_and_the_others_everything(
 
 def test_pooled_outputs_are_means_over_space(own):
     hint = normal(2, 8, 8, 3, seed=3)
-    pooled = ControlNet(stem=(4, 6), pooled=True).build(NETWORK)
+    pooled = controlnet(ControlNet(stem=(4, 6), pooled=True), NETWORK)
     found = pooled.signal(own, pooled.encode(own, {"hint": hint}), Z, TIMESTEP, COND).added
     for site, x in signal(own, hint, TIMESTEP, COND).items():
         mean = jnp.broadcast_to(jnp.mean(x, (1, 2), keepdims=True), x.shape)
@@ -91,8 +92,9 @@ def test_pooled_outputs_are_means_over_space(own):
 
 
 def test_hints_are_of_the_size_of_images():
-    null = CONFIG.build(NETWORK).null(3, 4, 5)["hint"]
+    null = controlnet(CONFIG, NETWORK).null(3, 4, 5)["hint"]
     assert null.shape == (3, 8, 10, 3)
-    CONFIG.check(2)
-    with pytest.raises(InputError, match=r"adapter.stem has 2 levels, .* factor 2: expected one"):
-        CONFIG.check(8, "adapter.")
+    base = Base(None, tiny.model(tiny.experiment())[0])  # of factor 2
+    CONFIG.check(base)
+    with pytest.raises(InputError, match=r"adapter.stem has 4 levels, .* factor 8: expected one"):
+        ControlNet().check(base)

@@ -15,7 +15,7 @@ import numpy as np
 
 from ldm_jax import config as c
 from ldm_jax.adapters.adapter import add
-from ldm_jax.adapters.controlnet import GUESS, ControlNet, guess, only_middle, outputs
+from ldm_jax.adapters.controlnet import GUESS, ControlNet, controlnet, guess, only_middle, outputs
 from ldm_jax.types import Cond
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import controlnet as names
@@ -47,7 +47,7 @@ def computed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
     @jax.jit
     def signal(own, image):
-        adapter = ControlNet().build(UNET)
+        adapter = controlnet(ControlNet(), UNET)
         return adapter.signal(own, adapter.encode(own, {"hint": image}), x, t, cond)
 
     plain, other = signal(own, hint), signal(own, 1 - hint)

@@ -1,0 +1,90 @@
+"""The interface of an adapter's settings.
+
+An adapter is one file here: a subclass of `AdapterSettings`, frozen settings as a config file
+writes them, and the functions that it builds. Nobody else asks for its class. What its weights are
+called elsewhere is a table in `weights/names/`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+from tokenizers import Tokenizer
+
+from ldm_jax.types import Adapter, Batch, Derive, DiffusionModel, Params
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class Base(NamedTuple):
+    """The model that an adapter changes.
+
+    experiment: its settings
+    tokenizers: entry of a batch -> what makes it of a caption
+    """
+
+    experiment: Any
+    model: DiffusionModel
+    tokenizers: Mapping[str, Tokenizer] = {}
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent in each direction."""
+        return self.model.first_stage.factor
+
+
+@dataclass(frozen=True)
+class AdapterSettings:
+    """Settings of an adapter; subclasses override what differs."""
+
+    kind: ClassVar[str] = "an adapter"  # as messages call it
+    # the option of `sample.py` by which files are given to it; None: it reads none
+    option: ClassVar[str | None] = None
+    # whether it adds at each step, so that it can begin later and end earlier
+    has_window: ClassVar[bool] = True
+
+    def check(self, base: Base, prefix: str = "adapter.") -> None:
+        """Raises InputError where it does not go with the base; `prefix` is of its fields."""
+
+    def named(self, name: str) -> Self:
+        """The same with its entries of a batch under this name, beside others of its kind."""
+        return self
+
+    def read(self, base: Base) -> Base:
+        """The base as the adapter needs it built, such as with further tokens."""
+        return base
+
+    def build(self, base: Base) -> Adapter:
+        """Its functions, for a base that it has read."""
+        raise NotImplementedError
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        """Entry of a batch -> how training makes it of an example (`data.pipeline.batches`)."""
+        return {}
+
+    def given(self, files: Sequence[str], size: tuple[int, int]) -> Batch:
+        """Its entries of a batch, without the axis of examples, of the files of `option`.
+
+        Args:
+            size: height and width of the images that are drawn, in pixels.
+
+        Raises:
+            InputError: files that cannot be read, too few, or of other sizes.
+        """
+        return {}
+
+    @classmethod
+    def of_file(
+        cls, arrays: Arrays, metadata: Mapping[str, str], base: Base
+    ) -> tuple[Self, Params] | None:
+        """Settings and weights in a file of others; None: it holds another kind of adapter.
+
+        Raises:
+            InputError: it is of this kind, and does not fit the base.
+        """
+        return None
+
+    def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """The weights by their published names, and the metadata of the file."""
+        raise NotImplementedError
