@@ -113,7 +113,8 @@ def sites(config: UNet) -> dict[str, Site]:
 
     skip_0, skip_1, ...: each connection from the encoder to the decoder, the first after conv_in;
     mid: after the middle; down_0, down_1, ...: at the end of each level, before its last skip and
-    its downsampling. Cross-attention layers by the name of their params, the encoder's first, then
+    its downsampling; below_0, ...: after a level's downsampling, before its skip.
+    Cross-attention layers by the name of their params, the encoder's first, then
     the decoder's, then the middle's: the order in which adapters of Stable Diffusion are published.
     """
     widths = [mult * config.channels for mult in config.channel_mults]
@@ -124,7 +125,10 @@ def sites(config: UNet) -> dict[str, Site]:
         skips += [Site(2 ** (level + 1), width)] * (level < last)
     found = {f"skip_{i}": site for i, site in enumerate(skips)}
     found["mid"] = Site(2**last, widths[last])
-    found |= {f"down_{level}": Site(2**level, width) for level, width in enumerate(widths)}
+    for level, width in enumerate(widths):
+        found[f"down_{level}"] = Site(2**level, width)
+        if level < last:
+            found[f"below_{level}"] = Site(2 ** (level + 1), width)
 
     def crossing(name, level):
         for i in range(config.transformer_depth):
@@ -295,6 +299,7 @@ def encode(layers: Layers, z: Array, hint: Array | None = None) -> tuple[list[Ar
             skips.append(x)
         if level < len(c.channel_mults) - 1:
             x = layers.downsample(x, f"down_{level}_downsample")
+            x = layers.add(x, f"below_{level}")
             skips.append(x)
     x = layers.res(x, x.shape[-1], "mid_res_0")
     x = layers.attend(x, "mid_attn")

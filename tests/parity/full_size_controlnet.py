@@ -53,8 +53,8 @@ def computed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     plain, other = signal(own, hint), signal(own, 1 - hint)
     predict = jax.jit(lambda params, cond: channels_first(base.apply(params, x, t, cond)))
     found = {}
-    for i, y in enumerate(plain.added.values()):
-        name, axes = f"control{i:02}", (1, 2)
+    for i, site in enumerate(sites):
+        name, axes, y = f"control{i:02}", (1, 2), plain.added[site]
         found[name] = channels_first(y)[:, ::8]
         found |= {f"{name}_mean": jnp.mean(y, axes), f"{name}_std": jnp.std(y, axes)}
     mean = {site: jnp.mean(y, (1, 2), keepdims=True) for site, y in plain.added.items()}
