@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo
-from ldm_jax.conditioning.text import ENTRY, Text, check_captioned
+from ldm_jax.conditioning.text import ENTRY, TABLE, Text, check_captioned
 from ldm_jax.encoders.text_encoder import Encoded
 from ldm_jax.errors import InputError
 from ldm_jax.settings import Fraction
@@ -61,6 +61,10 @@ class Captions(Condition):
     @property
     def text_encoders(self) -> Mapping[str, Text]:
         return {entry(i): one for i, one in enumerate(self.encoders)}
+
+    @property
+    def token_tables(self) -> Mapping[str, tuple[str, ...]]:
+        return {entry(i): (part(i), *TABLE) for i in range(len(self.encoders))}
 
     @property
     def vector_width(self) -> int | None:

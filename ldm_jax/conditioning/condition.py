@@ -62,6 +62,11 @@ class Condition:
         return {}
 
     @property
+    def token_tables(self) -> Mapping[str, tuple[str, ...]]:
+        """Entry of a batch -> where in its params the embeddings of those tokens are."""
+        return {}
+
+    @property
     def vector_width(self) -> int | None:
         """Width of the vector that it gives the network; None: it gives none."""
         return None

@@ -21,6 +21,7 @@ from ldm_jax.weights.names.text import text_transformer
 from ldm_jax.weights.table import Table
 
 ENTRY = "tokens"  # of a batch
+TABLE = ("token", "embedding")  # of every encoder's params, where the embeddings of tokens are
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,10 @@ class Text(Condition):
     @property
     def text_encoders(self) -> Mapping[str, Any]:
         return {ENTRY: self}
+
+    @property
+    def token_tables(self) -> Mapping[str, tuple[str, ...]]:
+        return {ENTRY: TABLE}
 
     @property
     def vector_width(self) -> int | None:

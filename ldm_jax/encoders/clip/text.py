@@ -36,14 +36,18 @@ class CLIPTextEncoder(nn.Module):
 
 
 def clip_encoder(encoder: CLIPTextEncoder, empty: np.ndarray) -> TextEncoder:
-    """A text encoder that is not trained; the pooled embedding is that of a caption's end."""
+    """A text encoder that is not trained; the pooled embedding is that of a caption's end.
+
+    Args:
+        empty: [n] the tokens of the empty caption: start, end, and padding.
+    """
 
     def init(key):
         return encoder.init(key, jnp.asarray(empty)[None])["params"]
 
     def apply(params, ids):
         x = encoder.apply({"params": params}, ids)
-        end = jnp.argmax(ids, axis=1)  # the first token of the highest number
+        end = jnp.argmax(ids == empty[1], axis=1)  # its first; added words have higher numbers
         return Encoded(x, jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
 
     return TextEncoder(init, apply, empty)

@@ -50,7 +50,10 @@ def read_weights(path: str | Path) -> Plain:
     with path.open("rb") as file:
         head = file.read(9)
     if head[8:] != b"{":  # the header of .safetensors: its length in 8 bytes, then JSON
-        return plain(*state_dict(read_torch(path), path))
+        tree = read_torch(path)
+        words = tree.items() if isinstance(tree, dict) else ()
+        own = {str(name): word for name, word in words if isinstance(word, str)}
+        return plain(*state_dict(tree, path), own)
     try:
         return plain(*_read_safetensors(path))
     except SafetensorError as error:

@@ -102,7 +102,8 @@ def _averages(names: dict[str, str]) -> tuple[dict[str, str], tuple[str, ...]]:
 def _inner(names: dict[str, str]) -> dict[str, str]:
     """The names without what all of them begin with."""
     heads = {name.partition(".")[0] for name in names if not MARKERS.fullmatch(name)} - {"loss"}
-    if len(heads) != 1 or not heads <= OUTER or any(n.startswith(DENOISER) for n in names):
+    whole = heads & names.keys() or any(n.startswith(DENOISER) for n in names)
+    if len(heads) != 1 or not heads <= OUTER or whole:
         return names
     return _inner({name.removeprefix(f"{min(heads)}."): key for name, key in names.items()})
 

@@ -83,6 +83,13 @@ class _Dict(dict):
         pass
 
 
+class _ParameterDict(dict):
+    """A dict that is a module of torch."""
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.update(state.get("_parameters", {}))
+
+
 class _Module(dict):
     """A module of TorchScript: its arrays and those of the modules inside, by dotted names."""
 
@@ -112,6 +119,7 @@ class _Unpickler(pickle.Unpickler):
         self.locate = locate
         self.makers = {
             ("collections", "OrderedDict"): _Dict,
+            ("torch.nn.modules.container", "ParameterDict"): _ParameterDict,
             ("torch", "Size"): tuple,
             ("torch._utils", "_rebuild_tensor"): self.tensor,
             ("torch._utils", "_rebuild_tensor_v2"): self.tensor,
@@ -253,6 +261,7 @@ def read_torch(path: str | Path) -> Any:
 USUAL = ("state_dict", "model_state_dict", "model", "module", "params", "network", "net", "weights")
 AVERAGED = re.compile(r"(^|_)(ema|averaged?)(_|$)")
 NO_NETWORK = re.compile(r"optim|sched|scaler|rng|callback|loops|hparams|hyper|config|args")
+KIND = {"string_to_param"}  # of dicts whose name tells the kind of file, and stays
 DEEPEST = 6  # dicts in dicts
 
 
@@ -282,7 +291,7 @@ def state_dict(tree: Any, path: str | Path) -> tuple[dict[str, np.ndarray], tupl
             if found[place].keys() == weights.keys():
                 weights = found[place]
                 notes = (f"averaged weights ({'.'.join(place)}) instead of the last ones",)
-    elif len(found) == 1:
+    elif len(found) == 1 and KIND.isdisjoint(*found):
         (weights,) = found.values()
     else:  # parts of one
         parts = [(".".join(place), held) for place, held in found.items()]

@@ -5,12 +5,14 @@ The pickle is written instruction by instruction, since a pickler would import w
 
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
+from typing import Any, BinaryIO
 
 import numpy as np
 
 from ldm_jax.weights.formats.torch_file import STORAGES
+from ldm_jax.weights.table import Lazy
 
 CLASSES = {dtype: storage for storage, dtype in STORAGES.items() if storage != "UntypedStorage"}
 TIME = (1980, 1, 1, 0, 0, 0)  # the same file of the same weights
@@ -24,16 +26,35 @@ def write_torch(
     Args:
         forms: arrays of the same types and shapes.
     """
+    names, numbers = sorted(weights), count()
+    tree = {"state_dict": Lazy(names, forms.__getitem__)}
+    pickled = _pickle(tree, lambda array: next(numbers))
+    _write(file, pickled, (weights[name] for name in names))
+
+
+def write_tree(file: BinaryIO, tree: Mapping[str, Any]) -> None:
+    """A zip with a tree of dicts, arrays, texts, whole numbers and None, as torch.save does."""
+    arrays: list[np.ndarray] = []
+
+    def number(array: np.ndarray) -> int:
+        arrays.append(array)
+        return len(arrays) - 1
+
+    _write(file, _pickle(tree, number), arrays)
+
+
+def _write(file: BinaryIO, pickled: bytes, arrays: Iterable[np.ndarray]) -> None:
+    """The zip of a pickle and the arrays in it, in the order of their numbers."""
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
 
         def member(name: str) -> zipfile.ZipInfo:
             return zipfile.ZipInfo(f"archive/{name}", TIME)
 
-        archive.writestr(member("data.pkl"), b"".join(_pickle(forms)))
+        archive.writestr(member("data.pkl"), pickled)
         archive.writestr(member("byteorder"), "little")
-        for number, name in enumerate(sorted(weights)):
+        for number, array in enumerate(arrays):
             with archive.open(member(f"data/{number}"), "w", force_zip64=True) as storage:
-                storage.write(content(weights[name]))
+                storage.write(content(array))
         archive.writestr(member("version"), "3\n")
 
 
@@ -43,12 +64,19 @@ def content(array: np.ndarray) -> np.ndarray:
     return array.reshape(-1).view(np.uint8)
 
 
-def _pickle(weights: Mapping[str, np.ndarray]) -> Iterator[bytes]:
-    """Protocol 2: {"state_dict": {name: tensor}}."""
-    yield b"\x80\x02}" + _string("state_dict") + b"}("
-    for number, name in enumerate(sorted(weights)):
-        yield _string(name) + _tensor(number, weights[name])
-    yield b"us."
+def _pickle(tree: Any, number: Callable[[np.ndarray], int]) -> bytes:
+    """Protocol 2; `number` counts the arrays."""
+
+    def node(x: Any) -> bytes:
+        if isinstance(x, Mapping):
+            return b"}(" + b"".join(_string(name) + node(x[name]) for name in x) + b"u"
+        if isinstance(x, str):
+            return _string(x)
+        if isinstance(x, int):
+            return _integer(x)
+        return b"N" if x is None else _tensor(number(x), x)
+
+    return b"\x80\x02" + node(tree) + b"."
 
 
 def _tensor(number: int, array: np.ndarray) -> bytes:
