@@ -36,6 +36,7 @@ COND = Cond(
         "skip_3": normal(2, 2, 2, 16),
         "mid": normal(2, 2, 2, 16),
         "down_0": normal(2, 4, 4, 8),
+        "below_0": normal(2, 2, 2, 8),
         "down_1": normal(2, 2, 2, 16),
     },
 )
