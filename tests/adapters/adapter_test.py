@@ -10,7 +10,8 @@ import pytest
 
 from ldm_jax.adapters.adapter import adapted, merged
 from ldm_jax.adapters.controlnet import ControlNet, controlnet, guess, only_middle
-from ldm_jax.adapters.lora import LoRA, lora
+from ldm_jax.adapters.lora import LoRA
+from ldm_jax.adapters.low_rank import low_rank
 from ldm_jax.config import DiffusionLoss, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.guidance.joint import apart, joint
@@ -66,7 +67,7 @@ def case() -> tuple[DiffusionModel, dict, dict, dict]:
     adapters = {
         "control": controlnet(ControlNet(stem=(4, 8)), EXPERIMENT.model),
         "image": ip_adapter(model.backbone.sites),
-        "style": lora(LoRA(rank=2)),
+        "style": low_rank(LoRA(rank=2), []),
     }
     key = jax.random.key(7)
     params = params | {"adapters": {name: a.init(key, params) for name, a in adapters.items()}}
@@ -237,6 +238,6 @@ def test_images_are_drawn_with_adapters_and_scales_compile_nothing():
 def test_a_lora_that_finds_no_kernel_is_refused():
     _, _, params, _ = case()
     with pytest.raises(InputError, match="match is 'nowhere': expected kernels"):
-        lora(LoRA(match="nowhere")).init(jax.random.key(0), params)
+        low_rank(LoRA(match="nowhere"), []).init(jax.random.key(0), params)
     with pytest.raises(InputError, match=r"adapter.match is '\('"):
         LoRA(match="(").check(None)
