@@ -24,7 +24,7 @@ from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.diffusion.samplers.names import SAMPLERS, Kind, build_sampler
 from ldm_jax.errors import InputError
 from ldm_jax.runs.writing import as_python
-from ldm_jax.sampling.generate import Extras, make_generate
+from ldm_jax.sampling.generate import make_generate
 from ldm_jax.sections import Section
 from ldm_jax.settings import AtLeast1, Fraction
 from ldm_jax.train_step.diffusion import diffusion_loss
@@ -196,13 +196,11 @@ def test_an_adapter_trains_and_changes_images(run):
     assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
 
     settings, params = trained.experiment.sampling, {**trained.params, "adapters": {"tint": own}}
-    sampler, adapters = build_sampler(settings.sampler), {"tint": tint()}
-    generate = make_generate(trained.model, sampler, tiny.SIZE, adapters=adapters)
+    generate = make_generate(model, build_sampler(settings.sampler), tiny.SIZE)
     times, seeds = sampling.padded_times(settings, model.process), np.arange(2, dtype=np.uint32)
 
     def drawn(scale):
-        extras = Extras(scales={"tint": scale})
-        return generate(params, inputs, seeds, times, 2.0, {}, extras=extras)
+        return generate({**params, "scales": {"tint": scale}}, inputs, seeds, times, 2.0, {})
 
     assert np.max(np.abs(drawn(1.0) - drawn(0.0))) > 1e-3
 
