@@ -103,6 +103,9 @@ def main(words: Sequence[str]) -> None:
     asked = parse(rest, understood)
     if png:
         asked = png_metadata.repeated(record, asked, named(rest, asked))
+    if "adapters" in asked:
+        described = runs.attach(described, asked.adapters.adapter)
+        understood = view(described)
     request = asked.filled(understood)
     name = f"again-{Path(png).stem}" if png else f"samples-seed{request.images.seed}"
     out = Path(request.output.out or (Path(run) if png else described.run) / name)

@@ -5,10 +5,10 @@
 
 Each input is made of one integer, its seed, which also says which reader has it. A reader takes
 what it was given, or refuses it in one line (InputError and its like). All else is a fault: another
-exception, more than 10 seconds (of the processor, or 60 of waiting), more than 2 GB, anything written outside of the folder that was
-asked for, another program or a connection that is opened. `--seed` repeats one input and shows
-what it raises. With `--out`, the table between the marks of that file is replaced. Exit status 1
-where there are faults.
+exception, more than 10 seconds of the processor (or 60 of waiting), more than 2 GB, anything
+written outside of the folder that was asked for, another program or a connection that is opened.
+`--seed` repeats one input and shows what it raises. With `--out`, the table between the marks of
+that file is replaced. Exit status 1
 """
 
 import contextlib

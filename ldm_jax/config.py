@@ -1,8 +1,8 @@
 """Every setting under one name, for config files: `from ldm_jax.config import *`.
 
 A config file is Python that builds one `Experiment` (or one `FirstStageExperiment`, one
-`ClassifierExperiment`, or one `CLIPExperiment`) under the name `config`. Fields that are None
-are filled in from the data. A setting is declared in the file of what it sets.
+`ClassifierExperiment`, `CLIPExperiment` or `AdapterExperiment`) under the name `config`. Fields
+that are None are filled in from the data. A setting is declared in the file of what it sets.
 
 Configs of a family share a base.py in their folder, and say what differs:
 
@@ -14,6 +14,7 @@ Configs of a family share a base.py in their folder, and say what differs:
 from dataclasses import replace
 
 from ldm_jax import autoencoders, conditioning
+from ldm_jax.adapters import *
 from ldm_jax.autoencoders import *
 from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder
 from ldm_jax.backbones.classifier import Classifier
@@ -25,6 +26,7 @@ from ldm_jax.diffusion.sampling import SamplerName, Sampling, ScheduleName, Spac
 from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.encoders.clip.model import CLIPModel, CLIPName
 from ldm_jax.experiments import (
+    AdapterExperiment,
     AnyExperiment,
     Cascade,
     ClassifierExperiment,

@@ -47,6 +47,7 @@ class RunView(NamedTuple):
     tokenizers:   entry of a batch -> what makes it of a caption
     class_names:  () where classes have none; so object_names, of what lies in boxes
     diffusion:    whether it is a diffusion model, and no first stage by itself
+    adapters:     that are attached, see `runs.attach`
     """
 
     run: Path
@@ -62,6 +63,7 @@ class RunView(NamedTuple):
     class_names: tuple[str, ...] = ()
     object_names: tuple[str, ...] = ()
     diffusion: bool = True
+    adapters: tuple[Any, ...] = ()
 
     @property
     def data(self) -> Any:

@@ -5,6 +5,7 @@ program serves all scales. Several adapters sum.
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import flax.struct
 import jax
@@ -21,15 +22,17 @@ WHOLE: Scales = {}  # all adapters as they were trained, of scale 1
 
 
 class Window(flax.struct.PyTreeNode):
-    """A scale that holds between two times of the noise and is 0 outside them."""
+    """A scale that holds between two timesteps, and is 0 outside them."""
 
     scale: Array
-    first: Array  # timesteps; sampling goes from the first, of more noise, to the last
+    first: Array  # of the most noise
     last: Array
+    # site -> factor, where not 1
+    by_site: Mapping[str, Array] = flax.struct.field(default_factory=dict)
 
     def __call__(self, site: str, timestep: Array) -> Array:
         inside = (timestep <= self.first) & (timestep >= self.last)
-        return self.scale * inside
+        return self.scale * self.by_site.get(site, 1.0) * inside
 
 
 def adapted(
@@ -94,6 +97,25 @@ def merged(adapters: Adapters, params: Params, scales: Scales = WHOLE) -> Params
         if adapter.weights:
             params = adapter.weights(params["adapters"][name], params, scales.get(name, 1.0))
     return params
+
+
+def switchable(adapter: Adapter, entry: str) -> Adapter:
+    """The adapter with an entry [B] of a batch by which what it adds is multiplied: 1, or 0 for the
+    unconditional inputs of guess mode."""
+
+    def null(n: int, h: int, w: int) -> Batch:
+        return {**adapter.null(n, h, w), entry: jnp.ones(n)}
+
+    def encode(own: Params, inputs: Batch) -> tuple[Any, Array]:
+        return adapter.encode(own, {key: inputs[key] for key in adapter.keys}), inputs[entry]
+
+    def signal(own: Params, hint: Any, z: Array, timestep: Array, cond: Cond) -> Cond:
+        inside, on = hint
+        found = adapter.signal(own, inside, z, timestep, cond)
+        return found.replace(added={site: _times(on, x) for site, x in found.added.items()})
+
+    keys, dropped = (*adapter.keys, entry), (*adapter.dropped, entry)
+    return adapter._replace(keys=keys, dropped=dropped, null=null, encode=encode, signal=signal)
 
 
 def add(cond: Cond, signal: Cond, scale: Scale, timestep: Array) -> Cond:

@@ -38,7 +38,7 @@ ATTENTION = r"^denoiser/.*/(self|cross)/(q|k|v|out)/kernel$"
 class LowRank(AdapterSettings):
     """Low-rank parts for kernels of a model; names as in PEFT, where it has one."""
 
-    rank: AtLeast1 = 4
+    rank: AtLeast1 = 4  # of the change of a kernel
     alpha: Positive | None = None  # over the rank it scales the parts; None: the rank
     # ends of the published names of layers (to_q, ff.net.2, q_proj of a text encoder) that are
     # adapted; (): those that `match` finds

@@ -43,6 +43,7 @@ class AdapterSettings:
     option: ClassVar[str | None] = None
     # whether it adds at each step, so that it can begin later and end earlier
     has_window: ClassVar[bool] = True
+    has_guess: ClassVar[bool] = False  # whether guess mode is for it (Zhang et al. 2023, 4.1)
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         """Raises InputError where it does not go with the base; `prefix` is of its fields."""
@@ -59,19 +60,29 @@ class AdapterSettings:
         """Its functions, for a base that it has read."""
         raise NotImplementedError
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """What training's examples must have, beside an image and what the base reads."""
+        return ()
+
     def derive(self, factor: int) -> dict[str, Derive]:
         """Entry of a batch -> how training makes it of an example (`data.pipeline.batches`)."""
         return {}
 
-    def given(self, files: Sequence[str], size: tuple[int, int]) -> Batch:
+    def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
         """Its entries of a batch, without the axis of examples, of the files of `option`.
 
         Args:
             size: height and width of the images that are drawn, in pixels.
+            data: settings of the base's training data.
 
         Raises:
             InputError: files that cannot be read, too few, or of other sizes.
         """
+        return {}
+
+    def by_site(self, base: Base, guess: bool) -> dict[str, float]:
+        """Site -> factor of what it adds there, in guess mode or not; the rest is 1."""
         return {}
 
     @classmethod
@@ -79,6 +90,9 @@ class AdapterSettings:
         cls, arrays: Arrays, metadata: Mapping[str, str], base: Base
     ) -> tuple[Self, Params] | None:
         """Settings and weights in a file of others; None: it holds another kind of adapter.
+
+        Args:
+            metadata: of the file; of a folder, also each .json file in it, by its name.
 
         Raises:
             InputError: it is of this kind, and does not fit the base.

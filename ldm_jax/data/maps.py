@@ -7,15 +7,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image
 
-from ldm_jax.data.transforms import Encoded, open_image, turn
+from ldm_jax.data.transforms import Encoded, decode, open_image, turn
 
 
 class Map(NamedTuple):
     """One kind of map.
 
     form:   its field in a metadata.jsonl
-    decode: a path or encoded bytes -> [H, W]; raises ValueError where it is no such map
-    resize: ([H, W], height, width) -> [height, width]
+    decode: a path or encoded bytes -> [H, W], or [H, W, 3] of colours; raises ValueError where it
+            is no such map
+    resize: (such an array, height, width) -> the same of this size
     """
 
     form: str
@@ -74,6 +75,19 @@ def resize_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(resized)
 
 
+def decode_colours(encoded: Encoded) -> np.ndarray:
+    """An image of colours, uint8 [H, W, 3], upright; behind what is transparent is white."""
+    return np.asarray(decode(encoded, (255, 255, 255)))
+
+
+def resize_colours(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """[H, W, 3] -> [height, width, 3]: the mean of an area, or Lanczos' filter where it grows."""
+    if image.shape[:2] == (height, width):
+        return image
+    way = Image.Resampling.BOX if height < len(image) else Image.Resampling.LANCZOS
+    return np.asarray(Image.fromarray(image).resize((width, height), way))
+
+
 MAPS = {
     "segmentation": Map(
         '"segmentation": "FILE.png", an image of class numbers', decode_classes, resize_classes
@@ -82,5 +96,10 @@ MAPS = {
         '"depth": "FILE.png" (or .npy), greater where things are nearer',
         decode_depth,
         resize_depth,
+    ),
+    "conditioning_image": Map(
+        '"conditioning_image": "FILE.png", an image that a ControlNet follows',
+        decode_colours,
+        resize_colours,
     ),
 }

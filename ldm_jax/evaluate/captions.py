@@ -1,9 +1,7 @@
 """Caption accuracy: which held-out captions are drawn correctly."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from ldm_jax import runs
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out, results
@@ -21,7 +19,7 @@ class Options(held_out.Options):
 
 def captions(run: str, options: Options) -> None:
     """Draws images for held-out captions of `shapes`, detects attributes, prints scores."""
-    described = runs.describe(Path(run))
+    described = options.described(run)
     data = replace(described.experiment.data.seen_from(described.run), split="test")
     if data.path != "shapes":
         raise InputError(

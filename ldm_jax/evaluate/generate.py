@@ -15,6 +15,7 @@ from ldm_jax.data import image_files, pipeline
 from ldm_jax.evaluate.results import folder_of, note, write_json
 from ldm_jax.evaluate.sets import quality_options
 from ldm_jax.runtime.files import whole
+from ldm_jax.sampling.adapters import Adapters
 from ldm_jax.sampling.guidance import Guidance
 from ldm_jax.sampling.request import asked
 from ldm_jax.sampling.sampler import Sampler
@@ -33,6 +34,11 @@ class Drawing:
     """seed of the first image"""
     sampler: Sampler = field(default_factory=Sampler)
     guidance: Guidance = field(default_factory=Guidance)
+    adapters: Adapters = field(default_factory=Adapters)
+
+    def described(self, run: str) -> runs.Trained:
+        """The diffusion model of a run with the adapters that are asked for, without weights."""
+        return runs.attach(runs.describe(Path(run)), self.adapters.adapter)
 
     def request(self, run: RunView, **options: Any) -> Request:
         """The request of these and of further options by name.
@@ -41,7 +47,9 @@ class Drawing:
             InputError: what the model cannot be asked for.
         """
         found = asked(run, seed=self.seed, **options)
-        return found.with_section(self.sampler).with_section(self.guidance).filled(run)
+        for section in (self.sampler, self.guidance, self.adapters):
+            found = found.with_section(section)
+        return found.filled(run)
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     Raises:
         InputError: an invalid request, or a folder with samples of another request.
     """
-    described = runs.describe(Path(run))
+    described = options.described(run)
     request, conditions = request_for(described, num, options)
     check_folder(out, "--out")
     size = request.images.batch_size

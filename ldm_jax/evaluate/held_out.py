@@ -95,7 +95,7 @@ def draw_held_out(run: str, entry: str, options: Options, name: str, draws: int 
     Raises:
         InputError: a model of another condition, or fewer examples.
     """
-    described = runs.describe(Path(run))
+    described = options.described(run)
     understood = view(described)
     condition = condition_of(understood, entry)
     out, keys = folder_of(options.out, run, name), described.model.conditioner.keys

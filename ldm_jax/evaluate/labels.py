@@ -39,7 +39,7 @@ def labels(run: str, classifier: str, options: Options) -> None:
     Raises:
         InputError: a model of no classes, or a classifier of others.
     """
-    described, classifier_run = runs.describe(Path(run)), runs.describe_classifier(Path(classifier))
+    described, classifier_run = options.described(run), runs.describe_classifier(Path(classifier))
     count = _check(view(described), classifier_run)
     real = options.real and _real(classifier_run, options)
     out = results.folder_of(options.out, run, "labels")

@@ -1,11 +1,9 @@
 """Similarity of samples to the images whose neighbours they are conditioned on."""
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
-from ldm_jax import runs
 from ldm_jax.data import image_files, neighbours, pipeline
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out, results
@@ -33,7 +31,7 @@ def retrieval(run: str, options: Options) -> None:
     Raises:
         InputError: a model of another condition, or embeddings that are not the extractor's.
     """
-    described = runs.describe(Path(run))
+    described = options.described(run)
     condition = held_out.condition_of(view(described), "neighbours")
     rows = neighbours.load(condition.embeddings, condition.dim, "embeddings of Retrieval")
     num, size = options.num, options.batch_size

@@ -4,7 +4,7 @@ import csv
 import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,6 +22,7 @@ from ldm_jax.evaluate.generate import Generation, request_for
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.runtime.files import write_whole
+from ldm_jax.sampling.adapters import Adapters
 from ldm_jax.sampling.drawing import compiled, draw_in_turn
 from ldm_jax.sampling.guidance import Guidance
 from ldm_jax.sampling.sampler import Sampler
@@ -53,6 +54,7 @@ class Options(features.Options):
     """images of the reference; all where not given"""
     draw_batch: AtLeast1 = 16
     """images per batch of sampling"""
+    adapters: Adapters = field(default_factory=Adapters)
 
 
 class Cell(NamedTuple):
@@ -72,7 +74,7 @@ class Cell(NamedTuple):
 
 def sweep(run: str, b: str, options: Options) -> None:
     """Measures each missing cell; writes OUT/sweep.csv, sweep.md and sweep.png."""
-    described = runs.describe(Path(run))
+    described = runs.attach(runs.describe(Path(run)), options.adapters.adapter)
     cells = plan(described.experiment.sampling, options)
     requests = {cell: _request(described, options, cell) for cell in cells}
     reference = open_set(b)
@@ -141,6 +143,7 @@ def _request(described: runs.Trained, options: Options, cell: Cell) -> Request:
         draw_batch=options.draw_batch,
         sampler=Sampler(sampler=cell.sampler, steps=cell.steps, eta=cell.eta),
         guidance=Guidance(guidance=cell.guidance),
+        adapters=options.adapters,
     )
     return request_for(described, options.num, generation)[0]
 

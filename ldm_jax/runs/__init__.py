@@ -26,8 +26,10 @@ names.py      its tokenizers, names of classes and of objects
 writing.py    what it says of itself, written
 record.py     what it says of itself, against what it is asked to go on with
 loading.py    the model of a run: what it is first, then its weights
+adapters.py   adapters of other runs and of files, attached to it
 """
 
+from ldm_jax.runs.adapters import Attached, attach
 from ldm_jax.runs.loading import (
     Trained,
     describe,

@@ -2,18 +2,35 @@
 
 import hashlib
 import json
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax.types import FirstStage, Params
+
+SEEN = 4096
 
 
 def digest(params: Params, first_stage: FirstStage) -> str:
     """What tells the weights of a first stage, but for the scale of its latents, from others."""
     parts = {name: params[name] for name in sorted(first_stage.parts) if name != "decoder"}
     return _digest(parts)
+
+
+def model_digest(params: Params) -> str:
+    """What tells the weights of a model from others, whatever their type of float is.
+
+    Of each array at most SEEN values count, spread over it, rounded to bfloat16.
+    """
+
+    def some(x: Any) -> np.ndarray:
+        flat = x.reshape(-1)
+        return np.asarray(flat[:: -(-flat.size // SEEN) or 1].astype(jnp.bfloat16))
+
+    return _digest(jax.tree.map(some, params))
 
 
 def caption_digest(params: Params, tokenizer: Tokenizer) -> str:

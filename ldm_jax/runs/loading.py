@@ -1,7 +1,7 @@
 """The model of a run: what it is first (`describe` and the like), then its weights."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +38,9 @@ class Trained(NamedTuple):
     step:       of the checkpoint
     which:      the same where it was chosen; None: the newest that can be read
     inside:     whether this is the first stage within a diffusion model's run
+    adapters:   that are attached to it, see `adapters.attach`
+    base:       the same without them
+    join:       params of the base -> those with what is attached
     """
 
     run: Path
@@ -49,6 +52,9 @@ class Trained(NamedTuple):
     step: int
     which: int | None = None
     inside: bool = False
+    adapters: tuple[Any, ...] = ()
+    base: "Trained | None" = None
+    join: Callable[[Params], Params] | None = None
 
     @property
     def tokenizer(self) -> Tokenizer | None:
@@ -169,6 +175,8 @@ def with_weights(described: Trained, dtype: str | None = None) -> Trained:
         dtype: of weights of two axes or more, which are nearly all; the rest, biases, norms and the
             scale of latents, stays as it is. Of diffusion models and classifiers; None: as saved.
     """
+    if described.base is not None:
+        return described._replace(params=described.join(with_weights(described.base, dtype).params))
     place, model = Place(described.run, described.which).path, described.model
     if described.inside:
         params = load_scaled_first_stage(place, model)

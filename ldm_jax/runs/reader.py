@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, NoReturn, get_args
 
 from ldm_jax import config as configs
+from ldm_jax.adapters.settings import AdapterSettings
 from ldm_jax.autoencoders.autoencoder import Autoencoder
 from ldm_jax.backbones.settings import BackboneSettings
 from ldm_jax.conditioning import Condition
@@ -38,7 +39,7 @@ RULE = (
     "expected settings of ldm_jax.config and plain values, as train.py writes them; nothing in it "
     "was executed"
 )
-OPEN = (Autoencoder, BackboneSettings, Condition)
+OPEN = (AdapterSettings, Autoencoder, BackboneSettings, Condition)
 EXPERIMENTS = get_args(AnyExperiment)
 Node = ast.expr | ast.stmt
 

@@ -35,6 +35,7 @@ MAY_CHANGE = (
     "optim.b1",
     "optim.b2",
     "optim.clip",
+    "base",  # where it is, of the same base_digest
     "*.compute",  # the type in which a network computes
     "*.remat",
 )

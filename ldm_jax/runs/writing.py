@@ -40,7 +40,7 @@ def _findable(experiment: Any) -> Any:
     data, first_stage, changed = experiment.data, getattr(experiment, "first_stage", None), {}
     if data.path and data.path != "shapes" and not data.path.startswith("tfds:"):
         changed["data"] = replace(data, path=str(Path(data.path).expanduser().absolute()))
-    for name in ("run", "diffusion_run"):
+    for name in ("run", "diffusion_run", "base"):
         if place := getattr(experiment, name, None):
             changed[name] = str(Path(place).absolute())
     if first_stage is not None:

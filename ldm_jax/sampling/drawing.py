@@ -92,6 +92,8 @@ def _drawn(
     model = _wrapped(reading, request, run, {type(s) for s in request} - set(run.sections))
     decoded, decoders = request.decoding.load(request, run, params["first_stage"])
     params = {**params, **more, **decoders}
+    if run.adapters:
+        params["scales"] = request.adapters.scales(request, run)
     schedule, size = request.guidance.guidance_schedule, run.size(request.size.size)
     generate = generate or make_generate(
         model, _solver(request), size, classifier, schedule, decoded

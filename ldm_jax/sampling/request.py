@@ -6,6 +6,7 @@ from typing import Any
 from ldm_jax import runs
 from ldm_jax.conditioning.condition import Condition
 from ldm_jax.errors import InputError
+from ldm_jax.sampling.adapters import Adapters
 from ldm_jax.sampling.classifier import ClassifierGuidance, ClassifierLabels
 from ldm_jax.sampling.composition import Composition
 from ldm_jax.sampling.decoding import Decoding
@@ -33,6 +34,7 @@ SECTIONS = (
     Composition,
     Interpolation,
     Start,
+    Adapters,
     Decoding,
     Finishing,
 )

@@ -1,10 +1,13 @@
 """What sections see of a run."""
 
 from dataclasses import replace
+from typing import Any
 
 from ldm_jax import runs
+from ldm_jax.adapters.adapter import adapted
 from ldm_jax.experiments import Experiment
 from ldm_jax.sections import RunView
+from ldm_jax.types import DiffusionModel
 
 
 def view(trained: runs.Trained) -> RunView:
@@ -26,7 +29,14 @@ def view(trained: runs.Trained) -> RunView:
     return common._replace(
         multiple=stage.factor * trained.model.backbone.multiple,
         conditions=trained.experiment.conditions,
-        rebuild=lambda own: replace(trained.experiment, conditions=own).build(trained.tokenizers),
+        rebuild=lambda own: _rebuilt(trained, own),
         tokenizers=trained.tokenizers,
         object_names=runs.object_names(trained.run),
+        adapters=trained.adapters,
     )
+
+
+def _rebuilt(trained: runs.Trained, conditions: tuple[Any, ...]) -> DiffusionModel:
+    """The model with other conditions in place of its own, and what is attached to it."""
+    model = replace(trained.experiment, conditions=conditions).build(trained.tokenizers)
+    return adapted(model, {one.name: one.adapter for one in trained.adapters})

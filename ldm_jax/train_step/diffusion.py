@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from ldm_jax.adapters.adapter import Adapters, adapted, merged
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.diffusion.denoiser import predict
 from ldm_jax.diffusion.losses import noise as noises
@@ -18,6 +19,7 @@ from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_key
 from ldm_jax.types import Array, Denoised, DiffusionModel, Params, Process
 
 TRAINED = ("denoiser", "conditioner")
+NONE: Adapters = {}
 
 
 def init_helpers(process: Process, config: DiffusionLoss) -> Params:
@@ -36,16 +38,19 @@ def diffusion_objective(
     drop_rate: float,
     batch_size: int,
     parts: int = 1,
+    adapters: Adapters = NONE,
 ) -> Objective:
-    """What trains denoiser and conditioner, where the latter is not frozen.
+    """What trains denoiser and conditioner, where the latter is not frozen; or adapters alone.
 
     Args:
         drop_rate: how often the condition is dropped.
         batch_size: examples of a step, over all devices.
         parts: into how many they are cut, one after the other in memory.
+        adapters: of the model, which are all that is trained where there are any.
     """
-    loss = diffusion_loss(model, config, drop_rate)
+    loss = diffusion_loss(adapted(model, adapters), config, drop_rate)
     averaged = TRAINED if model.conditioner.trained else TRAINED[:1]
+    averaged = ("adapters",) if adapters else averaged
     trained = (*averaged, "uncertainty") if config.learned_weight else averaged
 
     def outcome(params, batch, key, step, average):
@@ -53,7 +58,8 @@ def diffusion_objective(
 
         def of_part(part):
             def of_trained(chosen):
-                return loss({**params, **chosen}, part, example_keys(key, part))
+                whole = merged(adapters, {**params, **chosen})
+                return loss(whole, part, example_keys(key, part))
 
             (_, (metrics, *seen)), gradients = jax.value_and_grad(of_trained, has_aux=True)(chosen)
             return (gradients, metrics), seen

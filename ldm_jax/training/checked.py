@@ -118,4 +118,4 @@ def check_goes_on(folder: Path, task: Task) -> None:
     classes, objects = info.class_names * ("label" in keys), info.object_names * ("boxes" in keys)
     check_record(folder, task.experiment, classes, objects)
     state = jax.eval_shape(task.make_step()[1], task.shapes)
-    checkpoint.check_architecture(folder, checkpoint.parts(state))
+    checkpoint.check_architecture(folder, checkpoint.parts(task.stored(state)))

@@ -1,57 +1,30 @@
 """Training of a diffusion model, after that of its first stage."""
 
 import functools
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-import numpy as np
-from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint, runs
 from ldm_jax.autoencoders.latents import factor
 from ldm_jax.conditioning import compose
-from ldm_jax.data import image_files, latents
-from ldm_jax.diffusion import sampling
-from ldm_jax.diffusion.samplers.names import build_sampler
+from ldm_jax.data import latents
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import in_training
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs import init_from
-from ldm_jax.sampling.generate import make_generate
 from ldm_jax.train_step import diffusion
 from ldm_jax.train_step.latent_scale import measure_scale
-from ldm_jax.train_step.state import Measurement, averaged_params
+from ldm_jax.training import shown
 from ldm_jax.training.checked import check_experiment, check_frozen
 from ldm_jax.training.first_stage import first_stage_task
 from ldm_jax.training.fitted import find_tokenizers, inherit
 from ldm_jax.training.on_latents import check_encoded, check_latents, reading_latents
-from ldm_jax.training.source import Source, batches_of, open_source
+from ldm_jax.training.shown import Parts
+from ldm_jax.training.source import open_source
 from ldm_jax.training.task import Frozen, Task
-from ldm_jax.types import Array, Batch, DiffusionModel, FirstStage, Params, TrainState
-
-
-class _Parts(NamedTuple):
-    """What a diffusion model is trained with.
-
-    model:   as it samples
-    reading: as it trains, on latents where the source has them
-    """
-
-    experiment: Experiment
-    source: Source
-    tokenizers: Mapping[str, Tokenizer]
-    model: DiffusionModel
-    reading: DiffusionModel
-
-    def batches(self, keys: Sequence[str]):
-        """Batches apart from those of training: all examples, the same on each host."""
-        seed = self.experiment.seed + 1
-        return batches_of(
-            self.experiment.data, self.source, seed, tuple(keys), self.tokenizers, whole=True
-        )
+from ldm_jax.types import Array, DiffusionModel, FirstStage, Params
 
 
 def diffusion_task(
@@ -89,7 +62,7 @@ def diffusion_task(
     distance = in_training.prepare(experiment.evaluation, experiment.data, source.records)
     helpers = functools.partial(diffusion.init_helpers, model.process, experiment.loss)
     shapes = {**runs.model_shapes(model), **jax.eval_shape(helpers)}
-    generate, examples = _generate(experiment, model), _examples(parts)
+    generate, examples = shown.generate(experiment, model), shown.examples(parts)
     accumulate = experiment.train.accumulate
     return Task(
         name="diffusion",
@@ -104,8 +77,8 @@ def diffusion_task(
         ),
         frozen=_frozen(parts, first_run, start, published)._replace(names=names),
         before=before,
-        sample=_samples(parts, generate, examples),
-        measurement=_measurement(parts, distance, folder, generate, examples),
+        sample=shown.samples(parts, generate, examples),
+        measurement=shown.measurement(parts, distance, folder, generate, examples),
         tokens=_tokens(model, shapes),
     )
 
@@ -124,7 +97,7 @@ def _with_first_stage(
     return replace(experiment, first_stage=first), first_run
 
 
-def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None) -> _Parts:
+def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None) -> Parts:
     """Opens the data, fills in what they determine, and makes the model."""
     source = open_source(experiment.data)
     conditions = tuple(
@@ -138,11 +111,11 @@ def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None)
     model = experiment.build(tokenizers)
     if isinstance(source.records, latents.Source):
         check_latents(source, experiment, model)
-    return _Parts(experiment, source, tokenizers, model, reading_latents(source, model))
+    return Parts(experiment, source, tokenizers, model, reading_latents(source, model))
 
 
 def _frozen(
-    parts: _Parts, first_run: Path, start: init_from.Start | None, published: Params | None
+    parts: Parts, first_run: Path, start: init_from.Start | None, published: Params | None
 ) -> Frozen:
     """The first stage with the scale of its latents, and published weights of the conditioner."""
     experiment, source, tokenizers, model, reading = parts
@@ -170,7 +143,7 @@ def _frozen(
     return Frozen(("first_stage",), read, check)
 
 
-def _scale(parts: _Parts, first_stage: FirstStage, params: Params, key: Array) -> Params:
+def _scale(parts: Parts, first_stage: FirstStage, params: Params, key: Array) -> Params:
     """The shift and the scale of the latents: known, or measured on images as in training."""
     kind = parts.experiment.latent_scale
     if isinstance(kind, str) and not first_stage.parts:
@@ -184,69 +157,3 @@ def _tokens(model: DiffusionModel, shapes: Params) -> int:
     """How many tokens of a condition go with each image; 0 where there are none."""
     cond = jax.eval_shape(lambda params: model.condition(params, model.conditioner.null(1)), shapes)
     return 0 if cond.tokens is None else cond.tokens.shape[1]
-
-
-def _generate(experiment: Experiment, model: DiffusionModel) -> Callable:
-    """(params, inputs, seeds) -> images, drawn as the config has it."""
-    s = experiment.sampling
-    generate = make_generate(model, build_sampler(s.sampler), experiment.data.image_size)
-    times, options = sampling.padded_times(s, model.process), sampling.arguments(s)
-    return lambda params, inputs, seeds: generate(params, inputs, seeds, times, s.guidance, options)
-
-
-def _examples(parts: _Parts) -> Callable:
-    """() -> a batch by which training is shown, and an iterator over those after it."""
-
-    @functools.cache
-    def examples():
-        batches = parts.batches(parts.model.conditioner.keys)
-        return next(batches), batches
-
-    return examples
-
-
-def _samples(
-    parts: _Parts, generate: Callable, examples: Callable
-) -> Callable[[TrainState], np.ndarray]:
-    """What draws images of the same conditions and seeds each time."""
-
-    def sample(state: TrainState) -> np.ndarray:
-        example, _ = examples()
-        n = min(parts.experiment.train.num_samples, len(example["image"]))
-        inputs = {key: example[key][:n] for key in parts.model.conditioner.keys}
-        images = generate(averaged_params(state), inputs, np.arange(n, dtype=np.uint32))
-        return image_files.grid(image_files.to_uint8(images))
-
-    return sample
-
-
-def _measurement(
-    parts: _Parts,
-    distance: in_training.Distance | None,
-    folder: Path,
-    generate: Callable,
-    examples: Callable,
-) -> Measurement:
-    """The distance of samples to real images, where that is wanted."""
-    if distance is None:
-        return Measurement()
-
-    @functools.cache
-    def made() -> Measurement:
-        example, batches = examples()
-        keys = parts.model.conditioner.keys
-        conditions = _conditions([example], batches, keys, distance.asked.num)
-        train = parts.experiment.train
-        return in_training.distance_of_samples(distance, folder, generate, conditions, train)
-
-    return Measurement(distance.asked.every, (distance.column,), lambda state: made().of(state))
-
-
-def _conditions(held: list[dict], batches, keys: Sequence[str], num: int) -> Batch:
-    """What the conditioner reads of `num` examples, each [num, ...], of these batches and the next
-    ones."""
-    if not keys:
-        return {}
-    while sum(len(batch["image"]) for batch in held) < num:
-        held.append({key: x for key, x in next(batches).items() if key in (*keys, "image")})
-    return {key: np.concatenate([batch[key] for batch in held])[:num] for key in keys}

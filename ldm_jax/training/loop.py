@@ -42,7 +42,7 @@ def fit(
     """
     began, steps = time.monotonic(), task.experiment.train.steps
     new = checkpoint.latest_step(run) is None
-    state = devices.place(state) if new else _restored(run, devices.target(state), data)
+    state = devices.place(state) if new else _restored(task, run, devices, state, data)
     start = int(state.step)
     if start >= steps:
         print(f"{task.name}: trained already ({start} steps)")
@@ -87,18 +87,22 @@ def _stopped(task: Task, preemption: Preemption, n: int) -> StoppedError:
 
 
 def _save_frozen(task: Task, run: Path, state: TrainState, frozen: Params, new: bool) -> None:
+    if task.frozen.elsewhere:
+        frozen = {}
     if new:
         checkpoint.save_frozen(run, {**frozen, **task.untrained(state.params)})
     else:
         checkpoint.keep_frozen(run, frozen)
 
 
-def _restored(run: Path, target: TrainState, data) -> TrainState:
+def _restored(task: Task, run: Path, devices: Devices, shapes: TrainState, data) -> TrainState:
     """The newest state that can be read; later ones are moved to RUN/damaged."""
-    state = checkpoint.restore(run, target, data)
+    state = checkpoint.restore(run, task.stored(devices.target(shapes)), data)
     if hosts.is_first():
         checkpoint.set_aside(run, after=int(state.step))
-    return state
+    if not task.frozen.elsewhere:
+        return state
+    return joined(state, devices.place(task.frozen.read(state.params, jax.random.key(0))))
 
 
 def _programs(step: Callable, record: Record) -> Callable:

@@ -17,6 +17,7 @@ from ldm_jax.runs.record import settings_of
 from ldm_jax.runtime import hosts, lock
 from ldm_jax.runtime.sharding import Devices, devices
 from ldm_jax.settings import check_folder, check_ranges
+from ldm_jax.training.adapter import adapter_task
 from ldm_jax.training.checked import check_best_is_written, check_goes_on, check_train_only
 from ldm_jax.training.classifier import classifier_task
 from ldm_jax.training.clip import clip_task
@@ -33,6 +34,7 @@ TASKS = {  # kind of an experiment -> its task
     "a first stage": first_stage_task,
     "a classifier": classifier_task,
     "a CLIP": clip_task,
+    "an adapter": adapter_task,
 }
 
 
@@ -135,7 +137,8 @@ def probe(
 def _train(task: Task, folder: Path, start: starting.Start | None) -> None:
     """Writes what the run is, makes or restores its state, and trains."""
     experiment = task.experiment
-    runs.write(folder, experiment, task.tokenizers, task.source.info)
+    own = {} if task.frozen.elsewhere else task.tokenizers
+    runs.write(folder, experiment, own, task.source.info)
     init_key, step_key, frozen_key = jax.random.split(jax.random.key(experiment.seed), 3)
     mesh = devices(experiment.train.devices, experiment.train.mesh)
     step, begin = task.make_step()

@@ -1,5 +1,5 @@
-"""What one training is: made by first_stage.py, diffusion.py, classifier.py and clip.py, done by
-run.py."""
+"""What one training is: made by first_stage.py, diffusion.py, classifier.py, clip.py and
+adapter.py, done by run.py."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from ldm_jax import runs
 from ldm_jax.train_step import power_ema
 from ldm_jax.train_step.optimizer import optimizer
-from ldm_jax.train_step.state import Measurement, Objective, make_train_step, new_state
+from ldm_jax.train_step.state import Measurement, Objective, apart, make_train_step, new_state
 from ldm_jax.training.source import Source
 from ldm_jax.types import Array, Params, TrainState
 
@@ -25,14 +25,16 @@ def _nothing(*_: Any) -> Params:
 class Frozen(NamedTuple):
     """The parts of params that files and other runs hold, and training does not change.
 
-    names: of the parts
-    read:  (drawn parts, key) -> these parts; of none of them are the drawn ones used alone
-    check: (all parts) -> None; raises InputError where the data were encoded with other weights
+    names:     of the parts
+    read:      (drawn parts, key) -> these parts; of none of them are the drawn ones used alone
+    check:     (all parts) -> None; raises InputError where the data were encoded with other weights
+    elsewhere: whether they stay in another run, from which they are read at each start
     """
 
     names: tuple[str, ...] = ()
     read: Callable[[Params, Array], Params] = _nothing
     check: Callable[[Params], Any] = _nothing
+    elsewhere: bool = False
 
 
 class Task(NamedTuple):
@@ -79,6 +81,10 @@ class Task(NamedTuple):
             return power_ema.with_averages(new_state(params, optim, objective), config.power_ema)
 
         return power_ema.keeping(step, config.power_ema), begin
+
+    def stored(self, state: TrainState) -> TrainState:
+        """What of a state the run itself holds."""
+        return apart(state, self.frozen.names if self.frozen.elsewhere else ())[0]
 
     def untrained(self, params: Params) -> Params:
         """What optim.train_only leaves as it is of the parts that gradients alone change."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ldm_jax.adapters.adapter import adapted, merged
-from ldm_jax.adapters.controlnet import ControlNet, controlnet, guess, only_middle
+from ldm_jax.adapters.controlnet import ControlNet, controlnet, guessed, only_middle
 from ldm_jax.adapters.lora import LoRA
 from ldm_jax.adapters.low_rank import low_rank
 from ldm_jax.config import DiffusionLoss, Sampling
@@ -151,8 +151,8 @@ def test_a_scale_may_follow_the_timestep_and_the_site():
     middle = of(only_middle())
     assert jnp.max(jnp.abs(middle - full)) > 1e-4
     tiny.assert_close(of(lambda site, timestep: float(site == "mid")), middle, rtol=0)
-    guessed = guess(EXPERIMENT.model, 0.5)
-    powers = [guessed(site, None) for site in ("mid", "skip_3", "skip_0")]
+    of_site = guessed(EXPERIMENT.model, 0.5)
+    powers = [of_site(site, None) for site in ("mid", "skip_3", "skip_0")]
     np.testing.assert_allclose(powers, [0.5, 0.5 * 0.825, 0.5 * 0.825**4])
 
 

@@ -19,7 +19,7 @@ from ldm_jax.extractors.names import extractor
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.reconstruction import psnr
 from ldm_jax.metrics.statistics import moments
-from ldm_jax.training import diffusion, first_stage
+from ldm_jax.training import first_stage, shown
 from ldm_jax.training.log import Log
 from ldm_jax.types import TrainState
 from ldm_jax.weights.names.extractors import load_extractor
@@ -62,8 +62,8 @@ def whole(experiment, tmp_path_factory):
     """A run without a pause, and how often its sampler was compiled."""
     made = []
     with pytest.MonkeyPatch.context() as patch:
-        make = diffusion.make_generate
-        patch.setattr(diffusion, "make_generate", lambda *a: made.append(make(*a)) or made[-1])
+        make = shown.make_generate
+        patch.setattr(shown, "make_generate", lambda *a: made.append(make(*a)) or made[-1])
         run = tmp_path_factory.mktemp("in_training") / "whole"
         training.train(experiment, run)
     return run, [generate._cache_size() for generate in made]
@@ -125,10 +125,10 @@ def test_conditions_are_those_of_training_data(image_folder):
     data = tiny.experiment(image_folder).data
     source, _ = pipeline.open_source(data)
     batches = pipeline.batches(data, source, seed=1, keys=("label",))
-    found = diffusion._conditions([next(batches)], batches, ("label",), 21)
+    found = shown._conditions([next(batches)], batches, ("label",), 21)
     assert found["label"].shape == (21,)
     assert set(found["label"]) == set(range(len(tiny.COLORS)))
-    assert diffusion._conditions([], batches, (), 21) == {}
+    assert shown._conditions([], batches, (), 21) == {}
 
 
 # What is refused

@@ -15,7 +15,7 @@ import numpy as np
 
 from ldm_jax import config as c
 from ldm_jax.adapters.adapter import add
-from ldm_jax.adapters.controlnet import GUESS, ControlNet, controlnet, guess, only_middle, outputs
+from ldm_jax.adapters.controlnet import GUESS, ControlNet, controlnet, guessed, only_middle, outputs
 from ldm_jax.types import Cond
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import controlnet as names
@@ -63,7 +63,7 @@ def computed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "y": [(plain, 1.0)],
         "y_half": [(plain, 0.5)],
         "y_only_mid": [(plain, only_middle())],
-        "y_guess": [(plain, guess(UNET))],
+        "y_guess": [(plain, guessed(UNET))],
         "y_two": [(plain, 1.0), (other, 0.5)],
         "y_pooled": [(pooled, 1.0)],
     }

@@ -1,0 +1,44 @@
+"""The training of an adapter."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from ldm_jax.adapters.lora import LoRA
+from ldm_jax.adapters.settings import AdapterSettings
+from ldm_jax.data.settings import Data
+from ldm_jax.diffusion.losses.settings import DiffusionLoss
+from ldm_jax.diffusion.sampling import Sampling
+from ldm_jax.experiments.evaluation import Evaluation
+from ldm_jax.experiments.shared import check_shared
+from ldm_jax.experiments.train import Train
+from ldm_jax.settings import Fraction, Seed
+from ldm_jax.train_step.optimizer import Optim
+
+
+@dataclass(frozen=True)
+class AdapterExperiment:
+    """Trains an adapter of a diffusion model, which stays as it is.
+
+    The run holds the adapter alone. Fields of the data at their defaults, and `sampling` where it
+    is None, are the base's.
+    """
+
+    kind: ClassVar[str] = "an adapter"
+    example: ClassVar[str] = "configs/adapters/lora.py"
+
+    base: str | None = None  # the run of the diffusion model
+    base_digest: str | None = None  # of its weights, see `runs.digest`
+    adapter: AdapterSettings = field(default_factory=LoRA)
+    drop: Fraction = 0.0  # how often training drops the conditions that guidance drops
+    loss: DiffusionLoss = field(default_factory=DiffusionLoss)
+    sampling: Sampling | None = None
+    data: Data = field(default_factory=Data)
+    optim: Optim = field(default_factory=lambda: Optim(lr=1e-4, ema_decay=0.99))
+    train: Train = field(default_factory=Train)
+    evaluation: Evaluation = field(default_factory=Evaluation)
+    seed: Seed = 0  # of weights, batches and noise
+
+    def check(self, prefix: str = "") -> None:
+        """Raises InputError where the parts of the config cannot go together."""
+        check_shared(self, prefix)
+        self.loss.check("loss.")

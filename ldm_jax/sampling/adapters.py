@@ -1,0 +1,127 @@
+"""What a request says to the adapters that are attached to its run."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar
+
+import jax.numpy as jnp
+import numpy as np
+import tyro
+
+from ldm_jax.adapters.adapter import Scales, Window
+from ldm_jax.errors import InputError
+from ldm_jax.sampling.sampler import times_of
+from ldm_jax.sections import Request, RunView, Section, flag
+from ldm_jax.types import Batch, Process
+
+Places = Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_FILE[:SCALE[@START-END]] ...")]
+Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=]IMAGE ...")]
+
+
+@dataclass(frozen=True)
+class Adapters(Section):
+    """Adapters, and the images that they follow."""
+
+    key: ClassVar[str] = "adapters"
+    needs: ClassVar = {"hint": "adapter", "image_prompt": "adapter", "guess": "adapter"}
+
+    adapter: Places = ()
+    """runs or files of adapters, each with its scale and the share of the steps in which it acts"""
+    hint: Files = ()
+    """images that say where things are, for ControlNets and T2I-Adapters; with several of them
+    NAME says for which, as in canny=edges.png"""
+    image_prompt: Files = ()
+    """images that say what is shown, for IP-Adapters"""
+    guess: bool = False
+    """ControlNets say what is shown without a prompt: their deeper outputs count more, and the
+    unconditional images are drawn without them"""
+
+    def check(self, request: Request, run: RunView) -> None:
+        if len(self.adapter) != len(run.adapters):
+            raise TypeError("adapters are attached to a run (runs.attach) before it is asked")
+        if self.guess and not any(one.settings.has_guess for one in run.adapters):
+            raise InputError("--guess is given without a ControlNet: leave it out")
+        self._given(request, run)
+
+    def _given(self, request: Request, run: RunView) -> Batch:
+        """What the adapters read, without the axis of examples."""
+        found = {}
+        for option in ("hint", "image_prompt"):
+            readers = {one.name: one for one in run.adapters if one.settings.option == option}
+            files = _shared_out(option, getattr(self, option), [*readers])
+            for name, one in readers.items():
+                found |= one.settings.given(files[name], run.size(request.size.size), run.data)
+        return found
+
+    def inputs(self, request: Request, run: RunView) -> Batch:
+        num, found = request.images.num, self._given(request, run)
+        found |= {one.switch: np.float32(1.0) for one in run.adapters if one.settings.has_guess}
+        return {name: np.repeat(np.asarray(x)[None], num, axis=0) for name, x in found.items()}
+
+    def each(self, request: Request, run: RunView) -> Batch:
+        if not self.guess:
+            return {}
+        off = np.zeros(request.images.num, np.float32)
+        return {f"negative.{one.switch}": off for one in run.adapters if one.settings.has_guess}
+
+    def scales(self, request: Request, run: RunView) -> Scales:
+        """How much each adapter counts, over time."""
+        times, process = times_of(request, run), run.model.process
+        found = {}
+        for one in run.adapters:
+            word, factors = one.word, one.settings.by_site(one.base, self.guess)
+            first, last = window(times, word.start, word.end, process)
+            sites = {site: jnp.float32(x) for site, x in factors.items()}
+            found[one.name] = Window(jnp.float32(word.scale), first, last, sites)
+        return found
+
+    def describe(self, request: Request, run: RunView) -> list[str]:
+        lines = []
+        for one in run.adapters:
+            word = one.word
+            part = f", from {word.start:g} to {word.end:g} of the steps"
+            window = part * ((word.start, word.end) != (0, 1))
+            lines.append(f"{one.settings.kind} '{one.name}' of scale {word.scale:g}{window}")
+        return lines + ["guess mode"] * self.guess
+
+
+def window(times: np.ndarray, start: float, end: float, process: Process) -> tuple[Any, Any]:
+    """The timesteps of the first and the last step i of K with i / K >= start, (i + 1) / K <= end.
+
+    Args:
+        times: [K + 1], from noise to image.
+    """
+    K = len(times) - 1
+    first, last = math.ceil(start * K - 1e-9), math.floor(end * K + 1e-9) - 1
+    if (start, end) == (0.0, 1.0):
+        return jnp.float32(jnp.inf), jnp.float32(-jnp.inf)
+    if last < first:
+        return jnp.float32(-jnp.inf), jnp.float32(jnp.inf)
+    ends = process.timestep(jnp.asarray(times, jnp.float32)[jnp.array([first, last])])
+    most, least = jnp.float32(ends)
+    slack = 1e-3 * (1.0 + jnp.abs(least))  # of rounding
+    return most + slack, least - slack
+
+
+def _shared_out(option: str, words: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """The files of each adapter that reads an option."""
+    found: dict[str, list[str]] = {name: [] for name in names}
+    for word in words:
+        name, equals, path = word.partition("=")
+        if not equals or name not in names:
+            name, path = names[0] if len(names) == 1 else "", word
+        if not name:
+            listed = ", ".join(names) or "none of the adapters"
+            raise InputError(
+                f"{flag(option)} '{word}' does not say for which adapter: expected NAME=IMAGE, of "
+                f"{listed}"
+            )
+        found[name].append(path)
+    for name, files in found.items():
+        if not files:
+            said = f"{name}=" * (len(names) > 1)
+            raise InputError(
+                f"adapter '{name}' has no image to follow: expected {flag(option)} {said}IMAGE"
+            )
+    return found
