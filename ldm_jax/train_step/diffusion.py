@@ -1,19 +1,21 @@
 """The objective of the second stage (Rombach et al. 2022, eq. 3), and its variations."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from ldm_jax.adapters.adapter import Adapters, adapted, merged
 from ldm_jax.conditioning.dropout import drop
-from ldm_jax.diffusion.denoiser import predict
+from ldm_jax.diffusion.denoiser import Output, predict
 from ldm_jax.diffusion.losses import noise as noises
 from ldm_jax.diffusion.losses import resampling, training_times, uncertainty
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.losses.simple import huber, simple
 from ldm_jax.diffusion.losses.vlb import bound, frozen
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
+from ldm_jax.diffusion.prediction import Prediction
 from ldm_jax.diffusion.process import alpha_sigma_like
 from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, DiffusionModel, Params, Process
@@ -85,9 +87,6 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         are those before times are weighted by what is learned, or by how they were drawn.
     """
     process, prediction = model.process, model.prediction
-    distances = {"l2": jnp.square, "l1": jnp.abs, "huber": huber(config.huber_delta)}
-    distance = distances[config.distance]
-    weight = _weight(config)
 
     def loss(params, batch, keys):
         latent_keys, time_keys, noise_keys, drop_keys, offset_keys, more_keys = jnp.moveaxis(
@@ -106,18 +105,9 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         noise, added = noises.drawn(config, z0, noise_keys, offset_keys, more_keys)
         alpha, sigma = alpha_sigma_like(process, t, z0)
         z = alpha * z0 + sigma * added
-        raw, fraction = predict(network, process, prediction, z, t)
-        terms = {}
-        if config.kind in ("simple", "hybrid"):
-            terms["simple"] = simple(raw, prediction, z0, noise, alpha, sigma, distance)
-            if weight:
-                terms["simple"] *= jnp.ravel(of_raw(weight, prediction, alpha, sigma))
-        if config.kind in ("vlb", "hybrid"):
-            denoised = Denoised(prediction.x0(raw, z, alpha, sigma), fraction)
-            if config.kind == "hybrid":
-                denoised = frozen(denoised)
-            # an estimate of the whole bound, from one of its T terms
-            terms["vlb"] = process.T * bound(process, denoised, z0, z, t, config.levels)
+        output = predict(network, process, prediction, z, t)
+        at = Noised(z0, noise, z, t, alpha, sigma)
+        terms = _terms(config, process, prediction, output, at)
         scale = {"simple": 1.0, "vlb": config.vlb_weight if config.kind == "hybrid" else 1.0}
         losses = sum(scale[name] * term for name, term in terms.items())
         weighted = losses
@@ -131,6 +121,38 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         return total, (metrics, t, jax.lax.stop_gradient(losses))
 
     return loss
+
+
+class Noised(NamedTuple):
+    """Latents z = alpha z0 + sigma noise [B, h, w, c] at times t [B]."""
+
+    z0: Array
+    noise: Array
+    z: Array
+    t: Array
+    alpha: Array
+    sigma: Array
+
+
+def _terms(
+    config: DiffusionLoss, process: Process, prediction: Prediction, output: Output, at: Noised
+) -> dict[str, Array]:
+    """The parts of the loss by name, each [B]."""
+    raw, z, z0, alpha, sigma = output.raw, at.z, at.z0, at.alpha, at.sigma
+    distances = {"l2": jnp.square, "l1": jnp.abs, "huber": huber(config.huber_delta)}
+    distance, weight = distances[config.distance], _weight(config)
+    terms = {}
+    if config.kind in ("simple", "hybrid"):
+        terms["simple"] = simple(raw, prediction, z0, at.noise, alpha, sigma, distance)
+        if weight:
+            terms["simple"] *= jnp.ravel(of_raw(weight, prediction, alpha, sigma))
+    if config.kind in ("vlb", "hybrid"):
+        denoised = Denoised(prediction.x0(raw, z, alpha, sigma), output.variance_fraction)
+        if config.kind == "hybrid":
+            denoised = frozen(denoised)
+        # an estimate of the whole bound, from one of its T terms
+        terms["vlb"] = process.T * bound(process, denoised, z0, z, at.t, config.levels)
+    return terms
 
 
 def _weight(config: DiffusionLoss) -> Callable | None:
