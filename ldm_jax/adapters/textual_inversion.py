@@ -13,6 +13,7 @@ from typing import ClassVar, Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from tokenizers import Tokenizer
 
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.encoders.tokenizers import words
@@ -41,15 +42,9 @@ class TextualInversion(AdapterSettings):
         encoders = base.experiment.text_encoders
         if not encoders:
             raise InputError(f"{prefix[:-1]} is {self.kind}: expected a base with a text encoder")
-        if self.token is None:
-            raise InputError(f"{prefix}token is None: expected a new word, such as '<toy>'")
         for entry, tokenizer in _tokenizers(base).items():
-            words.check_word(tokenizer, self.token, f"{prefix}token")
-            if words.is_word(tokenizer, self.token) and not self.existing:
-                raise InputError(
-                    f"{prefix}token is '{self.token}', which is a word of the base already: "
-                    f"expected a new one, such as '<{self.token.strip('<>')}-1>'"
-                )
+            if not (self.token and words.numbers(tokenizer, self.token)):  # of a base not yet read
+                self._check_token(tokenizer, prefix)
             most = encoders[entry].length - 2
             if self.vectors > most:
                 raise InputError(
@@ -61,17 +56,27 @@ class TextualInversion(AdapterSettings):
                     f"{prefix}initial is '{self.initial}': expected words that the base knows"
                 )
 
+    def _check_token(self, tokenizer: Tokenizer, prefix: str) -> None:
+        """Raises InputError unless the word is a new one."""
+        if self.token is None:
+            raise InputError(f"{prefix}token is None: expected a new word, such as '<toy>'")
+        words.check_word(tokenizer, self.token, f"{prefix}token")
+        added = words.numbers(tokenizer, self.token)
+        if added or (words.is_word(tokenizer, self.token) and not self.existing):
+            raise InputError(
+                f"{prefix}token is '{self.token}', which is a word of the base already: "
+                f"expected a new one, such as '<{self.token.strip('<>')}-1>'"
+            )
+
     def named(self, name: str) -> Self:
         return replace(self, token=self.token or name)
 
     def read(self, base: Base) -> Base:
         """The base with the word in its tokenizers, and room for its vectors in their tables."""
-        known = {
-            entry: one
-            if words.numbers(one, self.token)
-            else words.add_word(one, self.token, self.vectors)
-            for entry, one in _tokenizers(base).items()
-        }
+        known = _tokenizers(base)
+        for entry, one in known.items():
+            self._check_token(one, "adapter.")
+            known[entry] = words.add_word(one, self.token, self.vectors)
         sizes = {
             entry: max(one.get_vocab_size(), base.experiment.text_encoders[entry].vocab_size or 0)
             for entry, one in known.items()
@@ -103,8 +108,10 @@ class TextualInversion(AdapterSettings):
             )
         counts = sorted({len(x) for x in found.vectors})
         if len(counts) > 1:
-            raise InputError(f"the embedding has {counts[0]} and {counts[1]} vectors: expected one "
-                             "number for both text encoders")  # fmt: skip
+            raise InputError(
+                f"the embedding has {counts[0]} vectors and {counts[1]}: expected one number for "
+                "both text encoders"
+            )
         own = {e: {"vectors": x} for e, x in zip(encoders, found.vectors, strict=True)}
         return cls(token=found.word, vectors=counts[0], existing=found.existing), own
 
@@ -114,9 +121,12 @@ class TextualInversion(AdapterSettings):
 
 
 def textual_inversion(config: TextualInversion, base: Base) -> Adapter:
-    """The adapter; its own params are, for each text encoder by the entry of a batch that it reads,
-    "vectors" [n, d], and their lengths "norm" [n] where these are kept."""
-    base, places = config.read(base), tables(base)
+    """The adapter, for a base that knows the word.
+
+    Its own params are, for each text encoder by the entry of a batch that it reads, "vectors" [n,
+    d], and their lengths "norm" [n] where these are kept.
+    """
+    places = tables(base)
     numbers = {entry: words.numbers(base.tokenizers[entry], config.token) for entry in places}
 
     def init(key: Array, params: Params) -> Params:
@@ -164,7 +174,7 @@ def tables(base: Base) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _tokenizers(base: Base) -> dict:
+def _tokenizers(base: Base) -> dict[str, Tokenizer]:
     return {entry: base.tokenizers[entry] for entry in base.experiment.text_encoders}
 
 

@@ -22,6 +22,7 @@ from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.data.image_set import shown
 from ldm_jax.data.latents import entry
+from ldm_jax.data.paired import Captioned, Paired
 from ldm_jax.data.readable import check_sizes, spread
 from ldm_jax.data.reader import FIELDS, NOTHING, Derive, Reader
 from ldm_jax.data.settings import Data
@@ -55,6 +56,8 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
     if data.image_size is None:
         raise InputError("data.image_size is not set: give --data.image-size in pixels")
     source = _open(data)
+    if data.captions:
+        source = _captioned(data, source)
     if isinstance(source, latents.Source):
         latents.check(data, source)
     elif not data.upscale and not data.buckets:  # with buckets, `buckets.sort` does
@@ -64,6 +67,20 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
     info = DataInfo(*facts)
     _announce(_described(source, info), *getattr(source, "warnings", ()))
     return source, info
+
+
+def _captioned(data: Data, source: Any) -> Captioned:
+    """The source with the captions of the settings.
+
+    Raises:
+        InputError: it is of latents, in which captions are encoded.
+    """
+    if isinstance(source, latents.Source):
+        raise InputError(
+            f"data.captions is {data.captions}: expected (), since data.path '{data.path}' holds "
+            "latents, and its captions with them"
+        )
+    return Captioned(source, data.captions)
 
 
 @cache  # a training opens the data of its first stage, too
@@ -143,11 +160,11 @@ def batches(
     if tokenize:
         keys = tuple(dict.fromkeys((*keys, "tokens")))  # of captions, which all are made of
     seed %= 2**32
-    stream = (
-        grain.MapDataset.range(ENDLESS).map(buckets.Order(sorted_by, data.batch_size, seed))
-        if sorted_by
-        else grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
-    )
+    if sorted_by or isinstance(source, Paired):
+        order = buckets.Order(sorted_by, data.batch_size, seed) if sorted_by else source.order(seed)
+        stream = grain.MapDataset.range(ENDLESS).map(order)
+    else:
+        stream = grain.MapDataset.range(len(source)).shuffle(seed=seed).repeat()
     stream = stream.random_map(_reader(data, source, keys, derive, sorted_by), seed=seed).slice(
         slice(process_index, None, process_count)
     )

@@ -39,6 +39,8 @@ class Data:
     upscale: bool = False  # enlarge images smaller than image_size instead of refusing them
     background: Colour = (255, 255, 255)  # behind transparent images
     caption: str = "text"  # field of metadata.jsonl or of a TFDS example that holds the caption
+    # of all images, one of them drawn each time, in place of their own; (): their own
+    captions: tuple[str, ...] = ()
     label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
     object_label: str | None = None  # what of a TFDS box is its class; None: the first that can be
     # sides are multiples of N pixels, such as 64: each image of a diffusion model's training

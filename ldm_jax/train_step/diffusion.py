@@ -17,6 +17,7 @@ from ldm_jax.diffusion.losses.vlb import bound, frozen
 from ldm_jax.diffusion.losses.weights import min_snr, of_raw, p2
 from ldm_jax.diffusion.prediction import Prediction
 from ldm_jax.diffusion.process import alpha_sigma_like
+from ldm_jax.train_step import prior_preservation
 from ldm_jax.train_step.state import Objective, Outcome, all_gather, example_keys, in_parts
 from ldm_jax.types import Array, Denoised, DiffusionModel, Params, Process
 
@@ -79,8 +80,14 @@ def diffusion_objective(
     return Objective(trained, averaged, outcome, helpers=("history",))
 
 
-def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: float) -> Callable:
+def diffusion_loss(
+    model: DiffusionModel, config: DiffusionLoss, drop_rate: float, prior: float | None = None
+) -> Callable:
     """The loss on latents, drawn for each step from the first stage's posterior.
+
+    Args:
+        prior: the weight of images of a subject's class, see `prior_preservation`; None: all are
+            alike.
 
     Returns:
         (params, batch, keys [B]) -> (scalar loss, (metrics, times [B], losses [B])); the losses
@@ -114,10 +121,14 @@ def diffusion_loss(model: DiffusionModel, config: DiffusionLoss, drop_rate: floa
         if config.learned_weight:
             u = uncertainty.log_variance(params["uncertainty"], t)
             weighted = uncertainty.weighted(losses, u)
+        if prior is not None:
+            importance *= prior_preservation.weights(batch[prior_preservation.ENTRY], prior)
         total = jnp.mean(importance * weighted)
         metrics = {"loss": total}
         if len(terms) > 1 or config.learned_weight:
             metrics |= {name: jnp.mean(importance * term) for name, term in terms.items()}
+        if prior is not None:
+            metrics |= prior_preservation.metrics(batch[prior_preservation.ENTRY], losses)
         return total, (metrics, t, jax.lax.stop_gradient(losses))
 
     return loss

@@ -41,6 +41,11 @@ def learned_base() -> tuple[Base, dict]:
     return Base(tiny.experiment(), model, {"tokens": tokenizer}), params
 
 
+def start(base, config, params):
+    """The vectors with which training begins."""
+    return config.build(config.read(base)).init(jax.random.key(0), params)
+
+
 def encoded(base, config, own, params, prompt):
     """The condition of a prompt, with the adapter."""
     base = config.read(base)
@@ -68,7 +73,7 @@ def test_other_prompts_stay_as_they_are():
     for base, params in (clip_base(), learned_base()):
         ids = jnp.asarray(tokens.encode(base.tokenizers["tokens"], CAPTIONS[0])[None])
         plain = base.model.condition(params, {"tokens": ids})
-        own = jax.tree.map(jnp.ones_like, WORD.build(base).init(jax.random.key(0), params))
+        own = jax.tree.map(jnp.ones_like, start(base, WORD, params))
         tiny.assert_same(encoded(base, WORD, own, params, CAPTIONS[0]), plain)
 
 
@@ -95,16 +100,16 @@ def test_vectors_begin_as_the_initial_words_spread_over_them():
     red, block = (words.pieces(base.tokenizers["tokens"], x)[0] for x in ("red", "block"))
     table = params["conditioner"]["token"]["embedding"]
     config = TextualInversion("<toy>", initial="red block", vectors=3)
-    own = config.build(base).init(jax.random.key(0), params)["tokens"]["vectors"]
+    own = start(base, config, params)["tokens"]["vectors"]
     np.testing.assert_array_equal(own, table[jnp.asarray([red, red, block])])
-    drawn = replace(config, initial="").build(base).init(jax.random.key(0), params)
+    drawn = start(base, replace(config, initial=""), params)
     assert jnp.std(drawn["tokens"]["vectors"]) > 0
 
 
 def test_the_vectors_alone_train_and_may_keep_their_norms():
     base, params = clip_base()
     for config in (WORD, replace(WORD, keep_norm=True, initial="red")):
-        own = config.build(base).init(jax.random.key(0), params)
+        own = start(base, config, params)
         vectors = learned(own["tokens"])
 
         def loss(own, config=config):
@@ -150,6 +155,13 @@ def test_files_fit_bases_of_their_width():
 def test_what_does_not_go_with_a_base(config, message):
     with pytest.raises(InputError, match=message):
         config.check(learned_base()[0])
+
+
+def test_a_word_is_added_once():
+    base = WORD.read(learned_base()[0])
+    WORD.check(base)  # which knows it from this adapter
+    with pytest.raises(InputError, match="'<toy>', which is a word of the base already"):
+        WORD.read(base)
 
 
 def test_an_existing_word_is_replaced_where_that_is_asked_for():
