@@ -24,6 +24,9 @@ python scripts/evaluate.py labels RUN CLASSIFIER [--num 100] [--real DATA] [opti
     draws images of all classes, cycled, and predicts their classes by a classifier of noised
     latents that was trained on real images (configs/small-classifier.py); --real gives its own
     accuracy on held-out images
+python scripts/evaluate.py hints RUN --adapter CONTROLNET [--captions] [--num 100] [options]
+    draws images that follow the edges of held-out images, and prints how well these are found
+    again (F1 within a pixel), against those of another image and of images of the base alone
 python scripts/evaluate.py samples A B [--num N] [--extractor mobilenet] [options]
     how far samples A are from real images B: FID, sFID, KID, Inception Score, precision and recall,
     density and coverage, with a report of all that a reader has to know. Each is a folder, an .npz
@@ -64,6 +67,7 @@ TOOLS = {  # name -> what its first words are; a function of that name in a file
     "first-stage": "RUN DATA",
     "labels": "RUN CLASSIFIER",
     "layout": "RUN",
+    "hints": "RUN",
     "retrieval": "RUN",
     "semantic": "RUN",
     "super-resolution": "RUN",

@@ -6,39 +6,33 @@ is zero at first, and is added to a skip connection or to the middle of the UNet
 starts from the model as it is.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
-from ldm_jax.adapters.settings import AdapterSettings, Base
+from ldm_jax.adapters.hint import Hinted
+from ldm_jax.adapters.settings import Base
 from ldm_jax.backbones.unet import Encoder, UNet, sites
-from ldm_jax.data.given import load_image
-from ldm_jax.data.hints import HINTS, HintName
 from ldm_jax.errors import InputError
 from ldm_jax.nn.conv import conv
-from ldm_jax.settings import AtLeast1, Levels
-from ldm_jax.types import Adapter, Array, Batch, Cond, Derive, Params
+from ldm_jax.settings import Levels
+from ldm_jax.types import Adapter, Array, Batch, Cond, Params
 
 GUESS = 0.825  # by which an output counts less than the next deeper one, where there is no prompt
 
 
 @dataclass(frozen=True)
-class ControlNet(AdapterSettings):
+class ControlNet(Hinted):
     """A copy of a UNet's encoder and the stem of its hint; defaults are those of the published."""
 
-    hint_channels: AtLeast1 = 3  # of a hint, whose values are 0 to 1
     stem: Levels = (16, 32, 96, 256)  # channels of its levels, each of half the resolution
     pooled: bool = False  # outputs are averaged over space before they are added, as of shuffle
-    hint: HintName = "canny"  # what training makes hints of
-    entry: str = "hint"  # of a batch
 
     kind: ClassVar = "a ControlNet"
-    option: ClassVar = "hint"
     has_guess: ClassVar = True
 
     @property
@@ -53,29 +47,6 @@ class ControlNet(AdapterSettings):
                 f"{self.factor}: expected one that halves hints as often as the first stage, of "
                 f"factor {base.factor}, halves images"
             )
-
-    def named(self, name: str) -> "ControlNet":
-        return replace(self, entry=f"{self.entry}.{name}")
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        field = HINTS[self.hint].field
-        return (field,) if field else ()
-
-    def derive(self, factor: int) -> dict[str, Derive]:
-        return {self.entry: lambda example, rng: self.of_channels(HINTS[self.hint].make(example))}
-
-    def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
-        if len(files) != 1:
-            raise InputError(f"--hint has {len(files)} images for {self.kind}: expected one")
-        image = load_image(files[0], "--hint", data, size)
-        return {self.entry: self.of_channels(np.float32(image) / 255.0)}
-
-    def of_channels(self, hint: np.ndarray) -> np.ndarray:
-        """A hint [H, W, 3] as the network reads it, [H, W, hint_channels]."""
-        if self.hint_channels == 3:
-            return hint
-        return np.mean(hint, axis=-1, keepdims=True).repeat(self.hint_channels, axis=-1)
 
     def by_site(self, base: Base, guess: bool) -> dict[str, float]:
         of = guessed(base.experiment.model)

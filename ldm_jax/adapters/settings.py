@@ -70,7 +70,7 @@ class AdapterSettings:
         return {}
 
     def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
-        """Its entries of a batch, without the axis of examples, of the files of `option`.
+        """Its entries of a batch, each [n, ...], of the files of `option`; cycled over the images.
 
         Args:
             size: height and width of the images that are drawn, in pixels.

@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
+from ldm_jax.adapters.hint import Hinted
+from ldm_jax.adapters.settings import Arrays, Base
 from ldm_jax.errors import InputError
 from ldm_jax.nn.conv import conv
 from ldm_jax.nn.unshuffle import unshuffled
@@ -43,23 +44,18 @@ class Layer(NamedTuple):
 
 
 @dataclass(frozen=True)
-class T2IAdapter(AdapterSettings):
+class T2IAdapter(Hinted):
     """A pyramid of features; defaults are those of the published full adapter."""
 
-    size: Literal["full", "light"] = "full"
+    size: Literal["full", "light"] = "full"  # of its network
     blocks: AtLeast1 = 2  # residual blocks of a level; the published light ones have 4
-    hint_channels: AtLeast1 = (
-        3  # of a hint, whose values are 0 to 1; published: 3, or 1 of outlines
-    )
     # where features are added: "sd", at the end of each level of the UNet's encoder; "sdxl", after
     # the first downsampling, at the end of each later level, and after the middle
     places: Places = "sd"
     zero_init: bool = True  # the first convolution is zero at first; False: drawn, as the original
     layout: Literal["original", "diffusers"] = "original"  # of the weights' names, in files
-    entry: str = "hint"  # of a batch
 
     kind: ClassVar = "a T2I-Adapter"
-    option: ClassVar = "hint"
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         for level in self.levels(base.model.backbone.sites):
@@ -68,9 +64,6 @@ class T2IAdapter(AdapterSettings):
                     f"{prefix}size is 'light' and a level of the base has {level.channels} "
                     f"channels: expected multiples of {NARROW}, or {prefix}size 'full'"
                 )
-
-    def named(self, name: str) -> Self:
-        return replace(self, entry=f"{self.entry}.{name}")
 
     def build(self, base: Base) -> Adapter:
         return self.network(base.model.backbone.sites, base.factor)

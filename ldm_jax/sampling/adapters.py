@@ -12,7 +12,7 @@ import tyro
 from ldm_jax.adapters.adapter import Scales, Window
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.sampler import times_of
-from ldm_jax.sections import Request, RunView, Section, flag
+from ldm_jax.sections import Request, RunView, Section, flag, turns
 from ldm_jax.types import Batch, Process
 
 Places = Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_FILE[:SCALE[@START-END]] ...")]
@@ -29,8 +29,8 @@ class Adapters(Section):
     adapter: Places = ()
     """runs or files of adapters, each with its scale and the share of the steps in which it acts"""
     hint: Files = ()
-    """images that say where things are, for ControlNets and T2I-Adapters; with several of them
-    NAME says for which, as in canny=edges.png"""
+    """images that say where things are, cycled, for ControlNets and T2I-Adapters; with several of
+    these NAME says for which, as in canny=edges.png"""
     image_prompt: Files = ()
     """images that say what is shown, for IP-Adapters"""
     guess: bool = False
@@ -45,7 +45,7 @@ class Adapters(Section):
         self._given(request, run)
 
     def _given(self, request: Request, run: RunView) -> Batch:
-        """What the adapters read, without the axis of examples."""
+        """What the adapters read, each [n, ...], to be cycled."""
         found = {}
         for option in ("hint", "image_prompt"):
             readers = {one.name: one for one in run.adapters if one.settings.option == option}
@@ -55,9 +55,10 @@ class Adapters(Section):
         return found
 
     def inputs(self, request: Request, run: RunView) -> Batch:
-        num, found = request.images.num, self._given(request, run)
-        found |= {one.switch: np.float32(1.0) for one in run.adapters if one.settings.has_guess}
-        return {name: np.repeat(np.asarray(x)[None], num, axis=0) for name, x in found.items()}
+        rows, found = turns(request), self._given(request, run)
+        on = np.ones(1, np.float32)
+        found |= {one.switch: on for one in run.adapters if one.settings.has_guess}
+        return {name: np.asarray(x)[rows % len(x)] for name, x in found.items()}
 
     def each(self, request: Request, run: RunView) -> Batch:
         if not self.guess:

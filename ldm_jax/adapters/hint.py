@@ -1,0 +1,45 @@
+"""What adapters that follow an image have in common."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from ldm_jax.adapters.settings import AdapterSettings
+from ldm_jax.data.given import load_image
+from ldm_jax.data.hints import HINTS, HintName
+from ldm_jax.settings import AtLeast1
+from ldm_jax.types import Batch, Derive
+
+
+@dataclass(frozen=True)
+class Hinted(AdapterSettings):
+    """Settings of an adapter that follows a hint, an image that says where things are."""
+
+    hint_channels: AtLeast1 = 3  # of a hint, whose values are 0 to 1
+    hint: HintName = "canny"  # what training makes hints of
+    entry: str = "hint"  # of a batch
+
+    option: ClassVar = "hint"
+
+    def named(self, name: str) -> Self:
+        return replace(self, entry=f"{self.entry}.{name}")
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        field = HINTS[self.hint].field
+        return (field,) if field else ()
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {self.entry: lambda example, rng: self.of_channels(HINTS[self.hint].make(example))}
+
+    def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
+        images = [load_image(file, "--hint", data, size) for file in files]
+        return {self.entry: np.stack([self.of_channels(np.float32(x) / 255.0) for x in images])}
+
+    def of_channels(self, hint: np.ndarray) -> np.ndarray:
+        """A hint [H, W, 3] as the network reads it, [H, W, hint_channels]."""
+        if self.hint_channels == 3:
+            return hint
+        return np.mean(hint, axis=-1, keepdims=True).repeat(self.hint_channels, axis=-1)
