@@ -1,4 +1,4 @@
-"""Full-size T2I-Adapters against stored outputs of the original code.
+"""Full-size T2I-Adapters and IP-Adapters against stored outputs of the original code.
 
     python -m tests.parity.full_size_image_adapters --golden GOLDEN [--name t2iadapter-sd15 ...]
 
@@ -14,7 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.adapters import ip_adapter
 from ldm_jax.adapters.adapter import add
+from ldm_jax.adapters.ip_adapter import IPAdapter
 from ldm_jax.adapters.t2i_adapter import T2IAdapter
 from ldm_jax.types import Cond
 from ldm_jax.weights.names import unet as unet_names
@@ -72,19 +74,74 @@ def t2i(arrays: Arrays, channels: int) -> Arrays:
     return found
 
 
-CASES = {
-    "t2iadapter-sd15": functools.partial(t2i, channels=3),
-    "t2iadapter-sd15-sketch": functools.partial(t2i, channels=1),
+def ip(arrays: Arrays, text: Arrays, config: IPAdapter) -> Arrays:
+    """What the file of an IP-Adapter has.
+
+    Args:
+        text: the file that has the text's tokens.
+    """
+    sites = UNET.build(LATENT, LATENT).sites
+    own = params_of(config.table(sites, TOKEN), "")
+    adapter = ip_adapter.ip_adapter(config, sites, TOKEN)
+    encode = jax.jit(lambda own, x: adapter.encode(own, {config.entry: x}))
+    tokens = jax.jit(lambda own, x: ip_adapter.image_tokens(config, own["image"], x, TOKEN))
+    if config.hidden:
+        rng = np.random.default_rng(int(arrays["hidden_seed"][0]))
+        image = rng.standard_normal((1, 257, 1280), dtype=np.float32)
+        if "hidden_sample" in arrays:
+            np.testing.assert_array_equal(image[0, ::64, ::128], arrays["hidden_sample"])
+        found = {"tokens": tokens(own, image[:, None])}
+    else:
+        image, nothing = arrays["image_embeds"], config.nothing()[None]
+        found = {"tokens": tokens(own, image[:, None]), "tokens_uncond": tokens(own, nothing)}
+    if "tokens_every_16th" in arrays:
+        found["tokens_every_16th"] = found.pop("tokens")[:, ::16]
+    signals = {"y_plain": [], "y": [(image, 1.0)], "y_half": [(image, 0.5)]}
+    if not config.hidden:
+        signals["y_uncond"] = [(nothing[:, 0], 1.0)]
+    for name, each in signals.items():
+        if name in arrays:
+            added = []
+            for x, scale in each:
+                hint = encode(own, jnp.asarray(x)[:, None])
+                added.append((adapter.signal(own, hint, None, None, Cond()), scale))
+            found[name] = predict(arrays, text["text"], *added)
+    return found
+
+
+IP = {
+    "ip-adapter-sd15": IPAdapter(),
+    "ip-adapter-plus-sd15": IPAdapter("resampler", tokens=16),
+    "ip-adapter-full-face-sd15": IPAdapter("full"),
 }
+
+
+def stored(folder: Path, name: str) -> Arrays:
+    """The arrays of a file of references."""
+    with np.load(folder / f"{name}.npz") as file:
+        return dict(file)
+
+
+T2I = {
+    "t2iadapter-sd15": 3,  # channels of hints
+    "t2iadapter-sd15-sketch": 1,
+}
+
+
+def computed(folder: Path, name: str) -> compare.Pairs:
+    """Ours and the reference, by the name of the array."""
+    arrays = stored(folder, name)
+    if name in IP:
+        ours = ip(arrays, stored(folder, "ip-adapter-sd15"), IP[name])
+    else:
+        ours = t2i(arrays, T2I[name])
+    return {array: (np.asarray(x), arrays[array]) for array, x in ours.items()}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--golden", type=Path, required=True)
-    parser.add_argument("--name", nargs="*", default=list(CASES), choices=CASES)
+    parser.add_argument("--name", nargs="*", default=[*T2I, *IP], choices=[*T2I, *IP])
     options = parser.parse_args()
     for case in options.name:
-        with np.load(options.golden / f"{case}.npz") as file:
-            stored = dict(file)
-        ours = {name: np.asarray(x) for name, x in CASES[case](stored).items()}
-        print(compare.table(case, {n: (x, stored[n]) for n, x in ours.items()}), flush=True)
+        print(compare.table(case, computed(options.golden, case)), flush=True)

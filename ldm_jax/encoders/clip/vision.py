@@ -50,12 +50,18 @@ class CLIPImageEncoder(nn.Module):
     activation: str = "openai"  # or "openclip"
 
     @nn.compact
-    def __call__(self, x) -> Array:
-        """x [B, size, size, 3], normalised -> [B, dim], not of unit length."""
+    def __call__(self, x, hidden: bool = False) -> Array:
+        """x [B, size, size, 3], normalised -> [B, dim], not of unit length.
+
+        Args:
+            hidden: returns what enters the last block instead, [B, 1 + patches, channels].
+        """
         y = Patches(self.of.channels, self.of.patch, use_bias=False, name="patches")(x)
         y = y + self.param("position", nn.initializers.normal(0.02), y.shape[1:])
         y = nn.LayerNorm(epsilon=1e-5, name="norm_in")(y)
-        for n in range(self.of.layers):
+        for n in range(self.of.layers - hidden):
             y = Block(self.of.heads, causal=False, activation=self.activation, name=f"block_{n}")(y)
+        if hidden:
+            return y
         y = nn.LayerNorm(epsilon=1e-5, name="norm")(y[:, 0])
         return nn.Dense(self.of.dim, use_bias=False, name="project")(y)

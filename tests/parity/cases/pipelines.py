@@ -66,7 +66,7 @@ def params(task: str) -> dict:
 
 def ours(task: str, sampler: str) -> np.ndarray:
     """The latents at the end, laid out as diffusers'."""
-    model = _model(task)
+    model = model_of(task)
     grid, *to_data = cases.SAMPLERS[sampler][2].split(" to ")
     asked = c.Sampling(sampler=sampler, steps=cases.STEPS, spacing=grid)
     times = sampling.times(asked, model.process)
@@ -117,7 +117,7 @@ def _beside(task: str) -> dict:
     return {}
 
 
-def _model(task: str):
+def model_of(task: str):
     """The model whose first stage gives the mean, and whose images are its latents."""
     made = experiment(task)
     model = made.build({"tokens": None if task == "variation" else _Empty(made.conditions[0])})
