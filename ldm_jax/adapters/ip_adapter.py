@@ -56,7 +56,7 @@ class IPAdapter(AdapterSettings):
     entry: str = "image_prompt"  # of a batch
 
     kind: ClassVar = "an IP-Adapter"
-    option: ClassVar = "image-prompt"
+    option: ClassVar = "image_prompt"
 
     @property
     def hidden(self) -> bool:
@@ -87,11 +87,13 @@ class IPAdapter(AdapterSettings):
         return {self.entry: make} if self.images == 1 else {}
 
     def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
-        if len(files) != self.images:
+        if len(files) % self.images:
             raise InputError(
-                f"--image-prompt has {len(files)} images for {self.kind}: expected {self.images}"
+                f"--image-prompt has {len(files)} images for {self.kind} that attends to "
+                f"{self.images} together: expected a multiple"
             )
-        return {self.entry: np.concatenate([self.read_prompt(file, data) for file in files])}
+        each = np.concatenate([self.read_prompt(file, data) for file in files])
+        return {self.entry: each.reshape(-1, self.images, *each.shape[1:])}
 
     def read_prompt(self, file: str, data: Any) -> np.ndarray:
         """The encoder's output for an image, or the one that a .npy holds, [1, ...]."""

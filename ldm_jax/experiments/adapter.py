@@ -8,6 +8,7 @@ from ldm_jax.adapters.settings import AdapterSettings
 from ldm_jax.data.settings import Data
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.sampling import Sampling
+from ldm_jax.errors import InputError
 from ldm_jax.experiments.evaluation import Evaluation
 from ldm_jax.experiments.shared import check_shared
 from ldm_jax.experiments.train import Train
@@ -30,6 +31,9 @@ class AdapterExperiment:
     base_digest: str | None = None  # of its weights, see `runs.digest`
     adapter: AdapterSettings = field(default_factory=LoRA)
     drop: Fraction = 0.0  # how often training drops the conditions that guidance drops
+    # of the other examples, how often it drops alone what the adapter reads, or what the base does
+    drop_own: Fraction = 0.0
+    drop_base: Fraction = 0.0
     loss: DiffusionLoss = field(default_factory=DiffusionLoss)
     sampling: Sampling | None = None
     data: Data = field(default_factory=Data)
@@ -42,3 +46,8 @@ class AdapterExperiment:
         """Raises InputError where the parts of the config cannot go together."""
         check_shared(self, prefix)
         self.loss.check("loss.")
+        if self.drop_own + self.drop_base > 1:
+            raise InputError(
+                f"{prefix}drop_own is {self.drop_own} and {prefix}drop_base {self.drop_base}: "
+                "expected shares of which the sum is at most 1"
+            )

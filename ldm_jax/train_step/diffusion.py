@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ldm_jax.adapters.adapter import Adapters, adapted, merged
-from ldm_jax.conditioning.dropout import drop
+from ldm_jax.conditioning.dropout import TOGETHER, Apart, drop
 from ldm_jax.diffusion.denoiser import Output, predict
 from ldm_jax.diffusion.losses import noise as noises
 from ldm_jax.diffusion.losses import resampling, training_times, uncertainty
@@ -42,6 +42,7 @@ def diffusion_objective(
     batch_size: int,
     parts: int = 1,
     adapters: Adapters = NONE,
+    apart: Apart = TOGETHER,
 ) -> Objective:
     """What trains denoiser and conditioner, where the latter is not frozen; or adapters alone.
 
@@ -50,8 +51,9 @@ def diffusion_objective(
         batch_size: examples of a step, over all devices.
         parts: into how many they are cut, one after the other in memory.
         adapters: of the model, which are all that is trained where there are any.
+        apart: what is dropped by itself, see `dropout.drop`.
     """
-    loss = diffusion_loss(adapted(model, adapters), config, drop_rate)
+    loss = diffusion_loss(adapted(model, adapters), config, drop_rate, apart=apart)
     averaged = TRAINED if model.conditioner.trained else TRAINED[:1]
     averaged = ("adapters",) if adapters else averaged
     trained = (*averaged, "uncertainty") if config.learned_weight else averaged
@@ -81,7 +83,11 @@ def diffusion_objective(
 
 
 def diffusion_loss(
-    model: DiffusionModel, config: DiffusionLoss, drop_rate: float, prior: float | None = None
+    model: DiffusionModel,
+    config: DiffusionLoss,
+    drop_rate: float,
+    prior: float | None = None,
+    apart: Apart = TOGETHER,
 ) -> Callable:
     """The loss on latents, drawn for each step from the first stage's posterior.
 
@@ -102,7 +108,7 @@ def diffusion_loss(
         z0 = model.first_stage.encode(params["first_stage"], batch["image"], latent_keys)
         z0 = jax.lax.stop_gradient(z0)
         inputs = {name: batch[name] for name in model.conditioner.keys}
-        inputs = drop(model.conditioner, inputs, drop_keys, drop_rate, z0.shape[1:3])
+        inputs = drop(model.conditioner, inputs, drop_keys, drop_rate, z0.shape[1:3], apart)
         cond = model.condition(params, inputs)
 
         def network(z, timestep):

@@ -73,11 +73,20 @@ def adapter_task(
             experiment.data.batch_size,
             experiment.train.accumulate,
             adapters,
+            _apart(experiment, base.model.conditioner.droppable, adapters[NAME].dropped),
         ),
         frozen=Frozen(tuple(base_parts(described)), _read(params, adapters), elsewhere=True),
         sample=shown.samples(parts, generate, examples),
         measurement=shown.measurement(parts, distance, folder, generate, examples),
     )
+
+
+def _apart(
+    experiment: AdapterExperiment, of_base: tuple[str, ...], own: tuple[str, ...]
+) -> dict[tuple[str, ...], float]:
+    """What is dropped by itself, and how often."""
+    shares = {own: experiment.drop_own, of_base: experiment.drop_base}
+    return {names: share for names, share in shares.items() if names and share}
 
 
 def _of_base(experiment: AdapterExperiment) -> tuple[runs.Trained, AdapterExperiment]:

@@ -183,18 +183,22 @@ def test_images_are_encoded_in_training_and_in_sampling_alike(encoder, tmp_path)
     for config in (replace(x, encoder=encoder) for x in (LINEAR, PLUS)):
         derived = config.derive(2)["image_prompt"]({"image": image}, np.random.default_rng(0))
         given = config.given([str(tmp_path / "a.png")], (8, 8), Data(image_size=8))["image_prompt"]
-        np.testing.assert_array_equal(given, derived)
+        np.testing.assert_array_equal(given, derived[None])
         np.save(tmp_path / "a.npy", derived[0])
         again = config.given([str(tmp_path / "a.npy")], (8, 8), Data(image_size=8))["image_prompt"]
-        np.testing.assert_array_equal(again, derived)
+        np.testing.assert_array_equal(again, derived[None])
+        two = replace(config, images=2).given(
+            [str(tmp_path / "a.npy")] * 4, (8, 8), Data(image_size=8)
+        )
+        assert two["image_prompt"].shape == (2, 2, *derived.shape[1:])
     with pytest.raises(
         InputError, match=r"'.*a.npy' is float32 \(5, 6\): expected floats of \(5,\)"
     ):
         replace(LINEAR, encoder=encoder).given(
             [str(tmp_path / "a.npy")], (8, 8), Data(image_size=8)
         )
-    with pytest.raises(InputError, match="--image-prompt has 2 images for an IP-Adapter: expected"):
-        LINEAR.given(["a", "b"], (8, 8), Data(image_size=8))
+    with pytest.raises(InputError, match="--image-prompt has 3 images for an IP-Adapter that"):
+        replace(LINEAR, images=2).given(["a", "b", "c"], (8, 8), Data(image_size=8))
     with pytest.raises(InputError, match=r"weights are not named: expected encoder\.file"):
         LINEAR.given([str(tmp_path / "a.png")], (8, 8), Data(image_size=8))
 

@@ -92,7 +92,7 @@ def test_the_features_of_a_full_adapter():
 
 @pytest.mark.parametrize(("size", "places"), [("full", "sd"), ("light", "sdxl")])
 def test_as_it_begins_it_changes_nothing_and_its_first_convolution_learns(size, places):
-    config = T2IAdapter(size, blocks=1, places=places)
+    config = T2IAdapter(size=size, blocks=1, places=places)
 
     @jax.jit
     def of(own):
@@ -153,7 +153,7 @@ def test_a_model_with_it_follows_the_hint_by_the_scale():
 @pytest.mark.parametrize("size", ["full", "light"])
 @pytest.mark.parametrize("channels", [1, 3])
 def test_files_come_in_and_go_out_bit_for_bit(size, layout, channels):
-    config = T2IAdapter(size, hint_channels=channels, layout=layout)
+    config = T2IAdapter(size=size, hint_channels=channels, layout=layout)
     own = own_of(config)
     arrays, metadata = config.to_file(own, BASE)
     found, read = T2IAdapter.of_file(arrays, metadata, BASE)
@@ -189,4 +189,4 @@ def test_a_base_without_levels_is_refused():
     with pytest.raises(InputError, match="a T2I-Adapter adds to the levels of a UNet: expected a"):
         T2IAdapter().check(base_of(Backbone(None, None)))
     with pytest.raises(InputError, match=r"adapter.size is 'light' .* has 6 channels: expected"):
-        T2IAdapter("light").check(base_of(UNet(channels=6, norm_groups=2).build(2, 2)))
+        T2IAdapter(size="light").check(base_of(UNet(channels=6, norm_groups=2).build(2, 2)))

@@ -10,6 +10,7 @@ from ldm_jax.conditioning.condition import BuildContext
 from ldm_jax.conditioning.dropout import drop
 from ldm_jax.config import Label, LowResolution, Text
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.types import Cond, Conditioner
 from tests.support import tiny
 
 N = 1000
@@ -40,6 +41,25 @@ def test_examples_are_dropped_whole_and_as_often_as_requested():
     hidden = np.all(found == EMPTY, axis=1)
     assert np.all(found[~hidden] == 7)
     assert abs(hidden.mean() - 0.3) < 4 * np.sqrt(0.3 * 0.7 / N)
+
+
+def test_entries_may_be_dropped_by_themselves_one_of_them_at_a_time():
+    inputs = {"text": jnp.ones((N, 2)), "image": jnp.ones((N, 3))}
+    conditioner = Conditioner(
+        apply=lambda params, inputs: Cond(),
+        null=lambda n, h=1, w=1: {"text": jnp.zeros((n, 2)), "image": jnp.zeros((n, 3))},
+        keys=("text", "image"),
+    )
+    apart = {("image",): 0.2, ("text",): 0.3}
+    found = drop(conditioner, inputs, tiny.keys(N), 0.1, apart=apart)
+    text, image = (1 - np.mean(found[name], axis=1) for name in ("text", "image"))
+    shares = {
+        "both": (text * image, 0.1),
+        "image": ((1 - text) * image, 0.9 * 0.2),
+        "text": (text * (1 - image), 0.9 * 0.3),
+    }
+    for name, (share, expected) in shares.items():
+        assert abs(share.mean() - expected) < 4 * np.sqrt(expected / N), name
 
 
 def test_a_dropped_image_has_the_size_of_the_latents():

@@ -13,7 +13,7 @@ from tests.support.adapter_keys import published
 
 SD1, SDXL = sites(UNet()), sites(UNet(channel_mults=(1, 2, 4)))
 FACTOR = 8
-LIGHT = T2IAdapter("light", blocks=4)
+LIGHT = T2IAdapter(size="light", blocks=4)
 
 
 def test_a_published_file_has_these_keys_and_shapes():
@@ -72,7 +72,7 @@ def test_files_of_other_kinds_are_not(name):
 @pytest.mark.parametrize("places", ["sd", "sdxl"])
 def test_every_param_has_a_row_and_comes_back(size, layout, places):
     here = sites(UNet(channels=8, channel_mults=(1, 1, 2)))
-    config = T2IAdapter(size, places=places, layout=layout)
+    config = T2IAdapter(size=size, places=places, layout=layout)
     params = tiny.drawn(config.network(here, 2).init, {})
     state = table.to_original(config.table(here, 2), params)
     assert {key: x.shape for key, x in state.items()} == table.shapes(config.table(here, 2))
