@@ -15,6 +15,11 @@ python scripts/convert.py RUN NAME.safetensors (or NAME.ckpt)
     writes the weights as the original code names them
 python scripts/convert.py RUN FOLDER
     writes config.json and the weights as diffusers reads them, or transformers those of a CLIP
+python scripts/convert.py RUN --adapter RUN_OR_FILE[:SCALE] ... OUT
+    writes the run, or where OUT is NAME.safetensors or NAME.ckpt the file, of a model with adapters
+    merged into its weights
+python scripts/convert.py RUN NAME.safetensors
+    writes the adapter that a run has trained, in its settings' layout; a folder in PEFT's
 """
 
 if __name__ == "__main__":  # what is imported next takes seconds
@@ -25,6 +30,9 @@ if __name__ == "__main__":  # what is imported next takes seconds
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
+
+import tyro
 
 from ldm_jax import cli, convert
 
@@ -39,15 +47,20 @@ class Options:
     """of a whole model of captions: tokenizer.json, or BERT's vocab.txt or CLIP's merges.txt"""
     averages: bool = True
     """draw samples of a whole model's averaged weights, where there are such"""
+    adapter: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_FILE[:SCALE] ...")] = ()
+    """runs or files of adapters that change the weights of a run, each with its scale"""
 
 
 def main(words: Sequence[str]) -> None:
     """Parse, call."""
     names = "SOURCE DESTINATION"
+    if words[1:2] == ["--adapter"] and len(words) > 3:  # the destination comes last
+        words = [words[0], words[-1], *words[1:-1]]
     (source, destination), options = cli.arguments(Options(), words, names, "convert.py", __doc__)
     config = Path(options.config) if options.config else None
     tokenizer = Path(options.tokenizer) if options.tokenizer else None
-    convert.convert(Path(source), Path(destination), config, tokenizer, options.averages)
+    places = Path(source), Path(destination)
+    convert.convert(*places, config, tokenizer, options.averages, options.adapter)
 
 
 if __name__ == "__main__":

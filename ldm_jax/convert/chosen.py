@@ -1,8 +1,11 @@
 """What is converted into what: read from the two names and what is there."""
 
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from ldm_jax import runs, training
+from ldm_jax.convert.adapter import export_adapter, merge
 from ldm_jax.convert.clip import export_clip, import_clip, is_clip
 from ldm_jax.convert.diffusers_export import export_pipeline
 from ldm_jax.convert.diffusers_model import import_pipeline, is_pipeline
@@ -10,6 +13,7 @@ from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
 from ldm_jax.convert.model import export_model, holds_model, import_model, known_as
 from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.adapter import AdapterExperiment
 from ldm_jax.experiments.clip import CLIPExperiment
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
@@ -27,6 +31,7 @@ def convert(
     config: Path | None = None,
     tokenizer: Path | None = None,
     averages: bool = True,
+    adapters: Sequence[str] = (),
 ) -> None:
     """Imports a checkpoint file or a folder of weights as a run, or exports a run.
 
@@ -36,6 +41,8 @@ def convert(
             of a CLIP are one, with a CLIPExperiment or without a config.
         tokenizer: for a model of captions.
         averages: whether a model is to be used with the averages of its weights.
+        adapters: of a run, which change its weights first, see `runs.attach`; where the
+            destination is not named as a file, it is a run, too.
 
     Raises:
         InputError: `source` is none of these or does not fit; nothing is written then.
@@ -47,8 +54,10 @@ def convert(
         if config or tokenizer:
             option = "--config" if config else "--tokenizer"
             raise InputError(f"{option} is for imports: a run has a config.py of its own")
-        _export(source, destination)
+        _export_with(source, adapters, destination)
         return
+    if adapters:
+        raise InputError(f"--adapter is given, and '{source}' is no run: expected the base's run")
     if not source.exists():
         raise InputError(
             f"'{source}' does not exist: expected a run, a checkpoint file or a diffusers folder"
@@ -99,9 +108,23 @@ def _import(
         import_first_stage(source, run, experiment)
 
 
+def _export_with(run: Path, adapters: Sequence[str], destination: Path) -> None:
+    """Exports a run, whose weights adapters change first."""
+    if not adapters:
+        _export(run, destination)
+    elif destination.suffix not in FILES:
+        merge(run, adapters, destination)
+    else:
+        with tempfile.TemporaryDirectory(dir=destination.parent) as place:
+            merge(run, adapters, Path(place) / "merged")
+            _export(Path(place) / "merged", destination)
+
+
 def _export(run: Path, destination: Path) -> None:
     kind = runs.load_config(run).kind
-    if kind == FirstStageExperiment.kind:
+    if kind == AdapterExperiment.kind:
+        export_adapter(run, destination)
+    elif kind == FirstStageExperiment.kind:
         export_first_stage(run, destination)
     elif kind == CLIPExperiment.kind:
         export_clip(run, destination)

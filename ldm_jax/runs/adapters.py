@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,13 +12,14 @@ import jax.numpy as jnp
 
 from ldm_jax.adapters import KINDS
 from ldm_jax.adapters.adapter import adapted, init_adapters, merged, switchable
-from ldm_jax.adapters.settings import AdapterSettings, Base
+from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.errors import InputError
 from ldm_jax.experiments import AdapterExperiment
 from ldm_jax.runs.digest import model_digest
 from ldm_jax.runs.loading import Trained, load_weights, model_shapes
 from ldm_jax.runs.paths import folder, is_run, load_config_of
 from ldm_jax.types import Adapter, Params
+from ldm_jax.weights.formats import peft_folder
 from ldm_jax.weights.formats.files import read_weights
 
 NAME = "adapter"  # in params["adapters"] of its own run
@@ -154,6 +155,9 @@ def _of_run(word: Word, base: Base) -> Attached:
 
 def _of_file(word: Word, base: Base) -> Attached:
     path, metadata = Path(word.place), {}
+    if path.is_dir() and peft_folder.found(path):
+        weights, metadata = peft_folder.read(path)
+        return _read(word, path, weights, metadata, base)
     if path.is_dir():
         metadata = {file.name: file.read_text("utf-8") for file in path.glob("*.json")}
         there = [path / name for name in FILES if (path / name).is_file()]
@@ -165,8 +169,19 @@ def _of_file(word: Word, base: Base) -> Attached:
         path = there[0]
     weights = read_weights(path)
     metadata = {**weights.metadata, **metadata, "file": path.stem}
+    return _read(word, path, weights, metadata, base)
+
+
+def _read(
+    word: Word, path: Path, weights: Arrays, metadata: Mapping[str, str], base: Base
+) -> Attached:
+    """The adapter of whatever kind in what was read of a path."""
     for kind in KINDS:
-        if found := kind.of_file(weights, metadata, base):
+        try:
+            found = kind.of_file(weights, metadata, base)
+        except InputError as error:
+            raise InputError(f"'{path}': {error}") from None
+        if found:
             settings, own = found
             return _attached(word, settings, base)._replace(read=partial(dict, own))
     first = next(iter(weights), "nothing")

@@ -21,12 +21,12 @@ KINDS = (
     Kind(
         r"lora_(unet|te\d?|prior)_.*|.*[._]lora[._].*|.*\.lora_(A|B|up|down)\..*",
         "a LoRA, a low-rank change of a model's weights",
-        "it is not supported yet, expected the model itself",
+        "expected the model itself; sample.py takes the LoRA as --adapter",
     ),
     Kind(
         r".*\.hada_w[12]_[ab]|.*\.lokr_w[12](_[ab])?",
         "a LyCORIS, a change of a model's weights",
-        "it is not supported yet, expected the model itself",
+        "expected the model itself; sample.py takes the LyCORIS as --adapter",
     ),
     Kind(
         r"conditioner\.embedders\..*|add_embedding\.linear_1\.weight",

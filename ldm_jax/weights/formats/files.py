@@ -87,6 +87,7 @@ def write_weights(
     path: str | Path,
     weights: Mapping[str, np.ndarray],
     forms: Mapping[str, np.ndarray] | None = None,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Writes a .safetensors file, or one as PyTorch's by its ending, whole or not at all.
 
@@ -94,15 +95,21 @@ def write_weights(
 
     Args:
         forms: arrays of the same types and shapes, which are asked for first; None: the weights.
+        metadata: what the file says of itself, of a .safetensors file alone.
     """
     path = Path(path)
-    write = write_safetensors if path.suffix == ".safetensors" else write_torch
     with whole(path) as unfinished, unfinished.open("wb") as file:
-        write(file, weights, forms or weights)
+        if path.suffix == ".safetensors":
+            write_safetensors(file, weights, forms or weights, metadata)
+        else:
+            write_torch(file, weights, forms or weights)
 
 
 def write_safetensors(
-    file: BinaryIO, weights: Mapping[str, np.ndarray], forms: Mapping[str, np.ndarray]
+    file: BinaryIO,
+    weights: Mapping[str, np.ndarray],
+    forms: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Length of the header in 8 bytes, the header in JSON, and each array's bytes as it says.
 
@@ -112,7 +119,7 @@ def write_safetensors(
     def order(name: str) -> tuple[int, str]:
         return -forms[name].dtype.itemsize, name
 
-    header, end = {}, 0
+    header, end = {"__metadata__": dict(metadata)} if metadata else {}, 0
     for name in sorted(weights, key=order):
         array = forms[name]
         start, end = end, end + array.nbytes
@@ -124,5 +131,5 @@ def write_safetensors(
     words = json.dumps(header, separators=(",", ":")).encode()
     words += b" " * (-len(words) % 8)
     file.write(len(words).to_bytes(8, "little") + words)
-    for name in header:
+    for name in sorted(weights, key=order):
         file.write(content(weights[name]))
