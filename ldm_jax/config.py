@@ -44,5 +44,6 @@ from ldm_jax.train_step.autoencoder import AutoencoderLoss
 from ldm_jax.train_step.codebook import Codebook
 from ldm_jax.train_step.contrastive import ContrastiveLoss
 from ldm_jax.train_step.optimizer import Optim
+from ldm_jax.train_step.prior_preservation import Prior
 
 __all__ = [*(name for name in globals() if name[0].isupper()), "replace"]

@@ -10,10 +10,11 @@ from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.evaluation import Evaluation
-from ldm_jax.experiments.shared import check_shared
+from ldm_jax.experiments.shared import check_prior, check_shared
 from ldm_jax.experiments.train import Train
 from ldm_jax.settings import Fraction, Seed
 from ldm_jax.train_step.optimizer import Optim
+from ldm_jax.train_step.prior_preservation import Prior
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,8 @@ class AdapterExperiment:
     # of the other examples, how often it drops alone what the adapter reads, or what the base does
     drop_own: Fraction = 0.0
     drop_base: Fraction = 0.0
+    # DreamBooth's: images of a subject's class beside the data, which are of the subject
+    prior: Prior = field(default_factory=Prior)
     loss: DiffusionLoss = field(default_factory=DiffusionLoss)
     sampling: Sampling | None = None
     data: Data = field(default_factory=Data)
@@ -51,3 +54,4 @@ class AdapterExperiment:
                 f"{prefix}drop_own is {self.drop_own} and {prefix}drop_base {self.drop_base}: "
                 "expected shares of which the sum is at most 1"
             )
+        check_prior(self)

@@ -22,10 +22,11 @@ from ldm_jax.diffusion.settings import Diffusion
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.evaluation import Evaluation
 from ldm_jax.experiments.first_stage import FirstStageExperiment
-from ldm_jax.experiments.shared import check_shared, check_squares
+from ldm_jax.experiments.shared import check_prior, check_shared, check_squares
 from ldm_jax.experiments.train import Train
 from ldm_jax.settings import Seed
 from ldm_jax.train_step.optimizer import Optim
+from ldm_jax.train_step.prior_preservation import Prior
 from ldm_jax.types import DiffusionModel
 from ldm_jax.weights.names import model as model_names
 from ldm_jax.weights.names.condition import ConditionNames, joined
@@ -45,6 +46,8 @@ class Experiment:
     conditions: tuple[Condition, ...] = ()  # none: unconditional
     diffusion: Diffusion = field(default_factory=Diffusion)
     loss: DiffusionLoss = field(default_factory=DiffusionLoss)
+    # DreamBooth's: images of a subject's class beside the data, which are of the subject
+    prior: Prior = field(default_factory=Prior)
     sampling: Sampling = field(default_factory=Sampling)
     data: Data = field(default_factory=Data)
     optim: Optim = field(default_factory=Optim)
@@ -110,6 +113,7 @@ class Experiment:
         compose.check(self.conditions, facts)
         self.diffusion.check("diffusion.")
         self.loss.check("loss.")
+        check_prior(self)
         self._check_loss()
         self._check_sampling()
 

@@ -31,6 +31,19 @@ def check_shared(experiment: Any, prefix: str = "") -> None:
         )
 
 
+def check_prior(experiment: Any) -> None:
+    """Raises InputError where batches cannot be half of a subject and half of its class."""
+    if not experiment.prior:
+        return
+    check_squares(experiment.data, "data.", "a subject with prior preservation")
+    size = experiment.data.batch_size
+    if size % 2:
+        raise InputError(
+            f"data.batch_size is {size}: expected an even number with prior.prompt, since half of "
+            "a batch is of the class"
+        )
+
+
 def check_squares(data: Data, prefix: str, what: str) -> None:
     """Raises InputError for buckets where all images are squares."""
     if data.buckets:

@@ -43,6 +43,7 @@ def diffusion_objective(
     parts: int = 1,
     adapters: Adapters = NONE,
     apart: Apart = TOGETHER,
+    prior: float | None = None,
 ) -> Objective:
     """What trains denoiser and conditioner, where the latter is not frozen; or adapters alone.
 
@@ -52,8 +53,10 @@ def diffusion_objective(
         parts: into how many they are cut, one after the other in memory.
         adapters: of the model, which are all that is trained where there are any.
         apart: what is dropped by itself, see `dropout.drop`.
+        prior: see `diffusion_loss`.
     """
-    loss = diffusion_loss(adapted(model, adapters), config, drop_rate, apart=apart)
+    whole = adapted(model, adapters)
+    loss = diffusion_loss(whole, config, drop_rate, prior, apart)
     averaged = TRAINED if model.conditioner.trained else TRAINED[:1]
     averaged = ("adapters",) if adapters else averaged
     trained = (*averaged, "uncertainty") if config.learned_weight else averaged
@@ -94,6 +97,7 @@ def diffusion_loss(
     Args:
         prior: the weight of images of a subject's class, see `prior_preservation`; None: all are
             alike.
+        apart: what is dropped by itself, see `dropout.drop`.
 
     Returns:
         (params, batch, keys [B]) -> (scalar loss, (metrics, times [B], losses [B])); the losses

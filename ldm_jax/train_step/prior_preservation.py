@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
-from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, NotNegative
 from ldm_jax.types import Array, Metrics
 
@@ -23,20 +22,16 @@ ENTRY = "prior"  # of a batch: bool [B], which images are of the class
 class Prior:
     """Images of a subject's class, which training on the subject preserves."""
 
-    prompt: str = ""  # of the class, such as "a dog"
+    prompt: str = ""  # of the class, such as "a dog"; "": there are no images of a class
     # of these images; missing ones are drawn by the model from which training starts, those that
     # there are stay; None: RUN/class_images
     path: str | None = None
     num: AtLeast1 = 200  # images
     weight: NotNegative = 1.0  # of their loss
 
-    def check(self, prefix: str = "prior.") -> None:
-        """Raises InputError without a prompt."""
-        if not self.prompt.strip():
-            raise InputError(
-                f"{prefix}prompt is '{self.prompt}': expected the class of the subject, such as "
-                "'a dog'"
-            )
+    def __bool__(self) -> bool:
+        """Whether there are such images."""
+        return bool(self.prompt)
 
 
 def weights(prior: Array, weight: float) -> Array:

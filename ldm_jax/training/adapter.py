@@ -17,7 +17,7 @@ from ldm_jax.runs import init_from
 from ldm_jax.runs.adapters import NAME
 from ldm_jax.runs.digest import model_digest
 from ldm_jax.train_step import diffusion
-from ldm_jax.training import shown
+from ldm_jax.training import prior, shown
 from ldm_jax.training.checked import open_images
 from ldm_jax.training.fitted import inherited
 from ldm_jax.training.task import Frozen, Task
@@ -49,6 +49,7 @@ def adapter_task(
         condition.fitted(source.info, f"conditions.{i}.")
     derive = {n: x for c in base.experiment.conditions for n, x in c.derive(base.factor).items()}
     source = source._replace(derive={**derive, **settings.derive(base.factor)})
+    source = prior.with_class(source, experiment, folder, described.run, dry_run)
     adapters = {NAME: settings.build(base)}
     model = adapted(base.model, adapters)
     parts = shown.Parts(experiment, source, base.tokenizers, model, model)
@@ -63,7 +64,7 @@ def adapter_task(
         experiment=experiment,
         source=source,
         tokenizers=base.tokenizers,
-        keys=(*model.conditioner.keys, *settings.fields),
+        keys=(*model.conditioner.keys, *settings.fields, *prior.keys(experiment)),
         init=lambda key: helpers(),
         shapes=_shapes(described, adapters) | jax.eval_shape(helpers),
         objective=diffusion.diffusion_objective(
@@ -74,6 +75,7 @@ def adapter_task(
             experiment.train.accumulate,
             adapters,
             _apart(experiment, base.model.conditioner.droppable, adapters[NAME].dropped),
+            prior.weight(experiment),
         ),
         frozen=Frozen(tuple(base_parts(described)), _read(params, adapters), elsewhere=True),
         sample=shown.samples(parts, generate, examples),

@@ -16,7 +16,7 @@ from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.runs import init_from
 from ldm_jax.train_step import diffusion
 from ldm_jax.train_step.latent_scale import measure_scale
-from ldm_jax.training import shown
+from ldm_jax.training import prior, shown
 from ldm_jax.training.checked import check_experiment, check_frozen
 from ldm_jax.training.first_stage import first_stage_task
 from ldm_jax.training.fitted import find_tokenizers, inherit
@@ -50,7 +50,7 @@ def diffusion_task(
     if not first.run and first.model.build().parts:  # or there is none to train
         before = ((first_stage_task(first, first_run, dry_run, prefix="first_stage."), first_run),)
     check_experiment(experiment)
-    parts = _opened(experiment, folder, start)
+    parts = _opened(experiment, folder, dry_run, start)
     experiment, source, tokenizers, model, reading = parts
     names, published = ("first_stage",), None
     if compose.from_file(experiment.conditions, start.experiment.conditions if start else ()):
@@ -63,17 +63,22 @@ def diffusion_task(
     helpers = functools.partial(diffusion.init_helpers, model.process, experiment.loss)
     shapes = {**runs.model_shapes(model), **jax.eval_shape(helpers)}
     generate, examples = shown.generate(experiment, model), shown.examples(parts)
-    accumulate = experiment.train.accumulate
+    batch_size, accumulate = experiment.data.batch_size, experiment.train.accumulate
     return Task(
         name="diffusion",
         experiment=experiment,
         source=source,
         tokenizers=tokenizers,
-        keys=reading.conditioner.keys,
+        keys=(*reading.conditioner.keys, *prior.keys(experiment)),
         init=lambda key: {**model.init(key), **helpers()},
         shapes=shapes,
         objective=diffusion.diffusion_objective(
-            reading, experiment.loss, experiment.drop, experiment.data.batch_size, accumulate
+            reading,
+            experiment.loss,
+            experiment.drop,
+            batch_size,
+            accumulate,
+            prior=prior.weight(experiment),
         ),
         frozen=_frozen(parts, first_run, start, published)._replace(names=names),
         before=before,
@@ -97,7 +102,9 @@ def _with_first_stage(
     return replace(experiment, first_stage=first), first_run
 
 
-def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None) -> Parts:
+def _opened(
+    experiment: Experiment, folder: Path, dry_run: bool, start: init_from.Start | None
+) -> Parts:
     """Opens the data, fills in what they determine, and makes the model."""
     source = open_source(experiment.data)
     conditions = tuple(
@@ -107,6 +114,7 @@ def _opened(experiment: Experiment, folder: Path, start: init_from.Start | None)
     pixels = experiment.first_stage.model.factor
     derive = {name: x for c in conditions for name, x in c.derive(pixels).items()}
     source = source._replace(derive=derive)
+    source = prior.with_class(source, experiment, folder, start and start.run, dry_run)
     tokenizers = find_tokenizers(experiment, folder, source, start)
     model = experiment.build(tokenizers)
     if isinstance(source.records, latents.Source):

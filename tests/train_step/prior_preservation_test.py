@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from ldm_jax.config import DiffusionLoss
-from ldm_jax.errors import InputError
 from ldm_jax.train_step import prior_preservation
 from ldm_jax.train_step.diffusion import diffusion_loss
 from tests.support import tiny
@@ -48,8 +47,3 @@ def test_the_loss_is_that_of_both_parts_each_with_weights_of_its_own_times(weigh
         np.testing.assert_allclose(metrics[name], parts[name], rtol=1e-5)
     np.testing.assert_allclose(total, parts["subject"] + 0.3 * parts["class"], rtol=1e-5)
     np.testing.assert_allclose(metrics["loss"], total)
-
-
-def test_a_class_has_a_prompt():
-    with pytest.raises(InputError, match=r"prior.prompt is ' ': expected the class of the subject"):
-        prior_preservation.Prior(prompt=" ").check()
