@@ -91,7 +91,7 @@ class T2IAdapter(Hinted):
         """The settings of what a file holds, for a UNet with these sites."""
         settings = {}  # by the channels of a hint with its pixels joined
         for places in get_args(Places) if "below_0" in sites else ("sd",):
-            config = cls(found.size, found.blocks, places=places, layout=found.layout)
+            config = cls(size=found.size, blocks=found.blocks, places=places, layout=found.layout)
             pixels = config.shuffle(sites, factor) ** 2
             settings |= {n * pixels: replace(config, hint_channels=n) for n in HINTS}
         if found.into not in settings:
