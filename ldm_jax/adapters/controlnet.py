@@ -6,21 +6,25 @@ is zero at first, and is added to a skip connection or to the middle of the UNet
 starts from the model as it is.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import ClassVar
+from typing import ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ldm_jax.adapters.hint import Hinted
-from ldm_jax.adapters.settings import Base
+from ldm_jax.adapters.settings import Arrays, Base
 from ldm_jax.backbones.unet import Encoder, UNet, sites
 from ldm_jax.errors import InputError
 from ldm_jax.nn.conv import conv
 from ldm_jax.settings import Levels
 from ldm_jax.types import Adapter, Array, Batch, Cond, Params
+from ldm_jax.weights import table as tables
+from ldm_jax.weights.names import controlnet as names
 
 GUESS = 0.825  # by which an output counts less than the next deeper one, where there is no prompt
 
@@ -31,6 +35,7 @@ class ControlNet(Hinted):
 
     stem: Levels = (16, 32, 96, 256)  # channels of its levels, each of half the resolution
     pooled: bool = False  # outputs are averaged over space before they are added, as of shuffle
+    layout: Literal["original", "diffusers"] = "original"  # of the weights' names, in files
 
     kind: ClassVar = "a ControlNet"
     has_guess: ClassVar = True
@@ -51,6 +56,41 @@ class ControlNet(Hinted):
     def by_site(self, base: Base, guess: bool) -> dict[str, float]:
         of = guessed(base.experiment.model)
         return {site: of(site, None) if guess else 1.0 for site in outputs(base.experiment.model)}
+
+    @classmethod
+    def of_file(
+        cls, arrays: Arrays, metadata: Mapping[str, str], base: Base
+    ) -> tuple[Self, Params] | None:
+        shapes = tables.shapes_of(arrays)
+        found = names.recognised(shapes)
+        if found is None:
+            return None
+        pooled = "shuffle" in metadata.get("file", "")
+        if text := metadata.get("config.json"):
+            pooled = json.loads(text).get("global_pool_conditions", pooled)
+        config = cls(found.hint_channels, stem=found.stem, pooled=pooled, layout=found.layout)
+        config.check(base, "")
+        state = {
+            key.removeprefix(found.prefix): arrays[key]
+            for key in arrays
+            if key.startswith(found.prefix)
+        }
+        title = f"the weights are not of {cls.kind} of this base"
+        return config, tables.to_here(config.table(base), state, title=title)
+
+    def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        there = names.PREFIX if self.layout == "original" else ""
+        return tables.to_original(tables.under(self.table(base), there=there), own), {}
+
+    def table(self, base: Base) -> tables.Table:
+        """The names of its weights in files, without a prefix."""
+        network = base.experiment.model
+        condition = base.experiment.condition_names()
+        channels = base.model.first_stage.channels + condition.concat
+        rows = names.original(self, network, outputs(network), channels, condition.tokens)
+        if self.layout == "original":
+            return rows
+        return names.diffusers(rows, len(network.channel_mults))
 
     def convolutions(self, channels: int) -> list[tuple[int, int, int]]:
         """Channels in and out and the stride of each convolution of the stem, `channels` the last.

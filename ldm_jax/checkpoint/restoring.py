@@ -225,11 +225,18 @@ def _read(
     wanted = found if which is None else [which]
     # the items must be named, or Orbax guesses (and warns)
     handlers = {name: ocp.PyTreeCheckpointHandler() for name in ITEMS}
-    with ocp.CheckpointManager(
-        (run / "checkpoints").absolute(),
-        options=ocp.CheckpointManagerOptions(create=False, read_only=True),
-        item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
-    ) as checkpoints:
+    try:
+        opened = ocp.CheckpointManager(
+            (run / "checkpoints").absolute(),
+            options=ocp.CheckpointManagerOptions(create=False, read_only=True),
+            item_handlers={**handlers, "data": grain.checkpoint.CheckpointHandler()},
+        )
+    except Exception as error:  # Orbax raises anything for damaged metadata of any of them
+        raise InputError(
+            f"checkpoints of run '{run}' cannot be read ({reason(error)}): expected whole ones; "
+            "move the damaged one out of the folder"
+        ) from error
+    with opened as checkpoints:
         for step, older in zip(wanted, [*wanted[1:], None], strict=True):
             try:
                 return read(checkpoints, step)

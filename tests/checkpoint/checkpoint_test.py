@@ -171,6 +171,14 @@ def test_a_bit_that_was_changed_is_damage(tmp_path, capsys, item):
     assert "1 of its files are not as written" in capsys.readouterr().err
 
 
+def test_damaged_metadata_of_a_checkpoint_are_refused_in_one_line(tmp_path):
+    write(tmp_path, [3, 6])
+    for file in (tmp_path / "checkpoints").glob("*/_CHECKPOINT_METADATA"):
+        file.write_text('"words"')
+    with pytest.raises(InputError, match="cannot be read"):
+        checkpoint.restore(tmp_path, target(make(1)), stream())
+
+
 def test_digests_go_with_their_checkpoints(tmp_path):
     write(tmp_path, [1, 2, 9, 10], keep=2)
     assert sorted(file.name for file in (tmp_path / "digests").iterdir()) == ["10.json", "9.json"]

@@ -4,10 +4,13 @@ import gzip
 from pathlib import Path
 
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 from ldm_jax import config as c
-from ldm_jax.adapters.controlnet import ControlNet, outputs
+from ldm_jax.adapters.controlnet import ControlNet, controlnet, outputs
+from ldm_jax.adapters.settings import Base
+from ldm_jax.errors import InputError
 from ldm_jax.types import Cond
 from ldm_jax.weights import table
 from ldm_jax.weights.names import controlnet as names
@@ -60,7 +63,7 @@ def test_every_param_has_a_row_and_comes_back(layout):
     cond = Cond(tokens=jnp.zeros((1, 2, 5)), vector=jnp.zeros((1, 6)))
 
     def init(key):
-        return config.build(SMALL).init(key, {"denoiser": backbone.init(key, cond)})
+        return controlnet(config, SMALL).init(key, {"denoiser": backbone.init(key, cond)})
 
     params = tiny.drawn(init)
     found = rows(config, SMALL, 5)
@@ -68,3 +71,31 @@ def test_every_param_has_a_row_and_comes_back(layout):
     state = table.to_original(found, params)
     assert {key: x.shape for key, x in state.items()} == table.shapes(found)
     tiny.assert_same(table.to_here(found, state), params)
+
+
+def test_a_file_says_what_it_is_and_comes_back_bit_for_bit():
+    """Of either layout, with the prefix and without it, and beside the rest of a model."""
+    experiment = tiny.experiment()
+    model, params, _ = tiny.model(experiment)
+    base = Base(experiment, model)
+    for layout in ("original", "diffusers"):
+        config = ControlNet(hint_channels=4, stem=(4, 8), layout=layout)
+        own = tiny.drawn(lambda key, config=config: config.build(base).init(key, params))
+        state, metadata = config.to_file(own, base)
+        found = ControlNet.of_file(state, metadata, base)
+        assert found[0] == config
+        tiny.assert_same(found[1], own)
+    prefixed, _ = ControlNet(stem=(4, 8)).to_file(
+        tiny.drawn(lambda key: ControlNet(stem=(4, 8)).build(base).init(key, params)), base
+    )
+    bare = {key.removeprefix(names.PREFIX): x for key, x in prefixed.items()}
+    whole = prefixed | {"model.diffusion_model.out.2.bias": np.zeros(4)}
+    for state in (bare, whole):
+        assert ControlNet.of_file(state, {"file": "control_shuffle"}, base)[0].pooled
+    assert ControlNet.of_file({"down_blocks.0.weight": np.zeros(1)}, {}, base) is None
+    with pytest.raises(InputError, match="stem has 3 levels"):
+        three = {f"input_hint_block.{2 * i}.weight": np.zeros((8, 8, 3, 3)) for i in range(6)}
+        ControlNet.of_file(three, {}, base)
+    wrong = bare | {"time_embed.0.weight": np.zeros((3, 3))}
+    with pytest.raises(InputError, match="the weights are not of a ControlNet of this base"):
+        ControlNet.of_file(wrong, {}, base)

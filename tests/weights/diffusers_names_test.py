@@ -4,6 +4,7 @@
 """
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,11 @@ def test_means_and_deviations_are_shift_and_scale():
         ({"down_block_types": ["SkipDownBlock2D"] * 3}, "down_block_types SkipDownBlock2D"),
         ({"layers_per_block": "2"}, "layers_per_block is '2': expected such as 1"),
         ({"latents_mean": [0.0]}, "expected either the first or 3 numbers"),
+        ({"scaling_factor": 0.0}, "scaling_factor has 0.0: expected numbers above 0"),
+        (
+            {"latents_mean": [0.0] * 3, "latents_std": [1.0, math.inf, 1.0]},
+            "latents_std has inf: expected numbers above 0",
+        ),
         ({"time_compression": 4}, "time_compression is 4: expected no such field"),
     ],
 )

@@ -1,13 +1,14 @@
 """The names of a ControlNet's weights: the original's (lllyasviel/ControlNet), and diffusers'."""
 
+import itertools
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from ldm_jax.weights.names import diffusers_model
 from ldm_jax.weights.names.layers import conv, dense
 from ldm_jax.weights.names.unet import half
-from ldm_jax.weights.table import Table, under
+from ldm_jax.weights.table import Shape, Table, under
 
 PREFIX = "control_model."  # in files of the original, which may also hold a whole model
 FIRST = "input_hint_block.0.weight"  # by which a ControlNet of the original is known
@@ -57,6 +58,32 @@ def diffusers(table: Table, levels: int) -> Table:
 
     rest = [row for row in table if not row.path.startswith("encoder/")]
     return [*renamed, *(row._replace(keys=(key(row),)) for row in rest)]
+
+
+class Found(NamedTuple):
+    """What the keys and shapes of a file say of a ControlNet."""
+
+    layout: str  # "original" or "diffusers"
+    prefix: str
+    hint_channels: int
+    stem: tuple[int, ...]  # channels of its levels
+
+
+def recognised(shapes: Mapping[str, Shape]) -> Found | None:
+    """What a file holds, by its shapes; None: no ControlNet."""
+    prefix = prefix_of(shapes)
+    if prefix is not None:
+        keys = [f"{prefix}input_hint_block.{2 * i}.weight" for i in range(len(shapes))]
+        layout = "original"
+    elif "controlnet_cond_embedding.conv_in.weight" in shapes:
+        at, prefix, layout = "controlnet_cond_embedding", "", "diffusers"
+        blocks = (f"{at}.blocks.{i}.weight" for i in range(len(shapes)))
+        keys = [f"{at}.conv_in.weight", *blocks]
+    else:
+        return None
+    stem = [shapes[key] for key in itertools.takewhile(shapes.__contains__, keys)]
+    stem = stem[:-1] if layout == "original" else stem
+    return Found(layout, prefix, stem[0][1], tuple(out for out, *_ in stem[::2]))
 
 
 def prefix_of(keys) -> str | None:

@@ -1,5 +1,6 @@
 """What diffusers calls the weights of its AutoencoderKL and VQModel, and its config.json."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -196,6 +197,7 @@ def _shift_and_scale(
     """Pipelines take (z - shift_factor) scaling_factor, or (z - mean) scaling_factor / std."""
     mean, std = s.get("latents_mean"), s.get("latents_std")
     factor, shift = s["scaling_factor"], s.get("shift_factor") or 0.0
+    check_scales("scaling_factor", factor)
     if mean is None and std is None:
         return (shift,) * channels, (factor,) * channels
     if shift or len(mean or ()) != channels or len(std or ()) != channels:
@@ -203,7 +205,15 @@ def _shift_and_scale(
             f"shift_factor is {shift}, latents_mean {mean} and latents_std {std}: expected either "
             f"the first or {channels} numbers in each of the others"
         )
+    check_scales("latents_std", *std)
     return tuple(mean), tuple(factor / deviation for deviation in std)
+
+
+def check_scales(name: str, *scales: float) -> None:
+    """Raises InputError for what latents cannot be multiplied with, and divided by."""
+    for scale in scales:
+        if not (math.isfinite(scale) and scale > 0):
+            raise InputError(f"{name} has {scale}: expected numbers above 0")
 
 
 def kl_config(description: Description) -> dict[str, Any]:

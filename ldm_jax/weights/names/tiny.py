@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from ldm_jax.errors import InputError
 from ldm_jax.weights.names.autoencoder import Autoencoder, Description
-from ldm_jax.weights.names.diffusers import check_only
+from ldm_jax.weights.names.diffusers import check_only, check_scales
 from ldm_jax.weights.names.layers import conv, dense, norm
 from ldm_jax.weights.table import Shape, State, Table, under
 
@@ -192,6 +192,7 @@ def read_config(settings: Mapping[str, Any], make: Callable[..., Autoencoder]) -
     z = s["latent_channels"]
     model = make(channels=widths[0], blocks=tuple(blocks), z_channels=z)
     shift, scale = s["shift_factor"] or 0.0, s["scaling_factor"]
+    check_scales("scaling_factor", scale)
     return Description(model, IMAGE_SIZE, (shift,) * z, (scale,) * z)
 
 
