@@ -134,7 +134,8 @@ def patterns(values: Mapping[str, Any]) -> tuple[Any, tuple[tuple[str, Any], ...
 
 def write(config: Any, own: Any, base: Any) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """What `AdapterSettings.to_file` returns, in the layout of `config.layout`."""
-    table = {(module.path, module.part): module for module in modules(base.experiment)}
+    every = modules(base.experiment)
+    table = {(module.path, module.part): module for module in every}
     layers: dict[Module, Mapping[str, Any]] = {}
     for path, each in config.nodes(own):
         for part, parts in each.items():
@@ -160,6 +161,7 @@ def write(config: Any, own: Any, base: Any) -> tuple[dict[str, np.ndarray], dict
         metadata = _kohya(config, list(ranks.values()), alphas, base)
     else:
         said = _said(config, ranks, scales, leaves)
+        said |= _targets(ranks, every)
         metadata = {keys.METADATA: json.dumps(said, sort_keys=True)}
     arrays = {
         keys.key(module, leaf, config.layout): _typed(x, config.dtype)
@@ -212,6 +214,16 @@ def _kohya(config: Any, ranks: list[int], alphas: list[float], base: Any) -> dic
     return found
 
 
+def _targets(ranks: Mapping[Module, int], every: list[Module]) -> dict[str, list[str]]:
+    """PEFT's target_modules of each component: ends of names, since versions of transformers
+    differ in how names begin."""
+    found = {}
+    for component in dict.fromkeys(module.component for module in ranks):
+        adapted = {m.inner: m in ranks for m in every if m.component == component}
+        found[f"{component}.target_modules"] = ends(adapted)[True]
+    return found
+
+
 def _said(
     config: Any, ranks: Mapping[Module, int], scales: Mapping[Module, float], leaves: Mapping
 ) -> dict[str, Any]:
@@ -234,7 +246,6 @@ def _said(
             "lora_alpha" if is_lora else "alpha": alpha,
             "rank_pattern": dict(rank_pattern),
             "alpha_pattern": dict(alpha_pattern),
-            "target_modules": list(own),
         }
         if is_lora:
             each |= {"use_rslora": config.rslora, "use_dora": config.dora is not None}
