@@ -92,7 +92,8 @@ class AdapterSettings:
         """Settings and weights in a file of others; None: it holds another kind of adapter.
 
         Args:
-            metadata: of the file; of a folder, also each .json file in it, by its name.
+            metadata: of the file; its own name and folder as "file" and "folder"; of a folder, also
+                each .json file in it, by its name.
 
         Raises:
             InputError: it is of this kind, and does not fit the base.

@@ -168,7 +168,7 @@ def _of_file(word: Word, base: Base) -> Attached:
             )
         path = there[0]
     weights = read_weights(path)
-    metadata = {**weights.metadata, **metadata, "file": path.stem}
+    metadata = {**weights.metadata, **metadata, "file": path.stem, "folder": str(path.parent)}
     return _read(word, path, weights, metadata, base)
 
 

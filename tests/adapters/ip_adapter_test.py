@@ -128,6 +128,10 @@ def test_files_come_in_and_go_out_bit_for_bit(name, tmp_path):
     tiny.assert_same(params, own)
     tiny.assert_same(read.to_file(params, there)[0], arrays)
     assert (read.projection, read.into) == (config.projection, config.into)
+    assert read.encoder.file is None
+    (tmp_path / "image_encoder").mkdir()
+    beside, _ = IPAdapter.of_file(arrays, {"folder": str(tmp_path)}, there)
+    assert beside.encoder == replace(read.encoder, file=str(tmp_path / "image_encoder"))
 
 
 def test_bad_files_are_refused_in_one_line():
