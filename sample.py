@@ -25,7 +25,7 @@ from ldm_jax import cli, runs, sampling
 from ldm_jax.errors import InputError
 from ldm_jax.runtime import memory
 from ldm_jax.sampling import exported, png_metadata, prior
-from ldm_jax.sampling.request import every_section, sections_of
+from ldm_jax.sampling.request import every_section, filled, sections_of
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request, RunView, flag, once, options_of, unknown
 
@@ -103,10 +103,8 @@ def main(words: Sequence[str]) -> None:
     asked = parse(rest, understood)
     if png:
         asked = png_metadata.repeated(record, asked, named(rest, asked))
-    if "adapters" in asked:
-        described = runs.attach(described, asked.adapters.adapter)
-        understood = view(described)
-    request = asked.filled(understood)
+    described, request = filled(described, asked)
+    understood = view(described)
     name = f"again-{Path(png).stem}" if png else f"samples-seed{request.images.seed}"
     out = Path(request.output.out or (Path(run) if png else described.run) / name)
     sampling.check_out(out, request, understood)

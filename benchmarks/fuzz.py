@@ -211,7 +211,10 @@ def work(options: Options) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
             print(json.dumps({"begins": seed}), file=out, flush=True)
             try:
-                found = run(seed, sound, Path(place))
+                try:
+                    found = run(seed, sound, Path(place))
+                except SystemError:  # of CPython's ast, after it was given what nests too deeply
+                    found = run(seed, sound, Path(place))
             except Exception as error:  # of what makes the input
                 why = f"no input was made: {type(error).__name__}: {reason(error)}"
                 found = Result(seed, "?", "fault", 0, 0, why, _line(error))

@@ -29,6 +29,7 @@ from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.metrics.statistics import Moments
 from ldm_jax.sampling import exported, png_metadata
 from ldm_jax.sampling.latents import load_latents
+from ldm_jax.sampling.request import filled
 from ldm_jax.sampling.view import view
 from ldm_jax.training.log import open_log
 from ldm_jax.weights.formats.files import read_weights, write_weights
@@ -305,7 +306,7 @@ def png_text(rng: Random, sound: Sound, folder: Path) -> Read:
     def read():
         found = png_metadata.read(str(folder / "a.png"))
         asked = png_metadata.repeated(found, sample.parse([], sound.view), ())
-        return _answered(asked.filled(sound.view), sound)
+        return _answered(filled(sound.described, asked)[1], sound)
 
     return read
 
@@ -346,7 +347,7 @@ def request(rng: Random, sound: Sound, folder: Path) -> Read:
         words += [f"--{name.replace('_', '-')}", *values]
     if rng.random() < 0.05:
         words = [rng.choice(("--", "-", "--=", "--seed=", "--prompt", "--nonsense", "", "\ud800"))]
-    return lambda: _answered(sample.parse(words, sound.view).filled(sound.view), sound)
+    return lambda: _answered(filled(sound.described, sample.parse(words, sound.view))[1], sound)
 
 
 def options(rng: Random, sound: Sound, folder: Path) -> Read:

@@ -111,8 +111,12 @@ class Sound:
         return run
 
     @cached_property
+    def described(self) -> runs.Trained:
+        return runs.describe_any(self.run)
+
+    @cached_property
     def view(self) -> Any:
-        return view(runs.describe_any(self.run))
+        return view(self.described)
 
     @cached_property
     def latents(self) -> Path:

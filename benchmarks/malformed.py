@@ -257,6 +257,12 @@ def _nested(folder: Path) -> None:
     place.mkdir(parents=True)
 
 
+def _folder_for(file: Path) -> None:
+    """A folder where a file is expected."""
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
 ENTRIES: tuple[Callable[[Path], Any], ...] = (
     lambda folder: os.mkfifo(folder / "pipe.png"),
     lambda folder: os.mkfifo(folder / "00.txt") if not (folder / "00.txt").exists() else None,
@@ -267,7 +273,7 @@ ENTRIES: tuple[Callable[[Path], Any], ...] = (
     lambda folder: (folder / "dangling.png").symlink_to("nowhere.png"),
     lambda folder: (folder / "dangling.txt").symlink_to("nowhere.txt"),
     lambda folder: (folder / "empty.png").touch(),
-    lambda folder: (folder / "metadata.jsonl").mkdir(),
+    lambda folder: _folder_for(folder / "metadata.jsonl"),
     lambda folder: (folder / "latents.json").touch(),
     lambda folder: Path(os.fsdecode(os.fsencode(folder) + b"/\xff\xfe.png")).touch(),
     lambda folder: Path(os.fsdecode(os.fsencode(folder) + b"/caf\xe9")).mkdir(),

@@ -94,6 +94,17 @@ def asked(run: RunView, **options: Any) -> Request:
     return new.replace(**given)
 
 
+def filled(described: runs.Trained, asked: Request) -> tuple[runs.Trained, Request]:
+    """A described run with the adapters that are asked for, and the request as it can meet it.
+
+    Raises:
+        InputError: what the model cannot be asked for, or adapters that do not fit it.
+    """
+    if "adapters" in asked:
+        described = runs.attach(described, asked.adapters.adapter)
+    return described, asked.filled(view(described))
+
+
 def resolve(trained: runs.Trained, **options: Any) -> Request:
     """The request of options of sample.py by name, with the run's own settings for the rest.
 

@@ -138,6 +138,9 @@ def _forget_after(path: Path, step: int) -> list[str]:
     with reading(f"'{path}'", "the table that training wrote; move it out of the run"):
         header, *rows = path.read_text("utf-8").splitlines(keepends=True) or [""]
         kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
+        for row in kept:
+            if row.count(",") > header.count(","):
+                raise ValueError(f"a row has more cells than the header: {row.strip()}")
     if not kept:
         path.unlink()
         return []
