@@ -27,9 +27,9 @@ def settings() -> dict:
 
     attention = ("to_q", "to_v", "to_out.0", "q_proj", "k_proj", "out_proj", "fc1")
     patterns = {"rank_pattern": (("attn1.to_q", 3),), "alpha_pattern": (("attn2.to_v", 5.0),)}
-    # diffusers 0.42.1 ignores an alpha of attention that differs from the most frequent one of a
-    # file of kohya's, where it looks for the names of before
-    others = (("net.2", 5.0), ("fc1", 2.0))
+    # diffusers 0.42.1 ignores an alpha of attention, or of a text encoder, that differs from the
+    # most frequent one of a file of kohya: it looks for it under the names of before
+    others = (("net.2", 5.0),)
     convolutions = ("conv1", "conv2", "proj_in", "ff.net.2", "to_k")
     few = ("to_q", "conv1", "ff.net.2")
     return {
