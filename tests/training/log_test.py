@@ -18,7 +18,7 @@ def test_rows_after_the_step_are_written_again(tmp_path):
 @pytest.mark.parametrize("row", ["2,0.25,7\n", "two,0.25\n"])
 def test_rows_that_nobody_wrote_are_refused(tmp_path, row):
     (tmp_path / "metrics.csv").write_text(ROWS.replace("2,0.25\n", row))
-    opened = open_log(tmp_path, "diffusion", 2, 4)
-    with pytest.raises(InputError, match=r"metrics.csv' cannot be read .* move it out"), opened:
+    said = r"metrics.csv' cannot be read .* move it out"
+    with pytest.raises(InputError, match=said), open_log(tmp_path, "diffusion", 2, 4):
         pass
     assert (tmp_path / "metrics.csv").read_text() == ROWS.replace("2,0.25\n", row)
