@@ -16,17 +16,18 @@ class Kind(NamedTuple):
     unless: str = ""  # a pattern of a key of a file that has more
 
 
+ADAPTER = "expected the model itself; sample.py takes this as --adapter"
 WHOLE = "expected the file of a whole model of Stable Diffusion 1 or 2"
 KINDS = (
     Kind(
         r"lora_(unet|te\d?|prior)_.*|.*[._]lora[._].*|.*\.lora_(A|B|up|down)\..*",
         "a LoRA, a low-rank change of a model's weights",
-        "expected the model itself; sample.py takes the LoRA as --adapter",
+        ADAPTER,
     ),
     Kind(
         r".*\.hada_w[12]_[ab]|.*\.lokr_w[12](_[ab])?",
         "a LyCORIS, a change of a model's weights",
-        "expected the model itself; sample.py takes the LyCORIS as --adapter",
+        ADAPTER,
     ),
     Kind(
         r"conditioner\.embedders\..*|add_embedding\.linear_1\.weight",
@@ -41,12 +42,14 @@ KINDS = (
     Kind(
         r"control_model\..*|controlnet_cond_embedding\..*",
         "a ControlNet",
-        f"it is not supported yet, {WHOLE}",
+        ADAPTER,
     ),
+    Kind(r"(adapter\.)?body\.\d+\..*", "a T2I-Adapter", ADAPTER),
+    Kind(r"image_proj(\..*)?|ip_adapter(\..*)?", "an IP-Adapter", ADAPTER),
     Kind(
         r"emb_params|string_to_param(\..*)?",
         "an embedding of textual inversion",
-        f"it is not supported yet, {WHOLE}",
+        ADAPTER,
     ),
     Kind(
         r"(text_model\.embeddings\.)?token_embedding\.weight",

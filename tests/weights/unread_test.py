@@ -26,6 +26,8 @@ PLACE = "down_blocks.0.attentions.0.transformer_blocks.0.attn1.to_q"
         ("conditioner.embedders.1.model.token_embedding.weight", "this is Stable Diffusion XL"),
         ("model.diffusion_model.joint_blocks.0.x_block.attn.qkv.weight", "a diffusion transformer"),
         ("control_model.time_embed.0.weight", "this is a ControlNet"),
+        ("adapter.body.0.resnets.0.block1.weight", "this is a T2I-Adapter"),
+        ("image_proj.norm.weight", "this is an IP-Adapter"),
         ("emb_params", "an embedding of textual inversion"),
     ],
 )
