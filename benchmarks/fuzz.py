@@ -180,7 +180,7 @@ def _outcome(read: Any, folder: Path) -> tuple[str, str, str]:
             outcome = "refused", "", ""
     except SystemExit as error:
         outcome = ("fault", f"exit {error.code}", "") if error.code else outcome
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemError):
         raise
     except BaseException as error:
         outcome = "fault", f"{type(error).__name__}: {reason(error)}", _line(error)

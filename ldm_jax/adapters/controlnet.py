@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.adapters.family import check_family
 from ldm_jax.adapters.hint import Hinted
 from ldm_jax.adapters.settings import Arrays, Base
 from ldm_jax.backbones.unet import Encoder, UNet, sites
@@ -69,6 +70,8 @@ class ControlNet(Hinted):
         if text := metadata.get("config.json"):
             pooled = json.loads(text).get("global_pool_conditions", pooled)
         config = cls(found.hint_channels, stem=found.stem, pooled=pooled, layout=found.layout)
+        if found.context:
+            check_family(cls.kind, found.context, base)
         config.check(base, "")
         state = {
             key.removeprefix(found.prefix): arrays[key]

@@ -16,7 +16,7 @@ import numpy as np
 from ldm_jax.adapters.adapter import add
 from ldm_jax.adapters.controlnet import ControlNet, controlnet
 from ldm_jax.adapters.image_encoder import ImageEncoder
-from ldm_jax.adapters.ip_adapter import IPAdapter, image_tokens, ip_adapter, token_width
+from ldm_jax.adapters.ip_adapter import IPAdapter, crossed_width, image_tokens, ip_adapter
 from ldm_jax.adapters.settings import AdapterSettings, Base
 from ldm_jax.settings import AtLeast1, Levels, NotNegative
 from ldm_jax.types import Adapter, Array, Batch, Cond, Params
@@ -57,14 +57,14 @@ class InstantID(AdapterSettings):
         return ControlNet(stem=self.stem, entry=self.points)
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
-        token_width(base)
+        crossed_width(base)
         self.identity_net.check(base, prefix)
 
     def named(self, name: str) -> Self:
         return replace(self, face=f"{self.face}.{name}", points=f"{self.points}.{name}")
 
     def build(self, base: Base) -> Adapter:
-        return instant_id(self, base, token_width(base))
+        return instant_id(self, base, crossed_width(base))
 
 
 def instant_id(config: InstantID, base: Base, width: int) -> Adapter:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from ldm_jax.adapters.family import check_family, token_width
 from ldm_jax.adapters.image_encoder import ImageEncoder
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.conditioning.clip_image import prepared
@@ -71,14 +72,14 @@ class IPAdapter(AdapterSettings):
         return self.encoder.channels if self.hidden else self.encoder.dim
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
-        token_width(base)
+        crossed_width(base)
         self.encoder.check(f"{prefix}encoder.")
 
     def named(self, name: str) -> Self:
         return replace(self, entry=f"{self.entry}.{name}")
 
     def build(self, base: Base) -> Adapter:
-        return ip_adapter(self, base.model.backbone.sites, token_width(base))
+        return ip_adapter(self, base.model.backbone.sites, crossed_width(base))
 
     def derive(self, factor: int) -> dict[str, Derive]:
         """The image itself is the prompt for it."""
@@ -133,12 +134,8 @@ class IPAdapter(AdapterSettings):
         state = names.published(arrays, lambda: modules(sites))
         if state is None:
             return None
-        found, width = names.recognised(tables.shapes_of(state)), token_width(base)
-        if found.width != width:
-            raise InputError(
-                f"{cls.kind} has tokens {found.width} wide, as {FAMILIES.get(found.width, 'no')} "
-                f"base: expected {width}, as {FAMILIES.get(width, 'this')} base"
-            )
+        found, width = names.recognised(tables.shapes_of(state)), crossed_width(base)
+        check_family(cls.kind, found.width, base)
         hidden = found.settings["projection"] != "linear"
         encoder = ENCODERS.get(found.into, ImageEncoder(dim=found.into))
         if hidden:
@@ -152,16 +149,13 @@ class IPAdapter(AdapterSettings):
         return config, tables.to_here(rows, state, title=title)
 
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-        rows = self.table(base.model.backbone.sites, token_width(base))
+        rows = self.table(base.model.backbone.sites, crossed_width(base))
         return tables.to_original(rows, own), {}
 
     def table(self, sites: Mapping[str, Site], width: int) -> tables.Table:
         """The published names of its weights, for tokens of this width."""
         projection = names.projection(self, self.into, width)
         return [*projection, *names.attention(crossing(sites), width)]
-
-
-FAMILIES = {768: "a Stable Diffusion 1", 1024: "a Stable Diffusion 2", 2048: "an SDXL"}
 
 
 def ip_adapter(config: IPAdapter, sites: Mapping[str, Site], width: int) -> Adapter:
@@ -267,16 +261,16 @@ def modules(sites: Mapping[str, Site]) -> list[str]:
     return [row.keys[0].removesuffix(".to_k.weight") for row in renamed]
 
 
-def token_width(base: Base) -> int:
+def crossed_width(base: Base) -> int:
     """Width of the tokens to which a base attends.
 
     Raises:
         InputError: it attends to none, or its network has no cross-attention layers.
     """
-    widths = [one.token_width for one in base.experiment.conditions if one.token_width]
-    if not widths or not crossing(base.model.backbone.sites):
+    width = token_width(base)
+    if width is None or not crossing(base.model.backbone.sites):
         raise InputError(
             "an IP-Adapter adds to cross-attention: expected a base with a UNet that attends to "
             "tokens, such as captions"
         )
-    return widths[0]
+    return width

@@ -140,7 +140,10 @@ def test_bad_files_are_refused_in_one_line():
     assert IPAdapter.of_file({"a.weight": np.zeros(3)}, {}, there) is None
     sites = there.model.backbone.sites
     wide = {k: np.zeros(s, np.float32) for k, s in table.shapes(LINEAR.table(sites, 2048)).items()}
-    with pytest.raises(InputError, match="tokens 2048 wide, as an SDXL base: expected 8, as this"):
+    with pytest.raises(
+        InputError,
+        match="for Stable Diffusion XL, with tokens 2048 wide, and the base",
+    ):
         IPAdapter.of_file(wide, {}, there)
     del arrays["ip_adapter.7.to_v_ip.weight"]
     with pytest.raises(InputError, match=r"an IP-Adapter of this base: ip_adapter.7.* is missing"):

@@ -96,6 +96,10 @@ def test_a_file_says_what_it_is_and_comes_back_bit_for_bit():
     with pytest.raises(InputError, match="stem has 3 levels"):
         three = {f"input_hint_block.{2 * i}.weight": np.zeros((8, 8, 3, 3)) for i in range(6)}
         ControlNet.of_file(three, {}, base)
+    family = r"is for Stable Diffusion XL, with tokens 2048 wide, and the base is a model"
+    key = next(key for key in bare if key.endswith("attn2.to_k.weight"))
+    with pytest.raises(InputError, match=family):
+        ControlNet.of_file(bare | {key: np.zeros((8, 2048))}, {}, base)
     wrong = bare | {"time_embed.0.weight": np.zeros((3, 3))}
     with pytest.raises(InputError, match="the weights are not of a ControlNet of this base"):
         ControlNet.of_file(wrong, {}, base)

@@ -67,6 +67,7 @@ class Found(NamedTuple):
     prefix: str
     hint_channels: int
     stem: tuple[int, ...]  # channels of its levels
+    context: int | None  # width of the tokens that it attends to
 
 
 def recognised(shapes: Mapping[str, Shape]) -> Found | None:
@@ -83,7 +84,9 @@ def recognised(shapes: Mapping[str, Shape]) -> Found | None:
         return None
     stem = [shapes[key] for key in itertools.takewhile(shapes.__contains__, keys)]
     stem = stem[:-1] if layout == "original" else stem
-    return Found(layout, prefix, stem[0][1], tuple(out for out, *_ in stem[::2]))
+    crossed = (shapes[key][1] for key in shapes if key.endswith("attn2.to_k.weight"))
+    levels = tuple(out for out, *_ in stem[::2])
+    return Found(layout, prefix, stem[0][1], levels, next(crossed, None))
 
 
 def prefix_of(keys) -> str | None:

@@ -22,7 +22,6 @@ UNDERSCORED = {
 }
 PEFT = "base_model.model."  # what names begin with in PEFT's files
 SPLIT = "qkv"  # parts of a kernel that is three in files
-FAMILIES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2", 2048: "Stable Diffusion XL"}
 
 
 class Module(NamedTuple):
@@ -102,11 +101,6 @@ def by_name(every: Iterable[Module]) -> dict[str, Module]:
             names = [*dotted, f"{module.component}.{PEFT}{one}", *(s + underscored for s in starts)]
             found |= {name: found.get(name, module) for name in names}
     return found
-
-
-def family(width: int | None) -> str:
-    """What a model that attends to tokens of a width is called."""
-    return FAMILIES.get(width, f"a model of tokens of width {width}")
 
 
 def ends_with(name: str, target: str) -> bool:

@@ -19,7 +19,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ldm_jax.errors import InputError, shortened
-from ldm_jax.weights.names.lora import PEFT, TEXT, UNDERSCORED, UNET, Module, family
+from ldm_jax.weights.names.family import family
+from ldm_jax.weights.names.lora import PEFT, TEXT, UNDERSCORED, UNET, Module
 from ldm_jax.weights.table import Shape, some
 
 Layout = Literal["diffusers", "peft", "kohya"]

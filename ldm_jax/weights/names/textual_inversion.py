@@ -13,11 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ldm_jax.errors import InputError
+from ldm_jax.weights.names.family import FAMILIES
 from ldm_jax.weights.table import State, float32
 
 PARAM, KOHYA, PAIR = "string_to_param.", "emb_params", ("clip_l", "clip_g")
 STAR, STAR_NUMBER = "*", 265  # the word of the original, and its number in CLIP's vocabulary
-BASES = {768: "Stable Diffusion 1", 1024: "Stable Diffusion 2"}  # by the width of their tokens
 
 
 class Embedding(NamedTuple):
@@ -85,4 +85,4 @@ def automatic1111(word: str, vectors: np.ndarray) -> dict[str, Any]:
 
 def width(dim: int) -> str:
     """A width of vectors, and the base that has it."""
-    return f"{dim} ({BASES[dim]})" if dim in BASES else str(dim)
+    return f"{dim} ({FAMILIES[dim]})" if dim in FAMILIES else str(dim)
