@@ -9,18 +9,21 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-os.environ["JAX_NUM_CPU_DEVICES"] = "8"
+if __name__ == "__main__":
+    os.environ["JAX_NUM_CPU_DEVICES"] = "8"
 os.environ["JAX_PLATFORMS"] = "cpu"
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 import jax
 import numpy as np
+from PIL import Image
 
-from ldm_jax import training
-from ldm_jax.config import ContrastiveLoss
+from ldm_jax import runs, sampling, training
+from ldm_jax.config import AdapterExperiment, ContrastiveLoss, LoRA, Optim, T2IAdapter, Train
 from ldm_jax.encoders.clip.model import CLIP, TextArchitecture
 from ldm_jax.encoders.clip.vision import Architecture
 from ldm_jax.runtime.sharding import devices
+from ldm_jax.sampling.request import resolve
 from ldm_jax.train_step.contrastive import contrastive_objective, init_clip
 from ldm_jax.train_step.state import all_gather
 from tests.support import tiny, traced_once
@@ -38,6 +41,30 @@ def main(folder: str, first_stage: str, out: str) -> None:
     for kind, images in (("jit", 0), ("pmap", 2)):
         train = replace(experiment.train, steps=2, devices=kind, sample_every=images)
         training.train(replace(experiment, first_stage=given, train=train), Path(out) / kind)
+    train_adapters(Path(first_stage).parent, Path(out))
+    np.save(Path(out) / "drawn.npy", drawn_with_both(Path(first_stage).parent, Path(out)))
+
+
+ADAPTERS = {"outlines": T2IAdapter(), "style": LoRA(rank=2)}
+
+
+def train_adapters(base: Path, out: Path) -> None:
+    """Each adapter on the same base, two steps."""
+    train = Train(steps=2, save_every=2, log_every=1, sample_every=0)
+    for name, adapter in ADAPTERS.items():
+        optim = Optim(lr=1e-2, ema_decay=0.5)
+        experiment = AdapterExperiment(str(base), adapter=adapter, optim=optim, train=train)
+        training.train(experiment, out / name)
+
+
+def drawn_with_both(base: Path, out: Path) -> np.ndarray:
+    """Images of the base with both adapters, uint8 [8, H, W, 3]."""
+    Image.fromarray(np.eye(tiny.SIZE, dtype=np.uint8) * 255).save(out / "edges.png")
+    words = [f"{out / name}:{scale}" for name, scale in zip(ADAPTERS, (2, 3), strict=True)]
+    described = runs.attach(runs.describe(base), words)
+    options = {"adapter": words, "hint": (str(out / "edges.png"),), "batch_size": 8}
+    request = resolve(described, num=8, steps=2, **options)
+    return sampling.draw(runs.with_weights(described), request).images
 
 
 def check_gathered() -> None:

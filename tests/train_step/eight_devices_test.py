@@ -10,6 +10,7 @@ import pytest
 
 from ldm_jax import runs
 from tests.support import tiny
+from tests.train_step import eight_devices
 
 pytestmark = pytest.mark.process
 SCRIPT = Path(__file__).with_name("eight_devices.py")
@@ -49,3 +50,16 @@ def test_a_run_of_eight_devices_is_read_on_one(spread, kind):
     assert jax.device_count() == 1
     loaded, state = runs.load(spread / kind), tiny.saved(spread / kind, 2)
     tiny.assert_same(loaded.params, {**state["params"], **state["ema"]})
+
+
+def test_adapters_are_those_of_one_device_and_so_are_images_with_several(
+    spread, trained_run, tmp_path
+):
+    eight_devices.train_adapters(trained_run, tmp_path)
+    for name in eight_devices.ADAPTERS:
+        found, expected = tiny.saved(spread / name, 2), tiny.saved(tmp_path / name, 2)
+        tiny.assert_close(found["params"], expected["params"], atol=1e-4)
+    drawn = eight_devices.drawn_with_both(trained_run, spread)
+    levels = np.abs(np.load(spread / "drawn.npy").astype(int) - drawn)
+    assert drawn.shape[0] == 8
+    assert np.max(levels) <= 1
