@@ -1,7 +1,7 @@
 """A LoRA of a style, from 64 images, of the demonstration (docs/adapters/lora.md).
 
 python benchmarks/twins.py draw twins
-python train.py configs/adapters/lora_twins.py --base runs/demo --data.path twins
+python train.py configs/adapters/lora-twins.py --base runs/demo --data.path twins
 """
 
 from ldm_jax.config import *
