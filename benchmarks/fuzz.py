@@ -12,8 +12,11 @@ that file is replaced. Exit status 1
 """
 
 import contextlib
+import dataclasses
+import itertools
 import json
 import os
+import queue
 import re
 import resource
 import select
@@ -22,6 +25,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections import defaultdict
@@ -53,6 +57,7 @@ class Options:
     inputs: int = 10_000
     first: int = 0
     seed: int | None = None
+    processes: int = 1  # that share the inputs
     out: Path | None = None
     worker: bool = False  # one line of JSON for each input, as the process that watches reads it
 
@@ -238,7 +243,7 @@ def watched(options: Options) -> Iterator[Result]:
                 break
             *lines, rest = (rest + data).split(b"\n")
             for found in map(json.loads, lines):
-                waits = 3.0 * SECONDS
+                waits = 2.0 * WAITING
                 if "begins" in found:
                     seed = found["begins"]
                 else:
@@ -250,13 +255,35 @@ def watched(options: Options) -> Iterator[Result]:
             seed += 1
 
 
-def table(results: list[Result], seconds: float) -> str:
+def shared(options: Options) -> Iterator[Result]:
+    """The results of all inputs, of which each process has its share."""
+    ends = [options.inputs * i // options.processes for i in range(options.processes + 1)]
+    found: queue.Queue[Result | None] = queue.Queue()
+
+    def take(first: int, end: int) -> None:
+        part = dataclasses.replace(options, first=options.first + first, inputs=end - first)
+        for one in watched(part):
+            found.put(one)
+        found.put(None)
+
+    for first, end in itertools.pairwise(ends):
+        threading.Thread(target=take, args=(first, end), daemon=True).start()
+    left = options.processes
+    while left:
+        one = found.get()
+        if one is None:
+            left -= 1
+        else:
+            yield one
+
+
+def table(results: list[Result], seconds: float, processes: int) -> str:
     """What became of the inputs, as a page shows it."""
     found = defaultdict(list)
     for one in results:
         found[one.reader].append(one)
     lines = [
-        f"{len(results):,} inputs in {seconds / 60:.0f} minutes of one core.",
+        f"{len(results):,} inputs in {seconds / 60:.0f} minutes, by {processes} processes.",
         "",
         "| reader | what is malformed | inputs | read | refused | faults | longest, s | most, MB |",
         "|---|---|---|---|---|---|---|---|",
@@ -286,7 +313,7 @@ def main(options: Options) -> None:
             return print("read:", repr(read())[:200])
     began, results = time.monotonic(), []
     kinds: dict[tuple[str, str, str], list[int]] = defaultdict(list)
-    for one in watched(options):
+    for one in shared(options):
         results.append(one)
         if one.fault:
             kinds[one.reader, one.fault.split(":")[0], one.where].append(one.seed)
@@ -294,7 +321,7 @@ def main(options: Options) -> None:
                 print(f"{one.seed} {one.reader}: {one.fault} [{one.where}]", flush=True)
     for (name, fault, where), seeds in sorted(kinds.items(), key=lambda item: -len(item[1])):
         print(f"{len(seeds)} x {name}: {fault} [{where}], such as {seeds[:5]}")
-    text = table(results, time.monotonic() - began)
+    text = table(results, time.monotonic() - began, options.processes)
     print(text)
     if options.out:
         before, _, rest = options.out.read_text("utf-8").partition(MARKS[0])
