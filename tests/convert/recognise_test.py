@@ -56,7 +56,7 @@ def test_they_do_so_with_any_one_of_them_too_wide(config):
 def test_models_of_stable_diffusion_are_distinguished(stem):
     experiment = cli.load_config(ROOT / "configs" / "sd" / f"{stem}.py")
     shapes = table.shapes(experiment.original_names().table)
-    name = "v1" if stem == "finetune" else stem
+    name = "v1" if stem in ("finetune", "dreambooth") else stem  # which train it further
     assert f"configs/sd/{name}.py" in recognise.stable_diffusion(shapes)
 
 

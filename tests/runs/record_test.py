@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from ldm_jax import runs, training
-from ldm_jax.config import ClassifierExperiment, Label
+from ldm_jax.config import AdapterExperiment, ClassifierExperiment, Label
 from ldm_jax.errors import InputError
 from ldm_jax.runs.record import MAY_CHANGE, check_record, settings_of
 
@@ -67,7 +67,7 @@ def test_what_may_change_may(class_run, name, value):
 
 
 def test_every_field_that_may_change_is_one(class_run):
-    names = settings_of(runs.load_config(class_run))
+    names = [*settings_of(runs.load_config(class_run)), *settings_of(AdapterExperiment())]
     for pattern in MAY_CHANGE:
         assert any(name.endswith(pattern.strip("*")) or pattern[:-1] in name for name in names)
 
