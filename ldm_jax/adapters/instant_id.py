@@ -40,8 +40,8 @@ class InstantID(AdapterSettings):
     stem: Levels = (16, 32, 96, 256)  # of IdentityNet's hint, see ControlNet
     identity_scale: NotNegative = 0.8  # of IdentityNet
     face_scale: NotNegative = 0.8  # of the attention to the face
-    face: str = "face"  # entries of a batch
-    points: str = "points"
+    face: str = "face"  # entry of a batch with the face's embedding
+    points: str = "points"  # and with the image of its points
 
     kind: ClassVar = "an InstantID"
 
