@@ -68,7 +68,7 @@ class ControlNet(Hinted):
             return None
         pooled = "shuffle" in metadata.get("file", "")
         if text := metadata.get("config.json"):
-            pooled = json.loads(text).get("global_pool_conditions", pooled)
+            pooled = bool(json.loads(text).get("global_pool_conditions", pooled))
         config = cls(found.hint_channels, stem=found.stem, pooled=pooled, layout=found.layout)
         if found.context:
             check_family(cls.kind, found.context, base)

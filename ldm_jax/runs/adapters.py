@@ -1,5 +1,6 @@
 """Adapters of other runs and of files, attached to the run of a base."""
 
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +14,7 @@ import jax.numpy as jnp
 from ldm_jax.adapters import KINDS
 from ldm_jax.adapters.adapter import adapted, init_adapters, merged, switchable
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
-from ldm_jax.errors import InputError
+from ldm_jax.errors import InputError, read_json, reading
 from ldm_jax.experiments import AdapterExperiment
 from ldm_jax.runs.digest import model_digest
 from ldm_jax.runs.loading import Trained, load_weights, model_shapes
@@ -159,7 +160,7 @@ def _of_file(word: Word, base: Base) -> Attached:
         weights, metadata = peft_folder.read(path)
         return _read(word, path, weights, metadata, base)
     if path.is_dir():
-        metadata = {file.name: file.read_text("utf-8") for file in path.glob("*.json")}
+        metadata = {file.name: json.dumps(read_json(file)) for file in path.glob("*.json")}
         there = [path / name for name in FILES if (path / name).is_file()]
         if not there:
             raise InputError(
@@ -176,16 +177,17 @@ def _read(
     word: Word, path: Path, weights: Arrays, metadata: Mapping[str, str], base: Base
 ) -> Attached:
     """The adapter of whatever kind in what was read of a path."""
+    kinds = ", ".join(kind.kind for kind in KINDS)
     for kind in KINDS:
         try:
-            found = kind.of_file(weights, metadata, base)
+            with reading("it", f"{kind.kind} as published"):
+                found = kind.of_file(weights, metadata, base)
         except InputError as error:
             raise InputError(f"'{path}': {error}") from None
         if found:
             settings, own = found
             return _attached(word, settings, base)._replace(read=partial(dict, own))
     first = next(iter(weights), "nothing")
-    kinds = ", ".join(kind.kind for kind in KINDS)
     raise InputError(
         f"'{path}' holds no adapter that is known, its first key is '{first}': expected {kinds}"
     )
