@@ -302,6 +302,15 @@ def turns(request: Request) -> np.ndarray:
     return 0 * count if interpolates(request) else request.images.turn + count
 
 
+def for_each_composed(found: Batch, request: Request, droppable: Iterable[str]) -> Batch:
+    """Entries [num, ...] as conditions that are composed have them: each of the n prompts the
+    whole, [num, n, ...], of what guidance drops."""
+    n = len(request.composition.compose) if "composition" in request else 0
+    if not n:
+        return found
+    return {**found, **{k: np.stack([found[k]] * n, axis=1) for k in droppable if k in found}}
+
+
 def interpolates(request: Request) -> bool:
     """Whether the images are frames of an interpolation."""
     return "interpolation" in request and request.interpolation.interpolate is not None

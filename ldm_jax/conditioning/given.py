@@ -7,7 +7,7 @@ import numpy as np
 
 from ldm_jax.data import pipeline
 from ldm_jax.errors import InputError
-from ldm_jax.sections import Request, RunView, Section, flag, seeds, turns
+from ldm_jax.sections import Request, RunView, Section, flag, for_each_composed, seeds, turns
 from ldm_jax.settings import check_within
 from ldm_jax.types import Batch
 
@@ -120,11 +120,7 @@ class Given(Section):
         if "noise" in request:
             for name, shape in self.noise_shape(found, run).items():
                 found |= request.noise.drawn(name, shape, request)
-        n = len(request.composition.compose) if "composition" in request else 0
-        if n:  # each of the prompts that are composed has the whole
-            droppable = run.model.conditioner.droppable
-            found |= {k: np.stack([x] * n, axis=1) for k, x in found.items() if k in droppable}
-        return found
+        return for_each_composed(found, request, run.model.conditioner.droppable)
 
     def of_source(self, source: str | None, request: Request, run: RunView) -> Batch:
         return self.inputs(request, run)

@@ -12,7 +12,7 @@ import tyro
 from ldm_jax.adapters.adapter import Scales, Window
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.sampler import times_of
-from ldm_jax.sections import Request, RunView, Section, flag, turns
+from ldm_jax.sections import Request, RunView, Section, flag, for_each_composed, turns
 from ldm_jax.types import Batch, Process
 
 Places = Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_FILE[:SCALE[@START-END]] ...")]
@@ -58,7 +58,8 @@ class Adapters(Section):
         rows, found = turns(request), self._given(request, run)
         on = np.ones(1, np.float32)
         found |= {one.switch: on for one in run.adapters if one.settings.has_guess}
-        return {name: np.asarray(x)[rows % len(x)] for name, x in found.items()}
+        found = {name: np.asarray(x)[rows % len(x)] for name, x in found.items()}
+        return for_each_composed(found, request, run.model.conditioner.droppable)
 
     def each(self, request: Request, run: RunView) -> Batch:
         if not self.guess:

@@ -103,6 +103,15 @@ def test_in_guess_mode_the_unconditional_image_is_the_base_s(adapter_runs, train
     assert np.any(drawn(trained_run, run, **options) != plain)
 
 
+def test_prompts_that_are_composed_all_have_the_hint(adapter_runs, trained_run, hint):
+    """Two equal prompts that count a half each are one."""
+    run, words = f"{adapter_runs['control']}:3", "a red image"
+    one = drawn(trained_run, run, hint=(str(hint),), prompt=(words,), guidance=2.0)
+    both = {"compose": (words, words), "compose_weights": (0.5, 0.5)}
+    two = drawn(trained_run, run, hint=(str(hint),), guidance=2.0, **both)
+    assert np.max(np.abs(one.astype(int) - two)) <= 1
+
+
 def test_a_window_is_of_whole_steps(trained_run):
     """Step i of K is inside where i / K >= start and (i + 1) / K <= end."""
     process = runs.describe(trained_run).model.process
