@@ -2,14 +2,13 @@
 
 import hashlib
 import json
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from tokenizers import Tokenizer
 
-from ldm_jax.types import FirstStage, Params
+from ldm_jax.types import Array, FirstStage, Params
 
 SEEN = 4096
 
@@ -26,11 +25,12 @@ def model_digest(params: Params) -> str:
     Of each array at most SEEN values count, spread over it, rounded to bfloat16.
     """
 
-    def some(x: Any) -> np.ndarray:
+    def some(x: Array) -> Array:
         flat = x.reshape(-1)
-        return np.asarray(flat[:: -(-flat.size // SEEN) or 1].astype(jnp.bfloat16))
+        return flat[:: -(-flat.size // SEEN) or 1].astype(jnp.bfloat16)
 
-    return _digest(jax.tree.map(some, params))
+    # in one program: by itself, each shape of an array would be compiled
+    return _digest(jax.jit(lambda params: jax.tree.map(some, params))(params))
 
 
 def caption_digest(params: Params, tokenizer: Tokenizer) -> str:

@@ -51,6 +51,8 @@ def adapter_task(
     source = source._replace(derive={**derive, **settings.derive(base.factor)})
     source = prior.with_class(source, experiment, folder, described.run, dry_run)
     adapters = {NAME: settings.build(base)}
+    of_base = runs.model_shapes(described.model)
+    drawn = jax.eval_shape(functools.partial(init_adapters, adapters), jax.random.key(0), of_base)
     model = adapted(base.model, adapters)
     parts = shown.Parts(experiment, source, base.tokenizers, model, model)
     params = {} if dry_run else runs.with_weights(described).params
@@ -66,7 +68,7 @@ def adapter_task(
         tokenizers=base.tokenizers,
         keys=(*model.conditioner.keys, *settings.fields, *prior.keys(experiment)),
         init=lambda key: helpers(),
-        shapes=_shapes(described, adapters) | jax.eval_shape(helpers),
+        shapes={**of_base, "adapters": drawn, **jax.eval_shape(helpers)},
         objective=diffusion.diffusion_objective(
             base.model,
             experiment.loss,
@@ -77,7 +79,7 @@ def adapter_task(
             _apart(experiment, base.model.conditioner.droppable, adapters[NAME].dropped),
             prior.weight(experiment),
         ),
-        frozen=Frozen(tuple(base_parts(described)), _read(params, adapters), elsewhere=True),
+        frozen=Frozen(tuple(of_base), _read(params, adapters), elsewhere=True),
         sample=shown.samples(parts, generate, examples),
         measurement=shown.measurement(parts, distance, folder, generate, examples),
     )
@@ -103,17 +105,6 @@ def _of_base(experiment: AdapterExperiment) -> tuple[runs.Trained, AdapterExperi
     data = inherited(experiment.data, there.data.seen_from(described.run))
     sampling = experiment.sampling or there.sampling
     return described, replace(experiment, data=data, sampling=sampling)
-
-
-def base_parts(described: runs.Trained) -> Params:
-    """The shapes of the base's params."""
-    return runs.model_shapes(described.model)
-
-
-def _shapes(described: runs.Trained, adapters: Adapters) -> Params:
-    shapes = base_parts(described)
-    drawn = jax.eval_shape(functools.partial(init_adapters, adapters), jax.random.key(0), shapes)
-    return {**shapes, "adapters": drawn}
 
 
 def _read(params: Params, adapters: Adapters) -> Callable[[Params, Array], Params]:
