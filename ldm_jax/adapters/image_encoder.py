@@ -60,8 +60,15 @@ class ImageEncoder:
         Raises:
             InputError: the weights are not there, or of another encoder.
         """
-        with jax.ensure_compile_time_eval():  # also where a program is traced
-            return np.asarray(_apply(self, hidden)(_params(self), images))
+        return np.concatenate([_embedded(self, hidden, x.tobytes()) for x in np.float32(images)])
+
+
+@functools.lru_cache(64)  # a request is checked before it is drawn, and reads its images both times
+def _embedded(encoder: ImageEncoder, hidden: bool, pixels: bytes) -> np.ndarray:
+    """The output for one image, [1, ...]."""
+    image = np.frombuffer(pixels, np.float32).reshape(1, encoder.size, encoder.size, 3)
+    with jax.ensure_compile_time_eval():  # also where a program is traced
+        return np.asarray(_apply(encoder, hidden)(_params(encoder), image))
 
 
 @functools.cache
