@@ -58,6 +58,10 @@ class LowRank(AdapterSettings):
 
     has_window: ClassVar[bool] = False
 
+    @property
+    def of_peft(self) -> bool:
+        return self.layout == "peft"
+
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         patterns = [("match", self.match)]
         patterns += [("rank_pattern", name) for name, _ in self.rank_pattern]

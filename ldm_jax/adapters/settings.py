@@ -61,6 +61,11 @@ class AdapterSettings:
         raise NotImplementedError
 
     @property
+    def of_peft(self) -> bool:
+        """Whether it is written as a folder of PEFT, and not as a file."""
+        return False
+
+    @property
     def fields(self) -> tuple[str, ...]:
         """What training's examples must have, beside an image and what the base reads."""
         return ()

@@ -27,7 +27,7 @@ def export_adapter(run: Path, destination: Path) -> None:
     described = runs.attach(runs.describe(Path(experiment.base)), [str(run)])
     (one,) = described.adapters
     arrays, metadata = one.settings.to_file(one.read(), one.base)
-    of_peft = getattr(one.settings, "layout", None) == "peft"
+    of_peft = one.settings.of_peft
     if bool(destination.suffix) == of_peft:
         expected = "a new folder, in PEFT's layout" if of_peft else "NAME.safetensors"
         raise InputError(
