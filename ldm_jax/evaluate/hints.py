@@ -38,8 +38,8 @@ def hints(run: str, options: Options) -> None:
     data = replace(described.experiment.data.seen_from(described.run), split="test")
     source, info = pipeline.open_source(data)
     check_within(options.num, "--num", 2, info.num_examples, "the held-out images")
-    wanted = "text" in info.absent or not described.tokenizers
-    texts = [] if wanted or not options.captions else pipeline.captions(source, options.num)
+    captioned = described.tokenizers and "text" not in info.absent
+    texts = pipeline.captions(source, options.num) if options.captions and captioned else []
     derive = {"hint": lambda example, rng: HINTS[adapter.settings.hint].make(example)}
     batches = list(pipeline.once(data, source, options.num, ("hint",), derive))
     truth, made = (np.concatenate([b[name] for b in batches]) for name in ("image", "hint"))
