@@ -61,6 +61,9 @@ class Adapters(Section):
         found = {name: np.asarray(x)[rows % len(x)] for name, x in found.items()}
         return for_each_composed(found, request, run.model.conditioner.droppable)
 
+    def of_source(self, source: str | None, request: Request, run: RunView) -> Batch:
+        return self.inputs(request, run)
+
     def each(self, request: Request, run: RunView) -> Batch:
         if not self.guess:
             return {}

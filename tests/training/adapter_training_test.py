@@ -112,6 +112,14 @@ def test_prompts_that_are_composed_all_have_the_hint(adapter_runs, trained_run, 
     assert np.max(np.abs(one.astype(int) - two)) <= 1
 
 
+def test_an_image_is_inverted_with_the_hint(adapter_runs, trained_run, hint):
+    """At scale 0 the noise behind it is that without the adapter."""
+    start = {"init_image": str(hint), "invert": True}
+    plain = drawn(trained_run, **start)
+    run = f"{adapter_runs['control']}:0"
+    np.testing.assert_array_equal(drawn(trained_run, run, hint=(str(hint),), **start), plain)
+
+
 def test_a_window_is_of_whole_steps(trained_run):
     """Step i of K is inside where i / K >= start and (i + 1) / K <= end."""
     process = runs.describe(trained_run).model.process
