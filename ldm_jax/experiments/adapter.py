@@ -1,7 +1,9 @@
 """The training of an adapter."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+import tyro
 
 from ldm_jax.adapters.lora import LoRA
 from ldm_jax.adapters.settings import AdapterSettings
@@ -29,7 +31,7 @@ class AdapterExperiment:
     example: ClassVar[str] = "configs/adapters/lora.py"
 
     base: str | None = None  # the run of the diffusion model
-    base_digest: str | None = None  # of its weights, see `runs.digest`
+    base_digest: Annotated[str | None, tyro.conf.Fixed] = None  # of its weights, filled in
     adapter: AdapterSettings = field(default_factory=LoRA)
     drop: Fraction = 0.0  # how often training drops the conditions that guidance drops
     # of the other examples, how often it drops alone what the adapter reads, or what the base does

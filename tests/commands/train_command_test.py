@@ -354,7 +354,7 @@ def test_a_run_in_which_something_else_trains_is_refused(refusal, copied_run):
     says(message, [f"'{copied_run}' is in use by process {os.getpid()} on ", "--workdir"])
 
 
-@pytest.mark.parametrize("place", ["gs://bucket/run", "s3://b/r", "file:///tmp/run"])
+@pytest.mark.parametrize("place", ["gs://bucket/run", "s3://b/r", "file:///data/run"])
 def test_an_address_is_no_workdir(refusal, config, place):
     says(refusal(config(), "--workdir", place), ["--workdir '", "is an address: ", "mount"])
 
