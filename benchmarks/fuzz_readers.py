@@ -37,6 +37,7 @@ from tests.support import torch_files
 
 FORMATS = ("png", "jpg", "webp", "gif", "bmp", "tiff")
 MODES = ("RGB", "RGBA", "P", "L", "1", "I;16", "CMYK")
+METADATA = ("", "{", "[]", "null", '{"unet.r": "x"}', '{"unet.r": -1, "unet.rank_pattern": 3}')
 Read = Callable[[], Any]
 
 
@@ -394,6 +395,33 @@ def tokenizers(rng: Random, sound: Sound, folder: Path) -> Read:
     return read
 
 
+def adapters(rng: Random, sound: Sound, folder: Path) -> Read:
+    """A file of an adapter, or a folder as diffusers writes one."""
+    arrays, about = map(dict, rng.choice(sound.adapters))
+    for _ in range(rng.choice((0, 1, 1, 2))):
+        key = rng.choice(sorted(arrays))
+        array = arrays.pop(key)
+        changed = malformed.of_array(rng, array), array.reshape(-1)
+        renamed = key[: rng.randrange(len(key))] or "x"
+        arrays |= rng.choice(({}, {renamed: array}, *({key: x} for x in changed)))
+        arrays = {k: x for k, x in arrays.items() if x.dtype.name in torch_files.STORAGES}
+        if not arrays:
+            break
+    if about and rng.random() < 0.4:
+        about[rng.choice(sorted(about))] = rng.choice(METADATA)
+    if rng.random() < 0.3:
+        name = rng.choice(("diffusion_pytorch_model", "pytorch_lora_weights", "adapter_model"))
+        for config in ("config.json", "adapter_config.json"):
+            (folder / config).write_bytes(malformed.of_json(rng, '{"r": 2, "lora_alpha": 2}'))
+        file, place = folder / f"{name}.safetensors", folder
+    else:
+        file = place = folder / f"x.{rng.choice(('safetensors', 'safetensors', 'bin'))}"
+    write_weights(file, arrays, metadata=about)
+    if rng.random() < 0.2:
+        file.write_bytes(malformed.of_bytes(rng, file.read_bytes()))
+    return lambda: runs.attach(sound.described, [str(place)]).join({**sound.params})
+
+
 def cached(rng: Random, sound: Sound, folder: Path) -> Read:
     inside = folder / "latents"
     shutil.copytree(sound.latents, inside)
@@ -452,5 +480,6 @@ READERS = {
     "options": Reader("options of train.py", 4, options),
     "tokenizers": Reader("tokenizer.json, vocab.txt, merges.txt", 5, tokenizers),
     "latents": Reader("index, shards and empty caption of cached latents", 4, cached),
+    "adapters": Reader("arrays, metadata and folders of adapters", 6, adapters),
     "small files": Reader("prompts, boxes, reports and indices of exports", 6, small),
 }

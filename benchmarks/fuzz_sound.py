@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint, runs
 from ldm_jax import config as c
+from ldm_jax.adapters.settings import Base
 from ldm_jax.convert import convert
 from ldm_jax.data import image_files, latents, pipeline
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
@@ -25,6 +26,18 @@ from ldm_jax.weights.formats.files import read_weights
 SIZE, COUNT, LENGTH = 16, 4, 8  # pixels a side, images, tokens of a caption
 CAPTIONS = [f"a {color} block" for color in ("red", "green", "blue", "grey")]
 TRAINED = ("denoiser", "conditioner")
+ADAPTERS = (
+    c.ControlNet(stem=(4, 8)),
+    c.ControlNet(stem=(4, 8), layout="diffusers"),
+    c.T2IAdapter(),
+    c.IPAdapter(encoder=c.ImageEncoder(dim=6)),
+    c.LoRA(rank=2),
+    c.LoRA(rank=2, dora="rows"),
+    c.LoRA(rank=2, layout="diffusers"),
+    c.LoHa(rank=2),
+    c.LoKr(rank=2),
+    c.TextualInversion(token="<x>", vectors=2),
+)
 
 
 def experiment(images: Path) -> c.Experiment:
@@ -158,3 +171,14 @@ class Sound:
         folder = self.place / "diffusers"
         convert(self.first_stage, folder)
         return folder
+
+    @cached_property
+    def adapters(self) -> list[tuple[dict[str, np.ndarray], dict[str, str]]]:
+        """The arrays and metadata of a file of each kind of adapter."""
+        described, files = self.described, []
+        base = Base(described.experiment, described.model, described.tokenizers)
+        for settings in ADAPTERS:
+            read = settings.read(base)
+            own = settings.build(read).init(jax.random.key(0), self.params)
+            files.append(settings.to_file(own, read))
+        return files
