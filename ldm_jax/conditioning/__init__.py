@@ -12,6 +12,7 @@ from ldm_jax.conditioning.layout import Layout as Layout
 from ldm_jax.conditioning.low_resolution import LowResolution as LowResolution
 from ldm_jax.conditioning.retrieval import Retrieval as Retrieval
 from ldm_jax.conditioning.semantic_map import SemanticMap as SemanticMap
+from ldm_jax.conditioning.t5_text import T5Text as T5Text
 from ldm_jax.conditioning.text import Text as Text
 from ldm_jax.conditioning.unclip import UnCLIP as UnCLIP
 
