@@ -8,6 +8,7 @@ low_rank.py  what LoRA and its kin have in common
 
 from ldm_jax.adapters.controlnet import ControlNet
 from ldm_jax.adapters.image_encoder import ImageEncoder
+from ldm_jax.adapters.instant_id import InstantID
 from ldm_jax.adapters.ip_adapter import IPAdapter
 from ldm_jax.adapters.loha import LoHa
 from ldm_jax.adapters.lokr import LoKr
@@ -16,4 +17,4 @@ from ldm_jax.adapters.t2i_adapter import T2IAdapter
 from ldm_jax.adapters.textual_inversion import TextualInversion
 
 # in the order in which files of others are tried
-KINDS = (ControlNet, T2IAdapter, IPAdapter, TextualInversion, LoRA, LoHa, LoKr)
+KINDS = (InstantID, ControlNet, T2IAdapter, IPAdapter, TextualInversion, LoRA, LoHa, LoKr)

@@ -1,6 +1,6 @@
 """What adapters that follow an image have in common."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -21,7 +21,7 @@ class Hinted(AdapterSettings):
     hint: HintName = "canny"  # what training makes hints of
     entry: str = "hint"  # of a batch
 
-    option: ClassVar = "hint"
+    options: ClassVar = ("hint",)
 
     def named(self, name: str) -> Self:
         return replace(self, entry=f"{self.entry}.{name}")
@@ -34,12 +34,17 @@ class Hinted(AdapterSettings):
     def derive(self, factor: int) -> dict[str, Derive]:
         return {self.entry: lambda example, rng: self.of_channels(HINTS[self.hint].make(example))}
 
-    def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
-        images = [load_image(file, "--hint", data, size) for file in files]
-        return {self.entry: np.stack([self.of_channels(np.float32(x) / 255.0) for x in images])}
+    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
+        hints = [read_hint(file, size, data) for file in files["hint"]]
+        return {self.entry: np.stack([self.of_channels(hint) for hint in hints])}
 
     def of_channels(self, hint: np.ndarray) -> np.ndarray:
         """A hint [H, W, 3] as the network reads it, [H, W, hint_channels]."""
         if self.hint_channels == 3:
             return hint
         return np.mean(hint, axis=-1, keepdims=True).repeat(self.hint_channels, axis=-1)
+
+
+def read_hint(file: str, size: tuple[int, int], data: Any) -> np.ndarray:
+    """The image of a file as a hint, float32 [H, W, 3], 0 to 1."""
+    return np.float32(load_image(file, "--hint", data, size)) / 255.0

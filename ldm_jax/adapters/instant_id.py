@@ -7,24 +7,29 @@ place of the text.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.adapters.adapter import add
-from ldm_jax.adapters.controlnet import ControlNet, controlnet
+from ldm_jax.adapters.controlnet import ControlNet, controlnet, outputs
+from ldm_jax.adapters.hint import read_hint
 from ldm_jax.adapters.image_encoder import ImageEncoder
-from ldm_jax.adapters.ip_adapter import IPAdapter, crossed_width, image_tokens, ip_adapter
-from ldm_jax.adapters.settings import AdapterSettings, Base
-from ldm_jax.settings import AtLeast1, Levels, NotNegative
-from ldm_jax.types import Adapter, Array, Batch, Cond, Params
+from ldm_jax.adapters.ip_adapter import IPAdapter, crossed_width, crossing, image_tokens, ip_adapter
+from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
+from ldm_jax.data import faces
+from ldm_jax.data.given import load_rows
+from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1, Levels, NotNegative, Positive
+from ldm_jax.types import Adapter, Array, Batch, Cond, Derive, Params
+from ldm_jax.weights.formats import instant_id_folder
 
 # of eyes, nose and corners of the mouth, in the order of face detectors
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 NOSE = 2  # to which a limb goes from each other point
-RADIUS, HALF_WIDTH, DIMMED = 10, 4, 0.6  # of points, of limbs, in pixels; of the limbs' colors
+DIMMED = 0.6  # the limbs' colors
 
 
 @dataclass(frozen=True)
@@ -38,12 +43,18 @@ class InstantID(AdapterSettings):
     heads: AtLeast1 = 20  # its attention heads
     head_channels: AtLeast1 = 64  # of each
     stem: Levels = (16, 32, 96, 256)  # of IdentityNet's hint, see ControlNet
-    identity_scale: NotNegative = 0.8  # of IdentityNet
-    face_scale: NotNegative = 0.8  # of the attention to the face
+    radius: Positive = 10.0  # of drawn points, in pixels
+    half_width: Positive = 4.0  # of the limbs between them
+    identity_scale: NotNegative = 0.8  # of IdentityNet, in sampling
+    face_scale: NotNegative = 0.8  # of the attention to the face, in sampling
     face: str = "face"  # entry of a batch with the face's embedding
     points: str = "points"  # and with the image of its points
 
     kind: ClassVar = "an InstantID"
+    options: ClassVar = ("face", "hint")
+    scales: ClassVar = ("identity_scale", "face_scale")
+    fields: ClassVar = tuple(faces.FORMS)
+    folder: ClassVar[ModuleType] = instant_id_folder
 
     @property
     def beside_text(self) -> IPAdapter:
@@ -54,7 +65,7 @@ class InstantID(AdapterSettings):
 
     @property
     def identity_net(self) -> ControlNet:
-        return ControlNet(stem=self.stem, entry=self.points)
+        return ControlNet(stem=self.stem, entry=self.points, layout="diffusers")
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         crossed_width(base)
@@ -65,6 +76,75 @@ class InstantID(AdapterSettings):
 
     def build(self, base: Base) -> Adapter:
         return instant_id(self, base, crossed_width(base))
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        """An example has both, see `data.faces`."""
+
+        def face(example: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+            if example["face"].shape != (self.face_dim,):
+                raise InputError(
+                    f"the face of {example['name']} has {example['face'].size} numbers: expected "
+                    f"adapter.face_dim {self.face_dim}"
+                )
+            return example["face"]
+
+        def points(example: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+            return self.drawn(example["points"], example["image"].shape[:2])
+
+        return {self.face: face, self.points: points}
+
+    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
+        """A hint is the image of the points, or the points in a .json or .npy."""
+        shape = (self.face_dim,)
+        each = [load_rows(file, "--face", shape, "an embedding") for file in files["face"]]
+        hints = [self.read_points(file, size, data) for file in files["hint"]]
+        return {self.face: np.concatenate(each), self.points: np.concatenate(hints)}
+
+    def read_points(self, file: str, size: tuple[int, int], data: Any) -> np.ndarray:
+        """Images of points, float32 [n, H, W, 3]."""
+        if not file.endswith((".json", ".npy")):
+            return read_hint(file, size, data)[None]
+        rows = load_rows(file, "--hint", (5, 2), "x and y of eyes, nose and corners of the mouth")
+        if not all(map(faces.are_points, rows)):
+            raise InputError(
+                f"--hint '{file}' has values up to {np.max(abs(rows)):g}: expected points in parts "
+                "of the image, from 0 to 1"
+            )
+        return np.stack([self.drawn(points, size) for points in rows])
+
+    def drawn(self, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """The image [H, W, 3] of points in parts of it."""
+        pixels = points * size[::-1] - 0.5  # the first is from 0 to 1 and its middle is 0
+        return drawn_points(pixels, size, self.radius, self.half_width)
+
+    def by_site(self, base: Base, guess: bool) -> dict[str, float]:
+        net = dict.fromkeys(outputs(base.experiment.model), self.identity_scale)
+        return net | dict.fromkeys(crossing(base.model.backbone.sites), self.face_scale)
+
+    @classmethod
+    def of_file(
+        cls, arrays: Arrays, metadata: Mapping[str, str], base: Base
+    ) -> tuple[Self, Params] | None:
+        face, net = instant_id_folder.parted(arrays)
+        if not face or not net:
+            return None
+        found = ControlNet.of_file(net, metadata, base), IPAdapter.of_file(face, metadata, base)
+        if None in found:
+            return None
+        (identity, own), (prompt, beside) = found
+        if prompt.projection != "resampler":
+            raise InputError(
+                f"{cls.kind} has a projection '{prompt.projection}' of the face: expected a "
+                "resampler"
+            )
+        sizes = prompt.tokens, prompt.width, prompt.depth, prompt.heads, prompt.head_channels
+        config = cls(prompt.into, *sizes, stem=identity.stem)
+        return config, {"face": beside, "identity": own}
+
+    def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        net, _ = self.identity_net.to_file(own["identity"], base)
+        face, _ = self.beside_text.to_file(own["face"], base)
+        return {**net, **face}, {}
 
 
 def instant_id(config: InstantID, base: Base, width: int) -> Adapter:
@@ -92,8 +172,7 @@ def instant_id(config: InstantID, base: Base, width: int) -> Adapter:
         of_face = cond.replace(tokens=hint["tokens"], mask=None)
         added = identity.signal(own["identity"], hint["points"], z, timestep, of_face)
         attended = beside.signal(own["face"], hint["attention"], z, timestep, cond)
-        found = add(Cond(), added, config.identity_scale, timestep)
-        return add(found, attended, config.face_scale, timestep)
+        return attended.replace(added=added.added)
 
     def null(n: int, h: int, w: int) -> Batch:
         return {config.face: jnp.zeros((n, config.face_dim)), **identity.null(n, h, w)}
@@ -102,7 +181,12 @@ def instant_id(config: InstantID, base: Base, width: int) -> Adapter:
     return Adapter(init, keys, null, dropped=keys[:1], encode=encode, signal=signal)
 
 
-def drawn_points(points: Sequence[tuple[float, float]], size: tuple[int, int]) -> np.ndarray:
+def drawn_points(
+    points: Sequence[tuple[float, float]],
+    size: tuple[int, int],
+    radius: float = 10.0,
+    half_width: float = 4.0,
+) -> np.ndarray:
     """The image of a face's five points, float32 [H, W, 3], 0 to 1.
 
     Limbs are ellipses from each point to the nose, in the colour of the point, dimmed; points are
@@ -111,6 +195,8 @@ def drawn_points(points: Sequence[tuple[float, float]], size: tuple[int, int]) -
     Args:
         points: x and y in pixels, of the eyes, the nose and the corners of the mouth.
         size: H and W.
+        radius: of the discs, in pixels.
+        half_width: of the ellipses.
     """
     y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     image = np.zeros((*size, 3), np.float32)
@@ -122,8 +208,8 @@ def drawn_points(points: Sequence[tuple[float, float]], size: tuple[int, int]) -
         (cx, cy), length = nose + along / 2, max(float(np.hypot(*along)), 1e-6)
         c, s = along / length
         u, v = (x - cx) * c + (y - cy) * s, (y - cy) * c - (x - cx) * s
-        image[(2 * u / length) ** 2 + (v / HALF_WIDTH) ** 2 <= 1] = COLORS[i]
+        image[(2 * u / length) ** 2 + (v / half_width) ** 2 <= 1] = COLORS[i]
     image = np.floor(DIMMED * image)
     for (px, py), color in zip(points, COLORS, strict=True):
-        image[(x - px) ** 2 + (y - py) ** 2 <= RADIUS**2] = color
+        image[(x - px) ** 2 + (y - py) ** 2 <= radius**2] = color
     return image / 255.0

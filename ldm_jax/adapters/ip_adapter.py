@@ -21,11 +21,11 @@ from ldm_jax.adapters.family import check_family, token_width
 from ldm_jax.adapters.image_encoder import ImageEncoder
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.conditioning.clip_image import prepared
-from ldm_jax.data.given import open_image
-from ldm_jax.errors import InputError, reading
+from ldm_jax.data.given import load_rows, open_image
+from ldm_jax.errors import InputError
 from ldm_jax.nn.gelu import gelu
 from ldm_jax.nn.resampler import Resampler
-from ldm_jax.settings import AtLeast1, at_home
+from ldm_jax.settings import AtLeast1
 from ldm_jax.types import Adapter, Array, Batch, Cond, Derive, Params, Site
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import diffusers_model
@@ -59,7 +59,7 @@ class IPAdapter(AdapterSettings):
     entry: str = "image_prompt"  # of a batch
 
     kind: ClassVar = "an IP-Adapter"
-    option: ClassVar = "image_prompt"
+    options: ClassVar = ("image_prompt",)
 
     @property
     def hidden(self) -> bool:
@@ -89,28 +89,21 @@ class IPAdapter(AdapterSettings):
 
         return {self.entry: make} if self.images == 1 else {}
 
-    def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
-        if len(files) % self.images:
+    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
+        each = np.concatenate([self.read_prompt(file, data) for file in files["image_prompt"]])
+        if len(each) % self.images:
             raise InputError(
-                f"--image-prompt has {len(files)} images for {self.kind} that attends to "
+                f"--image-prompt has {len(each)} images for {self.kind} that attends to "
                 f"{self.images} together: expected a multiple"
             )
-        each = np.concatenate([self.read_prompt(file, data) for file in files])
         return {self.entry: each.reshape(-1, self.images, *each.shape[1:])}
 
     def read_prompt(self, file: str, data: Any) -> np.ndarray:
-        """The encoder's output for an image, or the one that a .npy holds, [1, ...]."""
+        """The encoder's output for an image, or those that a .npy holds, [n, ...]."""
         if not file.endswith(".npy"):
             return self.encoded([open_image(file, "--image-prompt", data)])
         expected = (self.encoder.places, self.into) if self.hidden else (self.into,)
-        with reading(f"--image-prompt '{file}'", "an array of numbers as numpy.save writes it"):
-            array = np.load(at_home(file), allow_pickle=False)
-        if array.shape not in (expected, (1, *expected)) or array.dtype.kind != "f":
-            raise InputError(
-                f"--image-prompt '{file}' is {array.dtype} {array.shape}: expected floats of "
-                f"{expected}, an output of the image encoder"
-            )
-        return np.float32(array).reshape(1, *expected)
+        return load_rows(file, "--image-prompt", expected, "outputs of the image encoder")
 
     def encoded(self, images: Sequence[Image.Image]) -> np.ndarray:
         """The encoder's output for images: [images, dim], or [images, places, channels]."""

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -21,6 +22,7 @@ from ldm_jax.adapters.settings import AdapterSettings, Base
 from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, Positive, did_you_mean
 from ldm_jax.types import Adapter, Array, Params
+from ldm_jax.weights.formats import peft_folder
 from ldm_jax.weights.names.lora import (
     SPLIT,
     Module,
@@ -59,8 +61,8 @@ class LowRank(AdapterSettings):
     has_window: ClassVar[bool] = False
 
     @property
-    def of_peft(self) -> bool:
-        return self.layout == "peft"
+    def folder(self) -> ModuleType | None:
+        return peft_folder if self.layout == "peft" else None
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         patterns = [("match", self.match)]

@@ -7,6 +7,7 @@ called elsewhere is a table in `weights/names/`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -39,8 +40,10 @@ class AdapterSettings:
     """Settings of an adapter; subclasses override what differs."""
 
     kind: ClassVar[str] = "an adapter"  # as messages call it
-    # the option of `sample.py` by which files are given to it; None: it reads none
-    option: ClassVar[str | None] = None
+    # the options of `sample.py` by which files are given to it, each of which it needs
+    options: ClassVar[tuple[str, ...]] = ()
+    # fields that are options of `sample.py`, too: how much its parts count
+    scales: ClassVar[tuple[str, ...]] = ()
     # whether it adds at each step, so that it can begin later and end earlier
     has_window: ClassVar[bool] = True
     has_guess: ClassVar[bool] = False  # whether guess mode is for it (Zhang et al. 2023, 4.1)
@@ -61,9 +64,9 @@ class AdapterSettings:
         raise NotImplementedError
 
     @property
-    def of_peft(self) -> bool:
-        """Whether it is written as a folder of PEFT, and not as a file."""
-        return False
+    def folder(self) -> ModuleType | None:
+        """What of `weights.formats` writes it as a folder; None: it is written as a file."""
+        return None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -74,10 +77,11 @@ class AdapterSettings:
         """Entry of a batch -> how training makes it of an example (`data.pipeline.batches`)."""
         return {}
 
-    def given(self, files: Sequence[str], size: tuple[int, int], data: Any) -> Batch:
-        """Its entries of a batch, each [n, ...], of the files of `option`; cycled over the images.
+    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
+        """Its entries of a batch, each [n, ...], of files; cycled over the images.
 
         Args:
+            files: of each of `options`.
             size: height and width of the images that are drawn, in pixels.
             data: settings of the base's training data.
 
@@ -87,7 +91,7 @@ class AdapterSettings:
         return {}
 
     def by_site(self, base: Base, guess: bool) -> dict[str, float]:
-        """Site -> factor of what it adds there, in guess mode or not; the rest is 1."""
+        """Site or layer -> factor of what it adds there, in guess mode or not; the rest is 1."""
         return {}
 
     @classmethod

@@ -11,14 +11,13 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments import AdapterExperiment
 from ldm_jax.runs.paths import load_config_of
 from ldm_jax.runtime.files import whole_folder
-from ldm_jax.weights.formats import peft_folder
 from ldm_jax.weights.formats.files import write_weights
 
 PARTS = ("denoiser", "conditioner", "first_stage")
 
 
 def export_adapter(run: Path, destination: Path) -> None:
-    """Writes the adapter of a run by its published names: a file, or a folder of PEFT.
+    """Writes the adapter of a run by its published names: a file, or a folder.
 
     Raises:
         InputError: there are no such names, or the destination is no place for what there is.
@@ -27,15 +26,15 @@ def export_adapter(run: Path, destination: Path) -> None:
     described = runs.attach(runs.describe(Path(experiment.base)), [str(run)])
     (one,) = described.adapters
     arrays, metadata = one.settings.to_file(one.read(), one.base)
-    of_peft = one.settings.of_peft
-    if bool(destination.suffix) == of_peft:
-        expected = "a new folder, in PEFT's layout" if of_peft else "NAME.safetensors"
+    folder = one.settings.folder
+    if bool(destination.suffix) == bool(folder):
+        expected = f"a new folder, in {folder.LAYOUT}" if folder else "NAME.safetensors"
         raise InputError(
             f"'{destination}' is no place for the file of {one.settings.kind}: expected {expected}"
         )
-    if of_peft:
+    if folder:
         with whole_folder(destination) as unfinished:
-            peft_folder.write(unfinished, arrays, metadata)
+            folder.write(unfinished, arrays, metadata)
     else:
         write_weights(destination, arrays, metadata=metadata)
     size = sum(x.nbytes for x in arrays.values()) / 1e6

@@ -4,13 +4,16 @@ Supported: images alone; one sub-folder a class; a caption file for each image (
 `a.caption`); and metadata, see `metadata`.
 """
 
+import functools
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from ldm_jax.data import metadata
+import numpy as np
+
+from ldm_jax.data import faces, metadata
 from ldm_jax.data.image_set import EXTENSIONS, ImageSet, children, find_images, is_image, shown
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.metadata import nfc
@@ -20,7 +23,10 @@ from ldm_jax.settings import at_home
 CAPTIONS = (".txt", ".caption")  # of several, the first is read
 DESCRIBED = {  # fields that only metadata can have -> their format
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
-} | {name: kind.form for name, kind in MAPS.items()}
+    **{name: kind.form for name, kind in MAPS.items()},
+    **faces.FORMS,
+}
+FILES = (*MAPS, "face")  # fields that name a file
 TABLES = {
     ".json",
     ".jsonl",
@@ -41,8 +47,8 @@ class Folder:
     """A random-access source of records.
 
     A record is a dict: `image`, the file's path; `name`, for messages; and where the folder has
-    them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, and the paths of
-    its `maps.MAPS` by name.
+    them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, the paths of its
+    `maps.MAPS` by name, and `face`, a path, and `points`, see `faces`.
     """
 
     def __init__(self, name: str, records: list[dict[str, Any]], absent: dict[str, str]):
@@ -244,8 +250,7 @@ def _with_metadata(
             )
     find = metadata.finder(files)
     for name, what in DESCRIBED.items():
-        fault = (lambda _: None) if name == "boxes" else (lambda x: _map_fault(x, find))
-        if reason := metadata.fault_of(rows, name, fault):
+        if reason := metadata.fault_of(rows, name, functools.partial(_fault, name, find)):
             absent[name] = f"{reason}: expected {what}"
 
     records: list[dict[str, Any]] = [{"image": row.image} for row in rows]
@@ -261,17 +266,23 @@ def _with_metadata(
             absent["label"] = str(error)
     if "boxes" not in absent:
         folder.object_names, columns["boxes"] = metadata.read_boxes(rows)
-    for name in MAPS.keys() - absent:
+    for name in set(FILES).difference(absent):
         columns[name] = [find(row.fields[name]) for row in rows]
+    if "points" not in absent:
+        columns["points"] = [np.array(row.fields["points"], np.float32) for row in rows]
     for name, column in columns.items():
         for record, value in zip(records, column, strict=True):
             record[name] = value
-    maps = {path for name in MAPS for path in columns.get(name, ())}
-    folder.left_out = _listed(files, file, rows, maps).summary([file])
+    named = {path for name in FILES for path in columns.get(name, ())}
+    read = [os.path.relpath(path, files.root) for path in named]
+    folder.left_out = _listed(files, file, rows, named).summary([file, *read])
     return folder
 
 
-def _map_fault(value: Any, find: Any) -> str | None:
-    if isinstance(value, str) and find(value):
-        return None
-    return f"names {value!r}, which is no file there"
+def _fault(name: str, find: Callable[[str], str | None], value: Any) -> str | None:
+    """Why a value of one of DESCRIBED cannot be; boxes are checked where they are read."""
+    if name == "points":
+        return None if faces.are_points(value) else f"has points {str(value)[:60]}"
+    if name in FILES and not (isinstance(value, str) and find(value)):
+        return f"names {value!r}, which is no file there"
+    return None

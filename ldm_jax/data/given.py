@@ -1,5 +1,6 @@
 """Images in files that a request names."""
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from ldm_jax.data import transforms
-from ldm_jax.errors import InputError, reason
+from ldm_jax.errors import InputError, reading, reason
+from ldm_jax.settings import at_home
 
 
 def decoded(path: str, flag: str, what: str, decode: Callable[[str], Any]) -> Any:
@@ -50,3 +52,21 @@ def load_mask(path: str, flag: str, data: Any, size: Sequence[int] = ()) -> np.n
     """1 from middle grey on, 0 where it is darker, float32 [H, W, 1]; see `load_image`."""
     mask = np.mean(load_image(path, flag, data, size), axis=-1, keepdims=True)
     return (mask >= 128).astype(np.float32)
+
+
+def load_rows(path: str, flag: str, shape: tuple[int, ...], what: str) -> np.ndarray:
+    """Rows of numbers in a .npy or .json, float32 [n, *shape]; an array of `shape` is one row.
+
+    Raises:
+        InputError: no such file, or it holds numbers of another shape.
+    """
+    with reading(f"{flag} '{path}'", "numbers as numpy.save writes them, or in JSON"):
+        if path.endswith(".json"):
+            array = np.asarray(json.loads(at_home(path).read_text("utf-8")), np.float32)
+        else:
+            array = np.load(at_home(path), allow_pickle=False)
+    if array.shape[max(array.ndim - len(shape), 0) :] != shape or array.ndim > len(shape) + 1:
+        raise InputError(f"{flag} '{path}' has shape {array.shape}: expected {shape}, {what}")
+    if array.dtype.kind != "f" or not array.size or not np.all(np.isfinite(array)):
+        raise InputError(f"{flag} '{path}' is {array.dtype} {array.shape}: expected finite floats")
+    return np.float32(array).reshape(-1, *shape)

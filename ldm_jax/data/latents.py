@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from ldm_jax.data import transforms
+from ldm_jax.data import faces, transforms
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.settings import Data
 from ldm_jax.errors import InputError, reading
@@ -165,7 +165,7 @@ class Source:
                 ("label", "labels", self.described.has_labels),
                 ("text", "captions", self.described.has_captions),
                 ("boxes", "boxes", False),
-                *((name, name, False) for name in MAPS),
+                *((name, name, False) for name in (*MAPS, *faces.FORMS)),
             )
             if not there
         }

@@ -46,8 +46,8 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
 
     The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
     `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
-    alternatives), `boxes` (see `objects`), and each of `maps.MAPS` (a path or encoded bytes). For a
-    folder of latents, see `latents`.
+    alternatives), `boxes` (see `objects`), `face` and `points` (see `faces`), and each of
+    `maps.MAPS` (a path or encoded bytes). For a folder of latents, see `latents`.
 
     Raises InputError where the data cannot be used.
     """
@@ -143,8 +143,8 @@ def batches(
     W, 3] with one of their sizes for all of a batch; with "label" in `keys`, `label` int32 [b];
     with those of `tokenize` in `keys`, such as "tokens", their function of a caption, int32 [b, L];
     and those of `derive` that `keys` names. Each of these is a function of an example as the reader
-    gives it (`image` uint8 [R, R, 3], `index`, and with "boxes" or names of `maps.MAPS` in `keys`
-    these, cropped and flipped with the image) and of the example's random generator. For
+    gives it (`image` uint8 [R, R, 3], `index`, and with "boxes" or names of `faces.FORMS` or
+    `maps.MAPS` in `keys` these, cropped and flipped with it) and of its random generator. For
     latents, `image` is their posterior, see `latents.Reader`. Every example is used once an epoch,
     on one host. `get_state` and `set_state` (and so Grain's checkpoints) continue with exactly the
     next batch.

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ldm_jax.data import buckets, objects, transforms
+from ldm_jax.data import buckets, faces, objects, transforms
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.readable import reason_of, too_many, too_small
 from ldm_jax.data.settings import Data
@@ -19,7 +19,8 @@ CACHE_BYTES = 2**30  # a data set that fits, resized, is kept in memory
 
 NOTHING: Mapping[str, Derive] = MappingProxyType({})
 # entry of a batch -> field of a record
-FIELDS = {"label": "label", "tokens": "text", "boxes": "boxes"} | {name: name for name in MAPS}
+FIELDS = {"label": "label", "tokens": "text", "boxes": "boxes", **{name: name for name in MAPS}}
+FIELDS |= {name: name for name in faces.FORMS}
 
 
 class Reader:
@@ -98,6 +99,7 @@ class Reader:
         try:
             image = transforms.decode(record["image"], self._data.background, size)
             maps = {name: MAPS[name].decode(record[name]) for name in MAPS if name in self._fields}
+            face = {"face": faces.decode(record["face"])} if "face" in self._fields else {}
         except Exception as error:  # Pillow's decoders raise anything for a damaged file
             self._skip(index, record["name"], error)
             return None
@@ -106,7 +108,7 @@ class Reader:
             raise too_small(record["name"], image.size, size)
         square = isinstance(size, int)
         pixels = np.asarray((transforms.resize if square else transforms.cover)(image, size))
-        example = {field: record[field] for field in self._fields}
+        example = {field: record[field] for field in self._fields} | face
         example |= {"image": pixels, "index": index, "name": record["name"]}
         for name, decoded in maps.items():
             example[name] = MAPS[name].resize(decoded, *pixels.shape[:2])
@@ -144,15 +146,17 @@ def _cropped(
         for name in ("image", *MAPS)
         if name in example
     }
-    if "boxes" in example:
-        window = (corner[0] / height, corner[1] / width, h / height, w / width)
-        changed["boxes"] = objects.crop(example["boxes"], window)
+    window = (corner[0] / height, corner[1] / width, h / height, w / width)
+    for name, moved in (("boxes", objects.crop), ("points", faces.crop)):
+        if name in example:
+            changed[name] = moved(example[name], window)
     return changed
 
 
 def _flipped(example: dict[str, Any]) -> dict[str, Any]:
     """The fields of an example that change where its image is mirrored left to right."""
     changed = {name: example[name][:, ::-1] for name in ("image", *MAPS) if name in example}
-    if "boxes" in example:
-        changed["boxes"] = objects.flip(example["boxes"])
+    for name, mirrored in (("boxes", objects.flip), ("points", faces.flip)):
+        if name in example:
+            changed[name] = mirrored(example[name])
     return changed

@@ -23,6 +23,7 @@ from tensorflow_datasets.core.download import downloader
 from tensorflow_datasets.core.features.feature import FeatureConnector
 from tensorflow_datasets.core.utils.lazy_imports_utils import tensorflow as lazy
 
+from ldm_jax.data import faces
 from ldm_jax.data.maps import MAPS
 from ldm_jax.errors import InputError, reason
 
@@ -43,7 +44,7 @@ class Source:
         features = builder.info.features
         data_set = f"tfds:{builder.info.full_name}"
         self.name = f"{data_set} {split}"
-        self.absent: dict[str, str] = {}  # missing fields -> why, and a remedy
+        self.absent = faces.absent(data_set)  # missing fields -> why, and a remedy
         self._image = _image_feature(features, data_set)
         self._keys: dict[str, tuple[str, ...]] = {}  # "label", "text" -> its path in an example
         for field, path, kind, flag in (

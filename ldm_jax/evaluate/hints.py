@@ -67,7 +67,7 @@ def hints(run: str, options: Options) -> None:
 
 def _reader(described: runs.Trained) -> runs.Attached:
     """The adapter that reads hints."""
-    found = [one for one in described.adapters if one.settings.option == "hint"]
+    found = [one for one in described.adapters if one.settings.options == ("hint",)]
     if len(found) != 1:
         raise InputError(
             f"--adapter has {len(found)} adapters that follow a hint: expected one, such as the "

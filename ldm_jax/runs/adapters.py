@@ -20,7 +20,7 @@ from ldm_jax.runs.digest import model_digest
 from ldm_jax.runs.loading import Trained, load_weights, model_shapes
 from ldm_jax.runs.paths import folder, is_run, load_config_of
 from ldm_jax.types import Adapter, Params
-from ldm_jax.weights.formats import peft_folder
+from ldm_jax.weights.formats import instant_id_folder, peft_folder
 from ldm_jax.weights.formats.files import read_weights
 
 NAME = "adapter"  # in params["adapters"] of its own run
@@ -156,9 +156,9 @@ def _of_run(word: Word, base: Base) -> Attached:
 
 def _of_file(word: Word, base: Base) -> Attached:
     path, metadata = Path(word.place), {}
-    if path.is_dir() and peft_folder.found(path):
-        weights, metadata = peft_folder.read(path)
-        return _read(word, path, weights, metadata, base)
+    for layout in (peft_folder, instant_id_folder):
+        if path.is_dir() and layout.found(path):
+            return _read(word, path, *layout.read(path), base)
     if path.is_dir():
         metadata = {file.name: json.dumps(read_json(file)) for file in path.glob("*.json")}
         there = [path / name for name in FILES if (path / name).is_file()]

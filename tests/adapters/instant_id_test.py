@@ -1,21 +1,32 @@
 """InstantID: a face beside the text, and in place of it in IdentityNet; its five points."""
 
 import functools
+import json
 from dataclasses import replace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from ldm_jax.adapters.adapter import adapted
+from ldm_jax import convert, runs
+from ldm_jax.adapters.adapter import Window, adapted
 from ldm_jax.adapters.instant_id import InstantID, drawn_points
 from ldm_jax.adapters.settings import Base
+from ldm_jax.config import AdapterExperiment
+from ldm_jax.data.settings import Data
+from ldm_jax.errors import InputError
+from ldm_jax.runs.adapters import NAME
+from ldm_jax.runs.digest import model_digest
+from ldm_jax.sampling.request import resolve
+from ldm_jax.sampling.view import view
 from ldm_jax.types import Cond
+from ldm_jax.weights.formats.torch_file import read_torch
 from tests.support import tiny
 
 B, SIDE = 2, 4
-CONFIG = InstantID(face_dim=6, tokens=2, width=8, depth=1, heads=1, head_channels=4, stem=(4, 6))
+CONFIG = InstantID(6, tokens=2, width=8, depth=1, heads=1, stem=(4, 6), radius=1, half_width=0.5)
 TIMESTEP = jnp.array([3, 12])
 
 
@@ -42,13 +53,24 @@ def _made():
     base()
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def predicted(config, face, points, scale=1.0):
-    there, params, own = base()
-    model = adapted(there.model, {"a": config.build(there)}, {"a": scale})
+@jax.jit
+def _predicted(own, face, points, scale):
+    there, params, _ = base()
+    model = adapted(there.model, {"a": CONFIG.build(there)}, {"a": scale})
     params = {**params, "adapters": {"a": own}}
     cond = model.condition(params, {**TOKENS, "face": face, "points": points})
     return model.denoise(params, Z, TIMESTEP, cond)
+
+
+def predicted(face, points, scale=1.0, own=None, **scales):
+    sites = replace(CONFIG, **scales).by_site(base()[0], guess=False)
+    over_time = Window(jnp.float32(scale), jnp.inf, -jnp.inf, sites)
+    return _predicted(own or base()[2], face, points, over_time)
+
+
+def plain():
+    there, params, _ = base()
+    return jax.jit(there.model.denoise)(params, Z, TIMESTEP, there.model.condition(params, TOKENS))
 
 
 def apart(a, b) -> float:
@@ -56,18 +78,22 @@ def apart(a, b) -> float:
 
 
 def test_face_and_points_both_count_each_by_its_scale():
-    whole = predicted(CONFIG, FACE, POINTS)
-    assert apart(predicted(CONFIG, -FACE, POINTS), whole) > 1e-4
-    assert apart(predicted(CONFIG, FACE, -POINTS), whole) > 1e-4
-    no_face = replace(CONFIG, face_scale=0.0)
-    no_points = replace(CONFIG, identity_scale=0.0)
-    assert apart(predicted(no_face, FACE, POINTS), whole) > 1e-4
+    whole = predicted(FACE, POINTS)
+    assert apart(predicted(-FACE, POINTS), whole) > 1e-4
+    assert apart(predicted(FACE, -POINTS), whole) > 1e-4
+    assert apart(predicted(FACE, POINTS, face_scale=0.0), whole) > 1e-4
     # without IdentityNet the points do not count
-    assert apart(predicted(no_points, FACE, POINTS), whole) > 1e-4
-    assert apart(predicted(no_points, FACE, POINTS), predicted(no_points, FACE, -POINTS)) == 0
+    no_points = predicted(FACE, POINTS, identity_scale=0.0)
+    assert apart(no_points, whole) > 1e-4
+    assert apart(no_points, predicted(FACE, -POINTS, identity_scale=0.0)) == 0
+    tiny.assert_close(predicted(FACE, POINTS, 0.0), plain(), rtol=0, atol=1e-6)
+
+
+def test_freshly_made_its_identity_net_changes_nothing():
     there, params, _ = base()
-    plain = jax.jit(there.model.denoise)(params, Z, TIMESTEP, there.model.condition(params, TOKENS))
-    tiny.assert_close(predicted(CONFIG, FACE, POINTS, 0.0), plain, rtol=0, atol=1e-6)
+    own = jax.jit(CONFIG.build(there).init)(jax.random.key(1), params)
+    fresh = predicted(FACE, POINTS, own=own, face_scale=0.0)
+    tiny.assert_close(fresh, plain(), rtol=0, atol=1e-6)
 
 
 def test_identity_net_attends_to_the_face_and_not_to_the_text():
@@ -106,3 +132,111 @@ def test_points_are_discs_over_dimmed_limbs_to_the_nose():
     np.testing.assert_allclose(image[77, 74], [153 / 255, 0, 153 / 255], atol=1e-6)
     assert not image[5, 5].any() and not image[64, 110].any()
     assert not image[56, 44].any()  # beside a limb, which is 8 pixels wide
+
+
+def given(face, *hints):
+    return CONFIG.given({"face": [face], "hint": [*hints]}, (16, 16), Data(image_size=16))
+
+
+def test_points_are_given_as_an_image_or_drawn_of_numbers(tmp_path):
+    face, points = str(tmp_path / "face.npy"), [[0.2, 0.3], [0.8, 0.3], [0.5, 0.5]]
+    points += [[0.3, 0.8], [0.7, 0.8]]
+    np.save(face, np.ones((3, 6), np.float32))
+    (tmp_path / "two.json").write_text(json.dumps([points, points]))
+    np.save(tmp_path / "one.npy", np.float32(points))
+    # training draws them, too
+    example = {"points": np.float32(points), "image": np.zeros((16, 16, 3), np.uint8)}
+    drawn = CONFIG.derive(2)["points"](example, np.random.default_rng(0))
+    np.testing.assert_allclose(drawn[12, 4], [1, 1, 0], atol=1e-6)  # 0.8 of 16, less a half
+    Image.fromarray(np.uint8(255 * drawn)).save(tmp_path / "one.png")
+    for name, count in {"two.json": 2, "one.npy": 1, "one.png": 1}.items():
+        found = given(face, str(tmp_path / name))
+        assert found["face"].shape == (3, 6) and len(found["points"]) == count
+        np.testing.assert_allclose(found["points"][-1], drawn, atol=0.5 / 255 + 1e-6)
+
+
+def test_bad_faces_and_points_are_refused_in_one_line(tmp_path):
+    for name, x in {
+        "face": np.ones(6),
+        "wide": np.ones(7),
+        "points": np.full((5, 2), 30.0),
+    }.items():
+        np.save(tmp_path / f"{name}.npy", np.float32(x))
+    face, wide, pixels = (str(tmp_path / f"{x}.npy") for x in ("face", "wide", "points"))
+    for files, fragment in (
+        ((wide, pixels), "wide.npy' has shape (7,): expected (6,), an embedding"),
+        (("nowhere.npy", pixels), "--face 'nowhere.npy' cannot be read (["),
+        ((face, pixels), "has values up to 30: expected points in parts of the image"),
+        ((face, face), "face.npy' has shape (6,): expected (5, 2), x and y of eyes"),
+    ):
+        with pytest.raises(InputError) as error:
+            given(*files)
+        assert fragment in str(error.value)
+    example = {"face": np.ones(7), "name": "a.png"}
+    with pytest.raises(InputError, match=r"of a.png has 7 numbers: expected adapter.face_dim 6"):
+        CONFIG.derive(2)["face"](example, None)
+
+
+@pytest.fixture(scope="module")
+def placed(caption_run, tmp_path_factory):
+    """A run of captions, and an InstantID of it: a run, and the folder that is written of it."""
+    trained = runs.load(caption_run)
+    there = Base(trained.experiment, trained.model, trained.tokenizers)
+    own = tiny.drawn(CONFIG.build(there).init, trained.params)
+    experiment = AdapterExperiment(
+        base=str(caption_run), base_digest=model_digest(trained.params), adapter=CONFIG
+    )
+    folder = tmp_path_factory.mktemp("instant")
+    runs.write_imported(folder / "run", experiment, {"adapters": {NAME: own}})
+    convert.convert(folder / "run", folder / "files")
+    return caption_run, folder, own
+
+
+def test_its_folder_is_as_published_and_comes_back_bit_for_bit(placed, tmp_path):
+    base, folder, own = placed
+    (there,) = runs.attach(runs.describe(base), [str(folder / "files")]).adapters
+    assert there.settings.beside_text == replace(CONFIG, face="face.files").beside_text
+    tiny.assert_same(there.read(), own)
+    there.settings.folder.write(tmp_path, *there.settings.to_file(there.read(), there.base))
+    for name in ("ip-adapter.bin", "ControlNetModel/diffusion_pytorch_model.safetensors"):
+        assert (tmp_path / name).read_bytes() == (folder / "files" / name).read_bytes()
+    tree = read_torch(tmp_path / "ip-adapter.bin")
+    assert tree.keys() == {"image_proj", "ip_adapter"}
+    assert tree["image_proj"]["latents"].shape == (1, 2, 8)
+    assert tree["ip_adapter"]["1.to_k_ip.weight"].shape[1] == 8
+
+
+@pytest.mark.parametrize(
+    ("options", "fragment"),
+    [
+        ({"hint": ("a.json",)}, "adapter 'run' has no face: expected --face FACE.npy"),
+        ({"face": ("a.npy",)}, "adapter 'run' has no image to follow: expected --hint IMAGE"),
+        ({"identity_scale": -1.0}, "identity-scale is -1"),
+    ],
+)
+def test_a_request_names_what_is_missing(options, fragment, placed):
+    base, folder, _ = placed
+    adapter = [str(folder / "run")]
+    with pytest.raises(InputError) as error:
+        resolve(runs.attach(runs.describe(base), adapter), num=1, adapter=adapter, **options)
+    assert fragment in str(error.value)
+
+
+def test_scales_are_options(placed, tmp_path):
+    base, folder, _ = placed
+    np.save(tmp_path / "face.npy", np.ones(6, np.float32))
+    np.save(tmp_path / "points.npy", np.full((5, 2), 0.5, np.float32))
+    adapter = [f"{folder / 'files'}:0.5"]
+    described = runs.attach(runs.describe(base), adapter)
+    request = resolve(
+        described,
+        num=1,
+        adapter=adapter,
+        face=(str(tmp_path / "face.npy"),),
+        hint=(str(tmp_path / "points.npy"),),
+        face_scale=0.25,
+    )
+    scales = request.adapters.scales(request, view(described))["files"]
+    assert float(scales("mid", TIMESTEP[0])) == pytest.approx(0.5 * 0.8)
+    assert float(scales("mid_attn/block_0/cross", TIMESTEP[0])) == pytest.approx(0.5 * 0.25)
+    assert "--face-scale 0.25" in request.adapters.describe(request, view(described))

@@ -184,30 +184,30 @@ def test_no_image_is_a_zero_embedding_or_the_hidden_states_of_zeros(name, encode
     assert config.build(there).dropped == ("image_prompt",)
 
 
+def read(config, *files):
+    found = config.given({"image_prompt": [*map(str, files)]}, (8, 8), Data(image_size=8))
+    return found["image_prompt"]
+
+
 def test_images_are_encoded_in_training_and_in_sampling_alike(encoder, tmp_path):
     image = np.random.default_rng(0).integers(0, 256, (11, 8, 3), np.uint8)
     Image.fromarray(image).save(tmp_path / "a.png")
     for config in (replace(x, encoder=encoder) for x in (LINEAR, PLUS)):
         derived = config.derive(2)["image_prompt"]({"image": image}, np.random.default_rng(0))
-        given = config.given([str(tmp_path / "a.png")], (8, 8), Data(image_size=8))["image_prompt"]
+        given = read(config, tmp_path / "a.png")
         np.testing.assert_array_equal(given, derived[None])
         np.save(tmp_path / "a.npy", derived[0])
-        again = config.given([str(tmp_path / "a.npy")], (8, 8), Data(image_size=8))["image_prompt"]
-        np.testing.assert_array_equal(again, derived[None])
-        two = replace(config, images=2).given(
-            [str(tmp_path / "a.npy")] * 4, (8, 8), Data(image_size=8)
-        )
-        assert two["image_prompt"].shape == (2, 2, *derived.shape[1:])
+        np.testing.assert_array_equal(read(config, tmp_path / "a.npy"), derived[None])
+        two = read(replace(config, images=2), *[tmp_path / "a.npy"] * 4)
+        assert two.shape == (2, 2, *derived.shape[1:])
     with pytest.raises(
-        InputError, match=r"'.*a.npy' is float32 \(5, 6\): expected floats of \(5,\)"
+        InputError, match=r"'.*a.npy' has shape \(5, 6\): expected \(5,\), outputs of the image"
     ):
-        replace(LINEAR, encoder=encoder).given(
-            [str(tmp_path / "a.npy")], (8, 8), Data(image_size=8)
-        )
+        read(replace(LINEAR, encoder=encoder), tmp_path / "a.npy")
     with pytest.raises(InputError, match="--image-prompt has 3 images for an IP-Adapter that"):
-        replace(LINEAR, images=2).given(["a", "b", "c"], (8, 8), Data(image_size=8))
+        read(replace(PLUS, images=2), *[tmp_path / "a.npy"] * 3)
     with pytest.raises(InputError, match=r"weights are not named: expected encoder\.file"):
-        LINEAR.given([str(tmp_path / "a.png")], (8, 8), Data(image_size=8))
+        read(LINEAR, tmp_path / "a.png")
 
 
 def test_beside_others_of_its_kind_it_has_an_entry_of_its_own():

@@ -10,6 +10,7 @@ from ldm_jax.errors import InputError, read_json
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names.lora_keys import METADATA
 
+LAYOUT = "PEFT's layout"
 CONFIG, WEIGHTS = "adapter_config.json", ("adapter_model.safetensors", "adapter_model.bin")
 COMPONENTS = ("unet", "text_encoder", "text_encoder_2")  # of each of which there may be a folder
 # PEFT's fields with which a layer's change is another one than here
