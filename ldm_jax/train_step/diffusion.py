@@ -194,6 +194,7 @@ def draw_times(
     normal = (config.times_mean, config.times_std)
     t = {
         "uniform": lambda: training_times.uniform(keys, process),
+        "cubic": lambda: training_times.cubic(keys, process),
         "logit_normal": lambda: training_times.logit_normal(keys, process, *normal),
         "log_normal": lambda: training_times.log_normal(keys, process, *normal),
     }[config.times]()

@@ -177,7 +177,7 @@ def test_in_the_hybrid_the_bound_trains_the_variance_alone():
     assert abs(vlb["mean"]) > 0.1
 
 
-@pytest.mark.parametrize("times", ["uniform", "log_normal", "logit_normal"])
+@pytest.mark.parametrize("times", ["uniform", "cubic", "log_normal", "logit_normal"])
 def test_discrete_processes_are_trained_at_whole_times(times):
     model, _ = watched()
     t, weights = draw_times(DiffusionLoss(times=times), model.process, {}, tiny.keys(N))

@@ -23,7 +23,7 @@ class DiffusionLoss:
     # of a pixel, in the bound's first term; None: data are continuous
     levels: AtLeast2 | None = None
     # how the times of training are drawn
-    times: Literal["uniform", "loss_aware", "log_normal", "logit_normal"] = "uniform"
+    times: Literal["uniform", "cubic", "loss_aware", "log_normal", "logit_normal"] = "uniform"
     times_mean: Finite = 0.0  # of the normal, as the next (EDM: log_normal, -1.2, 1.2)
     times_std: Positive = 1.0  # of the same normal
     learned_weight: bool = False  # learn a log-variance of the loss at every time

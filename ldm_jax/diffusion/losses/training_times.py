@@ -12,6 +12,13 @@ def uniform(keys: Array, process: Process) -> Array:
     return process.T * jnp.maximum(u, jnp.finfo(u.dtype).eps)  # never 0, which is data
 
 
+def cubic(keys: Array, process: Process) -> Array:
+    """t / T = 1 - u^3 with u uniform in [0, 1): late times, of much noise, more often (Mou et al.
+    2023, section 3.4), [B]."""
+    u = jax.vmap(jax.random.uniform)(keys)
+    return process.T * (1.0 - u**3)
+
+
 def logit_normal(keys: Array, process: Process, mean: float, std: float) -> Array:
     """t / T = sigmoid(n) with n ~ N(mean, std^2) (Esser et al. 2024, eq. 19), [B]."""
     return process.T * jax.nn.sigmoid(mean + std * jax.vmap(jax.random.normal)(keys))

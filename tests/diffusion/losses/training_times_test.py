@@ -31,6 +31,25 @@ def test_whole_times_are_equally_likely():
     assert times.whole(jnp.array([1e-9, 1.0, 1.001, T - 0.5, T]), p).tolist() == [1, 1, 2, T, T]
 
 
+@every_process
+def test_cubic_times_are_those_of_one_minus_the_cube_of_a_uniform_number(p):
+    """P(t / T <= x) = 1 - (1 - x)^(1/3), within the bound of Dvoretzky, Kiefer and Wolfowitz."""
+    x = np.sort(np.asarray(times.cubic(KEYS, p)) / T)
+    assert x[0] > 0
+    assert x[-1] <= 1
+    below = np.arange(1, N + 1) / N
+    assert np.max(np.abs(below - (1 - np.cbrt(1 - x)))) < np.sqrt(np.log(2 / 1e-6) / (2 * N))
+
+
+def test_whole_cubic_times_are_the_original_timesteps_and_one():
+    """T2I-Adapter's timesteps floor((1 - u^3) T), at most T - 1, are those before ours."""
+    p = PROCESSES["linear"]
+    t = np.asarray(times.cubic(KEYS, p))
+    original = np.minimum(np.floor(t), T - 1)
+    np.testing.assert_array_equal(times.whole(t, p), original + 1)
+    assert times.whole(jnp.array([float(T)]), p).tolist() == [T]  # u = 0
+
+
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (-0.5, 0.6)])
 def test_logit_normal_times_are_normal_after_a_logit(mean, std):
     u = np.asarray(times.logit_normal(KEYS, PROCESSES["rectified_flow"], mean, std)) / T
