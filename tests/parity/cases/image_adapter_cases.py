@@ -51,7 +51,6 @@ IP = {  # name -> projection, images, scale
 }
 
 
-def unconditional(projection: str) -> np.ndarray:
-    """What stands for no image in the pipelines, [1, 1, ...]."""
-    one = prompts(projection, 1)[:1]
-    return np.zeros_like(one) if projection == "linear" else drawn.normal("no image", one.shape)
+def unconditional() -> np.ndarray:
+    """Hidden states that stand for no image in the pipeline, [1, 1, ...]."""
+    return drawn.normal("no image", prompts("resampler", 1)[:1].shape)

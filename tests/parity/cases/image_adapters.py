@@ -133,41 +133,34 @@ def of_encoder() -> dict[str, np.ndarray]:
     return {name: apply({"params": params}, photos, hidden) for name, hidden in names.items()}
 
 
-def of_pipeline(name: str) -> dict[str, np.ndarray]:
-    """The latents at the end."""
-    if name == "t2i":
-        adapter, own = t2i("full")
-        inputs = {"hint": channels_last(jnp.asarray(cases.HINT["full"]))}
-    else:
-        projection = name.removeprefix("ip ")
-        adapter, own = ip(IP[projection])
-        one, none = cases.prompts(projection, 1)[:1], cases.unconditional(projection)
-        inputs = {"image_prompt": jnp.asarray(np.repeat(one, cases.B, axis=0))}
-        adapter = adapter._replace(
-            null=lambda n, h, w: {"image_prompt": jnp.repeat(jnp.asarray(none), n, axis=0)}
-        )
+def of_pipeline() -> dict[str, np.ndarray]:
+    """The latents at the end, with a prompt of hidden states; see `adapter_pipelines.py` of others,
+    whose unconditional prompt needs no image encoder."""
+    adapter, own = ip(IP["resampler"])
+    one, none = cases.prompts("resampler", 1)[:1], cases.unconditional()
+    adapter = adapter._replace(
+        null=lambda n, h, w: {"image_prompt": jnp.repeat(jnp.asarray(none), n, axis=0)}
+    )
     model = adapted(pipelines.model_of("text"), {"a": adapter}, {"a": cases.SCALE})
     params = {**pipelines.params("text"), "adapters": {"a": own}}
     asked = c.Sampling(sampler="ddim", steps=pipeline_cases.STEPS, spacing="uniform")
     times = sampling.times(asked, model.process)
     generate = make_generate(model, build_sampler("ddim"), cases.SIDE * FACTOR)
-    inputs |= {"tokens": jnp.asarray(pipeline_cases.IDS)}
+    inputs = {"tokens": jnp.asarray(pipeline_cases.IDS)}
+    inputs |= {"image_prompt": jnp.asarray(np.repeat(one, cases.B, axis=0))}
     extras = Extras(negative={"tokens": jnp.asarray(pipeline_cases.EMPTY)})
     seeds, noise = np.arange(cases.B, dtype=np.uint32), channels_last(pipeline_cases.NOISE)
     arguments = sampling.arguments(asked)
     guidance = pipeline_cases.GUIDANCE
     found = generate(params, inputs, seeds, times, guidance, arguments, noise, extras)
-    return {f"pipeline {name}": np.asarray(channels_first(found)) * pipelines.LARGEST}
+    return {"pipeline": np.asarray(channels_first(found)) * pipelines.LARGEST}
 
 
 CASES = {
     **{f"t2i {name}": functools.partial(of_t2i, name) for name in cases.T2I},
     **{f"ip {name}": functools.partial(of_ip, name) for name in cases.IP},
     "encoder": of_encoder,
-    **{
-        f"pipeline {name}": functools.partial(of_pipeline, name)
-        for name in ("t2i", "ip linear", "ip resampler")
-    },
+    "pipeline": of_pipeline,
 }
 
 

@@ -1,4 +1,4 @@
-"""Makes image_adapters.npz: diffusers' T2I-Adapters and IP-Adapters, and pipelines with them.
+"""Makes image_adapters.npz: diffusers' T2I-Adapters and IP-Adapters, and a pipeline with Plus.
 
 pip install torch==2.13.0 diffusers==0.42.1 transformers==5.23.0
 python -m tests.parity.make.image_adapters
@@ -72,20 +72,18 @@ def ip(name: str) -> torch.Tensor:
     return call(*inputs, added_cond_kwargs=added).sample
 
 
-def pipeline(kind, unet, **own) -> torch.Tensor:
-    """The final latents of a pipeline."""
-    given = own.pop("given")
+def pipeline(unet, prompts: torch.Tensor) -> torch.Tensor:
+    """The final latents of a pipeline with image prompts, the unconditional one first."""
     settings = {k: v for k, v in pipeline_cases.TEXT.items() if k != "model_type"}
     encoder = component("text_encoder", CLIPTextModel(CLIPTextConfig(**settings)))
     scheduler, options, _ = pipeline_cases.SAMPLERS["ddim"]
-    pipe = kind(
+    pipe = diffusers.StableDiffusionPipeline(
         vae=component("vae", network(diffusers.AutoencoderKL, pipeline_cases.VAE)),
         text_encoder=encoder,
         tokenizer=None,
         unet=unet,
         scheduler=getattr(diffusers, scheduler)(**pipeline_cases.SCHEDULER, **options),
         **UNSAFE,
-        **own,
     )
     pipe.set_progress_bar_config(disable=True)
     return pipe(
@@ -95,7 +93,7 @@ def pipeline(kind, unet, **own) -> torch.Tensor:
         num_inference_steps=pipeline_cases.STEPS,
         guidance_scale=pipeline_cases.GUIDANCE,
         output_type="latent",
-        **given,
+        ip_adapter_image_embeds=[prompts],
     ).images
 
 
@@ -108,17 +106,9 @@ def arrays() -> dict[str, np.ndarray]:
     found |= {f"ip {name}": ip(name) for name in cases.IP}
     seen = eye()(torch.tensor(cases.PHOTOS), output_hidden_states=True)
     found |= {"embeddings": seen.image_embeds, "hidden states": seen.hidden_states[-2]}
-    hint = {"image": torch.tensor(cases.HINT["full"]), "adapter_conditioning_scale": cases.SCALE}
-    kind, plain = diffusers.StableDiffusionAdapterPipeline, unet(pipeline_cases.UNET)
-    found["pipeline t2i"] = pipeline(kind, plain, adapter=t2i_adapter("full"), given=hint)
-    for projection in ("linear", "resampler"):
-        one = torch.tensor(cases.prompts(projection, 1)[:1])
-        both = torch.cat([torch.tensor(cases.unconditional(projection)), one])
-        prompted = with_prompts(projection, cases.SCALE)
-        given = {"ip_adapter_image_embeds": [both]}
-        found[f"pipeline ip {projection}"] = pipeline(
-            diffusers.StableDiffusionPipeline, prompted, given=given
-        )
+    one = torch.tensor(cases.prompts("resampler", 1)[:1])
+    both = torch.cat([torch.tensor(cases.unconditional()), one])
+    found["pipeline"] = pipeline(with_prompts("resampler", cases.SCALE), both)
     return {name: x.numpy() for name, x in found.items()}
 
 
