@@ -185,7 +185,7 @@ class Reader(nn.Module):
         return nn.Dense(IDENTITY + 10 + 6)(x)
 
 
-def learn(path: Path, count: int, seed: int, epochs: int = 20, size: int = 100) -> None:
+def learn(path: Path, count: int, seed: int, epochs: int = 10, size: int = 100) -> None:
     """Half of each image is its mean of 3 x 3 pixels, by a share that is drawn, as of a decoder."""
     found = faces(seed, count)
     images, targets = np.stack([paint(f) for f in found]), np.stack([target(f) for f in found])
