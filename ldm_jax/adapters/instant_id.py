@@ -8,20 +8,22 @@ place of the text.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.adapters import face_network
 from ldm_jax.adapters.controlnet import ControlNet, controlnet, outputs
 from ldm_jax.adapters.hint import read_hint
 from ldm_jax.adapters.image_encoder import ImageEncoder
 from ldm_jax.adapters.ip_adapter import IPAdapter, crossed_width, crossing, image_tokens, ip_adapter
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.data import faces
-from ldm_jax.data.given import load_rows
+from ldm_jax.data.given import load_image, load_rows
 from ldm_jax.errors import InputError
+from ldm_jax.extractors import dlib_face
 from ldm_jax.settings import AtLeast1, Levels, NotNegative, Positive
 from ldm_jax.types import Adapter, Array, Batch, Cond, Derive, Params
 from ldm_jax.weights.formats import instant_id_folder
@@ -43,6 +45,9 @@ class InstantID(AdapterSettings):
     heads: AtLeast1 = 20  # its attention heads
     head_channels: AtLeast1 = 64  # of each
     stem: Levels = (16, 32, 96, 256)  # of IdentityNet's hint, see ControlNet
+    # the network that embeds images of faces; None: their embeddings are given
+    network: Literal["dlib"] | None = None
+    network_file: str | None = None  # its weights, as npm's @vladmandic/face-api has them
     radius: Positive = 10.0  # of drawn points, in pixels
     half_width: Positive = 4.0  # of the limbs between them
     identity_scale: NotNegative = 0.8  # of IdentityNet, in sampling
@@ -53,7 +58,6 @@ class InstantID(AdapterSettings):
     kind: ClassVar = "an InstantID"
     options: ClassVar = ("face", "hint")
     scales: ClassVar = ("identity_scale", "face_scale")
-    fields: ClassVar = tuple(faces.FORMS)
     folder: ClassVar[ModuleType] = instant_id_folder
 
     @property
@@ -70,6 +74,15 @@ class InstantID(AdapterSettings):
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         crossed_width(base)
         self.identity_net.check(base, prefix)
+        if self.network and self.face_dim != dlib_face.DIM:
+            raise InputError(
+                f"{prefix}face_dim is {self.face_dim}: expected {dlib_face.DIM}, those of "
+                f"{prefix}network '{self.network}'"
+            )
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return ("points",) if self.network else ("face", "points")
 
     def named(self, name: str) -> Self:
         return replace(self, face=f"{self.face}.{name}", points=f"{self.points}.{name}")
@@ -78,9 +91,12 @@ class InstantID(AdapterSettings):
         return instant_id(self, base, crossed_width(base))
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        """An example has both, see `data.faces`."""
+        """Examples have both, see `data.faces`; or the network embeds the face about the points."""
 
         def face(example: Mapping[str, Any], rng: np.random.Generator) -> np.ndarray:
+            if self.network:
+                cut = dlib_face.aligned(example["image"], example["points"])
+                return face_network.embedded(cut, self.network_file)
             if example["face"].shape != (self.face_dim,):
                 raise InputError(
                     f"the face of {example['name']} has {example['face'].size} numbers: expected "
@@ -94,11 +110,19 @@ class InstantID(AdapterSettings):
         return {self.face: face, self.points: points}
 
     def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
-        """A hint is the image of the points, or the points in a .json or .npy."""
-        shape = (self.face_dim,)
-        each = [load_rows(file, "--face", shape, "an embedding") for file in files["face"]]
+        """A face is an embedding or an image; a hint the image of points, or points in numbers."""
+        each = [self.read_face(file, data) for file in files["face"]]
         hints = [self.read_points(file, size, data) for file in files["hint"]]
         return {self.face: np.concatenate(each), self.points: np.concatenate(hints)}
+
+    def read_face(self, file: str, data: Any) -> np.ndarray:
+        """Embeddings, float32 [n, face_dim]; an image is of one face."""
+        if file.endswith((".json", ".npy")) or not self.network:
+            return load_rows(file, "--face", (self.face_dim,), "an embedding")
+        side = (dlib_face.SIZE, dlib_face.SIZE)
+        return face_network.embedded(load_image(file, "--face", data, side), self.network_file)[
+            None
+        ]
 
     def read_points(self, file: str, size: tuple[int, int], data: Any) -> np.ndarray:
         """Images of points, float32 [n, H, W, 3]."""

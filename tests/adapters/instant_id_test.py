@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from ldm_jax import convert, runs
+from ldm_jax.adapters import face_network
 from ldm_jax.adapters.adapter import Window, adapted
 from ldm_jax.adapters.instant_id import InstantID, drawn_points
 from ldm_jax.adapters.settings import Base
@@ -175,6 +176,26 @@ def test_bad_faces_and_points_are_refused_in_one_line(tmp_path):
     example = {"face": np.ones(7), "name": "a.png"}
     with pytest.raises(InputError, match=r"of a.png has 7 numbers: expected adapter.face_dim 6"):
         CONFIG.derive(2)["face"](example, None)
+
+
+def test_a_face_network_embeds_images_in_training_and_in_sampling(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(face_network, "embedded", lambda x, file: seen.append(x) or np.ones(128))
+    config, face = replace(CONFIG, face_dim=128, network="dlib"), str(tmp_path / "face.png")
+    image = np.full((16, 16, 3), 200, np.uint8)
+    Image.fromarray(image).save(face)
+    assert config.fields == ("points",)
+    example = {"image": image, "points": np.full((5, 2), 0.5) + np.eye(5, 2) / 4}
+    config.derive(2)["face"](example, np.random.default_rng(0))
+    assert config.read_face(face, Data(image_size=16)).shape == (1, 128)
+    assert [x.shape for x in seen] == [(150, 150, 3)] * 2
+    with pytest.raises(InputError, match=r"adapter.face_dim is 6: expected 128, those of adapter"):
+        replace(config, face_dim=6).check(base()[0])
+
+
+def test_without_its_file_a_face_network_is_refused():
+    with pytest.raises(InputError, match=r"adapter.network_file is not set: expected model/face"):
+        face_network.embedded(np.zeros((150, 150, 3), np.uint8), None)
 
 
 @pytest.fixture(scope="module")
