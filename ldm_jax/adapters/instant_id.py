@@ -20,7 +20,7 @@ from ldm_jax.adapters.hint import read_hint
 from ldm_jax.adapters.image_encoder import ImageEncoder
 from ldm_jax.adapters.ip_adapter import IPAdapter, crossed_width, crossing, image_tokens, ip_adapter
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
-from ldm_jax.data import faces
+from ldm_jax.data import faces, key_points
 from ldm_jax.data.given import load_image, load_rows
 from ldm_jax.errors import InputError
 from ldm_jax.extractors import dlib_face
@@ -31,7 +31,6 @@ from ldm_jax.weights.formats import instant_id_folder
 # of eyes, nose and corners of the mouth, in the order of face detectors
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 NOSE = 2  # to which a limb goes from each other point
-DIMMED = 0.6  # the limbs' colors
 
 
 @dataclass(frozen=True)
@@ -222,18 +221,7 @@ def drawn_points(
         radius: of the discs, in pixels.
         half_width: of the ellipses.
     """
-    y, x = np.mgrid[: size[0], : size[1]].astype(np.float32)
     image = np.zeros((*size, 3), np.float32)
-    nose = np.asarray(points[NOSE], np.float32)
-    for i, point in enumerate(points):
-        if i == NOSE:
-            continue
-        along = np.asarray(point, np.float32) - nose
-        (cx, cy), length = nose + along / 2, max(float(np.hypot(*along)), 1e-6)
-        c, s = along / length
-        u, v = (x - cx) * c + (y - cy) * s, (y - cy) * c - (x - cx) * s
-        image[(2 * u / length) ** 2 + (v / half_width) ** 2 <= 1] = COLORS[i]
-    image = np.floor(DIMMED * image)
-    for (px, py), color in zip(points, COLORS, strict=True):
-        image[(x - px) ** 2 + (y - py) ** 2 <= radius**2] = color
+    limbs = [(NOSE, i, color) for i, color in enumerate(COLORS) if i != NOSE]
+    key_points.draw(image, np.asarray(points), limbs, COLORS, radius, half_width)
     return image / 255.0

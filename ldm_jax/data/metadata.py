@@ -3,6 +3,8 @@
 metadata.jsonl   one object a line, with `file_name` and any other fields
 metadata.csv     a column `file_name` and any others; an empty cell is a missing field
 dataset.json     of StyleGAN and EDM: {"labels": [[FILE, CLASS], ...]}
+prompt.json      of ControlNet's fill50k: an object a line, with `source`, the hint, `target`, the
+                 image, and `prompt`
 """
 
 import csv
@@ -20,7 +22,12 @@ import numpy as np
 from ldm_jax.data.image_set import ImageSet, shown
 from ldm_jax.errors import InputError, others, shortened
 
-METADATA = ("metadata.jsonl", "metadata.csv", "dataset.json")  # of several, the first is read
+METADATA = (
+    "metadata.jsonl",
+    "metadata.csv",
+    "dataset.json",
+    "prompt.json",
+)  # of several, the first is read
 CLASSES = 2**20  # more are a mistake
 
 
@@ -55,7 +62,9 @@ def read(files: ImageSet) -> tuple[str | None, list[Row]]:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    found = dict(zip(METADATA, (_json_lines, _table, _labels), strict=True))[file](path, text)
+    found = dict(zip(METADATA, (_json_lines, _table, _labels, _pairs), strict=True))[file](
+        path, text
+    )
     if found is None:
         return None, []
     find = finder(files)
@@ -146,6 +155,19 @@ def _labels(path: Path, text: str) -> list[tuple[str, Any]] | None:
         (f"{path} label {number}", {"file_name": name, "label": label})
         for number, (name, label) in enumerate(labels, start=1)
     ]
+
+
+def _pairs(path: Path, text: str) -> list[tuple[str, Any]] | None:
+    """None where the file is not of fill50k."""
+    try:
+        rows = list(_json_lines(path, text))
+        pairs = [
+            (where, [fields[n] for n in ("target", "source", "prompt")]) for where, fields in rows
+        ]
+    except (InputError, TypeError, KeyError):
+        return None
+    names = "file_name", "conditioning_image", "text"
+    return [(where, dict(zip(names, found, strict=True))) for where, found in pairs]
 
 
 def fault_of(rows: list[Row], field: str, fault: Callable[[Any], str | None]) -> str | None:

@@ -256,6 +256,21 @@ def test_all_metadata_of_others_that_are_read(tmp_path):
     assert "text" in folder.absent and len(folder.class_names) == 5
 
 
+def test_pairs_of_a_hint_and_an_image_as_fill50k_has_them(tmp_path):
+    for name in ("source/0.png", "source/1.png", "target/0.png", "target/1.png"):
+        write(tmp_path / name)
+    rows = [
+        {"source": f"source/{i}.png", "target": f"target/{i}.png", "prompt": f"{i} circles"}
+        for i in range(2)
+    ]
+    (tmp_path / "prompt.json").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = opened(tmp_path)
+    assert [record["text"] for record in folder] == ["0 circles", "1 circles"]
+    assert folder[1]["image"] == str(tmp_path / "target/1.png")
+    assert folder[1]["conditioning_image"] == str(tmp_path / "source/1.png")
+    assert not folder.left_out and not folder.warnings
+
+
 @pytest.mark.parametrize(
     ("names", "said"),
     [
