@@ -15,7 +15,9 @@ if __name__ == "__main__":  # what is imported next takes seconds
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+import tyro
 
 from ldm_jax import cli, runs
 from ldm_jax.config import SamplerName
@@ -42,6 +44,8 @@ class Options:
     """of the weights; bfloat16 takes half of the memory"""
     checkpoint: str | None = None
     """which of the run's: a step, or best; the newest where not given"""
+    adapter: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_FILE[:SCALE] ...")] = ()
+    """adapters that change weights, such as LoRAs, which are merged into the export"""
 
 
 def main(words: Sequence[str]) -> None:
@@ -54,6 +58,8 @@ def main(words: Sequence[str]) -> None:
     exported.check_out(out)
     described = runs.describe(runs.chosen(run, asked.checkpoint))
     exported.check_exportable(described)
+    described = runs.attach(described, asked.adapter)
+    runs.check_of_weights(described)
     trained = runs.with_weights(described, asked.param_dtype)
     about = exported.write(
         trained,

@@ -51,12 +51,7 @@ def merge(run: Path, adapters: Sequence[str], destination: Path) -> None:
         InputError: what is no adapter, does not fit the run, or changes no weights.
     """
     described = runs.attach(runs.describe(run), adapters)
-    for one in described.adapters:
-        if one.adapter.weights is None or one.adapter.signal is not None:
-            raise InputError(
-                f"--adapter '{one.word.place}' is {one.settings.kind}, which acts at each step: "
-                "expected an adapter of weights, such as a LoRA; sample.py takes the others"
-            )
+    runs.check_of_weights(described)
     whole = runs.with_weights(described)
     params = {part: whole.params[part] for part in PARTS}
     with whole_folder(destination) as unfinished:

@@ -141,6 +141,16 @@ def attach(described: Trained, texts: Sequence[str]) -> Trained:
     )
 
 
+def check_of_weights(described: Trained) -> None:
+    """Raises InputError where an adapter of a run changes more than weights."""
+    for one in described.adapters:
+        if one.adapter.weights is None or one.adapter.signal is not None:
+            raise InputError(
+                f"--adapter '{one.word.place}' is {one.settings.kind}, which acts at each step: "
+                "expected an adapter of weights, such as a LoRA; sample.py takes the others"
+            )
+
+
 def _of_run(word: Word, base: Base) -> Attached:
     experiment = load_config_of(Path(word.place), AdapterExperiment)
     attached = _attached(word, experiment.adapter, base)

@@ -104,8 +104,8 @@ def write(
     size = run.size(tuple(size))
     given, program = _arguments(trained, batch_size, sampler), _program(trained, sampler, size)
     params = {
-        part: {name: tree for name, tree in found.items() if name != "encoder"}
-        for part, found in trained.params.items()
+        part: {name: tree for name, tree in trained.params[part].items() if name != "encoder"}
+        for part in ("first_stage", "denoiser", "conditioner")
     }
     exported = jax_export.export(jax.jit(program), platforms=platforms)(_shapes(params), given)
     out.mkdir(parents=True, exist_ok=True)

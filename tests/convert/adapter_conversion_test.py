@@ -4,16 +4,18 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import export
 import numpy as np
 import pytest
 
 from ldm_jax import config as c
-from ldm_jax import convert, runs
+from ldm_jax import convert, runs, sampling
 from ldm_jax.adapters.lora import LoRA
 from ldm_jax.adapters.settings import Base
 from ldm_jax.errors import InputError
 from ldm_jax.runs.adapters import NAME
 from ldm_jax.runs.digest import model_digest
+from ldm_jax.sampling import exported
 from ldm_jax.weights.formats import peft_folder
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from tests.support import tiny
@@ -144,3 +146,21 @@ def test_what_cannot_be_merged_or_written_is_refused(base, run, file, tmp_path):
     with pytest.raises(InputError, match=r"broken.safetensors': .*: expected lora_up, too"):
         convert.convert(base, tmp_path / "out", adapters=[str(tmp_path / "broken.safetensors")])
     assert not (tmp_path / "out").exists()
+
+
+def test_an_export_has_the_adapter_in_its_weights(base, file, tmp_path):
+    pytest.importorskip("flatbuffers")
+    words = [str(base), "--out", str(tmp_path / "out"), "--batch", "2", "--adapter", f"{file}:0.5"]
+    export.main(words)
+    asked = {"num": 2, "seed": 3, "prompt": ["a red block"], "steps": 2, "guidance": 2.0}
+    found = exported.load(tmp_path / "out")
+    images = exported.draw(found, exported.resolve(found, **asked)).images.astype(int)
+
+    def drawn(described, **changes):
+        run = runs.with_weights(described)
+        request = sampling.resolve(run, batch_size=2, **asked, **changes)
+        return sampling.draw(run, request).images.astype(int)
+
+    described, words = runs.describe(base), (f"{file}:0.5",)
+    np.testing.assert_allclose(images, drawn(runs.attach(described, words), adapter=words), atol=1)
+    assert np.mean(images != drawn(described)) > 0.1
