@@ -20,6 +20,8 @@ python scripts/convert.py RUN --adapter RUN_OR_FILE[:SCALE] ... OUT
     merged into its weights
 python scripts/convert.py RUN NAME.safetensors
     writes the adapter that a run has trained, in its settings' layout; a folder in PEFT's
+python scripts/convert.py RUN FOLDER
+    writes a ControlNet or a T2I-Adapter that a run has trained as diffusers reads it
 """
 
 if __name__ == "__main__":  # what is imported next takes seconds

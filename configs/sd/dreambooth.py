@@ -3,7 +3,8 @@
 python train.py configs/sd/dreambooth.py --workdir RUN --init-from SD --data.path FOLDER
     --data.captions "a photo of sks dog" --prior.prompt "a photo of dog"
 Half of a batch is of the class, in images that the model draws first. Rate and steps are those of
-diffusers' example; configs/adapters/dreambooth.py trains a LoRA in place of the denoiser.
+diffusers' example; --conditions.0.no-frozen trains the text encoder, too (there with --optim.lr
+2e-6), and configs/adapters/dreambooth.py a LoRA in place of both.
 """
 
 from base import *

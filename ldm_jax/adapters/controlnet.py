@@ -8,9 +8,9 @@ starts from the model as it is.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,9 @@ from ldm_jax.settings import Levels
 from ldm_jax.types import Adapter, Array, Batch, Cond, Params
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import controlnet as names
+from ldm_jax.weights.names.diffusers_model import unet_config
 
+UNET_ALONE = ("out_channels", "sample_size", "up_block_types")  # in diffusers' config.json
 GUESS = 0.825  # by which an output counts less than the next deeper one, where there is no prompt
 
 
@@ -84,6 +86,19 @@ class ControlNet(Hinted):
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         there = names.PREFIX if self.layout == "original" else ""
         return tables.to_original(tables.under(self.table(base), there=there), own), {}
+
+    def of_diffusers(self, base: Base) -> tuple[Self, dict[str, Any]]:
+        condition = base.experiment.condition_names()
+        channels = base.model.first_stage.channels + condition.concat
+        unet = unet_config(base.experiment.model, channels, channels, condition.tokens, 0)
+        theirs = {
+            "_class_name": "ControlNetModel",
+            "conditioning_channels": self.hint_channels,
+            "conditioning_embedding_out_channels": list(self.stem),
+            "global_pool_conditions": self.pooled,
+        }
+        shared = {name: x for name, x in unet.items() if name not in UNET_ALONE}
+        return replace(self, layout="diffusers"), shared | theirs
 
     def table(self, base: Base) -> tables.Table:
         """The names of its weights in files, without a prefix."""

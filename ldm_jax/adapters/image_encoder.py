@@ -1,55 +1,49 @@
 """The image encoder whose outputs adapters read: CLIP's, in a file of its own."""
 
 import functools
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.encoders.clip.vision import Architecture, CLIPImageEncoder
-from ldm_jax.errors import InputError
+from ldm_jax.encoders.clip.vision import VisionSettings
+from ldm_jax.errors import InputError, read_json
 from ldm_jax.settings import AtLeast1, at_home
 from ldm_jax.types import Array, Params
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names import clip as names
 from ldm_jax.weights.names.clip_file import find_clip, layout_of
+from ldm_jax.weights.names.diffusers_model import read_vision
 
 
 @dataclass(frozen=True)
-class ImageEncoder:
+class ImageEncoder(VisionSettings):
     """CLIP's image encoder; defaults are OpenCLIP's ViT-H/14, that of the published adapters."""
 
-    # its weights, as transformers, OpenCLIP or OpenAI name them: a file, or a folder with one; a
-    # run of a CLIP becomes one by scripts/convert.py
-    file: str | None = None
     weights: Literal["openai", "openclip"] = "openclip"  # whose: decides the activation
     channels: AtLeast1 = 1280  # width of the transformer
     layers: AtLeast1 = 32  # transformer blocks
-    num_heads: AtLeast1 = 16  # attention heads
     dim: AtLeast1 = 1024  # of an embedding
-    patch: AtLeast1 = 14  # pixels a side
-    size: AtLeast1 = 224  # pixels a side of the encoder's input
-
-    @property
-    def architecture(self) -> Architecture:
-        sizes = self.channels, self.layers, self.num_heads, self.dim
-        return Architecture(*sizes, self.patch, self.size)
+    # its weights, as transformers, OpenCLIP or OpenAI name them: a file, or a folder with one, of
+    # which a config.json says which encoder it is; scripts/convert.py makes it of a run of a CLIP
+    file: str | None = None
 
     @property
     def places(self) -> int:
         """Tokens of an image: its patches and the class token."""
         return 1 + (self.size // self.patch) ** 2
 
-    def check(self, prefix: str) -> None:
-        for name, of in (("num_heads", "channels"), ("patch", "size")):
-            if getattr(self, of) % getattr(self, name):
-                raise InputError(
-                    f"{prefix}{name} is {getattr(self, name)}: expected a divisor of "
-                    f"{prefix}{of}, {getattr(self, of)}"
-                )
+    def found(self) -> Self:
+        """The same as its file says, and with where this is from any folder."""
+        if self.file is None:
+            return self
+        place = at_home(self.file).absolute()
+        settings = place / "config.json"
+        said = read_vision(read_json(settings)) if settings.is_file() else {}
+        return replace(self, file=str(place), **said)
 
     def embedded(self, images: np.ndarray, hidden: bool) -> np.ndarray:
         """The encoder's output for images [B, size, size, 3], normalised.
@@ -73,7 +67,7 @@ def _embedded(encoder: ImageEncoder, hidden: bool, pixels: bytes) -> np.ndarray:
 
 @functools.cache
 def _apply(encoder: ImageEncoder, hidden: bool):
-    network = CLIPImageEncoder(encoder.architecture, encoder.weights)
+    network = encoder.network
 
     @jax.jit
     def apply(params: Params, images: Array) -> Array:

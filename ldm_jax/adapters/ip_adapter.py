@@ -75,6 +75,9 @@ class IPAdapter(AdapterSettings):
         crossed_width(base)
         self.encoder.check(f"{prefix}encoder.")
 
+    def found(self) -> Self:
+        return replace(self, encoder=self.encoder.found())
+
     def named(self, name: str) -> Self:
         return replace(self, entry=f"{self.entry}.{name}")
 
@@ -136,6 +139,9 @@ class IPAdapter(AdapterSettings):
         beside = Path(metadata.get("folder", ""), BESIDE)
         if "folder" in metadata and beside.is_dir():
             encoder = replace(encoder, file=str(beside))
+            said = encoder.found()
+            if found.into == (said.channels if hidden else said.dim):
+                encoder = said
         config = cls(**found.settings, encoder=encoder)
         rows = config.table(sites, width)
         title = f"the weights are not of {cls.kind} of this base"

@@ -51,6 +51,10 @@ class AdapterSettings:
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         """Raises InputError where it does not go with the base; `prefix` is of its fields."""
 
+    def found(self) -> Self:
+        """The same with what the files that it names say, and with where these are."""
+        return self
+
     def named(self, name: str) -> Self:
         """The same with its entries of a batch under this name, beside others of its kind."""
         return self
@@ -112,3 +116,8 @@ class AdapterSettings:
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         """The weights by their published names, and the metadata of the file."""
         raise NotImplementedError
+
+    def of_diffusers(self, base: Base) -> tuple[Self, dict[str, Any]] | None:
+        """Settings by which the weights have diffusers' names, and the config.json beside them in a
+        folder that diffusers reads; None: there is no such folder."""
+        return None

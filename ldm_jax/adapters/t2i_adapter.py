@@ -5,7 +5,7 @@ The features depend on neither the latents nor the timestep: they are computed o
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar, Literal, NamedTuple, Self, get_args
+from typing import Any, ClassVar, Literal, NamedTuple, Self, get_args
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from ldm_jax.settings import AtLeast1
 from ldm_jax.types import Adapter, Array, Batch, Cond, Params, Site
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import t2i_adapter as names
+from ldm_jax.weights.names.diffusers_model import VERSION
 
 Places = Literal["sd", "sdxl"]
 HINTS = (1, 3)  # channels of the hints of published ones
@@ -85,6 +86,19 @@ class T2IAdapter(Hinted):
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         sites, factor = base.model.backbone.sites, base.factor
         return tables.to_original(self.table(sites, factor), own), {}
+
+    def of_diffusers(self, base: Base) -> tuple[Self, dict[str, Any]]:
+        sites, factor = base.model.backbone.sites, base.factor
+        kind = f"{self.size}_adapter" + "_xl" * (self.places == "sdxl")
+        return replace(self, layout="diffusers"), {
+            "_class_name": "T2IAdapter",
+            "_diffusers_version": VERSION,
+            "adapter_type": kind,
+            "in_channels": self.hint_channels,
+            "channels": [level.channels for level in self.levels(sites)],
+            "num_res_blocks": self.blocks,
+            "downscale_factor": self.shuffle(sites, factor),
+        }
 
     @classmethod
     def _like(cls, found: names.Found, sites: Mapping[str, Site], factor: int) -> Self:

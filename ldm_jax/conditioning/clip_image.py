@@ -1,7 +1,7 @@
 """An image as CLIP embeds it: one token (Stable Diffusion image variations)."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +10,9 @@ from PIL import Image
 from ldm_jax.conditioning.condition import BuildContext, Condition
 from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data.given import open_image
-from ldm_jax.encoders.clip.vision import Architecture, CLIPImageEncoder, normalised
-from ldm_jax.errors import InputError
+from ldm_jax.encoders.clip.vision import VisionSettings, normalised
 from ldm_jax.sections import Request, RunView
-from ldm_jax.settings import AtLeast1, Fraction
+from ldm_jax.settings import Fraction
 from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names import clip as clip_names
 from ldm_jax.weights.names import diffusers_model
@@ -41,19 +40,12 @@ class Variation(Given):
 
 
 @dataclass(frozen=True)
-class CLIPImage(Condition):
+class CLIPImage(VisionSettings, Condition):
     """An image as CLIP embeds it, one token, by an image encoder that is not trained.
 
     Defaults are OpenAI's ViT-L/14, of Stable Diffusion image variations.
     """
 
-    weights: Literal["openai", "openclip"] = "openai"  # decides the activation
-    channels: AtLeast1 = 1024  # width of the transformer
-    layers: AtLeast1 = 24  # transformer blocks
-    num_heads: AtLeast1 = 16  # attention heads
-    dim: AtLeast1 = 768  # of an embedding
-    patch: AtLeast1 = 14  # pixels a side
-    size: AtLeast1 = 224  # pixels a side of the encoder's input
     drop: Fraction = 0.1  # share of images dropped in training
 
     kind: ClassVar = "images"
@@ -66,30 +58,8 @@ class CLIPImage(Condition):
     def token_width(self) -> int | None:
         return self.dim
 
-    @property
-    def architecture(self) -> Architecture:
-        """Of the image encoder."""
-        sizes = self.channels, self.layers, self.num_heads, self.dim
-        return Architecture(*sizes, self.patch, self.size)
-
-    @property
-    def network(self) -> CLIPImageEncoder:
-        """The image encoder."""
-        return CLIPImageEncoder(self.architecture, self.weights)
-
     def heads(self, prefix: str) -> list[tuple[str, int]]:
         return [(f"num_heads of {type(self).__name__}", self.num_heads)]
-
-    def check(self, prefix: str) -> None:
-        for name, of, whole in (
-            ("num_heads", "channels", self.channels),
-            ("patch", "size", self.size),
-        ):
-            if whole % getattr(self, name):
-                raise InputError(
-                    f"{name} of {type(self).__name__} is {getattr(self, name)}: expected a divisor "
-                    f"of its {of}, {whole}"
-                )
 
     def derive(self, factor: int) -> dict[str, Derive]:
         """The input of the image encoder, [size, size, 3] float32."""

@@ -1,4 +1,4 @@
-"""Captions through CLIP's text encoder, which is not trained (Stable Diffusion)."""
+"""Captions through CLIP's text encoder, which is frozen or fine-tuned (Stable Diffusion)."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
@@ -104,8 +104,7 @@ class Reading(Section):
 
 @dataclass(frozen=True)
 class CLIPText(Text):
-    """Captions through CLIP's text encoder, which is not trained; defaults are Stable Diffusion
-    1's.
+    """Captions through CLIP's text encoder; defaults are Stable Diffusion 1's.
 
     Version 2 has weights="openclip", dim=1024, layers=23 (of 24: the last is not used) and
     num_heads=16.
@@ -117,8 +116,8 @@ class CLIPText(Text):
     head_dim: AtLeast1 = 64  # dim / num_heads
     vocab_size: MoreThan4 | None = 49_408  # tokens that there are
     weights: Literal["openai", "openclip"] = "openai"  # whose: activation, padding, names in files
+    frozen: bool = True  # False: it trains with the denoiser, as DreamBooth does
 
-    frozen: ClassVar = True
     sections: ClassVar = (Prompts, Reading)
     tokenizer_files: ClassVar = (
         "tokenizer.json or merges.txt of CLIP, or the package instant-clip-tokenizer"

@@ -7,10 +7,12 @@ from pathlib import Path
 from ldm_jax import runs
 from ldm_jax.convert.diffusers_model import KEPT
 from ldm_jax.convert.model import ASIDE
+from ldm_jax.convert.paths import as_json
 from ldm_jax.errors import InputError
 from ldm_jax.experiments import AdapterExperiment
 from ldm_jax.runs.paths import load_config_of
 from ldm_jax.runtime.files import whole_folder
+from ldm_jax.weights.formats.diffusers_folder import WEIGHTS
 from ldm_jax.weights.formats.files import write_weights
 
 PARTS = ("denoiser", "conditioner", "first_stage")
@@ -25,20 +27,27 @@ def export_adapter(run: Path, destination: Path) -> None:
     experiment = load_config_of(run, AdapterExperiment)
     described = runs.attach(runs.describe(Path(experiment.base)), [str(run)])
     (one,) = described.adapters
-    arrays, metadata = one.settings.to_file(one.read(), one.base)
-    folder = one.settings.folder
-    if bool(destination.suffix) == bool(folder):
+    settings, described_as = one.settings, None
+    folder, as_file = settings.folder, bool(destination.suffix)
+    if not (folder or as_file):
+        settings, described_as = settings.of_diffusers(one.base) or (settings, None)
+    if as_file == bool(folder or described_as):
         expected = f"a new folder, in {folder.LAYOUT}" if folder else "NAME.safetensors"
         raise InputError(
-            f"'{destination}' is no place for the file of {one.settings.kind}: expected {expected}"
+            f"'{destination}' is no place for the file of {settings.kind}: expected {expected}"
         )
-    if folder:
-        with whole_folder(destination) as unfinished:
-            folder.write(unfinished, arrays, metadata)
-    else:
+    arrays, metadata = settings.to_file(one.read(), one.base)
+    if as_file:
         write_weights(destination, arrays, metadata=metadata)
+    else:
+        with whole_folder(destination) as unfinished:
+            if folder:
+                folder.write(unfinished, arrays, metadata)
+            else:
+                (unfinished / "config.json").write_text(as_json(described_as), "utf-8")
+                write_weights(unfinished / f"{WEIGHTS}.safetensors", arrays)
     size = sum(x.nbytes for x in arrays.values()) / 1e6
-    print(f"{destination}: {one.settings.kind}, {len(arrays)} arrays, {size:.1f} MB")
+    print(f"{destination}: {settings.kind}, {len(arrays)} arrays, {size:.1f} MB")
 
 
 def merge(run: Path, adapters: Sequence[str], destination: Path) -> None:

@@ -8,12 +8,12 @@ import jax
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.conditioning.clip_image import CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText
 from ldm_jax.convert.paths import FILES, as_json, prefix_errors
 from ldm_jax.convert.tokenizer_files import find_tokenizer, write_tokenizer
 from ldm_jax.data.settings import Data
 from ldm_jax.encoders.clip.model import CLIP, CLIPModel, TextArchitecture
+from ldm_jax.encoders.clip.vision import VisionSettings
 from ldm_jax.encoders.tokenizers import clip
 from ldm_jax.errors import InputError, read_json
 from ldm_jax.experiments.clip import CLIPExperiment
@@ -97,12 +97,8 @@ def _described(settings: Mapping[str, Any]) -> CLIP:
         raise InputError(
             f"config.json is of {settings.get('model_type')}: expected clip, or --config CONFIG.py"
         )
-    each = [
-        {"model_type": f"clip_{name}_model"} | (settings.get(f"{name}_config") or {})
-        for name in ("text", "vision")
-    ]
-    dim = settings.get("projection_dim", 512)
-    text, vision = read_text(each[0]), read_vision(each[1] | {"projection_dim": dim})
+    text = {"model_type": "clip_text_model"} | (settings.get("text_config") or {})
+    text, vision = read_text(text), read_vision(settings)
     if vision["weights"] != text["weights"]:
         raise InputError(
             f"the encoders' activations are of {vision['weights']} and {text['weights']}: expected "
@@ -111,7 +107,7 @@ def _described(settings: Mapping[str, Any]) -> CLIP:
     sizes = TextArchitecture(
         *(text[name] for name in ("dim", "layers", "num_heads", "length", "vocab_size"))
     )
-    return CLIP(CLIPImage(**vision).architecture, sizes, vision["weights"])
+    return CLIP(VisionSettings(**vision).architecture, sizes, vision["weights"])
 
 
 def _experiment(of: CLIP) -> CLIPExperiment:
@@ -171,7 +167,7 @@ def _config(of: CLIP) -> dict[str, Any]:
         weights=of.weights,
     )
     inside = {"projection_dim": of.vision.dim}
-    vision = vision_config(CLIPImage(of.weights, *of.vision))
+    vision = vision_config(VisionSettings(of.weights, *of.vision))
     each = {"text_config": text_config(text) | inside, "vision_config": vision}
     for config in each.values():
         del config["architectures"]

@@ -41,7 +41,8 @@ def adapter_task(
             "it out; the same command goes on with a run"
         )
     described, experiment = _of_base(experiment)
-    settings = experiment.adapter
+    settings = experiment.adapter.found()
+    experiment = replace(experiment, adapter=settings)
     base = settings.read(Base(described.experiment, described.model, described.tokenizers))
     settings.check(base)
     source = open_images(experiment)

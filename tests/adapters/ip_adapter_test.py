@@ -1,7 +1,9 @@
 """IP-Adapter: tokens of an image, keys and values beside the text's, and the files it reads."""
 
 import functools
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -21,6 +23,7 @@ from ldm_jax.types import Cond
 from ldm_jax.weights import table
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.names import clip as clip_names
+from ldm_jax.weights.names import diffusers_model
 from tests.support import tiny
 
 B, SIDE, WIDTH = 2, 4, 8
@@ -169,6 +172,24 @@ def encoder(tmp_path_factory) -> ImageEncoder:
     state = table.to_original(clip_names.image_encoder(VISION.architecture), params)
     write_weights(path, {**state, "text_model.norm.weight": np.ones(3, np.float32)})
     return replace(VISION, file=str(path.parent))
+
+
+def test_a_folder_says_which_encoder_it_is_and_is_found_from_elsewhere(
+    encoder, tmp_path, monkeypatch
+):
+    folder = Path(encoder.file)
+    (folder / "config.json").write_text(json.dumps(diffusers_model.vision_config(VISION)), "utf-8")
+    monkeypatch.chdir(folder.parent)
+    found = IPAdapter(encoder=ImageEncoder(file=folder.name)).found()
+    monkeypatch.chdir(tmp_path)
+    assert found.encoder == encoder
+    assert found.encoded([Image.new("RGB", (8, 8))]).shape == (1, VISION.dim)
+    # beside the file of an adapter whose channels it has, too
+    there, _ = base()
+    arrays, metadata = LINEAR.to_file(own_of(LINEAR), there)
+    (tmp_path / "image_encoder").symlink_to(folder)
+    settings, _ = IPAdapter.of_file(arrays, {**metadata, "folder": str(tmp_path)}, there)
+    assert replace(settings.encoder, file=None) == VISION
 
 
 @pytest.mark.parametrize("name", ALL)

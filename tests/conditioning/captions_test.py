@@ -16,6 +16,7 @@ from ldm_jax.encoders.text_encoder import Encoded
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.generate import make_generate
+from ldm_jax.train_step.diffusion import diffusion_objective
 from tests.support import tiny
 
 WIDE = c.Text(dim=8, layers=1, num_heads=2, head_dim=4, length=8, vocab_size=64)
@@ -140,3 +141,12 @@ def test_a_model_of_two_encoders_is_trained_and_drawn_from(image_folder, tmp_pat
     a, b = draw(CAPTIONS[0]), draw(CAPTIONS[3])
     assert a.shape == (1, tiny.SIZE, tiny.SIZE, 3)
     assert np.any(np.asarray(a) != np.asarray(b))
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_clips_text_encoder_is_frozen_or_trains_with_the_denoiser(frozen):
+    text = c.CLIPText(dim=8, layers=1, num_heads=2, head_dim=4, length=8, frozen=frozen)
+    experiment = tiny.experiment(None, conditions=(text,))
+    model = experiment.build({"tokens": tokens.learn(CAPTIONS, 64, text.length)})
+    trained = diffusion_objective(model, c.DiffusionLoss(), 0.0, 4).trained
+    assert trained == (("denoiser",) if frozen else ("denoiser", "conditioner"))

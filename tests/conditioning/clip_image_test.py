@@ -89,10 +89,13 @@ def test_images_and_their_noise_are_derived_from_examples():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"conditions": (c.CLIPImage(**SIZES | {"num_heads": 3}),)}, "num_heads of CLIPImage is 3"),
+        (
+            {"conditions": (c.CLIPImage(**SIZES | {"num_heads": 3}),)},
+            r"conditions.0.num_heads is 3: expected a divisor of conditions.0.channels",
+        ),
         (
             {"conditions": (c.CLIPImage(**SIZES | {"patch": 3}),)},
-            "patch of CLIPImage is 3: expected a",
+            r"conditions.0.patch is 3: expected a divisor",
         ),
         (
             {"conditions": (*tiny.experiment().conditions, c.UnCLIP(**SIZES))},

@@ -1,5 +1,6 @@
 """Adapters become files, files are attached to a run, and are merged into a model once."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -10,8 +11,10 @@ import pytest
 
 from ldm_jax import config as c
 from ldm_jax import convert, runs, sampling
+from ldm_jax.adapters.controlnet import ControlNet
 from ldm_jax.adapters.lora import LoRA
 from ldm_jax.adapters.settings import Base
+from ldm_jax.adapters.t2i_adapter import T2IAdapter
 from ldm_jax.errors import InputError
 from ldm_jax.runs.adapters import NAME
 from ldm_jax.runs.digest import model_digest
@@ -120,6 +123,24 @@ def test_an_adapter_of_a_run_becomes_the_file_that_is_read_as_it(run, base, trai
     tiny.assert_close(
         {p: again[p] for p in PARTS}, expected(trained, own, 1.0), rtol=1e-5, atol=1e-6
     )
+
+
+@pytest.mark.parametrize("settings", [ControlNet(stem=(4, 6)), T2IAdapter()])
+def test_what_reads_hints_becomes_a_file_or_a_folder_of_diffusers(
+    settings, trained, base, tmp_path
+):
+    built = settings.build(of(trained))
+    params = tiny.drawn(lambda key: built.init(key, trained.params))
+    experiment = c.AdapterExperiment(base=str(base), adapter=settings)
+    runs.write_imported(tmp_path / "run", experiment, {"adapters": {NAME: params}})
+    places = {"original": tmp_path / "net.safetensors", "diffusers": tmp_path / "net"}
+    for layout, place in places.items():
+        convert.convert(tmp_path / "run", place)
+        (found,) = runs.attach(runs.describe(base), [str(place)]).adapters
+        assert found.settings.layout == layout
+        tiny.assert_same(found.read(), params)
+    said = json.loads((tmp_path / "net" / "config.json").read_text("utf-8"))
+    assert said["_class_name"] in ("ControlNetModel", "T2IAdapter")
 
 
 def test_folders_of_peft_hold_a_component_each(trained, own, base, tmp_path):

@@ -36,7 +36,7 @@ class CLIPTextEncoder(nn.Module):
 
 
 def clip_encoder(encoder: CLIPTextEncoder, empty: np.ndarray) -> TextEncoder:
-    """A text encoder that is not trained; the pooled embedding is that of a caption's end.
+    """CLIP's text encoder; the pooled embedding is that of a caption's end.
 
     Args:
         empty: [n] the tokens of the empty caption: start, end, and padding.

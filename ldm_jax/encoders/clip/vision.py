@@ -1,12 +1,15 @@
 """CLIP's image encoder, a vision transformer (Radford et al. 2021, section 2.4)."""
 
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import numpy as np
 
 from ldm_jax.encoders.clip.transformer import Block
+from ldm_jax.errors import InputError
 from ldm_jax.nn.patches import Patches
+from ldm_jax.settings import AtLeast1
 from ldm_jax.types import Array
 
 # mean and deviation of the published models' training images, with values 0 ... 1
@@ -65,3 +68,35 @@ class CLIPImageEncoder(nn.Module):
             return y
         y = nn.LayerNorm(epsilon=1e-5, name="norm")(y[:, 0])
         return nn.Dense(self.of.dim, use_bias=False, name="project")(y)
+
+
+@dataclass(frozen=True)
+class VisionSettings:
+    """Which image encoder it is; defaults are OpenAI's ViT-L/14."""
+
+    weights: Literal["openai", "openclip"] = "openai"  # whose: decides the activation
+    channels: AtLeast1 = 1024  # width of the transformer
+    layers: AtLeast1 = 24  # transformer blocks
+    num_heads: AtLeast1 = 16  # attention heads
+    dim: AtLeast1 = 768  # of an embedding
+    patch: AtLeast1 = 14  # pixels a side
+    size: AtLeast1 = 224  # pixels a side of the encoder's input
+
+    @property
+    def architecture(self) -> Architecture:
+        sizes = self.channels, self.layers, self.num_heads, self.dim
+        return Architecture(*sizes, self.patch, self.size)
+
+    @property
+    def network(self) -> CLIPImageEncoder:
+        """The image encoder."""
+        return CLIPImageEncoder(self.architecture, self.weights)
+
+    def check(self, prefix: str) -> None:
+        """Raises InputError where the sizes cannot go together; `prefix` is of its fields."""
+        for name, of in (("num_heads", "channels"), ("patch", "size")):
+            if getattr(self, of) % getattr(self, name):
+                raise InputError(
+                    f"{prefix}{name} is {getattr(self, name)}: expected a divisor of "
+                    f"{prefix}{of}, {getattr(self, of)}"
+                )

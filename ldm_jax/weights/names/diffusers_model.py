@@ -224,7 +224,10 @@ def read_text(s: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_vision(s: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a `CLIPImage` in the config.json of image_encoder."""
+    """The fields of a `CLIPImage` in the config.json of image_encoder, or of a whole CLIP."""
+    if s.get("model_type") == "clip":
+        own = {"model_type": "clip_vision_model"} | (s.get("vision_config") or {})
+        s = own | {"projection_dim": s.get("projection_dim", 512)}
     dim, weights = _read_encoder(s, "image_encoder", "clip_vision_model", 768)
     return {
         "weights": weights,
