@@ -4,6 +4,7 @@
     python sample.py RUN --prompt "a red circle" "a blue square" --interpolate 8
     python sample.py RUN --init-image photo.png --strength 0.6
     python sample.py --repeat runs/demo/samples-seed0/000003.png --steps 50
+    python sample.py configs/cascades/glide.py --prompt "a red circle" --stages.1.steps 27
 
 Writes DIR/000000.png ..., DIR/grid.png, DIR/samples.npz and DIR/report.json. Image i belongs to
 seed S + i alone, whatever the batch size; prompts (or labels) are cycled. With RUN, the options are
@@ -16,15 +17,18 @@ if __name__ == "__main__":  # what is imported next takes seconds
     interrupt.end_on_interrupt()
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from ldm_jax import cli, runs, sampling
 from ldm_jax.errors import InputError
+from ldm_jax.experiments import Stage
 from ldm_jax.runtime import memory
-from ldm_jax.sampling import exported, png_metadata, prior
+from ldm_jax.sampling import cascade_request, exported, png_metadata, prior
 from ldm_jax.sampling.request import every_section, filled, sections_of
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request, RunView, flag, once, options_of, unknown
@@ -82,9 +86,26 @@ def draw_compiled(folder: str, run: str | None, words: Iterable[str]) -> None:
     sampling.write(out, exported.draw(found, request), found.described, request)
 
 
+def draw_cascade(path: str, words: Sequence[str]) -> None:
+    """Draws through the stages of a cascade; --stages.1.steps is --stages.1.sampling.steps."""
+    of = cascade_request.with_sampling(cli.load_cascade(path))
+    words = [re.sub(r"^--stages\.(\d+)\.(?=[a-z-]+($|=))", _of_sampling, word) for word in words]
+    asked, of = cli.override_both(cascade_request.Asked(), of, words, f"sample.py {path}", __doc__)
+    cascade_request.draw_and_write(Path(path), of, asked)
+
+
+def _of_sampling(found: re.Match[str]) -> str:
+    """The beginning of a stage's option, where that is one of its sampling."""
+    name = re.split("[.=]", found.string)[2].replace("-", "_")
+    own = name in {field.name for field in fields(Stage)}
+    return found[0] if own else f"{found[0]}sampling."
+
+
 def main(words: Sequence[str]) -> None:
     """Parse, load, draw, write."""
     run, rest = (None, words) if not words or words[0].startswith("-") else (words[0], words[1:])
+    if run and run.endswith(".py"):
+        return draw_cascade(run, rest)
     if {"--help", "-h"} & set(words) or cli.option(words, cli.COMPLETION, cli.EITHER)[0]:
         return show_help(run, rest)
     compiled, _ = cli.option(rest, "--compiled")

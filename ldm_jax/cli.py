@@ -24,6 +24,7 @@ from typing import (
 import tyro
 
 from ldm_jax.errors import InputError, shortened
+from ldm_jax.runs.config_file import load_cascade as load_cascade
 from ldm_jax.runs.config_file import load_config as load_config
 from ldm_jax.runtime import interrupt
 from ldm_jax.runtime.compilation import use_cache

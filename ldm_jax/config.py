@@ -24,6 +24,7 @@ from ldm_jax.data.settings import Data, Shapes
 from ldm_jax.diffusion.losses.settings import DiffusionLoss
 from ldm_jax.diffusion.sampling import SamplerName, Sampling, ScheduleName, SpacingName
 from ldm_jax.diffusion.settings import Diffusion
+from ldm_jax.diffusion.spacing import FAST27
 from ldm_jax.encoders.clip.model import CLIPModel, CLIPName
 from ldm_jax.experiments import (
     AdapterExperiment,

@@ -51,6 +51,9 @@ class Denoised(NamedTuple):
     # [B, h, w, c] where the network learns the variance of its steps: 0 is the posterior's
     # variance, 1 that of the noise which the step removes, and log-variance is linear between them
     variance_fraction: Array | None = None
+    # [B, h, w, c] gradient by z of what guides; the mean of a reverse step moves by its variance
+    # times it. Only with samplers that read it, see `Sampler.reads_score`
+    score: Array | None = None
 
 
 Denoise = Callable[[Array, Array], Denoised]  # (z [B, h, w, c], t [B]) -> Denoised
@@ -62,6 +65,7 @@ class Sampler(NamedTuple):
     # (denoise, process, keys [B], z, t [B], s [B], state) -> (z at time s < t, state)
     step: Callable[..., tuple[Array, Any]]
     init: Callable[[Array], Any] = lambda z: ()  # z [B, h, w, c] -> state, any pytree
+    reads_score: bool = False  # whether steps are guided by `Denoised.score`
 
 
 class Gaussian(NamedTuple):
@@ -96,6 +100,7 @@ class FirstStage(NamedTuple):
     channels: int  # c
     parts: tuple[str, ...]  # the names in params of what training changes
     last_layer: tuple[str, ...]  # the path in params of the kernel nearest to the image
+    limit: float | None = None  # largest absolute value of unscaled latents; None: there is none
 
 
 class Perceptual(NamedTuple):
@@ -144,6 +149,9 @@ class Conditioner(NamedTuple):
     encode: Callable[[Params, Batch], Batch] | None = None
     trained: bool = True  # whether training changes its params
     dropped: tuple[str, ...] | None = None  # the keys that dropout and guidance drop; None: all
+    # inputs (encoded) -> (latents [B, h, w, c], mask [B, h, w, 1]): what is known of x0 where the
+    # mask is 0; None: nothing is
+    known: Callable[[Batch], tuple[Array, Array]] | None = None
 
     def with_null(self, inputs: Batch, null: Batch) -> Batch:
         """The inputs with those that are dropped replaced by the null's, or its counterparts."""

@@ -87,6 +87,7 @@ def first_stage(
     reconstruct: Callable,
     parts: tuple[str, ...] = ("encoder", "decoder"),
     last_layer: tuple[str, ...] = ("decoder", "conv_out", "kernel"),
+    limit: float | None = None,
 ) -> FirstStage:
     """The functions of a first stage, whose params are those of its networks and of latents.py,
     measured before the second stage.
@@ -110,6 +111,7 @@ def first_stage(
         config.z_channels,
         parts,
         last_layer,
+        limit,
     )
 
 

@@ -32,6 +32,7 @@ class Pixels(Autoencoder):
             lambda params, images, keys: Reconstruction(images, {}, images),
             parts=(),
             last_layer=(),
+            limit=1.0,
         )
 
     def original_names(self) -> Table:

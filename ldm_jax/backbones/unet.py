@@ -34,6 +34,8 @@ class UNet(BackboneSettings):
     head_channels: AtLeast1 | None = None  # width of a head; decides the number of heads where set
     transformer_depth: AtLeast1 = 1  # blocks of each transformer
     cross_only_factors: Factors = ()  # of these, those with cross-attention only
+    # attention is to the tokens and the image at once, in place of transformers (GLIDE)
+    joint_attention: bool = False
     linear_projections: bool = False  # in files: not 1x1 convolutions before and after transformers
     scale_shift: bool = False  # the step scales and shifts inside residual blocks
     resample_blocks: bool = False  # residual blocks change the resolution, not lone convolutions
@@ -70,6 +72,13 @@ class UNet(BackboneSettings):
                 f"{prefix}channels is {self.channels}: expected a multiple of 4, since "
                 f"{prefix}positions tells attention rows and columns by sines and cosines"
             )
+        own = ("transformer_depth", "cross_only_factors", "linear_projections", "positions")
+        for name in own if self.joint_attention else ():
+            if getattr(self, name) != getattr(UNet, name):
+                raise InputError(
+                    f"{prefix}{name} is {getattr(self, name)}: expected {getattr(UNet, name)} with "
+                    f"{prefix}joint_attention, which has no transformers"
+                )
         for factor in set(self.cross_only_factors) - set(self.attention_factors):
             raise InputError(
                 f"{prefix}cross_only_factors has {factor}: expected some of "
@@ -131,7 +140,7 @@ def sites(config: UNet) -> dict[str, Site]:
             found[f"below_{level}"] = Site(2 ** (level + 1), width)
 
     def crossing(name, level):
-        for i in range(config.transformer_depth):
+        for i in range(0 if config.joint_attention else config.transformer_depth):
             found[f"{name}/block_{i}/cross"] = Site(2**level, widths[level], attention=True)
 
     levels = [level for level in range(last + 1) if 2**level in config.attention_factors]
@@ -217,9 +226,10 @@ class Layers(NamedTuple):
         """Attention to the tokens; self-attention alone where there are none."""
         c, cond, channels = self.config, self.cond, x.shape[-1]
         heads = channels // c.head_channels if c.head_channels else c.num_heads
-        if cond.tokens is None:
+        if cond.tokens is None or c.joint_attention:
             settings = {"zero_init": True, "name": name}
-            return self.make(SpatialSelfAttention, heads, c.norm_groups, EPSILON, **settings)(x)
+            layer = self.make(SpatialSelfAttention, heads, c.norm_groups, EPSILON, **settings)
+            return layer(x, cond.tokens, cond.mask)
         transformer = self.make(
             SpatialTransformer,
             heads,

@@ -6,6 +6,7 @@ from ldm_jax.conditioning.clip_image import CLIPImage as CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText as CLIPText
 from ldm_jax.conditioning.condition import Condition as Condition
 from ldm_jax.conditioning.depth import Depth as Depth
+from ldm_jax.conditioning.glide_text import GLIDEText as GLIDEText
 from ldm_jax.conditioning.inpainting import Inpainting as Inpainting
 from ldm_jax.conditioning.label import Label as Label
 from ldm_jax.conditioning.layout import Layout as Layout

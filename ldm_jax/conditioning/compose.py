@@ -74,6 +74,7 @@ def compose(each: Sequence[Conditioner], vector_dim: int | None = None) -> Condi
         init=init,
         encode=encode if any(one.encode for one in each) else None,
         trained=all(one.trained for one in each),
+        known=next((one.known for one in each if one.known), None),
     )
 
 

@@ -46,11 +46,12 @@ class Inpainting(Condition):
     """The masked image and the mask; the original's inpainting_big.
 
     Stable Diffusion has the mask first, as 0 and 1, and grey in the inpainted region; latent
-    diffusion has it last, as -1 and 1, and black.
+    diffusion has it last, as -1 and 1, and black; GLIDE has it last, as 1 and 0, and grey, and its
+    predicted x0 is the image where that is known.
     """
 
     # whose: the fill, the mask, the order
-    form: Literal["latent_diffusion", "stable_diffusion"] = "latent_diffusion"
+    form: Literal["latent_diffusion", "stable_diffusion", "glide"] = "latent_diffusion"
     drop: Fraction = 0.0  # share of masked images dropped in training
 
     kind: ClassVar = "masked images"
@@ -90,7 +91,11 @@ class Inpainting(Condition):
             shape = (n, h * f, w * f)
             return {"image": jnp.full((*shape, 3), form.fill), "mask": jnp.ones((*shape, 1))}
 
-        return Conditioner(apply, null, ("image", "mask"), encode=encode)
+        def known(inputs):
+            return inputs["latents"], (inputs["mask"] - outside) / (inside - outside)
+
+        known = known if form.known else None
+        return Conditioner(apply, null, ("image", "mask"), encode=encode, known=known)
 
     def names(self, channels: int) -> ConditionNames:
         copies = self.form == "latent_diffusion"
@@ -115,16 +120,19 @@ class Form(NamedTuple):
     fill:  colour of the inpainted region
     masks: values of the mask outside and inside of it
     order: of the channels
+    known: whether sampling takes x0 from the image where it is known
     """
 
     fill: float
     masks: tuple[float, float]
     order: tuple[str, str]
+    known: bool = False
 
 
 FORMS = {
     "latent_diffusion": Form(-1.0, (-1.0, 1.0), ("latents", "mask")),
     "stable_diffusion": Form(0.0, (0.0, 1.0), ("mask", "latents")),
+    "glide": Form(0.0, (1.0, 0.0), ("latents", "mask"), known=True),
 }
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,7 +15,7 @@ from ldm_jax.diffusion.augmentation import BETAS, LEVELS, noised
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.types import Batch, Cond, Conditioner, Derive
+from ldm_jax.types import Array, Batch, Cond, Conditioner, Derive
 from ldm_jax.weights.names.condition import ConditionNames, DiffusersFacts, DiffusersParts
 
 PUBLISHED_NOISE = 350  # levels that Stable Diffusion's upscaler was trained with
@@ -56,6 +57,7 @@ class LowResolution(Condition):
     """
 
     factor: AtLeast1 = 4  # by which it is smaller, the first stage's
+    enlarge: bool = False  # to the size of the latents, from a factor larger than the first stage's
     degradation: Literal["bicubic", "bsr"] = "bicubic"  # how it is made of the image
     max_noise: AtLeast1 | None = None  # of 1000 levels of noise, those below are drawn; None: none
     drop: Fraction = 0.0  # share of them dropped in training
@@ -67,7 +69,15 @@ class LowResolution(Condition):
     sections: ClassVar = (SmallImage, NoiseLevel, HeldOut)
 
     def check_model(self, model: ModelFacts, prefix: str) -> None:
-        if self.factor != model.factor:
+        if self.enlarge:
+            most = model.factor * model.network.multiple
+            if self.factor % model.factor or most % self.factor or self.factor == model.factor:
+                raise InputError(
+                    f"{prefix}factor is {self.factor}: expected a multiple of {model.factor}, the "
+                    f"factor of the first stage, and a divisor of {most}, to which images are "
+                    f"downsampled, where {prefix}enlarge is True"
+                )
+        elif self.factor != model.factor:
             raise InputError(
                 f"{prefix}factor is {self.factor}: expected {model.factor}, the factor of the "
                 "first stage, since the small image is concatenated to its latents"
@@ -102,24 +112,25 @@ class LowResolution(Condition):
         return {"low_resolution": small} | (with_noise if self.max_noise is not None else {})
 
     def build(self, context: BuildContext) -> Conditioner:
-        """Reads `batch["low_resolution"]` [B, h, w, 3] in [-1, 1], of the size of the latents; a
-        grey image is the unconditional one.
+        """Reads `batch["low_resolution"]` [B, h, w, 3] in [-1, 1], of the size of the latents or
+        smaller by what it is enlarged; a grey image is the unconditional one.
 
         With `max_noise` it reads also `low_resolution_noise`, as large and standard normal, and
         `noise_level` [B] int32, see `noised`; the vector is an index, the level.
         """
         with_noise = self.max_noise is not None
+        times = self.factor // context.first_stage.factor if self.enlarge else 1
 
         def null(n, h=1, w=1):
-            grey = jnp.zeros((n, h, w, 3))
+            grey = jnp.zeros((n, h // times, w // times, 3))
             noise = {"low_resolution_noise": grey, "noise_level": jnp.zeros(n, jnp.int32)}
             return {"low_resolution": grey} | (noise if with_noise else {})
 
         def apply(params, inputs):
             if not with_noise:
-                return Cond(concat=inputs["low_resolution"])
+                return Cond(concat=enlarged(inputs["low_resolution"], times))
             image, noise, level = (inputs[name] for name in keys)
-            return Cond(concat=noised(image, noise, level), vector=level)
+            return Cond(concat=enlarged(noised(image, noise, level), times), vector=level)
 
         keys = tuple(null(1))
         return Conditioner(apply, null, keys)
@@ -151,3 +162,9 @@ class LowResolution(Condition):
     def takes(self, size: tuple[int, int]) -> str:
         height, width = (side // self.factor for side in size)
         return f"--low-resolution P, an image of {width} x {height} pixels"
+
+
+def enlarged(x: Array, times: int) -> Array:
+    """[B, h, w, c] -> [B, times h, times w, c], bilinearly between the centres of pixels."""
+    B, h, w, c = x.shape
+    return x if times == 1 else jax.image.resize(x, (B, times * h, times * w, c), "bilinear")

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.encoders.tokenizers import words
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, Texts, flag, interpolates, shown, turns
 from ldm_jax.settings import read_text
@@ -71,6 +72,23 @@ class Prompts(Section):
         if interpolates(request):
             return own
         return replace(own, prompt=_own(self.prompt, request, i))
+
+
+@dataclass(frozen=True)
+class Lengths(Section):
+    """Says which prompts are cut."""
+
+    key: ClassVar[str] = "lengths"
+    saved: ClassVar[bool] = False
+
+    def describe(self, request: Request, run: RunView) -> list[str]:
+        return [
+            f"of the {count} tokens of '{prompt[:40]}...' {tokenizer.truncation['max_length']} are "
+            "read"
+            for tokenizer in run.tokenizers.values()
+            for prompt in dict.fromkeys(all_prompts(request))
+            if (count := len(words.pieces(tokenizer, prompt))) > tokenizer.truncation["max_length"]
+        ]
 
 
 def segments(request: Request, count: int) -> tuple[np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ from ldm_jax.convert.clip import export_clip, import_clip, is_clip
 from ldm_jax.convert.diffusers_export import export_pipeline
 from ldm_jax.convert.diffusers_model import import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
+from ldm_jax.convert.glide import is_glide, recognised
 from ldm_jax.convert.model import export_model, holds_model, import_model, known_as
 from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError
@@ -21,7 +22,7 @@ from ldm_jax.runs.config_file import load_config
 from ldm_jax.settings import check_folder
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.model import DENOISER
-from ldm_jax.weights.table import State
+from ldm_jax.weights.table import State, shapes_of
 from ldm_jax.weights.unread import refuse_unread
 
 
@@ -86,6 +87,8 @@ def _import(
         import_pipeline(source, run, experiment)
     elif kind == Experiment.kind and holds_model(weights):
         import_model(source, run, experiment, tokenizer, averages)
+    elif kind is None and is_glide(weights):
+        import_model(source, run, recognised(shapes_of(weights)), tokenizer, averages)
     elif kind == CLIPExperiment.kind or (kind is None and is_clip(source)):
         import_clip(source, run, experiment, tokenizer)
     elif kind == Experiment.kind and (tokenizer or any(x.frozen for x in experiment.conditions)):

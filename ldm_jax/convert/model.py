@@ -13,6 +13,7 @@ from tokenizers import Tokenizer
 from ldm_jax import checkpoint, runs, training
 from ldm_jax.convert import recognise
 from ldm_jax.convert.first_stage import say_widened
+from ldm_jax.convert.glide import is_glide
 from ldm_jax.convert.paths import prefix_errors
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
@@ -34,7 +35,7 @@ UNLIKE = 1e-4  # two schedules whose alpha_bar differ by more are not the same
 
 def holds_model(weights: table.State) -> bool:
     """Whether a file holds a denoiser."""
-    return any(key.startswith(model.DENOISER) for key in weights)
+    return any(key.startswith(model.DENOISER) for key in weights) or is_glide(weights)
 
 
 def known_as(weights: table.State) -> str:
@@ -72,7 +73,7 @@ def import_model(
         ema = table.rearranged(rows, held.averages)
     for note in (*file.notes, *contradicted(own_words(file), experiment)):
         print(f"{source}: {note}")
-    for part in ("denoiser", "conditioner"):
+    for part in ("denoiser", "conditioner", "first_stage"):
         params.setdefault(part, {})
     scale = experiment.latent_scale if held.scale is None else held.scale
     params["first_stage"] |= one_scale(experiment, scale)
@@ -125,7 +126,7 @@ def _with_first_stage(state: table.State, first: FirstStageExperiment) -> table.
     Raises:
         InputError: the config names none, either.
     """
-    if any(key.startswith(model.FIRST_STAGE) for key in state):
+    if any(key.startswith(model.FIRST_STAGE) for key in state) or not first.model.original_names():
         return state
     if first.run is None:
         raise InputError(
@@ -297,8 +298,14 @@ def export_model(run: Path, destination: Path) -> None:
         )
     averaged = checkpoint.averaged_parts(run, which)
     trained_here = checkpoint.latest_step(run) > 0
-    rows = _rows(experiment.original_names(), averaged, trained_here)
-    held: dict[str, np.ndarray] = schedule(betas)
+    names = experiment.original_names()
+    if names.bare and experiment.latent_scale != 1.0:
+        raise InputError(
+            f"run '{run}' has latent_scale {experiment.latent_scale}: expected 1.0, since the file "
+            "of GLIDE has no scale"
+        )
+    rows = _rows(names, averaged, trained_here)
+    held: dict[str, np.ndarray] = {} if names.bare else schedule(betas)
     if (run / ASIDE).exists():
         aside = read_weights(run / ASIDE)
         held = {name: aside[name] for name in aside}
@@ -313,9 +320,9 @@ def export_model(run: Path, destination: Path) -> None:
     write_weights(destination, weights, forms)
     if trained_here and averaged:
         print("the averaged weights are written, as the weights")
-    if experiment.latent_scale != "one":
+    if experiment.latent_scale != "one" and not names.bare:
         print(f"scale_factor is {experiment.latent_scale}, which the original's config says")
-    for name, value, known in _beyond(experiment):
+    for name, value, known in () if names.bare else _beyond(experiment):
         print(
             f"{name} is {value}, and {known} in the original's code, which computes something else "
             "with this file; here it is imported with --config RUN/config.py"

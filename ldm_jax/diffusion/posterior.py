@@ -30,7 +30,8 @@ def reverse_step(process: Process, denoised: Denoised, z: Array, t: Array, s: Ar
 
     Its variance is the posterior's, or learned: between that and beta_t, linear in the logarithm
     (Nichol and Dhariwal 2021, eq. 15). In the step to the data the posterior's variance is zero;
-    that of the step before it is used instead.
+    that of the step before it is used instead. A score of what guides moves the mean by the
+    variance times it (Dhariwal and Nichol 2021, algorithm 1).
 
     Returns:
         Mean [B, h, w, c], and a log-variance that is finite and broadcasts to it.
@@ -41,7 +42,10 @@ def reverse_step(process: Process, denoised: Denoised, z: Array, t: Array, s: Ar
     if denoised.variance_fraction is not None:
         larger = jnp.log(_beta(process, t, s, z))
         log_variance += denoised.variance_fraction * (larger - log_variance)
-    return Gaussian(posterior(process, denoised.x0, z, t, s).mean, log_variance)
+    mean = posterior(process, denoised.x0, z, t, s).mean
+    if denoised.score is not None:
+        mean += jnp.exp(log_variance) * denoised.score
+    return Gaussian(mean, log_variance)
 
 
 def _beta(process: Process, t: Array, s: Array, z: Array) -> Array:

@@ -11,7 +11,7 @@ from ldm_jax.diffusion import spacing
 from ldm_jax.diffusion.samplers.churn import Churn
 from ldm_jax.diffusion.samplers.names import SAMPLERS
 from ldm_jax.errors import InputError
-from ldm_jax.settings import AtLeast1, Finite, Fraction, NotNegative, one_of
+from ldm_jax.settings import AtLeast1, Finite, Fraction, NotNegative, Positive, one_of
 from ldm_jax.types import Process
 
 SamplerName = Annotated[str, *one_of(SAMPLERS)]
@@ -33,6 +33,8 @@ class Sampling:
     s_tmin: NotNegative | None = None  # smallest sigma with such noise
     s_tmax: NotNegative | None = None  # largest sigma with such noise
     s_noise: NotNegative | None = None  # standard deviation of such noise
+    # of the noise that sampling starts from: fewer artefacts with a little less (GLIDE: 0.997)
+    noise_scale: Positive | None = None
 
 
 OPTIONS = ("eta", "s_churn", "s_tmin", "s_tmax", "s_noise")  # fields that only some samplers take

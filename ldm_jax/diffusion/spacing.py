@@ -13,6 +13,13 @@ import numpy as np
 from ldm_jax.errors import InputError
 from ldm_jax.types import Process
 
+# GLIDE's "fast27" of a process of 1000 steps, for upsamplers: more steps near the data and the
+# noise (openai/glide-text2im, respace.py)
+FAST27 = (
+    *(998, 801, 800, 601, 600, 501, 401, 400, 378, 356, 334, 312, 289, 267, 245, 223, 201),
+    *(200, 178, 156, 134, 112, 89, 67, 45, 23, 1),
+)
+
 
 def uniform(process: Process, K: int) -> np.ndarray:
     """DDIM's original spacing: a uniform stride plus one, ending at time 1 rather than at 0.

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.errors import InputError
+from ldm_jax.settings import AtLeast1
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Stage:
     # images are those of the cascade
     feeds: str | None = None
     sampling: Sampling | None = None  # None: as its own config has it
+    batch_size: AtLeast1 | None = None  # images at once; None: 16, or fewer where there are fewer
 
 
 @dataclass(frozen=True)

@@ -127,7 +127,8 @@ class SpatialSelfAttention(nn.Module):
     """Residual self-attention between the positions of an image x [B, h, w, C].
 
     The UNet's AttentionBlock (head-major qkv, epsilon 1e-5, starts as the identity) and the
-    autoencoder's AttnBlock (one head, epsilon 1e-6) are both this layer.
+    autoencoder's AttnBlock (one head, epsilon 1e-6) are both this layer. With a context the
+    positions attend to its tokens and to each other at once (Nichol et al. 2022, section 2.3).
     """
 
     heads: int
@@ -137,14 +138,22 @@ class SpatialSelfAttention(nn.Module):
     dtype: str = "float32"  # of all but the norm and the scores
 
     @nn.compact
-    def __call__(self, x):
-        """Returns [B, h, w, C]."""
+    def __call__(self, x, context=None, mask=None):
+        """context [k B, m, D] and mask [k B, m] or None -> [k B, h, w, C]; k is 1 without them."""
         B, h, w, C = x.shape
         y = group_norm(x, self.groups, self.epsilon, "norm").reshape(B, h * w, C)
         qkv = dense(3 * C, "qkv", dtype=self.dtype)(y)
         # head-major: the channels are laid out [heads, (q, k, v), d]
         q, k, v = jnp.moveaxis(qkv.reshape(B, h * w, self.heads, 3, C // self.heads), 3, 0)
-        y = attention(q, k, v).reshape(B, h * w, C)
+        if context is not None:
+            B, m, _ = context.shape
+            kv = dense(2 * C, "context", dtype=self.dtype)(context)
+            kv = jnp.moveaxis(kv.reshape(B, m, self.heads, 2, C // self.heads), 3, 0)
+            q, *image = (repeated(one, B) for one in (q, k, v))
+            k, v = (jnp.concatenate(both, axis=1) for both in zip(kv, image, strict=True))
+            if mask is not None:
+                mask = jnp.concatenate([repeated(mask, B), jnp.ones((B, h * w), bool)], axis=1)
+        y = attention(q, k, v, mask).reshape(B, h * w, C)
         init = nn.initializers.zeros if self.zero_init else nn.linear.default_kernel_init
         out = dense(C, "out", kernel_init=init, dtype=self.dtype)
-        return x + out(y).reshape(B, h, w, C)
+        return repeated(x, B) + out(y).reshape(B, h, w, C)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ldm_jax.errors import InputError
+from ldm_jax.experiments.cascade import Cascade
 from ldm_jax.runs import reader
 
 
@@ -27,9 +28,25 @@ def load_config(path: str | Path) -> Any:
         raise InputError(f"config '{path}' {what}: expected a file such as configs/demo.py")
     if reader.is_in_run(Path(path)):
         return reader.read(Path(path))
+    return reader.check_experiment(_run(path), path)
+
+
+def load_cascade(path: str | Path) -> Cascade:
+    """The checked `config` of a config file, which is a cascade.
+
+    Raises:
+        InputError: see `load_config`.
+    """
+    if not Path(path).is_file():
+        raise InputError(f"cascade '{path}' does not exist: expected configs/cascades/NAME.py")
+    return reader.check_experiment(_run(path), path, (Cascade,))
+
+
+def _run(path: str | Path) -> Any:
+    """The `config` that a Python file makes."""
     try:
         with _importing_from(Path(path).resolve().parent):
-            config = runpy.run_path(str(path)).get("config")
+            return runpy.run_path(str(path)).get("config")
     except ModuleNotFoundError as error:
         raise InputError(
             f"config '{path}' imports '{error.name}', which does not exist: expected "
@@ -39,7 +56,6 @@ def load_config(path: str | Path) -> Any:
         raise InputError(f"config '{path}': {_explain(error)}") from error
     except Exception as error:
         raise InputError(f"config '{path}' fails: {type(error).__name__}: {error}") from error
-    return reader.check_experiment(config, path)
 
 
 @contextlib.contextmanager

@@ -59,16 +59,17 @@ def read(path: Path) -> Any:
     return check_experiment(_Reader(path).config(_parsed(path)), path)
 
 
-def check_experiment(config: Any, path: str | Path) -> Any:
-    """The `config` of a config file, where it is an experiment whose values have their types.
+def check_experiment(config: Any, path: str | Path, kinds: tuple[type, ...] = EXPERIMENTS) -> Any:
+    """The `config` of a config file, where it is of these kinds and its values have their types.
 
     Raises:
         InputError: it is none, or a value is of the wrong type.
     """
-    if not isinstance(config, EXPERIMENTS):
+    if not isinstance(config, kinds):
+        first, *others = (f"{kind.__name__}(...)" for kind in kinds)
         raise InputError(
-            f"config '{path}' has no experiment: expected `config = Experiment(...)`, or one of "
-            f"{', '.join(f'{kind.__name__}(...)' for kind in EXPERIMENTS[1:])}"
+            f"config '{path}' has no {'experiment' if others else kinds[0].__name__}: expected "
+            f"`config = {first}`" + (f", or one of {', '.join(others)}" if others else "")
         )
     check_types(config, f"config '{path}'")
     return config

@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from ldm_jax import runs
+from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.sampling import Sampling
@@ -16,7 +17,7 @@ from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.cascade import Cascade
 from ldm_jax.runtime import memory
-from ldm_jax.sampling.generate import at_once, in_batches, make_generate
+from ldm_jax.sampling.generate import Extras, at_once, in_batches, make_generate
 from ldm_jax.types import Batch, DiffusionModel, Params
 
 
@@ -28,6 +29,7 @@ class Part(NamedTuple):
     feeds:      entry of the next stage's batch that its images are
     read:       () -> params; each stage's are held only while it draws
     tokenizers: entry of a batch -> what makes it of a prompt
+    batch_size: images at once; None: 16, or fewer where there are fewer
     """
 
     name: str
@@ -37,6 +39,7 @@ class Part(NamedTuple):
     feeds: str | None
     read: Callable[[], Params]
     tokenizers: Mapping[str, Tokenizer] = {}
+    batch_size: int | None = None
 
 
 def parts_of(cascade: Cascade) -> list[Part]:
@@ -58,6 +61,7 @@ def parts_of(cascade: Cascade) -> list[Part]:
             stage.feeds,
             lambda described=described: runs.with_weights(described).params,
             described.tokenizers,
+            stage.batch_size,
         )
         parts.append(part)
     check_fits(parts)
@@ -115,18 +119,25 @@ def draw(
             raise InputError(f"stage {part.name} reads '{missing[0]}': expected it beside prompts")
         images = _draw_one(part, {key: given[key] for key in keys}, seeds)
         drawn.append(images)
-        fed = {part.feeds: images} if part.feeds else {}
+        fed = {part.feeds: in_levels(images)} if part.feeds else {}
     return drawn
+
+
+def in_levels(images: np.ndarray) -> np.ndarray:
+    """Images in [-1, 1] with the 256 levels that they have in files."""
+    return image_files.to_uint8(images).astype(np.float32) / 127.5 - 1.0
 
 
 def _draw_one(part: Part, inputs: Batch, seeds: Sequence[int]) -> np.ndarray:
     s, params = part.sampling, part.read()
     generate = make_generate(part.model, build_sampler(s.sampler), part.size)
     times, options = sampling.padded_times(s, part.model.process), sampling.arguments(s)
+    extras = Extras(noise_scale=s.noise_scale)
 
     def one_batch(chosen: Batch, some: np.ndarray):
-        return generate(params, chosen, some, times, s.guidance, options)
+        return generate(params, chosen, some, times, s.guidance, options, extras=extras)
 
-    images = in_batches(one_batch, inputs, seeds, at_once(len(seeds)))
+    print(f"{part.name}: {sampling.describe(s)}", flush=True)
+    images = in_batches(one_batch, inputs, seeds, part.batch_size or at_once(len(seeds)))
     memory.give_back()
     return images

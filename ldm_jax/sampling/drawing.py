@@ -91,12 +91,13 @@ def _drawn(
     reading = _wrapped(trained.model, request, run, run.sections)
     model = _wrapped(reading, request, run, {type(s) for s in request} - set(run.sections))
     decoded, decoders = request.decoding.load(request, run, params["first_stage"])
-    params = {**params, **more, **decoders}
+    clip, own = request.clip.load() if "clip" in request else (None, {})
+    params = {**params, **more, **decoders, **own}
     if run.adapters:
         params["scales"] = request.adapters.scales(request, run)
     schedule, size = request.guidance.guidance_schedule, run.size(request.size.size)
     generate = generate or make_generate(
-        model, _solver(request), size, classifier, schedule, decoded
+        model, _solver(request), size, classifier, schedule, decoded, clip
     )
     times, options = padded_times(request, run), sampling.arguments(settings(request))
     controls = Extras(**merged(s.controls(request, run) for s in request))

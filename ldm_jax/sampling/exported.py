@@ -139,10 +139,12 @@ def _program(
     """What is exported."""
     generate = make_generate(trained.model, build_sampler(sampler), size)
     form = jax.tree.structure(sampling.arguments(Sampling(sampler=sampler)))
+    noise_scale = trained.experiment.sampling.noise_scale
 
     def program(params: Params, given: dict[str, Any]) -> Array:
         plain = [given[name] for name in ("inputs", "seeds", "times", "guidance")]
-        options, extras = form.unflatten(given["options"]), Extras(negative=given["negative"])
+        extras = Extras(negative=given["negative"], noise_scale=noise_scale)
+        options = form.unflatten(given["options"])
         return generate(params, *plain, options, extras=extras)
 
     return program

@@ -9,16 +9,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.blend import blend
 from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guidance
-from ldm_jax.diffusion.guidance.classifier import log_probability
+from ldm_jax.diffusion.guidance.classifier import classify, log_probability, similarity
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free, composition, rescale
 from ldm_jax.diffusion.guidance.joint import Outputs, joint
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
-from ldm_jax.diffusion.guidance.threshold import threshold
+from ldm_jax.diffusion.guidance.threshold import clipped, threshold
 from ldm_jax.diffusion.process import add_noise
 from ldm_jax.diffusion.samplers.loop import Watch, normal_like, sample
+from ldm_jax.encoders.clip import noised
+from ldm_jax.encoders.clip.noised import NoisedCLIPModel
 from ldm_jax.sampling.interpolation import between, slerp
 from ldm_jax.types import (
     Array,
@@ -51,6 +54,9 @@ class Extras(NamedTuple):
     fraction: [B] of that interpolation, 0 (the inputs) to 1
     to_seeds: [B] uint32, of the noise at the end of an interpolation from that of the seeds
     seed_fraction: [B] of that
+    noise_scale: scalar, times the noise that sampling starts from
+    captions: [B, n] int32, to which the noised CLIP is to guide
+    clip_scale: scalar, of that
     """
 
     negative: Batch | None = None
@@ -66,6 +72,9 @@ class Extras(NamedTuple):
     fraction: Array | None = None
     to_seeds: Array | None = None
     seed_fraction: Array | None = None
+    noise_scale: Array | None = None
+    captions: Array | None = None
+    clip_scale: Array | None = None
 
 
 NO_EXTRAS = Extras()
@@ -94,6 +103,7 @@ def make_generate(
     classifier: LatentClassifier | None = None,
     schedule: str = "constant",
     shown: Shown = OWN,
+    clip: NoisedCLIPModel | None = None,
 ) -> Callable[..., Any]:
     """A compiled (params, inputs, seeds, grid, guidance, options, noise, extras) -> images.
 
@@ -111,6 +121,7 @@ def make_generate(
         classifier: that guides, of params["classifier"].
         schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
         shown: how latents become images.
+        clip: that guides in pixel space, of params["clip"].
     """
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
@@ -119,13 +130,13 @@ def make_generate(
         keys = jax.vmap(jax.random.key)(seeds)
         start_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
-        if noise is None:
-            noise = normal_like(start_keys, jnp.zeros(shape))
-        if extras.to_seeds is not None:
-            noise = _between_seeds(noise, extras)
+        noise = _noise(noise, start_keys, shape, extras)
         guided = _towards_condition(model, params, inputs, shape[:3], guidance, extras, schedule)
         if extras.classes is not None:
             guided = _towards_classes(guided, model.process, classifier, params, extras)
+        solver = sampler(**options)
+        if extras.captions is not None:
+            guided = _towards_captions(guided, model.process, clip, params, extras, solver)
         if extras.limit is not None:
             guided = threshold(guided, extras.limit)
         z = model.process.initial_noise_std(grid[0]) * noise
@@ -135,7 +146,8 @@ def make_generate(
             z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
             if extras.mask is not None:
                 guided = blend(guided, x0, for_latents(extras.mask, model.first_stage.factor))
-        found = sample(sampler(**options), guided, model.process, grid, z, step_keys, shown.watch)
+        guided = _within_data(model, params, inputs, guided)
+        found = sample(solver, guided, model.process, grid, z, step_keys, shown.watch)
         z, watched = found if shown.watch else (found, None)
         images = _decoded(model, shown, params, z, extras)
         return images if watched is None else (images, _previewed(shown, params, watched))
@@ -143,10 +155,26 @@ def make_generate(
     return jax.jit(generate)
 
 
-def _between_seeds(noise: Array, extras: Extras) -> Array:
-    """Noise [B, h, w, c] on its way to that of other seeds."""
-    ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(extras.to_seeds)
-    return slerp(noise, normal_like(ends, noise), extras.seed_fraction)
+def _within_data(model: DiffusionModel, params: Params, inputs: Batch, denoise: Denoise) -> Denoise:
+    """The denoiser whose x0 is what the condition knows of it, and where data can be."""
+    conditioner, stage = model.conditioner, params["first_stage"]
+    if conditioner.known:
+        own = conditioner.encode(stage, inputs) if conditioner.encode else inputs
+        denoise = blend(denoise, *conditioner.known(own))
+    limit = model.first_stage.limit
+    if limit is None:
+        return denoise
+    return clipped(denoise, *(scaled(stage, jnp.float32(end)) for end in (-limit, limit)))
+
+
+def _noise(noise: Array | None, keys: Array, shape: tuple[int, ...], extras: Extras) -> Array:
+    """The noise [B, h, w, c] that sampling starts from: given, or of the keys [B], on its way to
+    that of other seeds, and scaled."""
+    noise = normal_like(keys, jnp.zeros(shape)) if noise is None else noise
+    if extras.to_seeds is not None:
+        ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(extras.to_seeds)
+        noise = slerp(noise, normal_like(ends, noise), extras.seed_fraction)
+    return noise if extras.noise_scale is None else extras.noise_scale * noise
 
 
 def _towards_classes(
@@ -163,6 +191,25 @@ def _towards_classes(
 
     log_p = log_probability(classify, process, extras.classes)
     return classifier_guidance(denoise, process, log_p, extras.classifier_scale)
+
+
+def _towards_captions(
+    denoise: Denoise,
+    process: Process,
+    clip: NoisedCLIPModel,
+    params: Params,
+    extras: Extras,
+    solver: Sampler,
+) -> Denoise:
+    """The denoiser guided by a CLIP of noised images, of params["clip"]."""
+    caption = noised.embed_captions(clip, params["clip"], extras.captions)
+
+    def embed(z, t):
+        network = functools.partial(noised.embed_images, clip, params["clip"])
+        return classify(network, process, z, t)
+
+    alike = similarity(embed, caption, clip.logit_scale)
+    return classifier_guidance(denoise, process, alike, extras.clip_scale, solver.reads_score)
 
 
 def _decoded(

@@ -8,6 +8,7 @@ from ldm_jax.conditioning.condition import Condition
 from ldm_jax.errors import InputError
 from ldm_jax.sampling.adapters import Adapters
 from ldm_jax.sampling.classifier import ClassifierGuidance, ClassifierLabels
+from ldm_jax.sampling.clip_guidance import CLIPGuidance
 from ldm_jax.sampling.composition import Composition
 from ldm_jax.sampling.decoding import Decoding
 from ldm_jax.sampling.finishing import Finishing
@@ -31,6 +32,7 @@ SECTIONS = (
     Guidance,
     ClassifierGuidance,
     ClassifierLabels,
+    CLIPGuidance,
     Composition,
     Interpolation,
     Start,

@@ -1,7 +1,7 @@
 """How a request goes from noise to data: the sampler, its timestep spacing and its options."""
 
 from dataclasses import dataclass, replace
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 import tyro
@@ -85,6 +85,9 @@ class Sampler(Section):
         if times:
             found = replace(found, steps=sampling.steps(found), spacing=None)
         return replace(found, **sampling.with_defaults(found))
+
+    def controls(self, request: Request, run: RunView) -> dict[str, Any]:
+        return {"noise_scale": run.experiment.sampling.noise_scale}
 
     def check(self, request: Request, run: RunView) -> None:
         T = run.model.process.T

@@ -24,7 +24,7 @@ from ldm_jax.settings import check_folder
 
 REPORT = "report.json"
 NAME = re.compile(
-    r"\d{6,}\.png|previews/\d{6,}-\d{3,}\.png|grid\.png|samples\.npz|latents\.npy|"
+    r"(stages/\d+/)?\d{6,}\.png|previews/\d{6,}-\d{3,}\.png|grid\.png|samples\.npz|latents\.npy|"
     r"interpolation\.gif|report\.json"
 )
 

@@ -12,7 +12,7 @@ from ldm_jax.data import image_files
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.evaluate import in_training
-from ldm_jax.sampling.generate import make_generate
+from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.train_step.state import Measurement, averaged_params
 from ldm_jax.training.source import Source, batches_of
 from ldm_jax.types import Batch, DiffusionModel, TrainState
@@ -44,7 +44,8 @@ def generate(experiment: Any, model: DiffusionModel) -> Callable:
     s = experiment.sampling
     generate = make_generate(model, build_sampler(s.sampler), experiment.data.image_size)
     times, options = sampling.padded_times(s, model.process), sampling.arguments(s)
-    return lambda params, inputs, seeds: generate(params, inputs, seeds, times, s.guidance, options)
+    given, extras = (times, s.guidance, options), Extras(noise_scale=s.noise_scale)
+    return lambda params, inputs, seeds: generate(params, inputs, seeds, *given, extras=extras)
 
 
 def examples(parts: Parts) -> Callable:

@@ -55,7 +55,7 @@ KINDS = (
         r"(text_model\.embeddings\.)?token_embedding\.weight",
         "the text encoder of a CLIP alone",
         f"{WHOLE}, or of both encoders of a CLIP",
-        unless=r"(vision_model|visual)\..*",
+        unless=r"(vision_model|visual)\..*|padding_embedding",
     ),
     Kind(
         r"down_blocks\..*",

@@ -55,6 +55,17 @@ def test_learned_variance_is_equation_15_between_the_papers_two():
     np.testing.assert_allclose(p.log_variance, v * upper + (1 - v) * lower, rtol=2e-4)
 
 
+def test_a_score_moves_the_mean_by_the_variance_times_it():
+    t = jnp.full(6, 300)
+    score = jax.random.normal(jax.random.key(1), X0.shape)
+    fraction = jnp.full(X0.shape, 0.3)
+    plain = reverse_step(LINEAR, Denoised(X0, fraction), Z, t, t - 10)
+    moved = reverse_step(LINEAR, Denoised(X0, fraction, score), Z, t, t - 10)
+    np.testing.assert_array_equal(moved.log_variance, plain.log_variance)
+    expected = np.exp(plain.log_variance) * score
+    np.testing.assert_allclose(moved.mean - plain.mean, expected, atol=1e-6)
+
+
 def test_over_a_stride_it_is_that_of_the_shorter_chain():
     """Every tenth step, with the betas that give its alpha_bar (Nichol and Dhariwal 2021, 19)."""
     bar = np.cumprod(1 - betas.linear(1000))[9::10]

@@ -110,6 +110,7 @@ def whole(experiment: c.Experiment | c.FirstStageExperiment) -> Whole:
 def models() -> dict[str, tuple[c.Experiment, Shapes]]:
     """The models in configs/ but for those whose size data decide, with keys and shapes of each."""
     paths = sorted(path for path in CONFIGS.rglob("*.py") if path.stem != "base")
+    paths = [path for path in paths if path.parent.name != "cascades"]
     loaded = {str(path): cli.load_config(path) for path in paths}
     return {
         name: (experiment, tables.shapes(experiment.original_names().table))

@@ -1,16 +1,20 @@
 """A cascade: a model of pixels, trained alone, and one that enlarges what it draws."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from ldm_jax import runs, training
+import sample
+from ldm_jax import cli, runs, training
 from ldm_jax.autoencoders.pixels import Pixels
 from ldm_jax.config import FirstStageExperiment, LowResolution, Sampling
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.cascade import Cascade, Stage
-from ldm_jax.sampling.cascade import Part, check_fits, draw, parts_of
+from ldm_jax.sampling import cascade_request
+from ldm_jax.sampling.cascade import Part, check_fits, draw, in_levels, parts_of
 from tests.support import tiny
 
 SEEDS = np.arange(3, dtype=np.uint32)
@@ -85,3 +89,77 @@ def test_stages_that_do_not_fit_are_refused(base):
         check_fits([wide, upsampler()])
     with pytest.raises(InputError, match="stage 'up' reads 'low_resolution': expected it beside"):
         draw([upsampler()], SEEDS)
+
+
+def write_cascade(folder, base):
+    """A file of a cascade of the run, and of a stage that is put in place of a second run."""
+    text = f"""from ldm_jax.config import *
+
+two = Sampling(steps=2, spacing="trailing")
+first = Stage({str(base)!r}, feeds="low_resolution", sampling=two)
+config = Cascade((first, Stage("up", sampling=two)))
+"""
+    (folder / "small.py").write_text(text)
+    return str(folder / "small.py")
+
+
+def test_one_command_draws_through_all_stages(base, tmp_path, monkeypatch, capsys):
+    first = parts_of(Cascade((Stage(str(base)),)))[0]
+
+    def parts(cascade):
+        up = upsampler()._replace(batch_size=cascade.stages[1].batch_size)
+        before = first._replace(feeds="low_resolution")
+        return [
+            one._replace(sampling=stage.sampling)
+            for one, stage in zip((before, up), cascade.stages, strict=True)
+        ]
+
+    monkeypatch.setattr(cascade_request, "parts_of", parts)
+    path, out = write_cascade(tmp_path, base), tmp_path / "out"
+    words = [path, "--out", str(out), "--num", "3", "--prompt", "a red block", "--seed", "5"]
+    sample.main([*words, "--stages.1.steps", "1", "--stages.1.batch-size", "2", "--all-stages"])
+    said = capsys.readouterr().out
+    assert "2 steps over trailing" in said
+    assert "1 steps over trailing" in said
+    with np.load(out / "samples.npz") as file:
+        images = file["arr_0"]
+    assert (images.shape, images.dtype) == ((3, 8, 8, 3), np.uint8)
+    assert sorted(x.name for x in (out / "stages" / "0").iterdir()) == [
+        "000000.png",
+        "000001.png",
+        "000002.png",
+    ]
+    report = json.loads((out / "report.json").read_text())
+    assert report["cascade"]["stages"][1]["sampling"]["steps"] == 1
+    assert report["request"]["seed"] == 5
+    sample.main([*words, "--stages.1.sampling.steps", "1", "--num", "2"])
+    assert not (out / "stages" / "0" / "000000.png").exists()
+    with np.load(out / "samples.npz") as file:
+        np.testing.assert_allclose(file["arr_0"], images[:2], atol=1)
+
+
+def test_what_a_stage_feeds_has_the_levels_of_a_file():
+    x = np.linspace(-1, 1, 1000, dtype=np.float32)
+    assert len(np.unique(in_levels(x))) == 256
+    assert np.max(np.abs(in_levels(x) - x)) <= 1 / 255 + 1e-6
+
+
+def test_what_is_no_cascade_is_refused(tmp_path):
+    (tmp_path / "a.py").write_text("from ldm_jax.config import *\nconfig = Experiment()")
+    with pytest.raises(InputError, match=r"has no Cascade: expected `config = Cascade\(...\)`"):
+        sample.main([str(tmp_path / "a.py")])
+    with pytest.raises(InputError, match=r"cascade .* does not exist"):
+        sample.main([str(tmp_path / "b.py")])
+    (tmp_path / "c.py").write_text("from ldm_jax.config import *\nconfig = Cascade()")
+    with pytest.raises(InputError, match=r"stages is \(\): expected at least one"):
+        sample.main([str(tmp_path / "c.py")])
+    with pytest.raises(InputError, match="has no experiment"):
+        cli.load_config(tmp_path / "c.py")
+    path = write_cascade(tmp_path, tmp_path)
+    with pytest.raises(InputError, match=r"--stages\.1\.sampling\.stepz is not a setting"):
+        sample.main([path, "--stages.1.stepz", "2"])
+
+
+def test_the_cascades_in_configs_follow_one_another():
+    for path in (Path(__file__).parents[2] / "configs" / "cascades").glob("*.py"):
+        cli.load_cascade(path).check()

@@ -31,11 +31,26 @@ def log_probability(
     return of_labels
 
 
+def similarity(
+    embed: Callable[[Array, Array], Array], of: Array, scale: Array | float
+) -> Callable[[Array, Array], Array]:
+    """scale <e, embed(z_t, t)>, in place of log p(y | z_t): how alike z_t is to a caption in the
+    space of a CLIP that was trained on noised images (Nichol et al. 2022, section 2.4).
+
+    Args:
+        embed: (z [B, h, w, c], t [B]) -> [B, d] of length 1.
+        of: [B, d] e, of length 1.
+        scale: exp of CLIP's temperature.
+    """
+    return lambda z, t: scale * jnp.sum(of * embed(z, t), axis=-1)
+
+
 def classifier(
     denoise: Denoise,
     process: Process,
     log_probability: Callable[[Array, Array], Array],
     scale: Array | float,
+    as_score: bool = False,
 ) -> Denoise:
     """Towards data of which log p(y | z_t) is higher.
 
@@ -43,12 +58,15 @@ def classifier(
         log_probability: (z [B, h, w, c], t [B]) -> log p(y | z_t) [B], each entry from its own
             example alone; differentiable.
         scale: 1 samples from p(z) p(y | z).
+        as_score: leaves x0 as it is, and the gradient to the sampler's steps (algorithm 1).
     """
 
     def guided(z: Array, t: Array) -> Denoised:
         output = denoise(z, t)
-        gradient = jax.grad(lambda z: jnp.sum(log_probability(z, t)))(z)
-        return output._replace(x0=output.x0 + scale * x0_of_score(process, gradient, t))
+        gradient = scale * jax.grad(lambda z: jnp.sum(log_probability(z, t)))(z)
+        if as_score:
+            return output._replace(score=gradient)
+        return output._replace(x0=output.x0 + x0_of_score(process, gradient, t))
 
     return guided
 

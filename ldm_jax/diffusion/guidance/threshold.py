@@ -1,4 +1,4 @@
-"""Dynamic thresholding (Saharia et al. 2022, section 2.3)."""
+"""Static and dynamic thresholding of predicted x0 (Saharia et al. 2022, section 2.3)."""
 
 import jax.numpy as jnp
 
@@ -24,3 +24,13 @@ def threshold(denoise: Denoise, limit: Array | float, percentile: float = 0.995)
         return output._replace(x0=jnp.where(s > limit, clipped, output.x0))
 
     return thresholded
+
+
+def clipped(denoise: Denoise, low: Array, high: Array) -> Denoise:
+    """Clips x0 to the range of data (static thresholding), such as that of pixels."""
+
+    def within(z: Array, t: Array) -> Denoised:
+        output = denoise(z, t)
+        return output._replace(x0=jnp.clip(output.x0, low, high))
+
+    return within

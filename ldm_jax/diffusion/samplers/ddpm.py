@@ -17,4 +17,4 @@ def ddpm() -> Sampler:
         std = jnp.where(sigma_s > 0.0, jnp.exp(0.5 * p.log_variance), 0.0)  # data have no noise
         return p.mean + std * normal_like(keys, z), state
 
-    return Sampler(step)
+    return Sampler(step, reads_score=True)

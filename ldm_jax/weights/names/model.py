@@ -51,11 +51,13 @@ class Names(NamedTuple):
 
     copies: keys under which a file holds a weight once more -> the key that has a row
     unused: patterns of further keys that it may hold
+    bare:   it has no prefixes, no averages, no scale and no tables of the process (GLIDE)
     """
 
     table: Table
     copies: Mapping[str, str]
     unused: tuple[str, ...] = ()
+    bare: bool = False
 
 
 def names(
@@ -69,13 +71,13 @@ def names(
     """
     denoiser = unet(config, channels + condition.concat, out_channels, condition.tokens)
     table = [
-        *under(denoiser, "denoiser/", DENOISER),
+        *under(denoiser, "denoiser/", "" if condition.bare else DENOISER),
         *under(condition.table, "conditioner/"),
         *under(first_stage, "first_stage/", FIRST_STAGE),
     ]
     again = [key for row in first_stage for key in row.keys] if condition.copies else []
     copies = {CONDITIONER + key: FIRST_STAGE + key for key in again}
-    return Names(table, copies, condition.unused)
+    return Names(table, copies, condition.unused, condition.bare)
 
 
 class Parts(NamedTuple):

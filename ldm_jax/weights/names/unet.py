@@ -22,10 +22,12 @@ def _res(here: str, there: str, i: int, o: int, time: int, projected: int) -> Ta
     ]
 
 
-def _attention_block(here: str, there: str, channels: int) -> Table:
+def _attention_block(here: str, there: str, channels: int, context: int | None) -> Table:
+    tokens = f"{here}/context", f"{there}.encoder_kv"
     return [
         *norm(f"{here}/norm", f"{there}.norm", channels),
         *dense(f"{here}/qkv", f"{there}.qkv", channels, 3 * channels, ones=1),
+        *(dense(*tokens, context, 2 * channels, ones=1) if context else []),
         *dense(f"{here}/out", f"{there}.proj_out", channels, channels, ones=1),
     ]
 
@@ -80,8 +82,8 @@ def _blocks(config: UNet, context: int | None) -> _Blocks:
         return _res(here, there, i, o, time, 2 * o if config.scale_shift else o)
 
     def attend(here, there, channels, factor=None):
-        if context is None:
-            return _attention_block(here, there, channels)
+        if context is None or config.joint_attention:
+            return _attention_block(here, there, channels, context)
         cross_only = factor in config.cross_only_factors
         return _spatial_transformer(here, there, config, channels, context, cross_only)
 

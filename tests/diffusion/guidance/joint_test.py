@@ -48,11 +48,10 @@ SLOTS = {
 }
 
 
-def outputs(slots, cross_only=False):
+def outputs(slots, **changes):
     """Of a network whose every weight counts, [(in one call, by itself)] and what it computed."""
     conds = [Cond(**slots(seed)) for seed in range(CONDITIONS)]
-    config = replace(CONFIG, cross_only_factors=(1,) if cross_only else ())
-    unet = UNetModule(config, out_channels=4)  # learns its variance
+    unet = UNetModule(replace(CONFIG, **changes), out_channels=4)  # learns its variance
     z = normal(9, B, 4, 4, 2)
     params = tiny.drawn(unet.init, z, T, conds[0])
     kinds = PROCESS, prediction.eps
@@ -79,7 +78,13 @@ def test_one_call_predicts_for_each_condition(name):
 
 
 def test_one_call_predicts_where_the_first_attention_is_to_tokens():
-    for found, expected in outputs(tokens, cross_only=True):
+    for found, expected in outputs(tokens, cross_only_factors=(1,)):
+        np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["vector and tokens", "masked tokens"])
+def test_one_call_predicts_where_attention_is_to_tokens_and_image_at_once(name):
+    for found, expected in outputs(SLOTS[name], joint_attention=True):
         np.testing.assert_allclose(found.x0, expected.x0, rtol=1e-4, atol=1e-4)
 
 

@@ -1,10 +1,10 @@
-"""Dynamic thresholding."""
+"""Dynamic and static thresholding."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ldm_jax.diffusion.guidance.threshold import threshold
+from ldm_jax.diffusion.guidance.threshold import clipped, threshold
 from ldm_jax.types import Denoised
 
 X0 = (
@@ -31,3 +31,9 @@ def test_the_others_are_clipped_at_their_percentile_and_scaled_to_the_limit():
         found = thresholded(limit, percentile)[1]
         np.testing.assert_allclose(found, expected, rtol=1e-5)
         np.testing.assert_allclose(jnp.max(jnp.abs(found)), limit, rtol=1e-6)
+
+
+def test_static_thresholding_clips_to_the_range_of_data():
+    low, high = jnp.full(3, -1.0), jnp.array([1.0, 1.0, 0.5])
+    found = clipped(lambda z, t: Denoised(X0), low, high)(X0, T).x0
+    np.testing.assert_array_equal(found, np.clip(X0, low, high))

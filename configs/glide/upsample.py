@@ -1,0 +1,5 @@
+"""GLIDE's upsampler: images of 64 pixels to 256."""
+
+from base import *
+
+config = upsample

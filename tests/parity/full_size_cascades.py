@@ -1,0 +1,138 @@
+"""Full-size networks of cascades in pixel space against stored outputs of the original code.
+
+    python -m tests.parity.full_size_cascades --golden GOLDEN --keys KEYS [NAME ...]
+
+GLIDE's base model, upsampler and noised CLIP. Weights are drawn from the keys of KEYS, which
+have to be those of our tables. Takes about 6 GB.
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ldm_jax.backbones.unet import UNet
+from ldm_jax.conditioning import GLIDEText
+from ldm_jax.conditioning.low_resolution import enlarged
+from ldm_jax.diffusion.guidance.classifier import similarity
+from ldm_jax.encoders.clip import noised
+from ldm_jax.encoders.glide import PaddedTransformer
+from ldm_jax.types import Cond
+from ldm_jax.weights import table as tables
+from ldm_jax.weights.names import glide as names
+from ldm_jax.weights.names import unet as unet_names
+from tests.parity import compare
+from tests.parity.cases import drawn
+from tests.parity.cases.networks import channels_first, channels_last
+
+Arrays = Mapping[str, np.ndarray]
+BASE = UNet(
+    channels=192,
+    channel_mults=(1, 2, 3, 4),
+    num_res_blocks=3,
+    attention_factors=(2, 4, 8),
+    head_channels=64,
+    scale_shift=True,
+    resample_blocks=True,
+    joint_attention=True,
+)
+UPSAMPLE = UNet(
+    channels=192,
+    channel_mults=(1, 1, 2, 2, 4, 4),
+    num_res_blocks=2,
+    attention_factors=(8, 16, 32),
+    head_channels=64,
+    scale_shift=True,
+    resample_blocks=True,
+    joint_attention=True,
+)
+
+
+def params_of(table: tables.Table, keys: Mapping[str, tuple[int, ...]], prefix: str = "") -> dict:
+    """Weights drawn from their names, which have to be all of `keys`."""
+    wrong = tables.mismatches(table, {key: tuple(shape) for key, shape in keys.items()})
+    assert not wrong, wrong
+    return tables.rearranged(table, drawn.state(tables.shapes(table), prefix))
+
+
+def model(unet: UNet, text: GLIDEText, keys: Mapping, prefix: str = "") -> tuple[dict, dict]:
+    """The weights of the UNet and of the text transformer."""
+    inputs = keys["input_blocks.0.0.weight"][1]
+    table = tables.under(unet_names.unet(unet, inputs, 6, text.dim), "denoiser/")
+    table += tables.under(names.text_transformer(text), "conditioner/")
+    params = params_of(table, keys, prefix)
+    return params["denoiser"], params["conditioner"]
+
+
+def diffusion(arrays: Arrays, keys: Mapping) -> dict[str, np.ndarray]:
+    """What a file has of GLIDE's base model or upsampler."""
+    text, has_image = GLIDEText(), "low_res" in arrays
+    unet = UPSAMPLE if has_image else BASE
+    denoiser, conditioner = model(unet, text, keys)
+    encoder = PaddedTransformer(text, text.vocab_size)
+    x = channels_last(jnp.asarray(arrays["x"]))
+
+    @jax.jit
+    def encode(params):
+        return encoder.apply({"params": params}, arrays["ids"], arrays["mask"])
+
+    tokens, vector = encode(conditioner)
+    concat = None
+    if has_image:
+        concat = enlarged(channels_last(jnp.asarray(arrays["low_res"])), 4)
+    cond = Cond(tokens=tokens, vector=vector, concat=concat)
+    backbone = unet.build(3, 6)
+    y = jax.jit(lambda params: backbone.apply(params, x, jnp.asarray(arrays["t"]), cond))(denoiser)
+    return {
+        "tokens": tokens[:, :: 8 if has_image else 2],
+        "text_vector": vector,
+        "y": channels_first(y),
+    }
+
+
+def clip(arrays: Arrays, image_keys: Mapping, text_keys: Mapping) -> dict[str, np.ndarray]:
+    """What a file has of the noised CLIP."""
+    of = noised.NoisedCLIPModel()
+    params = {
+        "vision": params_of(names.noised_image_encoder(of), image_keys),
+        "text": params_of(names.noised_text_encoder(of), text_keys),
+    }
+    x, t = channels_last(jnp.asarray(arrays["x"])), jnp.asarray(arrays["t"])
+
+    @jax.jit
+    def compute(params):
+        text = noised.embed_captions(of, params, jnp.asarray(arrays["ids"]))
+        image = noised.embed_images(of, params, x, t)
+        alike = similarity(lambda z, t: noised.embed_images(of, params, z, t), text, of.logit_scale)
+        gradient = jax.grad(lambda z: jnp.sum(alike(z, t)))(x)
+        return text, image, 3.0 * gradient
+
+    text, image, gradient = compute(params)
+    return {"text_embedding": text, "image_embedding": image, "grad": channels_first(gradient)}
+
+
+COMPUTED: dict[str, tuple[Callable, tuple[str, ...]]] = {  # name -> what computes it, key tables
+    "glide-base": (diffusion, ("glide-base",)),
+    "glide-upsample": (diffusion, ("glide-upsample",)),
+    "glide-clip": (clip, ("glide-clip-image", "glide-clip-text")),
+}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--golden", type=Path, required=True)
+    parser.add_argument("--keys", type=Path, required=True)
+    parser.add_argument("names", nargs="*", metavar="NAME", default=list(COMPUTED))
+    options = parser.parse_args()
+    for name in options.names:
+        compute, needed = COMPUTED[name]
+        keys = [json.loads((options.keys / f"{one}.json").read_text()) for one in needed]
+        with np.load(options.golden / f"{name}.npz") as file:
+            arrays = dict(file)
+        with jax.default_matmul_precision("highest"):
+            ours = compute(arrays, *keys)
+        print(compare.table(name, {n: (np.asarray(y), arrays[n]) for n, y in ours.items()}))
