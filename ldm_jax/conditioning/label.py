@@ -14,6 +14,7 @@ import numpy as np
 import tyro
 
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo, ModelFacts
+from ldm_jax.data.metadata import nfc
 from ldm_jax.errors import InputError
 from ldm_jax.sections import Request, RunView, Section, shown, turns
 from ldm_jax.settings import AtLeast1, Fraction
@@ -72,8 +73,8 @@ class Labels(Section):
 
 def class_of(word: str, names: Sequence[str], count: int) -> int:
     """The class that a word names or numbers."""
-    if word in names:
-        return list(names).index(word)
+    if nfc(word) in names:
+        return list(names).index(nfc(word))
     if word.isdecimal() and int(word) < count:
         return int(word)
     known = f", or one of {', '.join(names)}" if names else ""

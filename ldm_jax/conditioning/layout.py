@@ -15,7 +15,7 @@ import numpy as np
 from ldm_jax.conditioning.condition import BuildContext, Condition, DataInfo
 from ldm_jax.conditioning.given import Given, HeldOut
 from ldm_jax.data import objects
-from ldm_jax.data.metadata import is_box
+from ldm_jax.data.metadata import is_box, nfc
 from ldm_jax.encoders.transformer import TextTransformer
 from ldm_jax.errors import InputError, reading
 from ldm_jax.sections import Request, RunView
@@ -48,7 +48,8 @@ class Boxes(Given):
 
     def _class(self, kind: int | str, run: RunView) -> int:
         names, count = run.object_names, run.condition(type(self)).num_classes
-        kind = names.index(kind) if kind in names else kind
+        named = isinstance(kind, str) and nfc(kind) in names
+        kind = names.index(nfc(kind)) if named else kind
         if not isinstance(kind, int) or not 0 <= kind < count:
             known = f", or one of {', '.join(names)}" if names else ""
             raise InputError(

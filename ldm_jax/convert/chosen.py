@@ -50,7 +50,7 @@ def convert(
     """
     if destination.exists():
         raise InputError(f"'{destination}' exists: expected the name of something new")
-    check_folder(destination.parent, "DESTINATION")
+    check_folder(destination, "DESTINATION")
     if runs.is_run(source):
         if config or tokenizer:
             option = "--config" if config else "--tokenizer"

@@ -62,7 +62,7 @@ def load_rows(path: str, flag: str, shape: tuple[int, ...], what: str) -> np.nda
     """
     with reading(f"{flag} '{path}'", "numbers as numpy.save writes them, or in JSON"):
         if path.endswith(".json"):
-            array = np.asarray(json.loads(at_home(path).read_text("utf-8")), np.float32)
+            array = np.asarray(json.loads(at_home(path).read_text("utf-8-sig")), np.float32)
         else:
             array = np.load(at_home(path), allow_pickle=False)
     if array.shape[max(array.ndim - len(shape), 0) :] != shape or array.ndim > len(shape) + 1:

@@ -131,6 +131,11 @@ def _table(path: Path, text: str) -> list[tuple[str, Any]]:
     rows = []
     try:
         for cells in reader:
+            if any(cells.get(None, ())):
+                raise InputError(
+                    f"{path} line {reader.line_num} has more cells than the header: expected "
+                    f"{len(reader.fieldnames or ())}; put text that has commas in quotes"
+                )
             found = {key: cell for key, cell in cells.items() if key is not None and cell}
             rows.append((f"{path} line {reader.line_num}", found))
     except csv.Error as error:

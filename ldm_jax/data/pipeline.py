@@ -22,6 +22,7 @@ from ldm_jax.data import buckets, latents, transforms
 from ldm_jax.data.folder import open_folder
 from ldm_jax.data.image_set import shown
 from ldm_jax.data.latents import entry
+from ldm_jax.data.metadata import nfc
 from ldm_jax.data.paired import Captioned, Paired
 from ldm_jax.data.readable import check_sizes, spread
 from ldm_jax.data.reader import FIELDS, NOTHING, Derive, Reader
@@ -63,8 +64,8 @@ def open_source(data: Data) -> tuple[Any, DataInfo]:
     elif not data.upscale and not data.buckets:  # with buckets, `buckets.sort` does
         check_sizes(source, data.image_size)
     has_captions = "text" not in source.absent
-    facts = (len(source), source.class_names, has_captions, source.object_names, source.absent)
-    info = DataInfo(*facts)
+    classes, objects = (tuple(map(nfc, x)) for x in (source.class_names, source.object_names))
+    info = DataInfo(len(source), classes, has_captions, objects, source.absent)
     _announce(_described(source, info), *getattr(source, "warnings", ()))
     return source, info
 

@@ -21,6 +21,7 @@ from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import results
 from ldm_jax.experiments.train import check_batch
+from ldm_jax.runtime.files import whole
 from ldm_jax.runtime.sharding import devices
 from ldm_jax.settings import AtLeast1, Seed
 from ldm_jax.types import Array, Batch, DiffusionModel, Params, Process
@@ -59,6 +60,7 @@ def bits(run: str, path: str, options: Options) -> None:
     described = runs.describe(Path(run))
     batches = _batches(described, path, options)
     out = results.folder_of(options.out, run, "bits")
+    results.check_own(out, "report.json", "bound", "terms.csv")
     params = runs.with_weights(described).params
     measure = make_likelihood(described.model, options.flow_steps, options.probes)
     found = _measure(measure, params, batches, options)
@@ -85,7 +87,7 @@ def _write_terms(path: Path, process: Process, found: dict[str, np.ndarray]) -> 
     t = np.arange(1, process.T + 1)
     columns = {"t": t, "log_snr": np.asarray(log_snr(process, t.astype(np.float32)))}
     columns |= {name: np.mean(found[name], axis=0) for name in TERMS}
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with whole(path) as new, new.open("w", newline="", encoding="utf-8") as file:
         rows = csv.writer(file)
         rows.writerow(columns)
         rows.writerows(zip(*(x.tolist() for x in columns.values()), strict=True))

@@ -67,6 +67,7 @@ def clip_score(place: str, options: Options) -> None:
             "openai/clip-vit-large-patch14 on huggingface.co (another model: --clip)"
         )
     out = results.folder_of(asked.out, place, "clip-score")
+    results.check_own(out, "clip-score.json", "CLIP score")
     if is_run:
         condition_of(view(runs.describe(Path(place))), "tokens")
     else:

@@ -82,6 +82,7 @@ def first_stage(run: str, path: str, options: Options) -> None:
     if size != only:
         raise InputError(f"--image-size is {size}: expected {only}, all that RUN knows")
     out = results.folder_of(options.out, run, "reconstructions")
+    results.check_own(out, "report.json", "psnr", "reconstructions.png")
     stage = _variant(trained, options)
     params = {}
     distance, weights = _perceptual(options) or (None, None)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from ldm_jax import runs, sampling
 from ldm_jax.data import image_files, pipeline
-from ldm_jax.evaluate.results import folder_of, note, write_json
+from ldm_jax.evaluate.results import check_own, folder_of, note, write_json
 from ldm_jax.evaluate.sets import quality_options
 from ldm_jax.runtime.files import whole
 from ldm_jax.sampling.adapters import Adapters
@@ -99,6 +99,7 @@ def draw_shards(run: str, out: Path, num: int, options: Generation) -> dict[str,
     each = max(1, options.shard_size // size) * size
     about = {"run": str(described.run), "checkpoint": described.step, "shard_size": each}
     about = json.loads(json.dumps({**about, **request.as_dict()}))
+    check_own(out, "request.json", "shard_size", "report.json", "grid.png", "shard-00000.npz")
     note(out, "request.json", about, "samples of another request")
     shards = [out / f"shard-{n:05d}.npz" for n in range(-(-num // each))]
     done = next((n for n, path in enumerate(shards) if not path.exists()), len(shards))

@@ -12,7 +12,7 @@ from ldm_jax.conditioning.given import held_out
 from ldm_jax.data import image_files
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate.generate import Drawing
-from ldm_jax.evaluate.results import folder_of
+from ldm_jax.evaluate.results import check_own, folder_of
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import RunView
 from ldm_jax.settings import AtLeast1, AtLeast2
@@ -78,6 +78,8 @@ def draw(described: runs.Trained, options: Options, out: Path, num: int, **more:
         InputError: what the model cannot be asked for, before its weights are read.
     """
     request = options.request(view(described), num=num, batch_size=options.batch_size, **more)
+    sampling.check_out(out, request, view(described))
+    check_own(out, "report.json", "weights", "scores.json")
     trained = runs.with_weights(described)
     drawn = sampling.draw(trained, request)
     sampling.write(out, drawn, trained, request)

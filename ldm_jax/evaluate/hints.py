@@ -44,6 +44,7 @@ def hints(run: str, options: Options) -> None:
     batches = list(pipeline.once(data, source, options.num, ("hint",), derive))
     truth, made = (np.concatenate([b[name] for b in batches]) for name in ("image", "hint"))
     out = results.folder_of(options.out, run, "hints")
+    results.check_own(out, "scores.json", "another hint", "grid.png")
     files = _written(out / "given", made)
     given: dict[str, Any] = {"prompt": tuple(texts)} if texts else {}
     following = replace(options, adapters=replace(options.adapters, hint=files))
@@ -58,8 +59,8 @@ def hints(run: str, options: Options) -> None:
     }
     rows = [image_files.to_uint8(2.0 * made - 1.0), drawn, base]
     shown = np.stack([row[:SHOWN] for row in rows]).reshape(-1, *drawn.shape[1:])
-    image_files.save(out / "grid.png", image_files.grid(shown, min(SHOWN, options.num)))
     results.write_json(out / "scores.json", scores)
+    image_files.save(out / "grid.png", image_files.grid(shown, min(SHOWN, options.num)))
     for name, value in scores.items():
         print(f"edges of {name}: {value:.3f}")
     print(f"grid, of hints, images and the base's: {out / 'grid.png'}")

@@ -39,6 +39,26 @@ def folder_of(out: str | None, run: str, name: str) -> Path:
     return path
 
 
+def check_own(out: Path, record: str, entry: str, *others: str) -> None:
+    """Raises InputError where a folder has files that an evaluation would write over and that it
+    has not written.
+
+    Args:
+        record: the file of JSON that says that they are its own, by its `entry`.
+        others: further files.
+    """
+    there = [name for name in (record, *others) if (out / name).exists()]
+    try:
+        own = entry in json.loads((out / record).read_text("utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
+        own = False
+    if there and not own:
+        raise InputError(
+            f"--out '{out}' has '{there[0]}', which this evaluation has not written and would "
+            "write over: expected another folder"
+        )
+
+
 def open_images(data: Data) -> tuple[Any, pipeline.DataInfo]:
     """`pipeline.open_source` of images.
 

@@ -9,6 +9,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out, results
 from ldm_jax.evaluate.features import embedder
 from ldm_jax.extractors.names import ExtractorName
+from ldm_jax.runtime.files import whole
 from ldm_jax.sampling.view import view
 
 
@@ -48,8 +49,8 @@ def retrieval(run: str, options: Options) -> None:
             f"--extractor {options.extractor} has embeddings of {queries.shape[1]} values: "
             f"expected {condition.dim}, as the run was trained with"
         )
-    out.mkdir(parents=True, exist_ok=True)
-    np.save(out / "queries.npy", queries)
+    with whole(out / "queries.npy") as file:
+        np.save(file, queries)
     given = {"neighbours": condition.embeddings, "query": str(out / "queries.npy")}
     drawn = held_out.draw(described, options, out, num, **given)
     results.show(out, np.concatenate(truth), drawn)

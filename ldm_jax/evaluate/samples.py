@@ -75,8 +75,14 @@ def samples(a: str, b: str, options: Options) -> None:
     asked, is_run = options.measured, runs.is_run(a)
     out, size = Path(asked.out), asked.batch_size
     check_folder(out, "--out")
+    results.check_own(out, "report.json", "reference", "report.md", "copies.png")
     if asked.save_statistics:
         check_folder(Path(asked.save_statistics).parent, "--save-statistics in")
+        if Path(asked.save_statistics).exists():
+            raise InputError(
+                f"--save-statistics '{asked.save_statistics}' exists: expected the name of a new "
+                ".npz"
+            )
     sets = [open_set(b)] if is_run else [open_set(b), open_set(a)]
     _check(asked, *sets)
     network = features.load(asked, *sets)
@@ -95,13 +101,14 @@ def samples(a: str, b: str, options: Options) -> None:
             context["floor"] = _floor(theirs.features, num)
         if asked.ladder:
             context["ladder"] = _ladder(reference, extract, asked, theirs.features, num)
-    if asked.copies:
-        metrics |= _copies(found, reference, ours, theirs, out)
+    near, nearest = _copies(found, reference, ours, theirs) if asked.copies else ({}, None)
+    report = {"samples": _described(found, num), "reference": _described(reference, num_reference)}
+    _write(out, report | _facts(network) | {"metrics": metrics | near, "context": context})
+    if nearest is not None:
+        image_files.save(out / "copies.png", nearest)
     if asked.save_statistics:
         facts = network.facts() | {"count": num_reference}
         write_statistics(asked.save_statistics, theirs.moments, facts)
-    report = {"samples": _described(found, num), "reference": _described(reference, num_reference)}
-    _write(out, report | _facts(network) | {"metrics": metrics, "context": context})
 
 
 def _check(asked: Measured, reference: Images | Statistics, *samples: Images | Statistics) -> None:
@@ -229,22 +236,23 @@ def _picked(found: Images, num: int, places: np.ndarray, batch_size: int) -> Ite
             yield images[here]
 
 
-def _copies(found, reference, ours: Features, theirs: Features, out: Path) -> dict[str, Any]:
-    """Which samples are nearest to images of the reference, with an image of them."""
+def _copies(
+    found, reference, ours: Features, theirs: Features
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """Which samples are nearest to images of the reference, and an image of them, of one size."""
     audit = memorisation(ours.features, theirs.features, min(NEIGHBOURS, len(theirs.features)))
-    worst = np.argsort(audit.ratio, kind="stable")[:SHOWN]
+    worst, grid = np.argsort(audit.ratio, kind="stable")[:SHOWN], None
     if found.size == reference.size:
         own = _pick(found, len(ours.features), worst)
         near = audit.index[worst]
         others = _pick(reference, len(theirs.features), near.ravel())
         rows = np.concatenate([own[:, None], others.reshape(*near.shape, *own.shape[1:])], axis=1)
         grid = image_files.grid(rows.reshape(-1, *own.shape[1:]), rows.shape[1])
-        image_files.save(out / "copies.png", grid)
     # infinite next to images that are in the reference twice
     ratios = [float(x) if np.isfinite(x) else None for x in audit.ratio[worst]]
     median = float(np.median(audit.ratio))
     nearest = {"median ratio": median if np.isfinite(median) else None, "smallest ratios": ratios}
-    return {"authenticity": audit.authenticity, "nearest": nearest}
+    return {"authenticity": audit.authenticity, "nearest": nearest}, grid
 
 
 def _pick(found: Images, num: int, places: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ from ldm_jax.evaluate.chart import chart
 from ldm_jax.evaluate.generate import Generation, request_for
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.metrics.frechet import frechet_distance
-from ldm_jax.runtime.files import write_whole
+from ldm_jax.runtime.files import whole, write_whole
 from ldm_jax.sampling.adapters import Adapters
 from ldm_jax.sampling.drawing import compiled, draw_in_turn
 from ldm_jax.sampling.guidance import Guidance
@@ -29,6 +29,7 @@ from ldm_jax.sampling.sampler import Sampler
 from ldm_jax.sections import Request
 from ldm_jax.settings import AtLeast1, AtLeast2, Factors
 
+TABLES = ("sweep.csv", "sweep.md", "sweep.png")
 CELL = ("sampler", "steps", "guidance", "eta")  # what cells differ by, but for their seeds
 
 
@@ -91,6 +92,7 @@ def sweep(run: str, b: str, options: Options) -> None:
         **network.facts(),
         "extractor": of.title,
     }
+    results.check_own(out, "measured.json", "reference", "cells", *TABLES)
     results.note(out, "measured.json", facts, "cells of another sweep")
     missing = [cell for cell in cells if not (out / "cells" / cell.file()).exists()]
     if missing:
@@ -179,7 +181,7 @@ def interval(values: Sequence[float]) -> float | None:
 
 
 def _report(out: Path, rows: list[dict[str, Any]], distance: str, facts: dict[str, Any]) -> None:
-    with (out / "sweep.csv").open("w", newline="", encoding="utf-8") as file:
+    with whole(out / "sweep.csv") as new, new.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
         writer.writerows(rows)

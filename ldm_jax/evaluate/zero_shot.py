@@ -71,6 +71,7 @@ def zero_shot(model: str, data: str, options: Options) -> None:
     check_batch(options.batch_size, "--batch-size")
     out = Path(options.out)
     check_folder(out, "--out")
+    results.check_own(out, "zero-shot.json", "top-1", "zero-shot.md")
     templates = _lines(options.templates, "--templates")
     for template in templates:
         if "{}" not in template:

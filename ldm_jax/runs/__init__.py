@@ -56,4 +56,11 @@ from ldm_jax.runs.paths import (
     locate,
     weights_files,
 )
-from ldm_jax.runs.writing import as_python, copy_names, write, write_description, write_imported
+from ldm_jax.runs.writing import (
+    as_python,
+    check_new,
+    copy_names,
+    write,
+    write_description,
+    write_imported,
+)

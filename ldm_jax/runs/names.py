@@ -5,6 +5,7 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from ldm_jax.data.metadata import nfc
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.runs.paths import folder
@@ -53,4 +54,4 @@ def object_names(place: Path) -> tuple[str, ...]:
 
 def _lines(file: Path) -> tuple[str, ...]:
     text = read_text(file, "names of classes") if file.exists() else ""
-    return tuple(text.removesuffix("\n").split("\n")) if text else ()  # may hold other line ends
+    return tuple(nfc(text).removesuffix("\n").split("\n")) if text else ()  # or other line ends

@@ -11,13 +11,16 @@ from tokenizers import Tokenizer
 
 from ldm_jax import checkpoint
 from ldm_jax.data import pipeline
+from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
 from ldm_jax.runs.names import tokenizer_file
-from ldm_jax.runs.paths import AnyExperiment
+from ldm_jax.runs.paths import AnyExperiment, read_config
 from ldm_jax.runtime import hosts
 from ldm_jax.runtime.files import write_whole
 from ldm_jax.types import Params
+
+WRITTEN = ("config.py", "classes.txt", "objects.txt", "metrics.csv")
 
 
 def write(
@@ -33,6 +36,23 @@ def write(
     new = {name: x for name, x in tokenizers.items() if not (run / tokenizer_file(name)).exists()}
     found = _findable(experiment)
     write_description(run, found, new, info.class_names, info.object_names)
+
+
+def check_new(run: Path) -> None:
+    """Raises InputError where a folder without checkpoints has files that a run would write over,
+    and a config.py that train.py has not written, or none."""
+    there = [name for name in WRITTEN if (run / name).exists()]
+    if not there:
+        return
+    try:
+        own = as_python(read_config(run)) == (run / "config.py").read_text("utf-8")
+    except (InputError, OSError, ValueError):
+        own = False
+    if not own:
+        raise InputError(
+            f"--workdir '{run}' has '{there[0]}', which train.py has not written and would write "
+            "over: expected another folder"
+        )
 
 
 def _findable(experiment: Any) -> Any:
@@ -74,10 +94,10 @@ def write_description(
 ) -> None:
     """Writes what `loading.describe_files` reads."""
     write_tokenizers(folder, tokenizers)
+    write_whole(folder / "config.py", as_python(experiment))  # before names: see `check_new`
     for file, names in (("classes.txt", class_names), ("objects.txt", object_names)):
         if names:
             write_whole(folder / file, "".join(f"{name}\n" for name in names))
-    write_whole(folder / "config.py", as_python(experiment))
 
 
 def write_tokenizers(folder: Path, tokenizers: Mapping[str, Tokenizer]) -> None:

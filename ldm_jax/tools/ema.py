@@ -6,7 +6,7 @@ from pathlib import Path
 from ldm_jax import checkpoint, runs
 from ldm_jax.errors import InputError
 from ldm_jax.runtime.files import whole_folder
-from ldm_jax.settings import check_within
+from ldm_jax.settings import check_folder, check_within
 from ldm_jax.train_step import power_ema
 
 LARGEST = power_ema.sigma_of(0.0)  # of the mean of all steps, about 0.289
@@ -35,6 +35,7 @@ def average(run: Path, out: Path, options: Options) -> None:
         )
     if out.exists():
         raise InputError(f"OUT '{out}' exists: expected the name of a new run")
+    check_folder(out, "OUT")
     experiment = runs.load_config(run)
     saved = checkpoint.snapshot_steps(run)
     if not saved:

@@ -103,7 +103,7 @@ class Log:
         """Adds a row to the table, and columns that it has not had yet."""
         new = [name for name in row if name not in self.columns]
         if new:
-            old = self.csv.read_text("utf-8") if self.csv.exists() else ""
+            old = self.csv.read_text("utf-8-sig") if self.csv.exists() else ""
             rows = csv.DictReader(old.splitlines())
             self.columns += new
             header = dict(zip(self.columns, self.columns, strict=True))
@@ -136,7 +136,7 @@ def _forget_after(path: Path, step: int) -> list[str]:
     if not path.exists():
         return []
     with reading(f"'{path}'", "the table that training wrote; move it out of the run"):
-        header, *rows = path.read_text("utf-8").splitlines(keepends=True) or [""]
+        header, *rows = path.read_text("utf-8-sig").splitlines(keepends=True) or [""]
         kept = [row for row in rows if row.endswith("\n") and int(row.split(",")[0]) <= step]
         for row in kept:
             if row.count(",") > header.count(","):

@@ -14,6 +14,7 @@ from ldm_jax.data.paired import Paired
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
 from ldm_jax.runtime import hosts
+from ldm_jax.settings import check_folder
 from ldm_jax.train_step.prior_preservation import ENTRY, Prior
 from ldm_jax.training import shown
 from ldm_jax.training.source import Source, open_source
@@ -50,6 +51,7 @@ def with_class(
             "since images of a class are drawn"
         )
     place = Path(prior.path or folder / FOLDER)
+    check_folder(place, "prior.path")
     missing = len(class_images.missing(place, prior.num))
     if missing and base is None:
         raise InputError(

@@ -122,6 +122,8 @@ def probe(
     check_train_only(task.name, experiment, task.shapes, task.objective.trained)
     if checkpoint.latest_step(folder) is not None:
         check_goes_on(folder, task)
+    else:
+        runs.check_new(folder)
     best = experiment.train.best is not None
     batches = batches_of(data, task.source, 0, task.keys, task.tokenizers)
     readable.check_readable(data, task.source.records)

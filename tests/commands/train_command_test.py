@@ -354,6 +354,13 @@ def test_a_run_in_which_something_else_trains_is_refused(refusal, copied_run):
     says(message, [f"'{copied_run}' is in use by process {os.getpid()} on ", "--workdir"])
 
 
+def test_a_config_of_the_users_own_is_not_written_over(refusal, config):
+    path = config().rename(config().with_name("config.py"))
+    path.write_text(f"# mine\n{path.read_text()}")
+    message = refusal(path, "--workdir", path.parent)
+    says(message, [f"'{path.parent}' has 'config.py', which train.py has not written"])
+
+
 @pytest.mark.parametrize("place", ["gs://bucket/run", "s3://b/r", "file:///data/run"])
 def test_an_address_is_no_workdir(refusal, config, place):
     says(refusal(config(), "--workdir", place), ["--workdir '", "is an address: ", "mount"])

@@ -272,6 +272,22 @@ def test_pairs_of_a_hint_and_an_image_as_fill50k_has_them(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file_name,text\na.png,a cat, asleep\n", "line 2 has more cells than the header"),
+        ("file_name;text\na.png;a cat\n", "line 2 names no image"),
+        ("file_name,text\n\na.png\nb.png,x\n", "line 4 names b.png"),
+        ('file_name,text\n"a.png,x\n', "names a.png,x"),
+        ("", "no lines"),
+    ],
+)
+def test_a_bad_row_of_a_table_is_named(tmp_path, text, said):
+    write(tmp_path / "a.png")
+    (tmp_path / "metadata.csv").write_text(text)
+    assert said in refusal(tmp_path)
+
+
+@pytest.mark.parametrize(
     ("names", "said"),
     [
         (("source/a.png", "target/a.png", "prompt.json"), "prompt.json"),

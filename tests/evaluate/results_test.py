@@ -5,7 +5,7 @@ import math
 import pytest
 
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.results import count_of, finite, known, number, scored, write_json
+from ldm_jax.evaluate.results import check_own, count_of, finite, known, number, scored, write_json
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,19 @@ def test_shares_are_not_printed_where_one_is_none(tmp_path, capsys):
     with pytest.raises(FloatingPointError, match="scores, iou is nan"):
         scored(tmp_path, {"pixels": 0.5, "iou": math.nan}, {"pixels": 0.5, "iou": 0.1}, "by chance")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("report", [None, "{", "[1]", '{"request": {}}', "7"])
+@pytest.mark.parametrize("name", ["report.json", "terms.csv"])
+def test_files_of_others_are_not_written_over(tmp_path, report, name):
+    (tmp_path / name).write_text("mine")
+    if report:
+        (tmp_path / "report.json").write_text(report)
+    with pytest.raises(InputError, match="which this evaluation has not written"):
+        check_own(tmp_path, "report.json", "bound", "terms.csv")
+    (tmp_path / "report.json").write_text('{"bound": 1}')
+    check_own(tmp_path, "report.json", "bound", "terms.csv")
+    check_own(tmp_path / "new", "report.json", "bound", "terms.csv")
 
 
 def test_how_many_are_measured():

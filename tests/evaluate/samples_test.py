@@ -361,6 +361,19 @@ def test_what_is_drawn_in_shards_is_what_sampling_draws_and_goes_on(class_run, h
         tool.main([*words, "--out", "whole", "--steps", "2"])
 
 
+@pytest.mark.parametrize("name", ["shard-00000.npz", "report.json", "grid.png"])
+def test_what_the_user_has_in_a_folder_is_not_written_over(class_run, here, name):
+    (here / "mine").mkdir()
+    (here / "mine" / name).write_text("{}")
+    np.savez(here / "fake.npz", arr_0=FAKE)
+    with pytest.raises(InputError, match=f"--out 'mine' has '{name}', which this"):
+        tool.main(["generate", str(class_run), "--num", "2", "--out", "mine"])
+    if name == "report.json":  # such as that of sample.py
+        assert "'mine' has 'report.json'" in refused("fake.npz", "fake.npz", "--out", "mine")
+    assert "exists" in refused("fake.npz", "fake.npz", "--save-statistics", "fake.npz")
+    assert [path.read_text() for path in (here / "mine").iterdir()] == ["{}"]
+
+
 def test_a_run_is_sampled_and_its_settings_reported(class_run, here):
     words = "--num", 6, "--draw-batch", 2, "--labels", "random", "--steps", 2, "--guidance", 1.5
     report = compare(class_run, f"data:{class_run}", *words)

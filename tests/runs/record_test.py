@@ -109,6 +109,17 @@ def test_a_first_stage_may_be_elsewhere_but_no_other(trained_run, class_run, tmp
         check_record(trained_run, replace(experiment, first_stage=given), (), ())
 
 
+@pytest.mark.parametrize("name", ["config.py", "classes.txt", "objects.txt", "metrics.csv"])
+def test_a_new_run_writes_over_nothing_of_the_users_own(class_run, tmp_path, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    runs.check_new(tmp_path)
+    (tmp_path / name).write_text("# mine\n")
+    with pytest.raises(InputError, match=f"has '{name}', which train.py has not written"):
+        runs.check_new(tmp_path)
+    (tmp_path / "config.py").write_text((class_run / "config.py").read_text())
+    runs.check_new(tmp_path)  # of a start that was killed
+
+
 def test_a_refused_resume_leaves_the_run_as_it_is(trained_run):
     experiment = runs.load_config(trained_run)
     before = {file: file.stat().st_mtime_ns for file in trained_run.rglob("*")}

@@ -1,6 +1,7 @@
 """What a request may tell a model, and what of it reaches the model."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,10 @@ import pytest
 from PIL import Image
 
 from ldm_jax import config, runs, sampling
+from ldm_jax.conditioning.label import class_of
+from ldm_jax.conditioning.layout import Boxes
 from ldm_jax.errors import InputError
+from ldm_jax.runs.names import class_names_of
 from ldm_jax.sampling.drawing import inputs_of
 from ldm_jax.sampling.view import view
 from tests.support import tiny
@@ -147,6 +151,17 @@ def test_several_layouts_are_taken_in_turn_and_classes_may_be_named(files):
     model = trained("layout", Path(files("")))
     conditioning = tell(model, sampling.resolve(model, num=3, boxes=files("two.json")))["boxes"]
     assert conditioning[:, :, 4].tolist() == [[0, -1, -1], [1, 0, -1], [0, -1, -1]]
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_names_of_classes_are_those_of_the_data_in_either_unicode_form(form, tmp_path):
+    names = "cat", "caf\u00e9"
+    (tmp_path / "classes.txt").write_text(unicodedata.normalize(form, "\n".join(names) + "\n"))
+    assert class_names_of(tmp_path) == names
+    word = unicodedata.normalize(form, names[1])
+    assert class_of(word, names, 2) == 1
+    run = view(trained("layout", tmp_path))._replace(object_names=names)
+    assert Boxes(boxes="x")._class(word, run) == 1
 
 
 def test_each_query_is_given_its_nearest_of_a_collection_in_several_files(files):
