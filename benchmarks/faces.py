@@ -32,7 +32,7 @@ from ldm_jax.data.drawing import COLORS
 
 PARTS = {"skin": 2, "hair": 3, "eyes": 3, "width": 1, "length": 1, "fringe": 1, "apart": 1}
 PARTS |= {"mouth": 1}  # of an identity, and of how many numbers
-IDENTITY, EMBEDDING, SIZE = sum(PARTS.values()), 32, 48
+IDENTITY, EMBEDDING, SIZE = sum(PARTS.values()), 32, 32
 LIPS, WHITE = (200, 60, 70), (250, 250, 250)
 NAMES = list(COLORS)
 
@@ -174,18 +174,18 @@ def target(face: Face) -> np.ndarray:
 
 
 class Reader(nn.Module):
-    """Images [B, 48, 48, 3] of 0 to 255 -> [B, 29]."""
+    """Images [B, 32, 32, 3] of 0 to 255 -> [B, 29]."""
 
     @nn.compact
     def __call__(self, x):
         x = x / 127.5 - 1
-        for channels, stride in ((32, 2), (64, 2), (64, 1), (128, 2)):
+        for channels, stride in ((16, 2), (32, 2), (32, 1), (64, 2)):
             x = nn.relu(nn.Conv(channels, (3, 3), (stride, stride))(x))
-        x = nn.relu(nn.Dense(256)(x.reshape(len(x), -1)))
+        x = nn.relu(nn.Dense(128)(x.reshape(len(x), -1)))
         return nn.Dense(IDENTITY + 10 + 6)(x)
 
 
-def learn(path: Path, count: int, seed: int, epochs: int = 10, size: int = 100) -> None:
+def learn(path: Path, count: int, seed: int, epochs: int = 8, size: int = 100) -> None:
     """Half of each image is its mean of 3 x 3 pixels, by a share that is drawn, as of a decoder."""
     found = faces(seed, count)
     images, targets = np.stack([paint(f) for f in found]), np.stack([target(f) for f in found])

@@ -1,8 +1,5 @@
-"""An InstantID of drawn faces, on the demonstration's model of them (docs/adapters/instant-id.md).
+"""An InstantID of drawn faces (docs/adapters/instant-id.md).
 
-python benchmarks/faces.py draw faces
-python train.py configs/demo.py --data.path faces --workdir runs/faces
-    --first-stage.data.batch-size 8
 python train.py configs/adapters/instant-id-faces.py --base runs/faces
 """
 
@@ -10,12 +7,19 @@ from ldm_jax.config import *
 
 config = AdapterExperiment(
     adapter=InstantID(
-        face_dim=32, tokens=4, width=128, depth=2, heads=2, radius=1.5, half_width=0.7
+        face_dim=32,
+        tokens=4,
+        width=128,
+        depth=2,
+        heads=2,
+        stem=(16, 32, 64),
+        radius=1.2,
+        half_width=0.6,
     ),
     drop=0.05,
     drop_own=0.05,
     drop_base=0.1,
     data=Data(batch_size=8),
     optim=Optim(lr=1e-3, schedule="cosine", warmup=100, ema_decay=0.99),
-    train=Train(steps=2000, save_every=500, sample_every=0, log_every=100),
+    train=Train(steps=1500, save_every=500, sample_every=0, log_every=100),
 )

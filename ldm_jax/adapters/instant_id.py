@@ -118,10 +118,8 @@ class InstantID(AdapterSettings):
         """Embeddings, float32 [n, face_dim]; an image is of one face."""
         if file.endswith((".json", ".npy")) or not self.network:
             return load_rows(file, "--face", (self.face_dim,), "an embedding")
-        side = (dlib_face.SIZE, dlib_face.SIZE)
-        return face_network.embedded(load_image(file, "--face", data, side), self.network_file)[
-            None
-        ]
+        image = load_image(file, "--face", data, (dlib_face.SIZE, dlib_face.SIZE))
+        return face_network.embedded(image, self.network_file)[None]
 
     def read_points(self, file: str, size: tuple[int, int], data: Any) -> np.ndarray:
         """Images of points, float32 [n, H, W, 3]."""
