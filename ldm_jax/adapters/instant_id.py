@@ -5,6 +5,7 @@ IP-Adapter's; and IdentityNet, a ControlNet that reads an image of five points, 
 place of the text.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import ModuleType
@@ -27,6 +28,7 @@ from ldm_jax.extractors import dlib_face
 from ldm_jax.settings import AtLeast1, Levels, NotNegative, Positive
 from ldm_jax.types import Adapter, Array, Batch, Cond, Derive, Params
 from ldm_jax.weights.formats import instant_id_folder
+from ldm_jax.weights.formats.diffusers_folder import CONFIG
 
 # of eyes, nose and corners of the mouth, in the order of face detectors
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
@@ -163,9 +165,10 @@ class InstantID(AdapterSettings):
         return config, {"face": beside, "identity": own}
 
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        _, described = self.identity_net.of_diffusers(base)
         net, _ = self.identity_net.to_file(own["identity"], base)
         face, _ = self.beside_text.to_file(own["face"], base)
-        return {**net, **face}, {}
+        return {**net, **face}, {CONFIG: json.dumps(described, indent=2) + "\n"}
 
 
 def instant_id(config: InstantID, base: Base, width: int) -> Adapter:

@@ -219,6 +219,8 @@ def test_its_folder_is_as_published_and_comes_back_bit_for_bit(placed, tmp_path)
     assert there.settings.beside_text == replace(CONFIG, face="face.files").beside_text
     tiny.assert_same(there.read(), own)
     there.settings.folder.write(tmp_path, *there.settings.to_file(there.read(), there.base))
+    described = json.loads((tmp_path / "ControlNetModel/config.json").read_text())
+    assert described["conditioning_embedding_out_channels"] == [4, 6]
     for name in ("ip-adapter.bin", "ControlNetModel/diffusion_pytorch_model.safetensors"):
         assert (tmp_path / name).read_bytes() == (folder / "files" / name).read_bytes()
     tree = read_torch(tmp_path / "ip-adapter.bin")

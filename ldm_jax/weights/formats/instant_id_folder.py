@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ldm_jax.weights.formats.diffusers_folder import WEIGHTS, weight_files, weights_of
+from ldm_jax.weights.formats.diffusers_folder import CONFIG, WEIGHTS, weight_files, weights_of
 from ldm_jax.weights.formats.files import write_weights
 from ldm_jax.weights.formats.torch_writer import write_tree
 from ldm_jax.weights.names.ip_adapter import ATTENTION, IMAGE
@@ -35,7 +35,11 @@ def parted(arrays: State) -> tuple[State, State]:
 
 
 def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
-    """The inverse of `read`, into a folder that exists."""
+    """The inverse of `read`, into a folder that exists.
+
+    Args:
+        metadata: IdentityNet's CONFIG, as diffusers reads it.
+    """
     face, net = parted(arrays)
     tree: dict[str, dict[str, np.ndarray]] = {prefix[:-1]: {} for prefix in PREFIXES}
     for key in face:
@@ -44,4 +48,5 @@ def write(path: Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, s
     with (path / FACE[0]).open("wb") as file:
         write_tree(file, tree)
     (path / NET).mkdir()
+    (path / NET / CONFIG).write_text(metadata[CONFIG], "utf-8")
     write_weights(path / NET / f"{WEIGHTS}.safetensors", net)
