@@ -184,18 +184,18 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
 def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
     """Warnings where a folder looks as if it were meant otherwise than it is read."""
     found = []
-    unread = [f for f in files.others if "/" not in f and os.path.splitext(f)[1].lower() in TABLES]
-    unread = [file for file in unread if file != "report.json"]
+    unread = [file for file in files.others if _is_table(file)]
     if unread:
         names = ", ".join(unread[:3]) + " ..." * (len(unread) > 3)
         found.append(
             f"not read in {files.root}: {names}; labels and captions are read from class folders, "
             f".txt files or {', '.join(metadata.METADATA)}"
         )
-    if classes and all(re.match(r"\d+_.", name) for name in classes):
+    repeats = [re.search(r"(^|/)\d+_[^/]+(?=/)", image) for image in files.images]
+    if classes and all(repeats):
         found.append(
-            f"folders such as {classes[0]} are read as classes; where they are kohya's, their "
-            "numbers are not read as repeats"
+            f"folders such as {repeats[0][0]} are read as classes, or parts of them; where they "
+            "are kohya's, their numbers are not read as repeats"
         )
     if len(classes) > 1 and set(map(str.lower, classes)) <= PAIRED:
         found.append(
@@ -203,6 +203,15 @@ def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
             "and an image"
         )
     return found
+
+
+def _is_table(file: str) -> bool:
+    """Whether a file that is not read may be one that describes images."""
+    inside, name = os.path.split(file)
+    ending = os.path.splitext(name)[1].lower()
+    if inside:
+        return name in metadata.METADATA or ending == ".parquet"
+    return ending in TABLES and name != "report.json"
 
 
 def _classes(files: ImageSet) -> tuple[tuple[str, ...], str | None]:

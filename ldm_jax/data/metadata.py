@@ -1,7 +1,7 @@
 """What a file beside the images says of them, checked by type, each fault with its row.
 
 metadata.jsonl   one object a line, with `file_name` and any other fields
-metadata.csv     a column `file_name` and any others; an empty cell is a missing field
+metadata.csv     a column `file_name` and any others; an empty cell, or nan, is a missing field
 dataset.json     of StyleGAN and EDM: {"labels": [[FILE, CLASS], ...]}
 prompt.json      of ControlNet's fill50k: an object a line, with `source`, the hint, `target`, the
                  image, and `prompt`
@@ -28,6 +28,7 @@ METADATA = (
     "dataset.json",
     "prompt.json",
 )  # of several, the first is read
+MISSING = (None, "", "nan", "NaN", "None", "null", "NULL", "<NA>")  # cells of a table without value
 CLASSES = 2**20  # more are a mistake
 
 
@@ -128,19 +129,21 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[str, Any]]:
 
 def _table(path: Path, text: str) -> list[tuple[str, Any]]:
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    rows = []
+    rows, header = [], reader.fieldnames or []
+    if again := next((name for name in header if header.count(name) > 1), None):
+        raise InputError(f"{path} has two columns '{again}': rename one")
     try:
         for cells in reader:
             if any(cells.get(None, ())):
                 raise InputError(
                     f"{path} line {reader.line_num} has more cells than the header: expected "
-                    f"{len(reader.fieldnames or ())}; put text that has commas in quotes"
+                    f"{len(header)}; put text that has commas in quotes"
                 )
-            found = {key: cell for key, cell in cells.items() if key is not None and cell}
+            found = {key: x for key, x in cells.items() if key is not None and x not in MISSING}
             rows.append((f"{path} line {reader.line_num}", found))
     except csv.Error as error:
         raise InputError(f"{path} line {reader.line_num} is not CSV: {error}") from error
-    for name in reader.fieldnames or ():
+    for name in header:
         column = [found[name] for _, found in rows if name in found]
         if name != "file_name" and all(re.fullmatch(r"\d{1,9}(\.0+)?", cell) for cell in column):
             for _, found in rows:

@@ -215,6 +215,17 @@ def test_what_is_no_caption_is_named_with_its_row(tmp_path, value):
     assert "expected text" in reason
 
 
+@pytest.mark.parametrize("cell", ["", "nan", "NaN", "None", "null", "<NA>"])
+def test_a_cell_of_a_table_without_a_value_is_no_caption_and_no_class(tmp_path, cell):
+    for name in "ab":
+        write(tmp_path / f"{name}.png")
+    text = f"file_name,text,label\na.png,none of it,1\nb.png,{cell},{cell}\n"
+    (tmp_path / "metadata.csv").write_text(text)
+    absent = opened(tmp_path).absent
+    for field in ("text", "label"):
+        assert f"metadata.csv line 3 has no field '{field}'" in absent[field]
+
+
 @pytest.mark.parametrize("value", [-1, 0.5, float("nan"), [], {}, "", "a\nb", "\ud83d", 10**9])
 def test_what_is_no_class_is_named_with_its_row(tmp_path, value):
     folder = rows(tmp_path, "label", 0, 1, value)
@@ -279,6 +290,7 @@ def test_pairs_of_a_hint_and_an_image_as_fill50k_has_them(tmp_path):
         ("file_name,text\n\na.png\nb.png,x\n", "line 4 names b.png"),
         ('file_name,text\n"a.png,x\n', "names a.png,x"),
         ("", "no lines"),
+        ("file_name,text,text\na.png,x,y\n", "two columns 'text'"),
     ],
 )
 def test_a_bad_row_of_a_table_is_named(tmp_path, text, said):
@@ -293,7 +305,10 @@ def test_a_bad_row_of_a_table_is_named(tmp_path, text, said):
         (("source/a.png", "target/a.png", "prompt.json"), "prompt.json"),
         (("source/a.png", "target/a.png"), "source and target are read as classes"),
         (("10_cat/a.png", "5_dog/b.png"), "repeats"),
+        (("img/10_cat/a.png", "reg/1_cat/a.png"), "repeats"),
         (("cat/a.png", "dog/a.png", "train.parquet"), "train.parquet"),
+        (("cat/a.png", "dog/a.png", "dog/data.parquet"), "dog/data.parquet"),
+        (("cat/a.png", "cat/metadata.jsonl", "dog/a.png"), "cat/metadata.jsonl"),
         (("cat/a.png", "dataset.json"), "dataset.json"),
     ],
 )
