@@ -11,13 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.errors import InputError
-from ldm_jax.weights.names import lora_arrays
+from ldm_jax.weights.names import lora_arrays, lora_ordered
 from ldm_jax.weights.names import lora_keys as keys
 from ldm_jax.weights.names.lora import Module, by_name, ends, first_match, modules
 from ldm_jax.weights.table import nested
 
 DTYPES = ("float32", "float16", "bfloat16")
-OTHERS = ("image_proj.", "ip_adapter.", "unet:0:")  # what keys of other adapters begin with
+OTHERS = ("image_proj.", "ip_adapter.")  # what keys of other adapters begin with
 
 
 class Layer(NamedTuple):
@@ -31,10 +31,13 @@ class Layer(NamedTuple):
 
 def read(kind: Any, arrays: Mapping, metadata: Mapping[str, str], base: Any) -> Any:
     """What `AdapterSettings.of_file` returns, for a class of `low_rank.LowRank`."""
+    what = kind.kind.partition(" ")[2]
+    if keys.UP in kind.leaves and lora_ordered.is_ordered(arrays):
+        arrays = lora_ordered.named(arrays, metadata, modules(base.experiment), what)
     held = {leaf for _, leaf in keys.split(arrays).values()}
     if not held & set(kind.leaves) or any(key.startswith(OTHERS) for key in arrays):
         return None
-    what, every = kind.kind.partition(" ")[2], modules(base.experiment)
+    every = modules(base.experiment)
     strange = held - {*kind.leaves, keys.ALPHA, keys.MAGNITUDE}
     if strange:
         raise InputError(
