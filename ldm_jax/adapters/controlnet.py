@@ -39,6 +39,9 @@ class ControlNet(Hinted):
     stem: Levels = (16, 32, 96, 256)  # channels of its levels, each of half the resolution
     pooled: bool = False  # outputs are averaged over space before they are added, as of shuffle
     layout: Literal["original", "diffusers"] = "original"  # of the weights' names, in files
+    # a copy of the base's decoder trains as well, and takes its place: sd_locked = False of the
+    # original, which then advises a rate of 2e-6
+    decoder: bool = False
 
     kind: ClassVar = "a ControlNet"
     has_guess: ClassVar = True
@@ -54,6 +57,11 @@ class ControlNet(Hinted):
                 f"{prefix}stem has {len(self.stem)} levels, for a first stage of factor "
                 f"{self.factor}: expected one that halves hints as often as the first stage, of "
                 f"factor {base.factor}, halves images"
+            )
+        if self.decoder and self.layout == "diffusers":
+            raise InputError(
+                f"{prefix}layout is diffusers, whose files hold no decoder: expected original with "
+                f"{prefix}decoder"
             )
 
     def by_site(self, base: Base, guess: bool) -> dict[str, float]:
@@ -71,21 +79,39 @@ class ControlNet(Hinted):
         pooled = "shuffle" in metadata.get("file", "")
         if text := metadata.get("config.json"):
             pooled = bool(json.loads(text).get("global_pool_conditions", pooled))
-        config = cls(found.hint_channels, stem=found.stem, pooled=pooled, layout=found.layout)
+        # a whole model is the base's business, a decoder by itself is of ours
+        decoder = names.DECODER in shapes and names.ENCODER not in shapes
+        config = cls(
+            found.hint_channels,
+            stem=found.stem,
+            pooled=pooled,
+            layout=found.layout,
+            decoder=decoder,
+        )
         if found.context:
             check_family(cls.kind, found.context, base)
         config.check(base, "")
-        state = {
-            key.removeprefix(found.prefix): arrays[key]
-            for key in arrays
-            if key.startswith(found.prefix)
-        }
         title = f"the weights are not of {cls.kind} of this base"
-        return config, tables.to_here(config.table(base), state, title=title)
+        state = {key: arrays[key] for key in arrays if key.startswith(found.prefix)}
+        rows = tables.under(config.table(base), there=found.prefix) + config.decoder_table(base)
+        state |= {key: arrays[key] for row in config.decoder_table(base) for key in row.keys}
+        return config, tables.to_here(rows, state, title=title)
 
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         there = names.PREFIX if self.layout == "original" else ""
-        return tables.to_original(tables.under(self.table(base), there=there), own), {}
+        rows = tables.under(self.table(base), there=there) + self.decoder_table(base)
+        return tables.to_original(rows, own), {}
+
+    def decoder_table(self, base: Base) -> tables.Table:
+        """The names of the decoder's weights in files, if it has one: those of the base."""
+        if not self.decoder:
+            return []
+        return [
+            row._replace(path=f"decoder/{path}")
+            for row in base.experiment.original_names().table
+            for model, _, path in [row.path.partition("/")]
+            if model == "denoiser" and not is_encoder(path.partition("/")[0])
+        ]
 
     def of_diffusers(self, base: Base) -> tuple[Self, dict[str, Any]]:
         condition = base.experiment.condition_names()
@@ -139,8 +165,11 @@ def controlnet(config: ControlNet, network: UNet) -> Adapter:
             site: {"kernel": jnp.zeros((width, width)), "bias": jnp.zeros(width)}
             for site, width in widths.items()
         }
-        copied = {n: x for n, x in params["denoiser"].items() if is_encoder(n)}
-        return {"stem": stem, "encoder": copied, "zero": zero}
+        network = params["denoiser"].items()
+        own = {"stem": stem, "encoder": {n: x for n, x in network if is_encoder(n)}, "zero": zero}
+        if config.decoder:
+            own["decoder"] = {n: x for n, x in network if not is_encoder(n)}
+        return own
 
     def encode(own: Params, inputs: Batch) -> Array:
         x = inputs[config.entry]  # [B, H, W, hint_channels]
@@ -162,7 +191,17 @@ def controlnet(config: ControlNet, network: UNet) -> Adapter:
         shape = (n, h * config.factor, w * config.factor, config.hint_channels)
         return {config.entry: jnp.zeros(shape)}
 
-    return Adapter(init, (config.entry,), null, encode=encode, signal=signal)
+    def weights(own: Params, params: Params, scale) -> Params:
+        network = params["denoiser"]
+        moved = jax.tree.map(
+            lambda a, b: (a + scale * (b - a)).astype(a.dtype),
+            {name: network[name] for name in own["decoder"]},
+            own["decoder"],
+        )
+        return {**params, "denoiser": {**network, **moved}}
+
+    found = Adapter(init, (config.entry,), null, encode=encode, signal=signal)
+    return found._replace(weights=weights) if config.decoder else found
 
 
 def outputs(network: UNet) -> dict[str, int]:

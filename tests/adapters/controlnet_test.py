@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from ldm_jax.adapters.controlnet import ControlNet, controlnet, outputs
+from ldm_jax.adapters.controlnet import ControlNet, controlnet, is_encoder, outputs
 from ldm_jax.adapters.settings import Base
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.errors import InputError
@@ -98,3 +98,25 @@ def test_hints_are_of_the_size_of_images():
     CONFIG.check(base)
     with pytest.raises(InputError, match=r"adapter.stem has 4 levels, .* factor 8: expected one"):
         ControlNet().check(base)
+
+
+def test_a_decoder_of_its_own_takes_the_place_of_the_bases():
+    experiment = tiny.experiment()
+    model, params, _ = tiny.model(experiment)
+    base, config = Base(experiment, model), ControlNet(stem=(4, 8), decoder=True)
+    adapter = config.build(base)
+    own = adapter.init(jax.random.key(0), params)
+    tiny.assert_same(adapter.weights(own, params, 1.0), params)
+    own["decoder"] = jax.tree.map(lambda x: x + 1.0, own["decoder"])
+    half = adapter.weights(own, params, 0.5)["denoiser"]
+    for name, part in params["denoiser"].items():
+        expected = part if is_encoder(name) else jax.tree.map(lambda x: x + 0.5, part)
+        tiny.assert_close(half[name], expected, rtol=1e-6, atol=1e-6)
+    arrays, metadata = config.to_file(own, base)
+    beside = {key for key in arrays if key.startswith("model.diffusion_model.")}
+    assert {key.split(".")[2] for key in beside} == {"output_blocks", "out"}
+    again, back = ControlNet.of_file(arrays, metadata, base)
+    assert again == config
+    tiny.assert_same(back, own)
+    with pytest.raises(InputError, match=r"adapter.layout is diffusers, .*expected original"):
+        ControlNet(stem=(4, 8), decoder=True, layout="diffusers").check(base)

@@ -11,6 +11,11 @@ from ldm_jax.weights.names.unet import half
 from ldm_jax.weights.table import Shape, Table, under
 
 PREFIX = "control_model."  # in files of the original, which may also hold a whole model
+# of the base in such files
+ENCODER, DECODER = (
+    "model.diffusion_model.input_blocks.0.0.weight",
+    "model.diffusion_model.out.2.weight",
+)
 FIRST = "input_hint_block.0.weight"  # by which a ControlNet of the original is known
 Settings = Any  # of a ControlNet, and of a UNet
 
