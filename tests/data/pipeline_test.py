@@ -108,12 +108,12 @@ def test_what_is_known_of_the_data(folder):
 
 def test_a_data_set_is_announced_once_with_what_is_left_out(folder, capsys):
     (folder / ".hidden.png").touch()
-    (folder / "prompt.json").touch()
+    (folder / "captions.json").touch()
     for _ in range(2):
         source, _ = pipeline.open_source(settings(folder))
     line = f"data: 20 images, 2 classes (even, odd), captions in {folder}; left out: 1 hidden"
     said = capsys.readouterr()
-    assert said.out == f"{line} (.hidden.png), 1 .json (prompt.json)\n"
+    assert said.out == f"{line} (.hidden.png), 1 .json (captions.json)\n"
     assert said.err.startswith("warning: not read in") and said.err.count("\n") == 1
     assert len(source) == COUNT
 
