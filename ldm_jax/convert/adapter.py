@@ -28,10 +28,11 @@ def export_adapter(run: Path, destination: Path) -> None:
     described = runs.attach(runs.describe(Path(experiment.base)), [str(run)])
     (one,) = described.adapters
     settings, described_as = one.settings, None
-    folder, as_file = settings.folder, bool(destination.suffix)
-    if not (folder or as_file):
+    folder, suffix = settings.folder, destination.suffix
+    if not (folder or suffix):
         settings, described_as = settings.of_diffusers(one.base) or (settings, None)
-    if as_file == bool(folder or described_as):
+    as_file = not (folder or described_as)
+    if suffix != (".safetensors" if as_file else ""):
         expected = f"a new folder, in {folder.LAYOUT}" if folder else "NAME.safetensors"
         raise InputError(
             f"'{destination}' is no place for the file of {settings.kind}: expected {expected}"

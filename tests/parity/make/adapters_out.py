@@ -36,7 +36,6 @@ FILES = {  # name -> what it is written as
     "lora-kohya": "lora-kohya.safetensors",
     "lora-peft": "lora-peft",
     "word": "word.safetensors",
-    "word-bin": "word-bin.bin",
 }
 TOLERANCE = 1e-4
 
@@ -48,9 +47,9 @@ def settings() -> dict:
 
     eye = ImageEncoder("openai", 32, 3, 4, 24, 4, 16)
     plus = {"tokens": 3, "width": 32, "depth": 4, "heads": 2}
-    layers = ("to_q", "to_v", "to_out.0", "conv1", "q_proj", "fc1")
+    # without out_proj diffusers 0.42.1 leaves out q, k and v of a text encoder in kohya's files
+    layers = ("to_q", "to_v", "to_out.0", "conv1", "q_proj", "out_proj", "fc1")
     lora = c.LoRA(2, 1.0, layers, alpha_pattern=(("conv1", 5.0),), layout="diffusers")
-    word = c.TextualInversion(WORD, vectors=VECTORS)
     return {
         "controlnet": c.ControlNet(stem=(16, 32)),
         "t2i": c.T2IAdapter(),
@@ -61,8 +60,7 @@ def settings() -> dict:
         "lora": lora,
         "lora-kohya": replace(lora, layout="kohya"),
         "lora-peft": replace(lora, layout="peft"),
-        "word": word,
-        "word-bin": word,
+        "word": c.TextualInversion(WORD, vectors=VECTORS),
     }
 
 
@@ -140,7 +138,7 @@ def write(folder: Path) -> None:
         described = attached(run, name, config) if config else runs.describe(run)
         trained = runs.with_weights(described)
         model, params = trained.model, trained.params
-        prompt = PROMPT.format(WORD if name.startswith("word") else "cat")
+        prompt = PROMPT.format(WORD if name == "word" else "cat")
         ids = tokens.encode(trained.tokenizers["tokens"], prompt)[None]
         inputs = given(name, config)
         entries = [key for key in model.conditioner.keys if key != "tokens"]
@@ -189,7 +187,7 @@ def loaded(folder: Path, name: str):
         pipe.text_encoder = peft.PeftModel.from_pretrained(pipe.text_encoder, text).eval()
     elif name.startswith("lora"):
         pipe.load_lora_weights(path)
-    elif name.startswith("word"):
+    elif name == "word":
         pipe.load_textual_inversion(path)
     return pipe, lambda z, t, c, _: pipe.unet(z, t, c).sample
 
@@ -202,7 +200,7 @@ def check(folder: Path) -> None:
         with np.load(folder / f"{name}.npz") as file:
             kept = dict(file)
         pipe, call = loaded(folder, name)
-        prompt = PROMPT.format(WORD if name.startswith("word") else "cat")
+        prompt = PROMPT.format(WORD if name == "word" else "cat")
         prompt = pipe.maybe_convert_prompt(prompt, pipe.tokenizer)
         ids = pipe.tokenizer(prompt, padding="max_length", max_length=77, return_tensors="pt")
         assert np.array_equal(ids.input_ids.numpy(), kept["ids"]), name
