@@ -22,8 +22,8 @@ env: $(VENV)/test.done
 
 # The fast part of the tests with the lowest versions that requirements.txt declares.
 lowest: $(LOWEST)/test.done
-	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal tests/house tests/data tests/checkpoint \
-		tests/diffusion tests/weights tests/convert
+	$(LOWEST)/bin/python -m pytest -n 2 --dist worksteal tests/data tests/checkpoint tests/diffusion \
+		tests/weights
 
 $(VENV)/runtime.done: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

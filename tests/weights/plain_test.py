@@ -34,13 +34,14 @@ WRAPPERS = (
     "_orig_mod.",
     "module._orig_mod.",
     "_orig_mod.module.",
+    "_forward_module.",
     "_fsdp_wrapped_module._checkpoint_wrapped_module.",
 )
 
 
 @pytest.mark.parametrize(
     "prefix",
-    [*WRAPPERS, "model.", "model._orig_mod.", "module.model.vae.", "ema_model.module."],
+    [*WRAPPERS, "model.", "net.", "model._orig_mod.", "module.model.vae.", "ema_model.module."],
 )
 def test_what_wraps_a_network_is_left_out(prefix):
     assert_same(plain(under(prefix)))

@@ -8,12 +8,14 @@ import numpy as np
 from ldm_jax.errors import InputError
 from ldm_jax.weights.table import MARKERS, Lazy, State
 
-# what is around a network: of DistributedDataParallel, torch.compile, FSDP and checkpointing
+# what is around a network: of DistributedDataParallel, torch.compile, Lightning, FSDP and
+# checkpointing
 WRAPPERS = re.compile(
-    r"(?:^|(?<=\.))(?:module|_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
+    r"(?:^|(?<=\.))(?:module|_orig_mod|_forward_module|_fsdp_wrapped_module"
+    r"|_checkpoint_wrapped_module)\."
 )
 # what all keys may begin with, where a network is the attribute of something else
-OUTER = {"model", "network", "vae", "autoencoder", "ema", "ema_model", "text_encoder"}
+OUTER = {"model", "net", "network", "vae", "autoencoder", "ema", "ema_model", "text_encoder"}
 DENOISER = "model.diffusion_model."  # whose name begins so
 EMA, LAST = ("ema_model.", "ema.", "model_ema."), ("", "model.", "online_model.")
 TODAY = (  # names of before -> of today: of attention in diffusers, of norms in BERT
