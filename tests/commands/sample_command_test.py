@@ -19,6 +19,7 @@ from ldm_jax.sampling.sampler import settings
 from tests.support import tiny
 
 TOOL = Path(__file__).parents[2] / "sample.py"
+README = TOOL.with_name("README.md")
 
 CLASSES = sorted(tiny.COLORS)  # blue, green, grey, red
 LATENT = (4, 4, 2)  # of one image
@@ -170,7 +171,8 @@ def test_a_folder_that_is_no_trained_model_is_refused(refusal, class_run, traine
     says(refusal(), ["no run", "sample.py RUN"])
     says(refusal("--num", 3), ["no run", "sample.py RUN"])
     says(refusal("nowhere"), ["run 'nowhere' does not exist", "train.py"])
-    says(refusal(TOOL), [f"'{TOOL}' is not a run", "scripts/convert.py"])
+    says(refusal(README), [f"'{README}' is not a run", "scripts/convert.py"])
+    says(refusal(TOOL), [f"'{TOOL}' has no Cascade", "config = Cascade(...)"])
     says(refusal(here), [f"'{here}' is not a run", "no config.py", "train.py"])
     first_stage = trained_run / "first_stage"
     says(refusal(first_stage), [f"run '{first_stage}' is a first stage", "configs/demo.py"])

@@ -38,6 +38,9 @@ class Numbers:
     def get_vocab_size(self) -> int:
         return cases.TOKENS
 
+    def to_str(self) -> str:
+        return type(self).__name__
+
     def encode(self, caption: str) -> SimpleNamespace:
         return SimpleNamespace(ids=[cases.PADDING] * cases.LENGTH)
 
