@@ -44,7 +44,7 @@ def hints(run: str, options: Options) -> None:
     batches = list(pipeline.once(data, source, options.num, ("hint",), derive))
     truth, made = (np.concatenate([b[name] for b in batches]) for name in ("image", "hint"))
     out = results.folder_of(options.out, run, "hints")
-    results.check_own(out, "scores.json", "another hint", "grid.png")
+    results.claim(out, "hints", "scores.json", "grid.png", "given")
     files = _written(out / "given", made)
     given: dict[str, Any] = {"prompt": tuple(texts)} if texts else {}
     following = replace(options, adapters=replace(options.adapters, hint=files))

@@ -59,6 +59,12 @@ def check_own(out: Path, record: str, entry: str, *others: str) -> None:
         )
 
 
+def claim(out: Path, evaluation: str, *others: str) -> None:
+    """`check_own` by a record that is written now, so that a stopped evaluation can start again."""
+    check_own(out, "evaluation.json", evaluation, *others)
+    write_json(out / "evaluation.json", {evaluation: ldm_jax.__version__})
+
+
 def open_images(data: Data) -> tuple[Any, pipeline.DataInfo]:
     """`pipeline.open_source` of images.
 

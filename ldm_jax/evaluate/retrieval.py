@@ -41,6 +41,7 @@ def retrieval(run: str, options: Options) -> None:
     source, info = results.open_images(data)
     results.count_of(num, info.num_examples, "the test split", least=2)
     out = results.folder_of(options.out, run, "retrieval")
+    results.claim(out, "retrieval", "queries.npy", "scores.json", "grid.png")
     rows_of = embedder(options.extractor, options.weights, size)
     truth = [image_files.to_uint8(b["image"]) for b in pipeline.once(data, source, num)]
     queries = rows_of(truth)

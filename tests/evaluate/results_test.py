@@ -5,7 +5,16 @@ import math
 import pytest
 
 from ldm_jax.errors import InputError
-from ldm_jax.evaluate.results import check_own, count_of, finite, known, number, scored, write_json
+from ldm_jax.evaluate.results import (
+    check_own,
+    claim,
+    count_of,
+    finite,
+    known,
+    number,
+    scored,
+    write_json,
+)
 
 
 @pytest.mark.parametrize(
@@ -40,6 +49,18 @@ def test_files_of_others_are_not_written_over(tmp_path, report, name):
     (tmp_path / "report.json").write_text('{"bound": 1}')
     check_own(tmp_path, "report.json", "bound", "terms.csv")
     check_own(tmp_path / "new", "report.json", "bound", "terms.csv")
+
+
+def test_an_evaluation_that_was_stopped_starts_again_in_its_own_folder(tmp_path):
+    claim(tmp_path, "retrieval", "queries.npy")
+    (tmp_path / "queries.npy").write_text("half of an evaluation")
+    claim(tmp_path, "retrieval", "queries.npy")
+    with pytest.raises(InputError, match=r"has 'evaluation.json', which this evaluation has not"):
+        claim(tmp_path, "hints", "queries.npy")
+    (tmp_path / "evaluation.json").unlink()
+    with pytest.raises(InputError, match=r"has 'queries.npy', which this evaluation has not"):
+        claim(tmp_path, "retrieval", "queries.npy")
+    assert (tmp_path / "queries.npy").read_text() == "half of an evaluation"
 
 
 def test_how_many_are_measured():
