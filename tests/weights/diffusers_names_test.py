@@ -109,6 +109,11 @@ def test_means_and_deviations_are_shift_and_scale():
         ({"down_block_types": ["SkipDownBlock2D"] * 3}, "down_block_types SkipDownBlock2D"),
         ({"layers_per_block": "2"}, "layers_per_block is '2': expected such as 1"),
         ({"latents_mean": [0.0]}, "expected either the first or 3 numbers"),
+        (
+            {"latents_mean": [0.0, "0.5", 0.0], "latents_std": [1.0] * 3},
+            r"latents_mean has \[0.0, '0.5', 0.0\]: expected finite numbers",
+        ),
+        ({"shift_factor": math.nan}, r"shift_factor has \(nan,\): expected finite numbers"),
         ({"scaling_factor": 0.0}, "scaling_factor has 0.0: expected numbers above 0"),
         (
             {"latents_mean": [0.0] * 3, "latents_std": [1.0, math.inf, 1.0]},

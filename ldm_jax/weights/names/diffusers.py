@@ -2,6 +2,7 @@
 
 import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -198,6 +199,9 @@ def _shift_and_scale(
     mean, std = s.get("latents_mean"), s.get("latents_std")
     factor, shift = s["scaling_factor"], s.get("shift_factor") or 0.0
     check_scales("scaling_factor", factor)
+    for name, numbers in (("shift_factor", (shift,)), ("latents_mean", mean or ())):
+        if not all(isinstance(x, int | float) and math.isfinite(x) for x in numbers):
+            raise InputError(f"{name} has {reprlib.repr(numbers)}: expected finite numbers")
     if mean is None and std is None:
         return (shift,) * channels, (factor,) * channels
     if shift or len(mean or ()) != channels or len(std or ()) != channels:
