@@ -31,6 +31,7 @@ from ldm_jax.sampling import exported, png_metadata
 from ldm_jax.sampling.latents import load_latents
 from ldm_jax.sampling.request import filled
 from ldm_jax.sampling.view import view
+from ldm_jax.training.fitted import inherit
 from ldm_jax.training.log import open_log
 from ldm_jax.weights.formats.files import read_weights, write_weights
 from tests.support import torch_files
@@ -242,7 +243,7 @@ def config(rng: Random, sound: Sound, folder: Path) -> Read:
         depth = malformed.DEEP
         data = rng.choice((b"config = " + b"(" * depth, b"config = " + b"-" * depth + b"1"))
     file.write_bytes(data)
-    return lambda: runs.describe_any(run).experiment.check()
+    return lambda: view(runs.describe_any(run))
 
 
 def names(rng: Random, sound: Sound, folder: Path) -> Read:
@@ -367,6 +368,8 @@ def options(rng: Random, sound: Sound, folder: Path) -> Read:
 
     def read():
         found = cli.override(sound.experiment, words, "train.py")
+        first_stage = inherit(found.first_stage, found.data)
+        found = dataclasses.replace(found, first_stage=first_stage)
         settings.check_ranges(found)
         found.check()
         found.build({"tokens": sound.tokenizer})
