@@ -202,6 +202,16 @@ class Section:
         """The model as the request wants it."""
         return model
 
+    def guide(self, request: "Request", run: RunView, params: Any) -> tuple[Any, Any]:
+        """What guides beside the condition (`sampling.generate.Guide`), and its params, which go
+        among the model's; None, {}: nothing does. What it reads of each image, its scale included,
+        is in `each` as "guides.NAME".
+
+        Args:
+            params: the model's.
+        """
+        return None, {}
+
     def finish(self, images: np.ndarray, inputs: Batch) -> np.ndarray:
         """Images of a batch, float [B, H, W, 3], with their inputs."""
         return images

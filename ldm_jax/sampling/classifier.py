@@ -1,6 +1,7 @@
 """A classifier that guides: whether it fits the model's latents, and to which classes."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Self
 
@@ -12,10 +13,13 @@ import tyro
 from ldm_jax import runs
 from ldm_jax.autoencoders.latents import unscaled
 from ldm_jax.conditioning.label import Labels
+from ldm_jax.diffusion.guidance.classifier import classifier as guided
+from ldm_jax.diffusion.guidance.classifier import log_probability
 from ldm_jax.errors import InputError
+from ldm_jax.sampling.generate import Guide
 from ldm_jax.sections import Request, RunView, Section
 from ldm_jax.settings import Finite
-from ldm_jax.types import Batch, Params, Process
+from ldm_jax.types import Batch, Denoise, LatentClassifier, Params, Process, Sampler
 
 
 @dataclass(frozen=True)
@@ -38,23 +42,20 @@ class ClassifierGuidance(Section):
         scale = self.classifier_scale
         return replace(self, classifier_scale=1.0 if scale is None else scale)
 
-    def controls(self, request: Request, run: RunView) -> dict[str, Any]:
-        return {"classifier_scale": self.classifier_scale}
-
     def each(self, request: Request, run: RunView) -> Batch:
-        return {"classes": request.labels.cycled(request)} if self.classifier else {}
+        if not self.classifier:
+            return {}
+        scale = np.full(request.images.num, self.classifier_scale, np.float32)
+        return {"guides.classes": request.labels.cycled(request), "guides.classifier_scale": scale}
 
-    def load(self, params: Params) -> tuple[Any, Params]:
-        """The classifier and its weights; None, {}: there is none.
-
-        Raises:
-            InputError: it was trained on other latents than those of `params`.
-        """
+    def guide(self, request: Request, run: RunView, params: Params) -> tuple[Guide | None, Params]:
+        """Raises InputError for one that was trained on other latents than those of `params`."""
         if not self.classifier:
             return None, {}
         found = runs.with_weights(runs.describe_classifier(Path(self.classifier)))
         check_latents(self.classifier, found.params["first_stage"], params["first_stage"])
-        return found.model, {"classifier": found.params["classifier"]}
+        own = {"classifier": found.params["classifier"]}
+        return towards_classes(found.model, run.model.process), own
 
     def describe(self, request: Request, run: RunView) -> list[str]:
         if not self.classifier:
@@ -91,6 +92,18 @@ class ClassifierLabels(Labels):
 
     def alone(self, request: Request, i: int) -> Self:
         return super().alone(request, i) if self.label else self
+
+
+def towards_classes(classifier: LatentClassifier, process: Process) -> Guide:
+    """Guidance by a classifier, of params["classifier"], to given["classes"] [B] int32 by
+    given["classifier_scale"] [B]."""
+
+    def guide(denoise: Denoise, params: Params, given: Batch, solver: Sampler) -> Denoise:
+        network = partial(classifier.network, params["classifier"])
+        log_p = log_probability(network, process, given["classes"])
+        return guided(denoise, process, log_p, given["classifier_scale"])
+
+    return guide
 
 
 def check_classifier(path: str, run: RunView) -> None:

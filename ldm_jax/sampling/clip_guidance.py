@@ -2,20 +2,25 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, ClassVar, Self
 
 import numpy as np
 import tyro
 
 from ldm_jax.conditioning.prompts import Prompts
+from ldm_jax.diffusion.guidance.classifier import classifier as guided
+from ldm_jax.diffusion.guidance.classifier import classify, similarity
+from ldm_jax.encoders.clip import noised
 from ldm_jax.encoders.clip.noised import NoisedCLIPModel
 from ldm_jax.encoders.tokenizers import clip as clip_tokens
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.sampling.generate import Guide
 from ldm_jax.sections import Request, RunView, Section, turns
 from ldm_jax.settings import Finite
-from ldm_jax.types import Batch, Params
+from ldm_jax.types import Batch, Denoise, Params, Process, Sampler
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names import glide as names
 from ldm_jax.weights.table import State, rearranged, refuse, shapes_of
@@ -55,21 +60,24 @@ class CLIPGuidance(Section):
             )
         return replace(self, clip_scale=3.0 if self.clip_scale is None else self.clip_scale)
 
-    def controls(self, request: Request, run: RunView) -> dict[str, Any]:
-        return {"clip_scale": self.clip_scale}
-
     def each(self, request: Request, run: RunView) -> Batch:
         if not self.clip:
             return {}
         length = recognised(read(self.clip)).length
         tokenizer = clip_tokens.load(None, length, "openclip")
         found = np.stack([tokens.encode(tokenizer, x) for x in request.prompts.prompt or ("",)])
-        return {"captions": found[turns(request) % len(found)]}
+        scale = np.full(request.images.num, self.clip_scale, np.float32)
+        captions = found[turns(request) % len(found)]
+        return {"guides.captions": captions, "guides.clip_scale": scale}
 
-    def load(self) -> tuple[NoisedCLIPModel | None, Params]:
-        """The model and its weights, as part of the params; None, {}: there is none."""
+    def guide(self, request: Request, run: RunView, params: Params) -> tuple[Guide | None, Params]:
         if not self.clip:
             return None, {}
+        of, own = self.load()
+        return towards_captions(of, run.model.process), own
+
+    def load(self) -> tuple[NoisedCLIPModel, Params]:
+        """The model and its weights, as part of the params."""
         states = read(self.clip)
         of = recognised(states)
         tables = {"vision": names.noised_image_encoder(of), "text": names.noised_text_encoder(of)}
@@ -80,6 +88,22 @@ class CLIPGuidance(Section):
 
     def describe(self, request: Request, run: RunView) -> list[str]:
         return [f"CLIP {self.clip}, scale {self.clip_scale:g}"] if self.clip else []
+
+
+def towards_captions(clip: NoisedCLIPModel, process: Process) -> Guide:
+    """Guidance by a CLIP of noised images, of params["clip"], to given["captions"] [B, n] int32 by
+    given["clip_scale"] [B]."""
+
+    def guide(denoise: Denoise, params: Params, given: Batch, solver: Sampler) -> Denoise:
+        caption = noised.embed_captions(clip, params["clip"], given["captions"])
+
+        def embed(z, t):
+            return classify(partial(noised.embed_images, clip, params["clip"]), process, z, t)
+
+        alike = similarity(embed, caption, clip.logit_scale)
+        return guided(denoise, process, alike, given["clip_scale"], solver.reads_score)
+
+    return guide
 
 
 def read(folder: str) -> dict[str, State]:

@@ -86,18 +86,17 @@ def _drawn(
 ) -> tuple[Iterator[tuple[np.ndarray, ...]], np.ndarray | None]:
     """Images batch by batch, with what was previewed of them, and the noise behind an image."""
     run, params = view(trained), trained.params
-    classifier, more = request.classifier.load(params)
     print(describe(request, run), flush=True)
     reading = _wrapped(trained.model, request, run, run.sections)
     model = _wrapped(reading, request, run, {type(s) for s in request} - set(run.sections))
     decoded, decoders = request.decoding.load(request, run, params["first_stage"])
-    clip, own = request.clip.load() if "clip" in request else (None, {})
-    params = {**params, **more, **decoders, **own}
+    guides = [section.guide(request, run, params) for section in request]
+    params = {**params, **decoders, **merged(own for _, own in guides)}
     if run.adapters:
         params["scales"] = request.adapters.scales(request, run)
     schedule, size = request.guidance.guidance_schedule, run.size(request.size.size)
     generate = generate or make_generate(
-        model, _solver(request), size, classifier, schedule, decoded, clip
+        model, _solver(request), size, schedule, decoded, [one for one, _ in guides if one]
     )
     times, options = padded_times(request, run), sampling.arguments(settings(request))
     controls = Extras(**merged(s.controls(request, run) for s in request))

@@ -12,16 +12,12 @@ import numpy as np
 from ldm_jax.autoencoders.latents import scaled
 from ldm_jax.diffusion.denoiser import denoiser
 from ldm_jax.diffusion.guidance.blend import blend
-from ldm_jax.diffusion.guidance.classifier import classifier as classifier_guidance
-from ldm_jax.diffusion.guidance.classifier import classify, log_probability, similarity
 from ldm_jax.diffusion.guidance.classifier_free import classifier_free, composition, rescale
 from ldm_jax.diffusion.guidance.joint import Outputs, joint
 from ldm_jax.diffusion.guidance.scale import SCHEDULES, interval
 from ldm_jax.diffusion.guidance.threshold import clipped, threshold
 from ldm_jax.diffusion.process import add_noise
 from ldm_jax.diffusion.samplers.loop import Watch, normal_like, sample
-from ldm_jax.encoders.clip import noised
-from ldm_jax.encoders.clip.noised import NoisedCLIPModel
 from ldm_jax.sampling.interpolation import between, slerp
 from ldm_jax.types import (
     Array,
@@ -30,9 +26,7 @@ from ldm_jax.types import (
     Denoise,
     DiffusionModel,
     FirstStage,
-    LatentClassifier,
     Params,
-    Process,
     Sampler,
 )
 
@@ -48,15 +42,12 @@ class Extras(NamedTuple):
     mask:     [B, size, size, 1], 1 where `image` is inpainted, 0 where it stays
     weights:  [n], how much each of n conditions counts that are composed, times the guidance; the
               inputs are then [B, n, ...]
-    classes:  [B] int32, those that the classifier is to see
-    classifier_scale: scalar, see `guidance.classifier`
     to:       what the conditioner reads at the end of an interpolation, each [B, ...]
     fraction: [B] of that interpolation, 0 (the inputs) to 1
     to_seeds: [B] uint32, of the noise at the end of an interpolation from that of the seeds
     seed_fraction: [B] of that
     noise_scale: scalar, times the noise that sampling starts from
-    captions: [B, n] int32, to which the noised CLIP is to guide
-    clip_scale: scalar, of that
+    guides:   what the guides read, each [B, ...]
     """
 
     negative: Batch | None = None
@@ -66,18 +57,17 @@ class Extras(NamedTuple):
     image: Array | None = None
     mask: Array | None = None
     weights: Array | None = None
-    classes: Array | None = None
-    classifier_scale: Array | None = None
     to: Batch | None = None
     fraction: Array | None = None
     to_seeds: Array | None = None
     seed_fraction: Array | None = None
     noise_scale: Array | None = None
-    captions: Array | None = None
-    clip_scale: Array | None = None
+    guides: Batch | None = None
 
 
 NO_EXTRAS = Extras()
+# (denoise, params, `Extras.guides`, sampler) -> denoise, which a section of the request makes
+Guide = Callable[[Denoise, Params, Batch, Sampler], Denoise]
 
 
 class Shown(NamedTuple):
@@ -100,10 +90,9 @@ def make_generate(
     model: DiffusionModel,
     sampler: Callable[..., Sampler],
     size: int | tuple[int, int],
-    classifier: LatentClassifier | None = None,
     schedule: str = "constant",
     shown: Shown = OWN,
-    clip: NoisedCLIPModel | None = None,
+    guides: Sequence[Guide] = (),
 ) -> Callable[..., Any]:
     """A compiled (params, inputs, seeds, grid, guidance, options, noise, extras) -> images.
 
@@ -118,10 +107,9 @@ def make_generate(
         model: the model whose params the function takes.
         sampler: options -> Sampler, such as those of `diffusion.samplers.names`.
         size: pixels a side of the images, or their height and width.
-        classifier: that guides, of params["classifier"].
         schedule: of the guidance over time, one of `guidance.scale.SCHEDULES`.
         shown: how latents become images.
-        clip: that guides in pixel space, of params["clip"].
+        guides: that guide beside the condition, one after the other.
     """
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
@@ -132,11 +120,9 @@ def make_generate(
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
         noise = _noise(noise, start_keys, shape, extras)
         guided = _towards_condition(model, params, inputs, shape[:3], guidance, extras, schedule)
-        if extras.classes is not None:
-            guided = _towards_classes(guided, model.process, classifier, params, extras)
         solver = sampler(**options)
-        if extras.captions is not None:
-            guided = _towards_captions(guided, model.process, clip, params, extras, solver)
+        for guide in guides:
+            guided = guide(guided, params, extras.guides, solver)
         if extras.limit is not None:
             guided = threshold(guided, extras.limit)
         z = model.process.initial_noise_std(grid[0]) * noise
@@ -175,41 +161,6 @@ def _noise(noise: Array | None, keys: Array, shape: tuple[int, ...], extras: Ext
         ends = jax.vmap(lambda seed: jax.random.split(jax.random.key(seed))[0])(extras.to_seeds)
         noise = slerp(noise, normal_like(ends, noise), extras.seed_fraction)
     return noise if extras.noise_scale is None else extras.noise_scale * noise
-
-
-def _towards_classes(
-    denoise: Denoise,
-    process: Process,
-    classifier: LatentClassifier,
-    params: Params,
-    extras: Extras,
-) -> Denoise:
-    """The denoiser guided by a classifier of noised latents, of params["classifier"]."""
-
-    def classify(z, timestep):
-        return classifier.network(params["classifier"], z, timestep)
-
-    log_p = log_probability(classify, process, extras.classes)
-    return classifier_guidance(denoise, process, log_p, extras.classifier_scale)
-
-
-def _towards_captions(
-    denoise: Denoise,
-    process: Process,
-    clip: NoisedCLIPModel,
-    params: Params,
-    extras: Extras,
-    solver: Sampler,
-) -> Denoise:
-    """The denoiser guided by a CLIP of noised images, of params["clip"]."""
-    caption = noised.embed_captions(clip, params["clip"], extras.captions)
-
-    def embed(z, t):
-        network = functools.partial(noised.embed_images, clip, params["clip"])
-        return classify(network, process, z, t)
-
-    alike = similarity(embed, caption, clip.logit_scale)
-    return classifier_guidance(denoise, process, alike, extras.clip_scale, solver.reads_score)
 
 
 def _decoded(

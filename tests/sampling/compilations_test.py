@@ -7,6 +7,7 @@ import pytest
 from ldm_jax.config import Diffusion, Label, Sampling
 from ldm_jax.diffusion import sampling
 from ldm_jax.diffusion.samplers.names import SAMPLERS, build_sampler
+from ldm_jax.sampling.classifier import towards_classes
 from ldm_jax.sampling.generate import Extras, make_generate
 from ldm_jax.types import LatentClassifier
 from tests.support import tiny
@@ -56,7 +57,8 @@ class Traced:
         stage = tiny.first_stage(decode=lambda params, z: 0.2 * z, channels=3)
         prediction = Diffusion(prediction="v").build_prediction()
         self.model = tiny.denoises(denoise, conditioner, stage, process, prediction)
-        self.classifier = LatentClassifier(None, network, stage, process)
+        classifier = LatentClassifier(None, network, stage, process)
+        self.guide = towards_classes(classifier, process)
         table = jnp.array([[1.0, 0.5], [-1.0, 0.2], [0.3, 0.3], [0.0, 0.0]])
         self.params = dict.fromkeys(("denoiser", "first_stage", "classifier"))
         self.params["conditioner"] = {"embedding": table}
@@ -66,7 +68,9 @@ class Traced:
 def test_no_number_that_is_asked_for_is_compiled_in(name):
     """Each changes the images, and none is traced again."""
     traced = Traced()
-    generate = make_generate(traced.model, build_sampler(name), SIDE, traced.classifier, "cosine")
+    generate = make_generate(
+        traced.model, build_sampler(name), SIDE, "cosine", guides=[traced.guide]
+    )
 
     def draw(guidance, seed, rescale, interval, limit, scale, **trajectory):
         asked = Sampling(sampler=name, **trajectory)
@@ -83,8 +87,10 @@ def test_no_number_that_is_asked_for_is_compiled_in(name):
                     rescale=rescale,
                     interval=interval,
                     limit=limit,
-                    classes=np.array([0, 1], np.int32),
-                    classifier_scale=scale,
+                    guides={
+                        "classes": np.array([0, 1], np.int32),
+                        "classifier_scale": np.full(2, scale),
+                    },
                 ),
             )
         )

@@ -30,9 +30,9 @@ def _build_once(build):
 
 def _generate_once(make):
     @functools.wraps(make)
-    def once(model, sampler, size, classifier=None, schedule="constant", shown=OWN, clip=None):
-        if classifier or clip or shown != OWN:
-            return make(model, sampler, size, classifier, schedule, shown, clip)
+    def once(model, sampler, size, schedule="constant", shown=OWN, guides=()):
+        if guides or shown != OWN:
+            return make(model, sampler, size, schedule, shown, guides)
         key = (id(model), sampler, size, schedule)
         if key not in _generates:  # and the model is kept, so that no other has its id
             _generates[key] = model, make(model, sampler, size, schedule=schedule)

@@ -57,13 +57,14 @@ def classifier(
     Args:
         log_probability: (z [B, h, w, c], t [B]) -> log p(y | z_t) [B], each entry from its own
             example alone; differentiable.
-        scale: 1 samples from p(z) p(y | z).
+        scale: 1 samples from p(z) p(y | z); a number or [B].
         as_score: leaves x0 as it is, and the gradient to the sampler's steps (algorithm 1).
     """
 
     def guided(z: Array, t: Array) -> Denoised:
         output = denoise(z, t)
-        gradient = scale * jax.grad(lambda z: jnp.sum(log_probability(z, t)))(z)
+        gradient = jax.grad(lambda z: jnp.sum(log_probability(z, t)))(z)
+        gradient *= jnp.reshape(scale, (-1,) + (1,) * (z.ndim - 1))
         if as_score:
             return output._replace(score=gradient)
         return output._replace(x0=output.x0 + x0_of_score(process, gradient, t))

@@ -16,8 +16,9 @@ from ldm_jax.diffusion.guidance.classifier import similarity
 from ldm_jax.diffusion.samplers import ddpm
 from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.encoders.clip import noised
+from ldm_jax.sampling.clip_guidance import towards_captions
 from ldm_jax.sampling.generate import Extras, make_generate
-from ldm_jax.types import DiffusionModel, Params, Sampler
+from ldm_jax.types import Batch, DiffusionModel, Params, Sampler
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import glide as names
 from tests.parity import compare
@@ -110,13 +111,18 @@ def trajectory(
     settings: c.Sampling,
     noise: np.ndarray | None = None,
     params: Params | None = None,
-    **extras,
+    guides: Batch | None = None,
 ) -> np.ndarray:
     """The image [1, 3, h, w] at the end, guided by the caption and the noised CLIP."""
     model, own = built(kind)
     process, start = model.process, channels_last(cases.X[32 if "upsample" in kind else 16])
     sampler = (lambda: with_noise(noise)) if noise is not None else build_sampler(settings.sampler)
-    generate = make_generate(model, sampler, start.shape[1:3], clip=cases.CLIP)
+    generate = make_generate(
+        model,
+        sampler,
+        start.shape[1:3],
+        guides=[towards_captions(cases.CLIP, process)] if guides else [],
+    )
     images = generate(
         {**own, **(params or {})},
         inputs(kind),
@@ -125,7 +131,7 @@ def trajectory(
         np.float32(settings.guidance),
         sampling.arguments(settings),
         start,
-        Extras(noise_scale=settings.noise_scale, **extras),
+        Extras(noise_scale=settings.noise_scale, guides=guides),
     )
     return np.asarray(channels_first(images))
 
@@ -167,11 +173,12 @@ def trajectories() -> dict[str, np.ndarray]:
     """Whole trajectories."""
     guided = c.Sampling("ddpm", cases.STEPS, "linspace", guidance=cases.GUIDANCE)
     noise = np.moveaxis(cases.NOISE, 2, -1)
-    captions = {"captions": jnp.asarray(cases.CLIP_IDS), "clip_scale": cases.CLIP_SCALE}
+    scale = jnp.float32([cases.CLIP_SCALE])
+    captions = {"captions": jnp.asarray(cases.CLIP_IDS), "clip_scale": scale}
     return {
         "guided": trajectory("base", guided, noise),
         "inpainted": trajectory("inpaint", guided, noise),
-        "clip guided": trajectory("base", ANCESTRAL, noise, {"clip": clip()}, **captions),
+        "clip guided": trajectory("base", ANCESTRAL, noise, {"clip": clip()}, captions),
         "upsampled": trajectory("upsample", UPSAMPLING),
     }
 
