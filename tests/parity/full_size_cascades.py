@@ -21,6 +21,7 @@ from ldm_jax.conditioning.low_resolution import enlarged
 from ldm_jax.diffusion.guidance.classifier import similarity
 from ldm_jax.encoders.clip import noised
 from ldm_jax.encoders.glide import PaddedTransformer
+from ldm_jax.runs.config_file import load_config
 from ldm_jax.types import Cond
 from ldm_jax.weights import table as tables
 from ldm_jax.weights.names import glide as names
@@ -30,26 +31,7 @@ from tests.parity.cases import drawn
 from tests.parity.cases.networks import channels_first, channels_last
 
 Arrays = Mapping[str, np.ndarray]
-BASE = UNet(
-    channels=192,
-    channel_mults=(1, 2, 3, 4),
-    num_res_blocks=3,
-    attention_factors=(2, 4, 8),
-    head_channels=64,
-    scale_shift=True,
-    resample_blocks=True,
-    joint_attention=True,
-)
-UPSAMPLE = UNet(
-    channels=192,
-    channel_mults=(1, 1, 2, 2, 4, 4),
-    num_res_blocks=2,
-    attention_factors=(8, 16, 32),
-    head_channels=64,
-    scale_shift=True,
-    resample_blocks=True,
-    joint_attention=True,
-)
+CONFIGS = Path(__file__).parents[2] / "configs" / "glide"
 
 
 def params_of(table: tables.Table, keys: Mapping[str, tuple[int, ...]], prefix: str = "") -> dict:
@@ -71,7 +53,7 @@ def model(unet: UNet, text: GLIDEText, keys: Mapping, prefix: str = "") -> tuple
 def diffusion(arrays: Arrays, keys: Mapping) -> dict[str, np.ndarray]:
     """What a file has of GLIDE's base model or upsampler."""
     text, has_image = GLIDEText(), "low_res" in arrays
-    unet = UPSAMPLE if has_image else BASE
+    unet = load_config(CONFIGS / f"{'upsample' if has_image else 'text2im'}.py").model
     denoiser, conditioner = model(unet, text, keys)
     encoder = PaddedTransformer(text, text.vocab_size)
     x = channels_last(jnp.asarray(arrays["x"]))
