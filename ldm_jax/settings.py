@@ -212,6 +212,13 @@ def did_you_mean(word: str, words: Sequence[str]) -> str:
     return f": did you mean '{near[0]}'?" if near else f": expected one of {', '.join(words)}"
 
 
+def subclasses(kind: type) -> Iterator[type]:
+    """All that are defined, those of subclasses included."""
+    for one in kind.__subclasses__():
+        yield one
+        yield from subclasses(one)
+
+
 def at_home(path: Path | str) -> Path:
     """A path with ~ replaced by the home folder.
 

@@ -17,8 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.adapters.family import check_family
-from ldm_jax.adapters.hint import Hinted
-from ldm_jax.adapters.settings import Arrays, Base
+from ldm_jax.adapters.hint import Hinted, Hints
+from ldm_jax.adapters.settings import AdapterSection, Arrays, Base
 from ldm_jax.backbones.unet import Encoder, UNet, sites
 from ldm_jax.errors import InputError
 from ldm_jax.nn.conv import conv
@@ -33,6 +33,17 @@ GUESS = 0.825  # by which an output counts less than the next deeper one, where 
 
 
 @dataclass(frozen=True)
+class Guess(AdapterSection):
+    """Guess mode (section 4.1)."""
+
+    key: ClassVar[str] = "guess"
+
+    guess: bool = False
+    """ControlNets say what is shown without a prompt: their deeper outputs count more, and the
+    unconditional images are drawn without them"""
+
+
+@dataclass(frozen=True)
 class ControlNet(Hinted):
     """A copy of a UNet's encoder and the stem of its hint; defaults are those of the published."""
 
@@ -44,7 +55,8 @@ class ControlNet(Hinted):
     decoder: bool = False
 
     kind: ClassVar = "a ControlNet"
-    has_guess: ClassVar = True
+    sections: ClassVar = (Hints, Guess)
+    has_switch: ClassVar = True
 
     @property
     def factor(self) -> int:
@@ -64,9 +76,12 @@ class ControlNet(Hinted):
                 f"{prefix}decoder"
             )
 
-    def by_site(self, base: Base, guess: bool) -> dict[str, float]:
-        of = guessed(base.experiment.model)
-        return {site: of(site, None) if guess else 1.0 for site in outputs(base.experiment.model)}
+    def by_site(self, base: Base, options: Mapping[str, Any]) -> dict[str, float]:
+        of, sites = guessed(base.experiment.model), outputs(base.experiment.model)
+        return {site: of(site, None) if options["guess"] else 1.0 for site in sites}
+
+    def only_conditional(self, options: Mapping[str, Any]) -> bool:
+        return options["guess"]
 
     @classmethod
     def of_file(

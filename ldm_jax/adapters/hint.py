@@ -1,16 +1,32 @@
 """What adapters that follow an image have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ldm_jax.adapters.settings import AdapterSettings
+from ldm_jax.adapters.settings import AdapterSection, AdapterSettings, Arrays, Base, Files
 from ldm_jax.data.given import load_image
 from ldm_jax.data.hints import HINTS, HintName
+from ldm_jax.runtime.files import whole_folder
 from ldm_jax.settings import AtLeast1
-from ldm_jax.types import Batch, Derive
+from ldm_jax.types import Batch, Derive, Params
+from ldm_jax.weights.formats import diffusers_folder
+
+
+@dataclass(frozen=True)
+class Hints(AdapterSection):
+    """Images that adapters follow."""
+
+    key: ClassVar[str] = "hints"
+    files: ClassVar = {"hint": "IMAGE"}
+
+    hint: Files = ()
+    """images that say where things are, cycled, for ControlNets and T2I-Adapters; with several of
+    these NAME says for which, as in canny=edges.png; for InstantID the image of the face's five
+    points, or the points in a .json or .npy"""
 
 
 @dataclass(frozen=True)
@@ -21,7 +37,7 @@ class Hinted(AdapterSettings):
     hint: HintName = "canny"  # what training makes hints of
     entry: str = "hint"  # of a batch
 
-    options: ClassVar = ("hint",)
+    sections: ClassVar = (Hints,)
 
     def named(self, name: str) -> Self:
         return replace(self, entry=f"{self.entry}.{name}")
@@ -34,9 +50,23 @@ class Hinted(AdapterSettings):
     def derive(self, factor: int) -> dict[str, Derive]:
         return {self.entry: lambda example, rng: self.of_channels(HINTS[self.hint].make(example))}
 
-    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
-        hints = [read_hint(file, size, data) for file in files["hint"]]
+    def given(self, options: Mapping[str, Any], size: tuple[int, int], data: Any) -> Batch:
+        hints = [read_hint(file, size, data) for file in options["hint"]]
         return {self.entry: np.stack([self.of_channels(hint) for hint in hints])}
+
+    def write(self, path: Path, own: Params, base: Base) -> Arrays:
+        """A file, or a folder of diffusers."""
+        if path.suffix:
+            return super().write(path, own, base)
+        settings, described = self.of_diffusers(base)
+        arrays, _ = settings.to_file(own, base)
+        with whole_folder(path) as unfinished:
+            diffusers_folder.write(unfinished, described, arrays)
+        return arrays
+
+    def of_diffusers(self, base: Base) -> tuple[Self, dict[str, Any]]:
+        """Settings by which the weights have diffusers' names, and the config.json beside them."""
+        raise NotImplementedError
 
     def of_channels(self, hint: np.ndarray) -> np.ndarray:
         """A hint [H, W, 3] as the network reads it, [H, W, hint_channels]."""

@@ -8,19 +8,20 @@ place of the text.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from types import ModuleType
-from typing import Any, ClassVar, Literal, Self
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import tyro
 
 from ldm_jax.adapters import face_network
 from ldm_jax.adapters.controlnet import ControlNet, controlnet, outputs
-from ldm_jax.adapters.hint import read_hint
+from ldm_jax.adapters.hint import Hints, read_hint
 from ldm_jax.adapters.image_encoder import ImageEncoder
 from ldm_jax.adapters.ip_adapter import IPAdapter, crossed_width, crossing, image_tokens, ip_adapter
-from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
+from ldm_jax.adapters.settings import AdapterSection, AdapterSettings, Arrays, Base
 from ldm_jax.data import faces, key_points
 from ldm_jax.data.given import load_image, load_rows
 from ldm_jax.errors import InputError
@@ -33,6 +34,21 @@ from ldm_jax.weights.formats.diffusers_folder import CONFIG
 # of eyes, nose and corners of the mouth, in the order of face detectors
 COLORS = ((255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (255, 0, 255))
 NOSE = 2  # to which a limb goes from each other point
+
+
+@dataclass(frozen=True)
+class Faces(AdapterSection):
+    """Faces, and how much they count."""
+
+    key: ClassVar[str] = "faces"
+    files: ClassVar = {"face": "FACE.npy"}
+
+    face: Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=]FACE.npy ...")] = ()
+    """embeddings of faces, cycled, for InstantID"""
+    identity_scale: NotNegative | None = None
+    """how much InstantID's IdentityNet counts, which follows the five points"""
+    face_scale: NotNegative | None = None
+    """how much InstantID's attention to the face counts, beside that to the text"""
 
 
 @dataclass(frozen=True)
@@ -57,9 +73,7 @@ class InstantID(AdapterSettings):
     points: str = "points"  # and with the image of its points
 
     kind: ClassVar = "an InstantID"
-    options: ClassVar = ("face", "hint")
-    scales: ClassVar = ("identity_scale", "face_scale")
-    folder: ClassVar[ModuleType] = instant_id_folder
+    sections: ClassVar = (Faces, Hints)
 
     @property
     def beside_text(self) -> IPAdapter:
@@ -110,10 +124,10 @@ class InstantID(AdapterSettings):
 
         return {self.face: face, self.points: points}
 
-    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
+    def given(self, options: Mapping[str, Any], size: tuple[int, int], data: Any) -> Batch:
         """A face is an embedding or an image; a hint the image of points, or points in numbers."""
-        each = [self.read_face(file, data) for file in files["face"]]
-        hints = [self.read_points(file, size, data) for file in files["hint"]]
+        each = [self.read_face(file, data) for file in options["face"]]
+        hints = [self.read_points(file, size, data) for file in options["hint"]]
         return {self.face: np.concatenate(each), self.points: np.concatenate(hints)}
 
     def read_face(self, file: str, data: Any) -> np.ndarray:
@@ -140,9 +154,12 @@ class InstantID(AdapterSettings):
         pixels = points * size[::-1] - 0.5  # the first is from 0 to 1 and its middle is 0
         return drawn_points(pixels, size, self.radius, self.half_width)
 
-    def by_site(self, base: Base, guess: bool) -> dict[str, float]:
-        net = dict.fromkeys(outputs(base.experiment.model), self.identity_scale)
-        return net | dict.fromkeys(crossing(base.model.backbone.sites), self.face_scale)
+    def by_site(self, base: Base, options: Mapping[str, Any]) -> dict[str, float]:
+        given = {name: x for name, x in options.items() if x is not None}
+        identity = given.get("identity_scale", self.identity_scale)
+        face = given.get("face_scale", self.face_scale)
+        net = dict.fromkeys(outputs(base.experiment.model), identity)
+        return net | dict.fromkeys(crossing(base.model.backbone.sites), face)
 
     @classmethod
     def of_file(
@@ -163,6 +180,9 @@ class InstantID(AdapterSettings):
         sizes = prompt.tokens, prompt.width, prompt.depth, prompt.heads, prompt.head_channels
         config = cls(prompt.into, *sizes, stem=identity.stem)
         return config, {"face": beside, "identity": own}
+
+    def write(self, path: Path, own: Params, base: Base) -> Arrays:
+        return self.write_folder(instant_id_folder, path, own, base)
 
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         _, described = self.identity_net.of_diffusers(base)

@@ -19,7 +19,7 @@ from PIL import Image
 
 from ldm_jax.adapters.family import check_family, token_width
 from ldm_jax.adapters.image_encoder import ImageEncoder
-from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
+from ldm_jax.adapters.settings import AdapterSection, AdapterSettings, Arrays, Base, Files
 from ldm_jax.conditioning.clip_image import prepared
 from ldm_jax.data.given import load_rows, open_image
 from ldm_jax.errors import InputError
@@ -41,6 +41,17 @@ ENCODERS = {  # of published adapters, by the channels of their output: embeddin
 
 
 @dataclass(frozen=True)
+class ImagePrompts(AdapterSection):
+    """Images that say what is shown."""
+
+    key: ClassVar[str] = "image_prompts"
+    files: ClassVar = {"image_prompt": "IMAGE"}
+
+    image_prompt: Files = ()
+    """images that say what is shown, for IP-Adapters"""
+
+
+@dataclass(frozen=True)
 class IPAdapter(AdapterSettings):
     """Keys and values of an image, for each cross-attention; defaults are the first published's.
 
@@ -59,7 +70,7 @@ class IPAdapter(AdapterSettings):
     entry: str = "image_prompt"  # of a batch
 
     kind: ClassVar = "an IP-Adapter"
-    options: ClassVar = ("image_prompt",)
+    sections: ClassVar = (ImagePrompts,)
 
     @property
     def hidden(self) -> bool:
@@ -92,8 +103,8 @@ class IPAdapter(AdapterSettings):
 
         return {self.entry: make} if self.images == 1 else {}
 
-    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
-        each = np.concatenate([self.read_prompt(file, data) for file in files["image_prompt"]])
+    def given(self, options: Mapping[str, Any], size: tuple[int, int], data: Any) -> Batch:
+        each = np.concatenate([self.read_prompt(file, data) for file in options["image_prompt"]])
         if len(each) % self.images:
             raise InputError(
                 f"--image-prompt has {len(each)} images for {self.kind} that attends to "

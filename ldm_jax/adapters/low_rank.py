@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import ModuleType
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import jax
@@ -18,7 +18,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ldm_jax.adapters import dora as doras
 from ldm_jax.adapters import low_rank_files as files
-from ldm_jax.adapters.settings import AdapterSettings, Base
+from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, Positive, did_you_mean
 from ldm_jax.types import Adapter, Array, Params
@@ -60,9 +60,10 @@ class LowRank(AdapterSettings):
 
     has_window: ClassVar[bool] = False
 
-    @property
-    def folder(self) -> ModuleType | None:
-        return peft_folder if self.layout == "peft" else None
+    def write(self, path: Path, own: Params, base: Base) -> Arrays:
+        if self.layout == "peft":
+            return self.write_folder(peft_folder, path, own, base)
+        return super().write(path, own, base)
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         patterns = [("match", self.match)]

@@ -5,17 +5,25 @@ writes them, and the functions that it builds. Nobody else asks for its class. W
 called elsewhere is a table in `weights/names/`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
 from types import ModuleType
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+import tyro
 from tokenizers import Tokenizer
 
+from ldm_jax.errors import InputError
+from ldm_jax.runtime.files import whole_folder
+from ldm_jax.sections import Request, RunView, Section, flag
+from ldm_jax.settings import subclasses
 from ldm_jax.types import Adapter, Batch, Derive, DiffusionModel, Params
+from ldm_jax.weights.formats.files import write_weights
 
 Arrays = Mapping[str, np.ndarray]
+Files = Annotated[tuple[str, ...], tyro.conf.arg(metavar="[NAME=]IMAGE ...")]
 
 
 class Base(NamedTuple):
@@ -36,17 +44,37 @@ class Base(NamedTuple):
 
 
 @dataclass(frozen=True)
+class AdapterSection(Section):
+    """What `sample.py` asks for adapters whose settings name it in their `sections`."""
+
+    # an option of files, each [NAME=]FILE of one adapter, that it needs -> what a file is
+    files: ClassVar[Mapping[str, str]] = {}
+
+    @property
+    def needs(self) -> dict[str, str]:
+        return {field.name: "adapter" for field in fields(self)}
+
+    def check(self, request: Request, run: RunView) -> None:
+        if not any(type(self) in one.settings.sections for one in run.adapters):
+            kinds = [x.kind for x in subclasses(AdapterSettings) if type(self) in x.sections]
+            for name in self.given:
+                said = " or ".join(kinds)
+                raise InputError(f"{flag(name)} is given without {said}: leave it out")
+
+    def describe(self, request: Request, run: RunView) -> list[str]:
+        plain = {name: x for name, x in self.given.items() if name not in self.files}
+        return [flag(name) if x is True else f"{flag(name)} {x}" for name, x in plain.items()]
+
+
+@dataclass(frozen=True)
 class AdapterSettings:
     """Settings of an adapter; subclasses override what differs."""
 
     kind: ClassVar[str] = "an adapter"  # as messages call it
-    # the options of `sample.py` by which files are given to it, each of which it needs
-    options: ClassVar[tuple[str, ...]] = ()
-    # fields that are options of `sample.py`, too: how much its parts count
-    scales: ClassVar[tuple[str, ...]] = ()
+    sections: ClassVar[tuple[type[AdapterSection], ...]] = ()  # of a request of `sample.py`
     # whether it adds at each step, so that it can begin later and end earlier
     has_window: ClassVar[bool] = True
-    has_guess: ClassVar[bool] = False  # whether guess mode is for it (Zhang et al. 2023, 4.1)
+    has_switch: ClassVar[bool] = False  # whether `only_conditional` may be
 
     def check(self, base: Base, prefix: str = "adapter.") -> None:
         """Raises InputError where it does not go with the base; `prefix` is of its fields."""
@@ -68,11 +96,6 @@ class AdapterSettings:
         raise NotImplementedError
 
     @property
-    def folder(self) -> ModuleType | None:
-        """What of `weights.formats` writes it as a folder; None: it is written as a file."""
-        return None
-
-    @property
     def fields(self) -> tuple[str, ...]:
         """What training's examples must have, beside an image and what the base reads."""
         return ()
@@ -81,11 +104,16 @@ class AdapterSettings:
         """Entry of a batch -> how training makes it of an example (`data.pipeline.batches`)."""
         return {}
 
-    def given(self, files: Mapping[str, Sequence[str]], size: tuple[int, int], data: Any) -> Batch:
-        """Its entries of a batch, each [n, ...], of files; cycled over the images.
+    @property
+    def files(self) -> dict[str, str]:
+        """The options of files among its own -> what a file is."""
+        return {name: form for one in self.sections for name, form in one.files.items()}
+
+    def given(self, options: Mapping[str, Any], size: tuple[int, int], data: Any) -> Batch:
+        """Its entries of a batch, each [n, ...], as a request has it; cycled over the images.
 
         Args:
-            files: of each of `options`.
+            options: of its sections by name, files as a list of its own.
             size: height and width of the images that are drawn, in pixels.
             data: settings of the base's training data.
 
@@ -94,9 +122,13 @@ class AdapterSettings:
         """
         return {}
 
-    def by_site(self, base: Base, guess: bool) -> dict[str, float]:
-        """Site or layer -> factor of what it adds there, in guess mode or not; the rest is 1."""
+    def by_site(self, base: Base, options: Mapping[str, Any]) -> dict[str, float]:
+        """Site or layer -> factor of what it adds there, under these options; the rest is 1."""
         return {}
+
+    def only_conditional(self, options: Mapping[str, Any]) -> bool:
+        """Whether the unconditional images are drawn without it, under these options."""
+        return False
 
     @classmethod
     def of_file(
@@ -117,7 +149,28 @@ class AdapterSettings:
         """The weights by their published names, and the metadata of the file."""
         raise NotImplementedError
 
-    def of_diffusers(self, base: Base) -> tuple[Self, dict[str, Any]] | None:
-        """Settings by which the weights have diffusers' names, and the config.json beside them in a
-        folder that diffusers reads; None: there is no such folder."""
-        return None
+    def write(self, path: Path, own: Params, base: Base) -> Arrays:
+        """Writes the weights by their published names, as a new file or folder; what these are.
+
+        Raises:
+            InputError: `path` is no place for it.
+        """
+        self.check_place(path, ".safetensors", "NAME.safetensors")
+        arrays, metadata = self.to_file(own, base)
+        write_weights(path, arrays, metadata=metadata)
+        return arrays
+
+    def write_folder(self, layout: ModuleType, path: Path, own: Params, base: Base) -> Arrays:
+        """The same in a layout of `weights.formats`."""
+        self.check_place(path, "", f"a new folder, in {layout.LAYOUT}")
+        arrays, metadata = self.to_file(own, base)
+        with whole_folder(path) as unfinished:
+            layout.write(unfinished, arrays, metadata)
+        return arrays
+
+    def check_place(self, path: Path, suffix: str, expected: str) -> None:
+        """Raises InputError for a path of another suffix."""
+        if path.suffix != suffix:
+            raise InputError(
+                f"'{path}' is no place for the file of {self.kind}: expected {expected}"
+            )

@@ -8,6 +8,7 @@ a prompt the word becomes as many tokens as it has vectors.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar, Self
 
 import jax
@@ -18,8 +19,10 @@ from tokenizers import Tokenizer
 from ldm_jax.adapters.settings import AdapterSettings, Arrays, Base
 from ldm_jax.encoders.tokenizers import words
 from ldm_jax.errors import InputError
+from ldm_jax.runtime.files import whole
 from ldm_jax.settings import AtLeast1
 from ldm_jax.types import Adapter, Array, Params
+from ldm_jax.weights.formats.torch_writer import write_tree
 from ldm_jax.weights.names import textual_inversion as names
 from ldm_jax.weights.names.condition import part
 
@@ -114,6 +117,16 @@ class TextualInversion(AdapterSettings):
             )
         own = {e: {"vectors": x} for e, x in zip(encoders, found.vectors, strict=True)}
         return cls(token=found.word, vectors=counts[0], existing=found.existing), own
+
+    def write(self, path: Path, own: Params, base: Base) -> Arrays:
+        """diffusers' file, or AUTOMATIC1111's of a base with one text encoder."""
+        if path.suffix != ".pt" or len(base.experiment.text_encoders) != 1:
+            return super().write(path, own, base)
+        ((_, only),) = own.items()
+        vectors = np.asarray(learned(only))
+        with whole(path) as unfinished, unfinished.open("wb") as file:
+            write_tree(file, names.automatic1111(self.token, vectors))
+        return {self.token: vectors}
 
     def to_file(self, own: Params, base: Base) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         vectors = [np.asarray(learned(own[entry])) for entry in base.experiment.text_encoders]

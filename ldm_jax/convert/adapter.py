@@ -7,13 +7,9 @@ from pathlib import Path
 from ldm_jax import runs
 from ldm_jax.convert.diffusers_model import KEPT
 from ldm_jax.convert.model import ASIDE
-from ldm_jax.convert.paths import as_json
-from ldm_jax.errors import InputError
 from ldm_jax.experiments import AdapterExperiment
 from ldm_jax.runs.paths import load_config_of
 from ldm_jax.runtime.files import whole_folder
-from ldm_jax.weights.formats.diffusers_folder import WEIGHTS
-from ldm_jax.weights.formats.files import write_weights
 
 PARTS = ("denoiser", "conditioner", "first_stage")
 
@@ -27,28 +23,9 @@ def export_adapter(run: Path, destination: Path) -> None:
     experiment = load_config_of(run, AdapterExperiment)
     described = runs.attach(runs.describe(Path(experiment.base)), [str(run)])
     (one,) = described.adapters
-    settings, described_as = one.settings, None
-    folder, suffix = settings.folder, destination.suffix
-    if not (folder or suffix):
-        settings, described_as = settings.of_diffusers(one.base) or (settings, None)
-    as_file = not (folder or described_as)
-    if suffix != (".safetensors" if as_file else ""):
-        expected = f"a new folder, in {folder.LAYOUT}" if folder else "NAME.safetensors"
-        raise InputError(
-            f"'{destination}' is no place for the file of {settings.kind}: expected {expected}"
-        )
-    arrays, metadata = settings.to_file(one.read(), one.base)
-    if as_file:
-        write_weights(destination, arrays, metadata=metadata)
-    else:
-        with whole_folder(destination) as unfinished:
-            if folder:
-                folder.write(unfinished, arrays, metadata)
-            else:
-                (unfinished / "config.json").write_text(as_json(described_as), "utf-8")
-                write_weights(unfinished / f"{WEIGHTS}.safetensors", arrays)
+    arrays = one.settings.write(destination, one.read(), one.base)
     size = sum(x.nbytes for x in arrays.values()) / 1e6
-    print(f"{destination}: {settings.kind}, {len(arrays)} arrays, {size:.1f} MB")
+    print(f"{destination}: {one.settings.kind}, {len(arrays)} arrays, {size:.1f} MB")
 
 
 def merge(run: Path, adapters: Sequence[str], destination: Path) -> None:

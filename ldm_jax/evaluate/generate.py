@@ -15,7 +15,7 @@ from ldm_jax.data import image_files, pipeline
 from ldm_jax.evaluate.results import check_own, folder_of, note, write_json
 from ldm_jax.evaluate.sets import quality_options
 from ldm_jax.runtime.files import whole
-from ldm_jax.sampling.adapters import Adapters
+from ldm_jax.sampling.adapters import AdapterOptions
 from ldm_jax.sampling.guidance import Guidance
 from ldm_jax.sampling.request import asked
 from ldm_jax.sampling.sampler import Sampler
@@ -34,11 +34,11 @@ class Drawing:
     """seed of the first image"""
     sampler: Sampler = field(default_factory=Sampler)
     guidance: Guidance = field(default_factory=Guidance)
-    adapters: Adapters = field(default_factory=Adapters)
+    adapters: AdapterOptions = field(default_factory=AdapterOptions)
 
     def described(self, run: str) -> runs.Trained:
         """The diffusion model of a run with the adapters that are asked for, without weights."""
-        return runs.attach(runs.describe(Path(run)), self.adapters.adapter)
+        return runs.attach(runs.describe(Path(run)), self.adapters.adapters.adapter)
 
     def request(self, run: RunView, **options: Any) -> Request:
         """The request of these and of further options by name.
@@ -47,7 +47,7 @@ class Drawing:
             InputError: what the model cannot be asked for.
         """
         found = asked(run, seed=self.seed, **options)
-        for section in (self.sampler, self.guidance, self.adapters):
+        for section in (self.sampler, self.guidance, *vars(self.adapters).values()):
             found = found.with_section(section)
         return found.filled(run)
 

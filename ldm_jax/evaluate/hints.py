@@ -8,12 +8,13 @@ import numpy as np
 import tyro
 
 from ldm_jax import runs
+from ldm_jax.adapters.hint import Hints
 from ldm_jax.data import image_files, pipeline
 from ldm_jax.data.hints import HINTS
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out, results
 from ldm_jax.metrics.edges import f1
-from ldm_jax.sampling.adapters import Adapters
+from ldm_jax.sampling.adapters import AdapterOptions
 from ldm_jax.settings import check_within
 
 SHOWN = 8  # examples in the grid
@@ -47,9 +48,9 @@ def hints(run: str, options: Options) -> None:
     results.claim(out, "hints", "scores.json", "grid.png", "given")
     files = _written(out / "given", made)
     given: dict[str, Any] = {"prompt": tuple(texts)} if texts else {}
-    following = replace(options, adapters=replace(options.adapters, hint=files))
+    following = replace(options, adapters=replace(options.adapters, hints=Hints(files)))
     drawn = held_out.draw(described, following, out / "images", options.num, **given)
-    alone = replace(options, adapters=Adapters())
+    alone = replace(options, adapters=AdapterOptions())
     base = held_out.draw(alone.described(run), alone, out / "base", options.num, **given)
     scores = {
         "hint": f1(drawn, made),
@@ -68,7 +69,7 @@ def hints(run: str, options: Options) -> None:
 
 def _reader(described: runs.Trained) -> runs.Attached:
     """The adapter that reads hints."""
-    found = [one for one in described.adapters if one.settings.options == ("hint",)]
+    found = [one for one in described.adapters if [*one.settings.files] == ["hint"]]
     if len(found) != 1:
         raise InputError(
             f"--adapter has {len(found)} adapters that follow a hint: expected one, such as the "

@@ -22,7 +22,7 @@ from ldm_jax.evaluate.generate import Generation, request_for
 from ldm_jax.evaluate.sets import open_set
 from ldm_jax.metrics.frechet import frechet_distance
 from ldm_jax.runtime.files import whole, write_whole
-from ldm_jax.sampling.adapters import Adapters
+from ldm_jax.sampling.adapters import AdapterOptions
 from ldm_jax.sampling.drawing import compiled, draw_in_turn
 from ldm_jax.sampling.guidance import Guidance
 from ldm_jax.sampling.sampler import Sampler
@@ -55,7 +55,7 @@ class Options(features.Options):
     """images of the reference; all where not given"""
     draw_batch: AtLeast1 = 16
     """images per batch of sampling"""
-    adapters: Adapters = field(default_factory=Adapters)
+    adapters: AdapterOptions = field(default_factory=AdapterOptions)
 
 
 class Cell(NamedTuple):
@@ -75,7 +75,7 @@ class Cell(NamedTuple):
 
 def sweep(run: str, b: str, options: Options) -> None:
     """Measures each missing cell; writes OUT/sweep.csv, sweep.md and sweep.png."""
-    described = runs.attach(runs.describe(Path(run)), options.adapters.adapter)
+    described = runs.attach(runs.describe(Path(run)), options.adapters.adapters.adapter)
     cells = plan(described.experiment.sampling, options)
     requests = {cell: _request(described, options, cell) for cell in cells}
     reference = open_set(b)

@@ -213,7 +213,7 @@ def _attached(word: Word, settings: AdapterSettings, base: Base) -> Attached:
             "changes weights: expected a scale alone"
         )
     found = Attached(word, settings, settings.build(base), base, dict)
-    if settings.has_guess:
+    if settings.has_switch:
         found = found._replace(adapter=switchable(found.adapter, found.switch))
     return found
 

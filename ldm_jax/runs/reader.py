@@ -15,7 +15,6 @@ import dataclasses
 import math
 import re
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -27,7 +26,7 @@ from ldm_jax.conditioning import Condition
 from ldm_jax.errors import InputError, reason
 from ldm_jax.experiments import AnyExperiment
 from ldm_jax.runs.migrate import CLASSES, NONE, migrate
-from ldm_jax.settings import check_types, did_you_mean
+from ldm_jax.settings import check_types, did_you_mean, subclasses
 
 MAX_BYTES = 2**18
 MAX_DEPTH = 32  # of values inside each other
@@ -108,7 +107,7 @@ def _parsed(path: Path) -> ast.Module:
 def settings() -> dict[str, type]:
     """The frozen dataclasses that a config may name: ours, and conditions, backbones and first
     stages that the process itself has defined."""
-    kinds = {kind.__name__: kind for base in OPEN for kind in _subclasses(base)} | vars(configs)
+    kinds = {kind.__name__: kind for base in OPEN for kind in subclasses(base)} | vars(configs)
     return {
         name: kind
         for name, kind in kinds.items()
@@ -116,12 +115,6 @@ def settings() -> dict[str, type]:
         and dataclasses.is_dataclass(kind)
         and kind.__dataclass_params__.frozen
     }
-
-
-def _subclasses(kind: type) -> Iterator[type]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _subclasses(one)
 
 
 class _Reader:

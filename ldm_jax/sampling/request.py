@@ -1,12 +1,11 @@
 """The sections of a request, and from options to a request that a run can meet."""
 
-from collections.abc import Iterator
 from typing import Any
 
 from ldm_jax import runs
 from ldm_jax.conditioning.condition import Condition
 from ldm_jax.errors import InputError
-from ldm_jax.sampling.adapters import Adapters
+from ldm_jax.sampling.adapters import Adapters, own_sections
 from ldm_jax.sampling.classifier import ClassifierGuidance, ClassifierLabels
 from ldm_jax.sampling.clip_guidance import CLIPGuidance
 from ldm_jax.sampling.composition import Composition
@@ -23,6 +22,7 @@ from ldm_jax.sampling.size import Size
 from ldm_jax.sampling.start import Start
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request, RunView, Section, default, once, unknown
+from ldm_jax.settings import subclasses
 
 FIRST = (Output, Images)
 SECTIONS = (
@@ -44,11 +44,13 @@ OF_FIRST_STAGE = (*FIRST, Rows, Latents)
 
 
 def sections_of(run: RunView) -> tuple[type[Section], ...]:
-    """What a run can be asked; the conditions' own sections come after the images'."""
+    """What a run can be asked; the conditions' own sections come after the images', the
+    adapters' at the end."""
     if not run.diffusion:
         check_prior(run)
         return OF_FIRST_STAGE
-    return once(s for s in (*FIRST, *run.sections, *SECTIONS) if s.fits(run))
+    every = (*FIRST, *run.sections, *SECTIONS, *own_sections())
+    return once(s for s in every if s.fits(run))
 
 
 def check_prior(run: RunView) -> None:
@@ -64,14 +66,8 @@ def check_prior(run: RunView) -> None:
 
 def every_section() -> tuple[type[Section], ...]:
     """What any run can be asked."""
-    conditions = [s for condition in _subclasses(Condition) for s in condition.sections]
-    return tuple(dict.fromkeys((*FIRST, *conditions, *SECTIONS, Rows)))
-
-
-def _subclasses(kind: type) -> Iterator[type]:
-    for one in kind.__subclasses__():
-        yield one
-        yield from _subclasses(one)
+    conditions = [s for condition in subclasses(Condition) for s in condition.sections]
+    return tuple(dict.fromkeys((*FIRST, *conditions, *SECTIONS, *own_sections(), Rows)))
 
 
 def asked(run: RunView, **options: Any) -> Request:

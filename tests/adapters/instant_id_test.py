@@ -64,7 +64,7 @@ def _predicted(own, face, points, scale):
 
 
 def predicted(face, points, scale=1.0, own=None, **scales):
-    sites = replace(CONFIG, **scales).by_site(base()[0], guess=False)
+    sites = CONFIG.by_site(base()[0], scales)
     over_time = Window(jnp.float32(scale), jnp.inf, -jnp.inf, sites)
     return _predicted(own or base()[2], face, points, over_time)
 
@@ -218,7 +218,8 @@ def test_its_folder_is_as_published_and_comes_back_bit_for_bit(placed, tmp_path)
     (there,) = runs.attach(runs.describe(base), [str(folder / "files")]).adapters
     assert there.settings.beside_text == replace(CONFIG, face="face.files").beside_text
     tiny.assert_same(there.read(), own)
-    there.settings.folder.write(tmp_path, *there.settings.to_file(there.read(), there.base))
+    tmp_path /= "again"
+    there.settings.write(tmp_path, there.read(), there.base)
     described = json.loads((tmp_path / "ControlNetModel/config.json").read_text())
     assert described["conditioning_embedding_out_channels"] == [4, 6]
     for name in ("ip-adapter.bin", "ControlNetModel/diffusion_pytorch_model.safetensors"):
@@ -233,7 +234,7 @@ def test_its_folder_is_as_published_and_comes_back_bit_for_bit(placed, tmp_path)
     ("options", "fragment"),
     [
         ({"hint": ("a.json",)}, "adapter 'run' has no face: expected --face FACE.npy"),
-        ({"face": ("a.npy",)}, "adapter 'run' has no image to follow: expected --hint IMAGE"),
+        ({"face": ("a.npy",)}, "adapter 'run' has no hint: expected --hint IMAGE"),
         ({"identity_scale": -1.0}, "identity-scale is -1"),
     ],
 )
@@ -262,4 +263,4 @@ def test_scales_are_options(placed, tmp_path):
     scales = request.adapters.scales(request, view(described))["files"]
     assert float(scales("mid", TIMESTEP[0])) == pytest.approx(0.5 * 0.8)
     assert float(scales("mid_attn/block_0/cross", TIMESTEP[0])) == pytest.approx(0.5 * 0.25)
-    assert "--face-scale 0.25" in request.adapters.describe(request, view(described))
+    assert "--face-scale 0.25" in request.faces.describe(request, view(described))

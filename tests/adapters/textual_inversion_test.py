@@ -15,6 +15,7 @@ from ldm_jax.config import Captions, CLIPText, Experiment, Label
 from ldm_jax.encoders.tokenizers import clip, words
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.errors import InputError
+from ldm_jax.weights.formats.files import read_weights
 from tests.support import tiny
 
 CAPTIONS = ["a large red circle at the top", "a small blue square"]
@@ -140,6 +141,16 @@ def test_files_fit_bases_of_their_width():
     first = base._replace(experiment=Experiment(conditions=(CLIPText(),)))
     with pytest.raises(InputError, match=r"wide: expected 768 \(Stable Diffusion 1\), as the"):
         TextualInversion.of_file({"<toy>": np.ones((2, 1024))}, {}, first)
+
+
+@pytest.mark.parametrize("name", ["word.safetensors", "word.pt"])
+def test_files_for_diffusers_and_automatic1111_come_back(name, tmp_path):
+    base, _ = clip_base()
+    WORD.write(tmp_path / name, OWN, base)
+    found = read_weights(tmp_path / name)
+    config, own = TextualInversion.of_file(found, found.metadata, base)
+    assert config == WORD
+    tiny.assert_same(own, OWN)
 
 
 @pytest.mark.parametrize(

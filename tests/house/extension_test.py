@@ -5,6 +5,7 @@ They train, sample and are evaluated by the commands, and no other file knows of
 
 import json
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import ClassVar
 
 import jax
@@ -15,19 +16,16 @@ import pytest
 import sample
 import train
 from ldm_jax import runs
-from ldm_jax.adapters.adapter import adapted
+from ldm_jax.adapters.settings import AdapterSection, AdapterSettings
 from ldm_jax.backbones.settings import BackboneSettings
 from ldm_jax.conditioning.condition import BuildContext, Condition
-from ldm_jax.config import FirstStageExperiment, Pixels
-from ldm_jax.diffusion import sampling
+from ldm_jax.config import AdapterExperiment, FirstStageExperiment, Optim, Pixels, Train
 from ldm_jax.diffusion.process import alpha_sigma_like
-from ldm_jax.diffusion.samplers.names import SAMPLERS, Kind, build_sampler
+from ldm_jax.diffusion.samplers.names import SAMPLERS, Kind
 from ldm_jax.errors import InputError
 from ldm_jax.runs.writing import as_python
-from ldm_jax.sampling.generate import make_generate
 from ldm_jax.sections import Section
 from ldm_jax.settings import AtLeast1, Fraction
-from ldm_jax.train_step.diffusion import diffusion_loss
 from ldm_jax.types import Adapter, Backbone, Cond, Conditioner, Derive, Sampler, Site
 from scripts import evaluate
 from tests.support import tiny
@@ -114,20 +112,47 @@ def replaced() -> Sampler:
     return Sampler(step)
 
 
-def tint() -> Adapter:
+@dataclass(frozen=True)
+class TintSection(AdapterSection):
+    """How much of the tint there is."""
+
+    key: ClassVar[str] = "tints"
+
+    tint: float = 0.0
+    """times the colour that a Tint has learned"""
+
+
+@dataclass(frozen=True)
+class Tint(AdapterSettings):
     """A colour that is added to the output, times an input."""
-    return Adapter(
-        init=lambda key, params: {"color": jnp.zeros(3)},
-        keys=("tint",),
-        null=lambda n, h, w: {"tint": jnp.zeros((n, 1))},
-        dropped=("tint",),
-        encode=lambda own, inputs: inputs["tint"],
-        signal=lambda own, hint, z, t, cond: Cond(
-            added={
-                "out": jnp.ones((len(hint), *z.shape[1:])) * (hint * own["color"])[:, None, None]
-            }
-        ),
-    )
+
+    channels: AtLeast1 = 3  # of the colour
+
+    kind: ClassVar = "a tint"
+    sections: ClassVar = (TintSection,)
+
+    def derive(self, factor: int) -> dict[str, Derive]:
+        return {"tint": lambda example, rng: np.ones(1, np.float32)}
+
+    def given(self, options, size, data):
+        return {"tint": np.float32([[options["tint"]]])}
+
+    def by_site(self, base, options):
+        return {"out": 0.5}
+
+    def build(self, base) -> Adapter:
+        def signal(own, hint, z, t, cond):
+            color = (hint * own["color"])[:, None, None]
+            return Cond(added={"out": jnp.ones((len(hint), *z.shape[1:])) * color})
+
+        return Adapter(
+            init=lambda key, params: {"color": jnp.zeros(self.channels)},
+            keys=("tint",),
+            null=lambda n, h, w: {"tint": jnp.zeros((n, 1))},
+            dropped=("tint",),
+            encode=lambda own, inputs: inputs["tint"],
+            signal=signal,
+        )
 
 
 @pytest.fixture(scope="module")
@@ -176,33 +201,24 @@ def test_they_are_evaluated(run):
     assert np.isfinite(json.loads((run / "bits" / "report.json").read_text())["bound"]["mean"])
 
 
-def test_an_adapter_trains_and_changes_images(run):
-    trained = runs.load(run)
-    model = adapted(trained.model, {"tint": tint()})
-    inputs = {"brightness": jnp.ones((2, 1)), "tint": jnp.ones((2, 1))}
-    batch = {"image": jnp.ones((2, tiny.SIZE, tiny.SIZE, 3)), **inputs}
-    loss = diffusion_loss(model, trained.experiment.loss, 0.0)
-
-    @jax.jit
-    @jax.value_and_grad
-    def loss_of(own):
-        return loss({**trained.params, "adapters": {"tint": own}}, batch, tiny.keys(2))[0]
-
-    own, losses = tint().init(jax.random.key(0), trained.params), []
-    for _ in range(3):
-        value, gradient = loss_of(own)
-        own = jax.tree.map(lambda x, g: x - 0.1 * g, own, gradient)
-        losses.append(float(value))
-    assert losses == sorted(losses, reverse=True) and losses[0] > losses[-1]
-
-    settings, params = trained.experiment.sampling, {**trained.params, "adapters": {"tint": own}}
-    generate = make_generate(model, build_sampler(settings.sampler), tiny.SIZE)
-    times, seeds = sampling.padded_times(settings, model.process), np.arange(2, dtype=np.uint32)
-
-    def drawn(scale):
-        return generate({**params, "scales": {"tint": scale}}, inputs, seeds, times, 2.0, {})
-
-    assert np.max(np.abs(drawn(1.0) - drawn(0.0))) > 1e-3
+def test_an_adapter_trains_and_its_option_is_asked(run, capsys):
+    adapted = AdapterExperiment(base="run", adapter=Tint(), optim=Optim(lr=0.1))
+    adapted = replace(adapted, train=Train(steps=3, save_every=3, log_every=1, sample_every=0))
+    text = as_python(adapted)
+    Path("tint.py").write_text(f"from tests.house.extension_test import *\n{text}")
+    train.main(["tint.py", "--workdir", "tinted"])
+    words = ["run", "--num", "2", "--steps", "3", "--adapter", "tinted:2"]
+    drawn = {}
+    for tint in ("0", "1", "-1"):
+        sample.main([*words, "--tint", tint, "--out", f"tint{tint}"])
+        drawn[tint] = np.load(f"tint{tint}/samples.npz")["arr_0"].astype(int)
+    assert "--tint -1" in capsys.readouterr().out
+    report = json.loads(Path("tint1/report.json").read_text())
+    assert report["request"]["tints"] == {"tint": 1.0}
+    change = np.mean(drawn["1"] - drawn["0"])
+    assert abs(change) > 1 and change * np.mean(drawn["-1"] - drawn["0"]) < 0
+    with pytest.raises(InputError, match="--tint 1 without --adapter: expected both"):
+        sample.main(["run", "--num", "2", "--tint", "1"])
 
 
 def test_a_run_with_a_class_that_nobody_defined_is_refused(run):
