@@ -17,10 +17,12 @@ from ldm_jax import checkpoint, runs
 from ldm_jax.errors import InputError
 from ldm_jax.experiments.diffusion import Experiment
 from ldm_jax.experiments.first_stage import FirstStageExperiment
+from ldm_jax.runtime.files import write_whole
 from ldm_jax.runtime.sharding import devices, named
 from ldm_jax.types import Params
 
 NAMED = 8  # names in one line
+FILE = "init_from.txt"  # of a run that started from another: which one
 
 
 class Start(NamedTuple):
@@ -105,6 +107,26 @@ def match(start: Start, target: Params) -> Match:
             "same architecture, or --init-partial to take those that match"
         )
     return found
+
+
+def note(folder: Path, start: Start | None) -> None:
+    """Writes into the folder of a run which other one it starts from, if any."""
+    if start:
+        write_whole(folder / FILE, f"{start.run.absolute()}\n")
+    else:
+        (folder / FILE).unlink(missing_ok=True)
+
+
+def check_same(folder: Path, start: Start) -> None:
+    """Raises InputError where a run that goes on has not started from what --init-from says."""
+    file, given = folder / FILE, str(start.run.absolute())
+    begun = file.read_text("utf-8").strip() if file.is_file() else None
+    if begun != given:
+        said = f"'{begun}'" if begun else "no other run"
+        raise InputError(
+            f"--init-from is '{given}', and run '{folder}' has started from {said}: expected the "
+            "same or none, to go on with it, or another --workdir"
+        )
 
 
 def fill(start: Start, params: Params) -> Params:

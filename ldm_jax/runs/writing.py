@@ -20,7 +20,7 @@ from ldm_jax.runtime import hosts
 from ldm_jax.runtime.files import write_whole
 from ldm_jax.types import Params
 
-WRITTEN = ("config.py", "classes.txt", "objects.txt", "metrics.csv")
+WRITTEN = ("config.py", "classes.txt", "objects.txt", "metrics.csv", "init_from.txt")
 
 
 def write(

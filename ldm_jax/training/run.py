@@ -122,6 +122,8 @@ def probe(
     check_train_only(task.name, experiment, task.shapes, task.objective.trained)
     if checkpoint.latest_step(folder) is not None:
         check_goes_on(folder, task)
+        if start:
+            starting.check_same(folder, start)
     else:
         runs.check_new(folder)
     best = experiment.train.best is not None
@@ -145,6 +147,8 @@ def _train(task: Task, folder: Path, start: starting.Start | None) -> None:
     mesh = devices(experiment.train.devices, experiment.train.mesh)
     step, begin = task.make_step()
     if checkpoint.latest_step(folder) is None:
+        if hosts.is_first():
+            starting.note(folder, start)
         params = _make(task, mesh, init_key, frozen_key, start)
         state = mesh.make(begin, mesh.place(params))
     else:

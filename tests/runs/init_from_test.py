@@ -42,6 +42,17 @@ def test_a_run_starts_from_the_averages_with_first_stage_scale_and_words(started
     assert not (started / "first_stage").exists()
 
 
+def test_another_run_to_start_from_is_refused_once_it_has_begun(
+    started, experiment, trained_run, tmp_path
+):
+    training.train(experiment, started, init_from=trained_run)  # the same goes on
+    other = trained_run / "checkpoints" / "2"
+    with pytest.raises(InputError, match=r"--init-from is '.*/checkpoints/2', and run .* started"):
+        training.train(experiment, started, init_from=other)
+    with pytest.raises(InputError, match="has started from no other run: expected the same or"):
+        training.train(runs.load_config(trained_run), trained_run, init_from=started)
+
+
 def test_its_config_alone_goes_on_with_it(started, trained_run):
     config = runs.load_config(started)
     assert config.first_stage.run == str(trained_run)
