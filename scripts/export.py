@@ -45,7 +45,8 @@ class Options:
     checkpoint: str | None = None
     """which of the run's: a step, or best; the newest where not given"""
     adapter: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN_OR_FILE[:SCALE] ...")] = ()
-    """adapters that change weights, such as LoRAs, which are merged into the export"""
+    """adapters; what changes weights, such as a LoRA, is merged into the export, with this scale;
+    of those that act at each step, such as a ControlNet, hints and scales stay free"""
 
 
 def main(words: Sequence[str]) -> None:
@@ -59,7 +60,6 @@ def main(words: Sequence[str]) -> None:
     described = runs.describe(runs.chosen(run, asked.checkpoint))
     exported.check_exportable(described)
     described = runs.attach(described, asked.adapter)
-    runs.check_of_weights(described)
     trained = runs.with_weights(described, asked.param_dtype)
     about = exported.write(
         trained,
@@ -69,7 +69,7 @@ def main(words: Sequence[str]) -> None:
         size=asked.size,
         platforms=asked.platforms,
     )
-    size = sum(path.stat().st_size for path in out.iterdir()) / 2**20
+    size = sum(path.stat().st_size for path in out.rglob("*")) / 2**20
     height, width = about["size"]
     print(
         f"{out}: {size:.1f} MiB, {about['sampler']}, {asked.batch} images of {width} x {height} "

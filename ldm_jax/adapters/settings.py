@@ -52,7 +52,11 @@ class AdapterSection(Section):
 
     @property
     def needs(self) -> dict[str, str]:
-        return {field.name: "adapter" for field in fields(self)}
+        return dict.fromkeys(self.exportable, "adapter")
+
+    @property
+    def exportable(self) -> tuple[str, ...]:
+        return tuple(field.name for field in fields(self))
 
     def check(self, request: Request, run: RunView) -> None:
         if not any(type(self) in one.settings.sections for one in run.adapters):

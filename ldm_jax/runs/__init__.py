@@ -29,7 +29,14 @@ loading.py    the model of a run: what it is first, then its weights
 adapters.py   adapters of other runs and of files, attached to it
 """
 
-from ldm_jax.runs.adapters import Attached, attach, check_of_weights
+from ldm_jax.runs.adapters import (
+    Attached,
+    attach,
+    attach_described,
+    check_of_weights,
+    parsed,
+    write_described,
+)
 from ldm_jax.runs.loading import (
     Trained,
     describe,

@@ -19,6 +19,7 @@ from ldm_jax.experiments import AdapterExperiment
 from ldm_jax.runs.digest import model_digest
 from ldm_jax.runs.loading import Trained, load_weights, model_shapes
 from ldm_jax.runs.paths import folder, is_run, load_config_of
+from ldm_jax.runs.writing import write_description
 from ldm_jax.types import Adapter, Params
 from ldm_jax.weights.formats import instant_id_folder, peft_folder
 from ldm_jax.weights.formats.files import read_weights
@@ -56,6 +57,7 @@ class Word(NamedTuple):
 class Attached(NamedTuple):
     """An adapter of a model.
 
+    plain: its settings without its name, as a config has them
     base: the model that it was built for
     read: () -> its params
     of:   digest of the weights that it was trained on; None: not known
@@ -63,6 +65,7 @@ class Attached(NamedTuple):
 
     word: Word
     settings: AdapterSettings
+    plain: AdapterSettings
     adapter: Adapter
     base: Base
     read: Callable[[], Params]
@@ -130,6 +133,31 @@ def attach(described: Trained, texts: Sequence[str]) -> Trained:
         found = (_of_run if is_run(word.place) else _of_file)(word, base)
         base = found.base
         attached.append(found)
+    return _with(described, base, attached)
+
+
+def attach_described(described: Trained, words: Sequence[Word]) -> Trained:
+    """The same with adapters of which there are settings alone, where `write_described` put them.
+
+    Raises:
+        InputError: they are not there, or do not fit the base.
+    """
+    base = Base(described.experiment, described.model, described.tokenizers)
+    attached = []
+    for word in words:
+        settings = load_config_of(Path(word.place), AdapterExperiment).adapter
+        attached.append(_attached(word, settings, base))
+    return _with(described, base, attached)
+
+
+def write_described(attached: Sequence[Attached], folder: Path) -> None:
+    """Writes the settings of adapters, each in a folder of its name."""
+    for one in attached:
+        (folder / one.name).mkdir(parents=True)
+        write_description(folder / one.name, AdapterExperiment(adapter=one.plain), {})
+
+
+def _with(described: Trained, base: Base, attached: Sequence[Attached]) -> Trained:
     model = adapted(base.model, {one.name: one.adapter for one in attached})
     return described._replace(
         experiment=base.experiment,
@@ -147,7 +175,8 @@ def check_of_weights(described: Trained) -> None:
         if one.adapter.weights is None or one.adapter.signal is not None:
             raise InputError(
                 f"--adapter '{one.word.place}' is {one.settings.kind}, which acts at each step: "
-                "expected an adapter of weights, such as a LoRA; sample.py takes the others"
+                "expected an adapter of weights, such as a LoRA; sample.py and export.py take the "
+                "others"
             )
 
 
@@ -204,7 +233,7 @@ def _read(
 
 
 def _attached(word: Word, settings: AdapterSettings, base: Base) -> Attached:
-    settings = settings.named(word.name)
+    plain, settings = settings, settings.named(word.name)
     base = settings.read(base)
     settings.check(base, f"'{word.place}': ")
     if not settings.has_window and (word.start, word.end) != (0.0, 1.0):
@@ -212,7 +241,7 @@ def _attached(word: Word, settings: AdapterSettings, base: Base) -> Attached:
             f"--adapter '{word.place}' has a start and an end, and is {settings.kind}, which "
             "changes weights: expected a scale alone"
         )
-    found = Attached(word, settings, settings.build(base), base, dict)
+    found = Attached(word, settings, plain, settings.build(base), base, dict)
     if settings.has_switch:
         found = found._replace(adapter=switchable(found.adapter, found.switch))
     return found

@@ -5,6 +5,8 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+UNFINISHED = ".unfinished"
+
 
 @contextlib.contextmanager
 def whole(path: str | Path) -> Iterator[Path]:
@@ -24,13 +26,21 @@ def whole(path: str | Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """A new folder to fill, which is moved to `path`, where nothing is, once it is whole."""
-    unfinished = path.with_name(f".{path.name}.unfinished")
+    """A new folder to fill, which is moved to `path` once it is whole; where a folder is already,
+    its files are, in the order in which they were written."""
+    inside = path.is_dir()  # which may be on a disk of its own
+    unfinished = path / UNFINISHED if inside else path.with_name(f".{path.name}{UNFINISHED}")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        unfinished.rename(path)
+        if inside:
+            for file in sorted(unfinished.iterdir(), key=lambda file: file.stat().st_mtime_ns):
+                if file.is_dir():
+                    shutil.rmtree(path / file.name, ignore_errors=True)
+                file.replace(path / file.name)
+        else:
+            unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Annotated, Any, ClassVar
 
 import jax.numpy as jnp
@@ -17,6 +17,7 @@ from ldm_jax.sections import (
     Request,
     RunView,
     Section,
+    default,
     flag,
     for_each_composed,
     options_of,
@@ -33,6 +34,7 @@ class Adapters(Section):
     """Adapters; what they ask for themselves is in sections of their settings."""
 
     key: ClassVar[str] = "adapters"
+    exportable: ClassVar[tuple[str, ...]] = ("adapter",)
 
     adapter: Places = ()
     """runs or files of adapters, each with its scale and the share of the steps in which it acts"""
@@ -98,6 +100,16 @@ def own_sections() -> tuple[type[AdapterSection], ...]:
 
 # the options of adapters for tools that ask for these beside their own
 AdapterOptions = type(options_of(Request.of((Adapters, *own_sections())), "AdapterOptions"))
+
+
+def plain_scales(run: RunView) -> Scales:
+    """How much each adapter counts where nothing is said of it."""
+    found, always = {}, (jnp.float32(jnp.inf), jnp.float32(-jnp.inf))
+    for one in run.adapters:
+        own = [field for section in one.settings.sections for field in fields(section)]
+        sites = one.settings.by_site(one.base, {field.name: default(field) for field in own})
+        found[one.name] = Window(jnp.float32(1), *always, dict.fromkeys(sites, jnp.float32(1)))
+    return found
 
 
 def options_by_adapter(request: Request, run: RunView) -> dict[str, dict[str, Any]]:

@@ -6,6 +6,8 @@ FOLDER/sample.stablehlo      `generate.make_generate` of the model, by `jax.expo
                              "options"}) -> images [B, H, W, 3] in [-1, 1]
 FOLDER/weights.safetensors   its params, without the encoder
 FOLDER/config.py, tokenizer.json, classes.txt    as in a run
+FOLDER/adapters/NAME/config.py    settings of each adapter that acts at each step; the program then
+                             takes "scales", too, and what the adapter reads is among "inputs"
 
 `load` reads such a folder and `draw` draws with it what `sampling.draw` draws of the run. The
 program is compiled where it is loaded, or found in the cache of compiled programs.
@@ -30,7 +32,8 @@ from ldm_jax.diffusion.samplers.names import build_sampler
 from ldm_jax.diffusion.sampling import Sampling
 from ldm_jax.errors import InputError, reading
 from ldm_jax.experiments.train import check_batch
-from ldm_jax.runtime.files import write_whole
+from ldm_jax.runtime.files import UNFINISHED, whole_folder
+from ldm_jax.sampling.adapters import plain_scales
 from ldm_jax.sampling.custom_calls import check_custom_calls
 from ldm_jax.sampling.drawing import Drawn, describe, inputs_of, merged, padded_times
 from ldm_jax.sampling.generate import Extras, each_batch, make_generate
@@ -38,7 +41,7 @@ from ldm_jax.sampling.request import asked
 from ldm_jax.sampling.sampler import settings
 from ldm_jax.sampling.size import Size
 from ldm_jax.sampling.view import view
-from ldm_jax.sections import Request, flag
+from ldm_jax.sections import Request, RunView, flag
 from ldm_jax.sections import seeds as seeds_of
 from ldm_jax.settings import check_folder, is_of
 from ldm_jax.types import Array, Batch, Params
@@ -46,7 +49,7 @@ from ldm_jax.weights.formats.files import read_weights, write_weights
 from ldm_jax.weights.table import flattened, nested
 
 VERSION = 3  # of the program's arguments
-PROGRAM, ABOUT = "sample.stablehlo", "export.json"  # files
+PROGRAM, ABOUT, ADAPTERS = "sample.stablehlo", "export.json", "adapters"  # files
 FACTS = {  # of export.json, and their types
     **dict.fromkeys(("run", "sampler", "jax"), str),
     **dict.fromkeys(("checkpoint", "batch_size"), int),
@@ -102,17 +105,11 @@ def write(
     run = view(trained)
     Size(tuple(size)).check_size(run)
     size = run.size(tuple(size))
-    given, program = _arguments(trained, batch_size, sampler), _program(trained, sampler, size)
-    params = {
-        part: {name: tree for name, tree in trained.params[part].items() if name != "encoder"}
-        for part in ("first_stage", "denoiser", "conditioner")
-    }
+    run = run._replace(adapters=tuple(one for one in trained.adapters if _at_each_step(one)))
+    given, program = _arguments(run, batch_size, sampler, size), _program(run, sampler, size)
+    params = _params(trained, run)
     exported = jax_export.export(jax.jit(program), platforms=platforms)(_shapes(params), given)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / PROGRAM).write_bytes(bytes(exported.serialize()))
     weights = {name: np.asarray(x) for name, x in flattened(params).items()}
-    write_weights(out / "weights.safetensors", weights)
-    runs.write_description(out, trained.experiment, trained.tokenizers, trained.class_names)
     halved = any(x.dtype == jnp.bfloat16 for x in weights.values())
     about = {
         "version": VERSION,
@@ -124,27 +121,58 @@ def write(
         "platforms": list(platforms),
         "param_dtype": "bfloat16" if halved else None,
         "parts": list(params),
+        "adapters": [_text(one.word) for one in run.adapters],
         "jax": jax.__version__,
         "ldm_jax": ldm_jax.__version__,
         "takes": jax.tree.map(_described, given),
         "gives": _described(exported.out_avals[0]),
     }
-    write_whole(out / ABOUT, json.dumps(about, indent=2) + "\n")
+    with whole_folder(out) as folder:
+        (folder / PROGRAM).write_bytes(bytes(exported.serialize()))
+        write_weights(folder / "weights.safetensors", weights)
+        runs.write_described(run.adapters, folder / ADAPTERS)
+        runs.write_description(folder, trained.experiment, trained.tokenizers, trained.class_names)
+        (folder / ABOUT).write_text(json.dumps(about, indent=2) + "\n", "utf-8")
     return about
 
 
+def _at_each_step(adapter: runs.Attached) -> bool:
+    """Whether it is part of the program, and not of the weights alone."""
+    return adapter.adapter.encode is not None
+
+
+def _params(trained: runs.Trained, run: RunView) -> Params:
+    """What the program is given of a model's."""
+    params = {
+        part: {name: tree for name, tree in trained.params[part].items() if name != "encoder"}
+        for part in ("first_stage", "denoiser", "conditioner")
+    }
+    if run.adapters:
+        own = trained.params["adapters"]
+        params["adapters"] = {one.name: own[one.name] for one in run.adapters}
+    return params
+
+
+def _text(word: Any) -> str:
+    """What --adapter says of an adapter by its name."""
+    return f"{word.name}:{word.scale:.6f}@{word.start:.6f}-{word.end:.6f}"
+
+
 def _program(
-    trained: runs.Trained, sampler: str, size: tuple[int, int]
+    run: RunView, sampler: str, size: tuple[int, int]
 ) -> Callable[[Params, dict[str, Any]], Array]:
     """What is exported."""
-    generate = make_generate(trained.model, build_sampler(sampler), size)
+    generate = make_generate(run.model, build_sampler(sampler), size)
     form = jax.tree.structure(sampling.arguments(Sampling(sampler=sampler)))
-    noise_scale = trained.experiment.sampling.noise_scale
+    scales = jax.tree.structure(plain_scales(run))
+    noise_scale = run.experiment.sampling.noise_scale
 
     def program(params: Params, given: dict[str, Any]) -> Array:
         plain = [given[name] for name in ("inputs", "seeds", "times", "guidance")]
         extras = Extras(negative=given["negative"], noise_scale=noise_scale)
         options = form.unflatten(given["options"])
+        if "scales" in given:
+            params = {**params, "scales": scales.unflatten(given["scales"])}
         return generate(params, *plain, options, extras=extras)
 
     return program
@@ -154,7 +182,8 @@ def check_out(out: Path) -> None:
     """Raises InputError for a folder that cannot be filled, or that holds anything but an export,
     such as a run, whose files would be written over."""
     check_folder(out, "--out")
-    if out.is_dir() and any(out.iterdir()) and not (out / ABOUT).is_file():
+    there = {file.name for file in out.iterdir()} if out.is_dir() else set()
+    if there - {UNFINISHED} and ABOUT not in there:
         raise InputError(
             f"--out '{out}' has files that export.py did not write: expected a new folder, or one "
             f"with {ABOUT}"
@@ -190,17 +219,21 @@ def _here() -> str:
     return {"gpu": "cuda"}.get(backend, backend)
 
 
-def _arguments(trained: runs.Trained, batch_size: int, sampler: str) -> dict[str, Any]:
+def _arguments(
+    run: RunView, batch_size: int, sampler: str, size: tuple[int, int]
+) -> dict[str, Any]:
     """The shapes of what the program takes."""
-    null = jax.tree.map(np.asarray, trained.model.conditioner.null(batch_size))
+    null = run.model.conditioner.null(batch_size, *run.latent_shape(size)[:2])
+    scales = {"scales": jax.tree.leaves(plain_scales(run))} if run.adapters else {}
     return _shapes(
         {
             "inputs": null,
             "negative": null,
             "seeds": np.zeros(batch_size, np.uint32),
-            "times": np.zeros(trained.model.process.T + 1, np.float32),
+            "times": np.zeros(run.model.process.T + 1, np.float32),
             "guidance": np.float32(1),
             "options": _options(Sampling(sampler=sampler)),
+            **scales,
         }
     )
 
@@ -253,6 +286,14 @@ def load(folder: Path | str) -> Exported:
     params = jax.tree.map(jnp.asarray, weights)  # on one device, for which the program is
     params = {part: params.get(part, {}) for part in about["parts"]}
     described = runs.describe_files(folder, Path(about["run"]), about["checkpoint"])
+    if texts := about.get("adapters"):
+        if not is_of(texts, list[str]) or any("/" in text for text in texts):
+            raise InputError(
+                f"--compiled '{folder}': {ABOUT} says that adapters is {texts!r}: expected their "
+                "names; export again"
+            )
+        words = [runs.parsed(str(folder / ADAPTERS / text)) for text in texts]
+        described = runs.attach_described(described, words)
     return Exported(described, jax.jit(read.call), params, about)
 
 
@@ -283,12 +324,36 @@ def filled(exported: Exported, request: Request) -> Request:
                 raise InputError(f"{flag(name)} is {given}: expected {own}, as was exported")
     run = view(exported.described)
     fixed |= {"batch_size": about["batch_size"], "size": () if size == run.size() else size}
-    return request.replace(**fixed).filled(run)
+    if "adapters" in request:
+        fixed["adapter"] = _adapters(run, request.adapters.adapter)
+    request = request.replace(**fixed)
+    return request.filled(_with_scales(run, request))
+
+
+def _adapters(run: RunView, given: Sequence[str]) -> tuple[str, ...]:
+    """What --adapter says of all adapters in the export, of which `given` says it by name."""
+    texts = {one.name: (one.word.place, _text(one.word)) for one in run.adapters}
+    for text in given:
+        name = text.partition(":")[0]
+        if name not in texts:
+            raise InputError(
+                f"--adapter '{text}' is not in the export: expected NAME[:SCALE[@START-END]], of "
+                f"{', '.join(texts) or 'none'}"
+            )
+        texts[name] = (texts[name][0], text)
+    return tuple(place + text.removeprefix(Path(place).name) for place, text in texts.values())
+
+
+def _with_scales(run: RunView, request: Request) -> RunView:
+    """The run with its adapters as the request has them."""
+    words = map(runs.parsed, request.adapters.adapter) if "adapters" in request else ()
+    pairs = zip(run.adapters, words, strict=True)
+    return run._replace(adapters=tuple(one._replace(word=word) for one, word in pairs))
 
 
 def draw(exported: Exported, request: Request) -> Drawn:
     """The images of a request."""
-    run = view(exported.described)
+    run = _with_scales(view(exported.described), request)
     print(f"{describe(request, run)}; compiled ahead of time", flush=True)
     conditioner = run.model.conditioner
     inputs = inputs_of(request, run) | merged(section.each(request, run) for section in request)
@@ -297,9 +362,12 @@ def draw(exported: Exported, request: Request) -> Drawn:
         "guidance": np.float32(request.guidance.guidance),
         "options": _options(settings(request)),
     }
+    if run.adapters:
+        fixed["scales"] = jax.tree.leaves(request.adapters.scales(request, run))
+    latents = run.latent_shape(request.size.size)[:2]
 
     def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
-        null = conditioner.null(len(seeds))
+        null = conditioner.null(len(seeds), *latents)
         own = {name: chosen[name] for name in conditioner.keys}
         negative = {name: chosen.get(f"negative.{name}", null[name]) for name in conditioner.keys}
         given = {**fixed, "inputs": own, "negative": negative, "seeds": seeds}

@@ -1,6 +1,7 @@
 """Programs that were exported draw what the run draws, and say what they cannot do."""
 
 import json
+import shutil
 from pathlib import Path
 
 import export
@@ -8,9 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
 import sample
 from ldm_jax import config, runs, sampling
+from ldm_jax.adapters.settings import Base
 from ldm_jax.errors import InputError
 from ldm_jax.sampling import exported
 from ldm_jax.sampling.custom_calls import check_custom_calls
@@ -176,3 +179,73 @@ def test_calls_are_found_however_they_are_written(text):
     check_custom_calls("stablehlo.add stablehlo.custom_call @Sharding(%0)", "a program")
     with pytest.raises(InputError, match="a program calls functions of the machine"):
         check_custom_calls(text, "a program")
+
+
+def test_a_command_that_was_killed_goes_on(class_run, tmp_path, monkeypatch):
+    """What it leaves is beside the folder, or hidden in it, and no export."""
+    words = [str(class_run), "--out", str(tmp_path / "out")]
+    left = {"new": tmp_path / ".out.unfinished", "empty": tmp_path / "out" / ".unfinished"}
+
+    def killed(path, weights):
+        shutil.copytree(path.parent, tmp_path / "kept", dirs_exist_ok=True)
+        raise KeyboardInterrupt
+
+    for place in left.values():
+        place.parent.mkdir(exist_ok=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(exported, "write_weights", killed)
+            patch.setattr(exported, "_program", lambda *_: lambda params, given: given["seeds"])
+            with pytest.raises(KeyboardInterrupt):
+                export.main(words)
+        shutil.copytree(tmp_path / "kept", place)
+        exported.check_out(tmp_path / "out")
+    export.main(words)
+    assert {file.name for file in (tmp_path / "out").iterdir()} >= {"export.json", "config.py"}
+    assert not left["empty"].exists()
+    exported.load(tmp_path / "out")
+
+
+@pytest.fixture(scope="module", name="adapted")
+def _adapted(caption_run, tmp_path_factory):
+    """Files of a ControlNet and of an IP-Adapter, and an export with both."""
+    folder, trained = tmp_path_factory.mktemp("adapted"), runs.load(caption_run)
+    base = Base(trained.experiment, trained.model, trained.tokenizers)
+    encoder = config.ImageEncoder(dim=6)
+    kinds = {
+        "control": config.ControlNet(stem=(4, 8)),
+        "prompt": config.IPAdapter(tokens=2, encoder=encoder),
+    }
+    for name, kind in kinds.items():
+        own = tiny.drawn(lambda key, kind=kind: kind.build(base).init(key, trained.params))
+        kind.write(folder / f"{name}.safetensors", own, base)
+    np.save(folder / "prompt.npy", np.ones((1, 6), np.float32))
+    Image.fromarray(np.eye(tiny.SIZE, dtype=np.uint8) * 255).save(folder / "edges.png")
+    files = [str(folder / "control.safetensors"), str(folder / "prompt.safetensors:2")]
+    export.main([str(caption_run), "--out", str(folder / "out"), "--adapter", *files])
+    return folder
+
+
+def test_adapters_that_act_at_each_step_keep_their_hints_and_scales(adapted, caption_run):
+    asked = {"num": 1, "seed": 3, "prompt": [RED], "steps": 3, "guidance": 2.0, "guess": True}
+    asked |= {"hint": (str(adapted / "edges.png"),), "image_prompt": (str(adapted / "prompt.npy"),)}
+    found = exported.load(adapted / "out")
+
+    def of_export(*adapters):
+        request = exported.resolve(found, adapter=adapters, **asked)
+        return exported.draw(found, request).images.astype(int)
+
+    files = [f"{adapted / name}.safetensors" for name in ("control", "prompt")]
+    words = [f"{files[0]}:3@0-0.7", f"{files[1]}:2"]
+    trained = runs.with_weights(runs.attach(runs.describe(caption_run), words))
+    request = sampling.resolve(trained, adapter=tuple(words), batch_size=1, **asked)
+    images = of_export("control:3@0-0.7")
+    np.testing.assert_allclose(images, sampling.draw(trained, request).images.astype(int), atol=1)
+    assert np.mean(images != of_export()) > 0.1
+
+
+def test_what_an_export_with_adapters_refuses(adapted):
+    found = exported.load(adapted / "out")
+    with pytest.raises(InputError, match="adapter 'control' has no hint: expected --hint IMAGE"):
+        exported.resolve(found, num=1)
+    with pytest.raises(InputError, match=r"--adapter 'x:2' is not in the export: .*control, prom"):
+        exported.resolve(found, num=1, adapter=("x:2",))
