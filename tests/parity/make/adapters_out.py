@@ -36,6 +36,7 @@ FILES = {  # name -> what it is written as
     "lora-kohya": "lora-kohya.safetensors",
     "lora-peft": "lora-peft",
     "word": "word.safetensors",
+    "word-pt": "word.pt",
 }
 TOLERANCE = 1e-4
 
@@ -60,7 +61,7 @@ def settings() -> dict:
         "lora": lora,
         "lora-kohya": replace(lora, layout="kohya"),
         "lora-peft": replace(lora, layout="peft"),
-        "word": c.TextualInversion(WORD, vectors=VECTORS),
+        **dict.fromkeys(("word", "word-pt"), c.TextualInversion(WORD, vectors=VECTORS)),
     }
 
 
@@ -128,6 +129,9 @@ def attached(run: Path, name: str, config):
 
 
 def write(folder: Path) -> None:
+    import jax
+    import jax.numpy as jnp
+
     from ldm_jax import runs
     from ldm_jax.encoders.tokenizers import tokenizer as tokens
 
@@ -138,13 +142,18 @@ def write(folder: Path) -> None:
         described = attached(run, name, config) if config else runs.describe(run)
         trained = runs.with_weights(described)
         model, params = trained.model, trained.params
-        prompt = PROMPT.format(WORD if name == "word" else "cat")
+        prompt = PROMPT.format(WORD if name.startswith("word") else "cat")
         ids = tokens.encode(trained.tokenizers["tokens"], prompt)[None]
         inputs = given(name, config)
         entries = [key for key in model.conditioner.keys if key != "tokens"]
         read = dict(zip(entries, inputs.values(), strict=False))
         read |= {key: np.ones(1, np.float32) for key in entries if key.startswith("on.")}
-        y = model.denoise(params, z, t, model.condition(params, {"tokens": ids, **read}))
+
+        @jax.jit
+        def predict(params, inputs, model=model):
+            return model.denoise(params, z, jnp.asarray(t), model.condition(params, inputs))
+
+        y = predict(params, {"tokens": ids, **read})
         kept = {"y": np.asarray(y).transpose(0, 3, 1, 2), "ids": ids}
         kept |= {"z": z.transpose(0, 3, 1, 2), "t": t}
         kept |= {"given": next(iter(inputs.values()))} if inputs else {}
@@ -187,7 +196,7 @@ def loaded(folder: Path, name: str):
         pipe.text_encoder = peft.PeftModel.from_pretrained(pipe.text_encoder, text).eval()
     elif name.startswith("lora"):
         pipe.load_lora_weights(path)
-    elif name == "word":
+    elif name.startswith("word"):
         pipe.load_textual_inversion(path)
     return pipe, lambda z, t, c, _: pipe.unet(z, t, c).sample
 
@@ -200,7 +209,7 @@ def check(folder: Path) -> None:
         with np.load(folder / f"{name}.npz") as file:
             kept = dict(file)
         pipe, call = loaded(folder, name)
-        prompt = PROMPT.format(WORD if name == "word" else "cat")
+        prompt = PROMPT.format(WORD if name.startswith("word") else "cat")
         prompt = pipe.maybe_convert_prompt(prompt, pipe.tokenizer)
         ids = pipe.tokenizer(prompt, padding="max_length", max_length=77, return_tensors="pt")
         assert np.array_equal(ids.input_ids.numpy(), kept["ids"]), name
