@@ -235,6 +235,10 @@ class Adapter(NamedTuple):
     signal: Callable[[Params, Any, Array, Array, Cond], Cond] | None = None
     # (own, params of the model, scale) -> params of the model, changed
     weights: Callable[[Params, Params, Any], Params] | None = None
+    # (own, hint, the condition's tokens [B, m, d], scale) -> [B, count, d] that are attended to
+    # behind these, wherever the scale is not 0
+    append: Callable[[Params, Any, Array, Any], Array] | None = None
+    count: int = 0  # of what `append` gives
 
 
 class LatentClassifier(NamedTuple):

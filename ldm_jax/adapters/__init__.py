@@ -13,8 +13,19 @@ from ldm_jax.adapters.ip_adapter import IPAdapter
 from ldm_jax.adapters.loha import LoHa
 from ldm_jax.adapters.lokr import LoKr
 from ldm_jax.adapters.lora import LoRA
+from ldm_jax.adapters.style_adapter import StyleAdapter
 from ldm_jax.adapters.t2i_adapter import T2IAdapter
 from ldm_jax.adapters.textual_inversion import TextualInversion
 
 # in the order in which files of others are tried
-KINDS = (InstantID, ControlNet, T2IAdapter, IPAdapter, TextualInversion, LoRA, LoHa, LoKr)
+KINDS = (
+    InstantID,
+    ControlNet,
+    T2IAdapter,
+    StyleAdapter,
+    IPAdapter,
+    TextualInversion,
+    LoRA,
+    LoHa,
+    LoKr,
+)

@@ -61,11 +61,12 @@ def adapted(
             for name, adapter in adapters.items()
             if adapter.encode
         }
-        return cond.replace(hints={**(cond.hints or {}), **hints} or None)
+        cond = cond.replace(hints={**(cond.hints or {}), **hints} or None)
+        return _appended(cond, adapters, params, _scales(params, scales))
 
     def denoise(params: Params, z: Array, timestep: Array, cond: Cond) -> Array:
-        hints, of = cond.hints or {}, params.get("scales", WHOLE) if scales is None else scales
-        plain = cond.replace(added=None, attention=None, hints=None)
+        hints, of = cond.hints or {}, _scales(params, scales)
+        cond, plain = _parted(cond, adapters, of, timestep)
         for name, adapter in adapters.items():
             if adapter.signal and (name in hints or adapter.encode is None):
                 parts, hint = params["adapters"][name], hints.get(name)
@@ -80,6 +81,38 @@ def adapted(
         condition=condition,
         conditioner=_conditioner(model.conditioner, adapters),
     )
+
+
+def _scales(params: Params, scales: Scales | None) -> Scales:
+    return params.get("scales", WHOLE) if scales is None else scales
+
+
+def _appended(cond: Cond, adapters: Adapters, params: Params, scales: Scales) -> Cond:
+    """The condition with the tokens that adapters append to those that there are."""
+    text, more = cond.tokens, []
+    for name, adapter in adapters.items():
+        if adapter.append:
+            scale = scales.get(name, 1.0)
+            scale = getattr(scale, "scale", scale)  # of a window
+            more.append(adapter.append(params["adapters"][name], cond.hints[name], text, scale))
+    return cond.replace(tokens=jnp.concatenate([text, *more], axis=1)) if more else cond
+
+
+def _parted(cond: Cond, adapters: Adapters, scales: Scales, timestep: Array) -> tuple[Cond, Cond]:
+    """The condition whose mask hides appended tokens of adapters that do not count at a timestep,
+    and what it is without any adapter."""
+    plain = cond.replace(added=None, attention=None, hints=None)
+    counts = {name: adapter.count for name, adapter in adapters.items() if adapter.append}
+    if not counts:
+        return cond, plain
+    text = cond.tokens[:, : cond.tokens.shape[1] - sum(counts.values())]
+    seen = [jnp.ones(text.shape[:2], bool) if cond.mask is None else cond.mask]
+    for name, count in counts.items():
+        scale = scales.get(name, 1.0)
+        there = jnp.asarray(scale("tokens", timestep) if callable(scale) else scale) != 0
+        there = repeated(there, len(text)) if there.ndim else there
+        seen.append(jnp.broadcast_to(there[..., None], (len(text), count)))
+    return cond.replace(mask=jnp.concatenate(seen, axis=1)), plain.replace(tokens=text)
 
 
 def init_adapters(adapters: Adapters, key: Array, params: Params) -> Params:

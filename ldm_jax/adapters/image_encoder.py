@@ -1,7 +1,9 @@
 """The image encoder whose outputs adapters read: CLIP's, in a file of its own."""
 
 import functools
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal, Self
 
 import jax
@@ -17,6 +19,9 @@ from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names import clip as names
 from ldm_jax.weights.names.clip_file import find_clip, layout_of
 from ldm_jax.weights.names.diffusers_model import read_vision
+
+BESIDE = "image_encoder"  # the folder of the encoder, beside an adapter's file
+Hidden = bool | Literal["last"]
 
 
 @dataclass(frozen=True)
@@ -45,11 +50,22 @@ class ImageEncoder(VisionSettings):
         said = read_vision(read_json(settings)) if settings.is_file() else {}
         return replace(self, file=str(place), **said)
 
-    def embedded(self, images: np.ndarray, hidden: bool) -> np.ndarray:
+    def beside(self, metadata: Mapping[str, str]) -> Self:
+        """The same as it lies beside an adapter's file, where it is published so.
+
+        Args:
+            metadata: of that file, see `AdapterSettings.of_file`.
+        """
+        place = Path(metadata.get("folder", ""), BESIDE)
+        there = "folder" in metadata and place.is_dir()
+        return replace(self, file=str(place)).found() if there else self
+
+    def embedded(self, images: np.ndarray, hidden: Hidden) -> np.ndarray:
         """The encoder's output for images [B, size, size, 3], normalised.
 
         Args:
-            hidden: what enters the last block, [B, places, channels]; else embeddings [B, dim].
+            hidden: what enters the last block, [B, places, channels]; "last": what leaves it;
+                False: embeddings [B, dim].
 
         Raises:
             InputError: the weights are not there, or of another encoder.
@@ -58,7 +74,7 @@ class ImageEncoder(VisionSettings):
 
 
 @functools.lru_cache(64)  # a request is checked before it is drawn, and reads its images both times
-def _embedded(encoder: ImageEncoder, hidden: bool, pixels: bytes) -> np.ndarray:
+def _embedded(encoder: ImageEncoder, hidden: Hidden, pixels: bytes) -> np.ndarray:
     """The output for one image, [1, ...]."""
     image = np.frombuffer(pixels, np.float32).reshape(1, encoder.size, encoder.size, 3)
     with jax.ensure_compile_time_eval():  # also where a program is traced
@@ -66,7 +82,7 @@ def _embedded(encoder: ImageEncoder, hidden: bool, pixels: bytes) -> np.ndarray:
 
 
 @functools.cache
-def _apply(encoder: ImageEncoder, hidden: bool):
+def _apply(encoder: ImageEncoder, hidden: Hidden):
     network = encoder.network
 
     @jax.jit

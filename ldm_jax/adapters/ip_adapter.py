@@ -9,7 +9,6 @@ is encoded outside of the model, once, so that the adapter is what is trained, a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import jax
@@ -32,7 +31,6 @@ from ldm_jax.weights.names import diffusers_model
 from ldm_jax.weights.names import ip_adapter as names
 from ldm_jax.weights.names.layers import dense
 
-BESIDE = "image_encoder"  # the folder of the encoder, where the adapter's file is published
 EPSILON = 1e-5  # of the norm behind a projection
 ENCODERS = {  # of published adapters, by the channels of their output: embeddings, hidden states
     1024: ImageEncoder(),
@@ -147,12 +145,9 @@ class IPAdapter(AdapterSettings):
         encoder = ENCODERS.get(found.into, ImageEncoder(dim=found.into))
         if hidden:
             encoder = ImageEncoder(channels=found.into)
-        beside = Path(metadata.get("folder", ""), BESIDE)
-        if "folder" in metadata and beside.is_dir():
-            encoder = replace(encoder, file=str(beside))
-            said = encoder.found()
-            if found.into == (said.channels if hidden else said.dim):
-                encoder = said
+        said = encoder.beside(metadata)
+        fits = found.into == (said.channels if hidden else said.dim)
+        encoder = said if fits else replace(encoder, file=said.file)
         config = cls(**found.settings, encoder=encoder)
         rows = config.table(sites, width)
         title = f"the weights are not of {cls.kind} of this base"

@@ -1,4 +1,4 @@
-"""Full-size T2I-Adapters and IP-Adapters against stored outputs of the original code.
+"""Full-size T2I-Adapters, a StyleAdapter and IP-Adapters against the original code's outputs.
 
     python -m tests.parity.full_size_image_adapters --golden GOLDEN [--name t2iadapter-sd15 ...]
 
@@ -17,8 +17,10 @@ import numpy as np
 from ldm_jax.adapters import ip_adapter
 from ldm_jax.adapters.adapter import add
 from ldm_jax.adapters.ip_adapter import IPAdapter
+from ldm_jax.adapters.style_adapter import StyleAdapter, style_adapter
 from ldm_jax.adapters.t2i_adapter import T2IAdapter
 from ldm_jax.types import Cond
+from ldm_jax.weights.names import style_adapter as style_names
 from ldm_jax.weights.names import unet as unet_names
 from tests.parity import compare
 from tests.parity.cases.networks import channels_first, channels_last
@@ -109,6 +111,16 @@ def ip(arrays: Arrays, text: Arrays, config: IPAdapter) -> Arrays:
     return found
 
 
+def style(arrays: Arrays) -> Arrays:
+    """What the file of a StyleAdapter has."""
+    config = StyleAdapter()
+    own = params_of(style_names.table(style_names.Sizes(8, 1024, 3, TOKEN)), "")
+    adapter = style_adapter(config, TOKEN)
+    text, hint = jnp.asarray(arrays["context"]), adapter.encode(own, {"style": arrays["clip"]})
+    more = adapter.append(own, hint, text, 1.0)
+    return {"tokens": more, "y": predict(arrays, jnp.concatenate([text, more], axis=1))}
+
+
 IP = {
     "ip-adapter-sd15": IPAdapter(),
     "ip-adapter-plus-sd15": IPAdapter("resampler", tokens=16),
@@ -126,12 +138,15 @@ T2I = {
     "t2iadapter-sd15": 3,  # channels of hints
     "t2iadapter-sd15-sketch": 1,
 }
+STYLE = ("t2iadapter-style-sd15",)
 
 
 def computed(folder: Path, name: str) -> compare.Pairs:
     """Ours and the reference, by the name of the array."""
     arrays = stored(folder, name)
-    if name in IP:
+    if name in STYLE:
+        ours = style(arrays)
+    elif name in IP:
         ours = ip(arrays, stored(folder, "ip-adapter-sd15"), IP[name])
     else:
         ours = t2i(arrays, T2I[name])
@@ -141,7 +156,7 @@ def computed(folder: Path, name: str) -> compare.Pairs:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--golden", type=Path, required=True)
-    parser.add_argument("--name", nargs="*", default=[*T2I, *IP], choices=[*T2I, *IP])
+    parser.add_argument("--name", nargs="*", default=[*T2I, *STYLE, *IP])
     options = parser.parse_args()
     for case in options.name:
         print(compare.table(case, computed(options.golden, case)), flush=True)

@@ -53,16 +53,17 @@ class CLIPImageEncoder(nn.Module):
     activation: str = "openai"  # or "openclip"
 
     @nn.compact
-    def __call__(self, x, hidden: bool = False) -> Array:
+    def __call__(self, x, hidden: bool | Literal["last"] = False) -> Array:
         """x [B, size, size, 3], normalised -> [B, dim], not of unit length.
 
         Args:
-            hidden: returns what enters the last block instead, [B, 1 + patches, channels].
+            hidden: returns what enters the last block instead, [B, 1 + patches, channels]; "last":
+                what leaves it.
         """
         y = Patches(self.of.channels, self.of.patch, use_bias=False, name="patches")(x)
         y = y + self.param("position", nn.initializers.normal(0.02), y.shape[1:])
         y = nn.LayerNorm(epsilon=1e-5, name="norm_in")(y)
-        for n in range(self.of.layers - hidden):
+        for n in range(self.of.layers - (hidden is True)):
             y = Block(self.of.heads, causal=False, activation=self.activation, name=f"block_{n}")(y)
         if hidden:
             return y

@@ -57,7 +57,7 @@ def _transformers(config: Encoder, model: str) -> Table:
     there = f"{model}.embeddings"
     table = embedding("token/embedding", f"{there}.token_embedding", config.vocab_size, dim)
     table += embedding("position", f"{there}.position_embedding", config.length, dim)
-    table += _blocks(model, config.layers, dim)
+    table += blocks(model, config.layers, dim)
     return table + norm("norm", f"{model}.final_layer_norm", dim)
 
 
@@ -68,7 +68,7 @@ TRANSFORMERS = (
 OPENCLIP = ("resblocks", "ln_1", "attn", "ln_2", "mlp.c_fc", "mlp.c_proj")
 
 
-def _blocks(model: str, layers: int, dim: int, names: tuple[str, ...] = TRANSFORMERS) -> Table:
+def blocks(model: str, layers: int, dim: int, names: tuple[str, ...] = TRANSFORMERS) -> Table:
     """The transformer of either encoder."""
     blocks, norm1, attention, norm2, ff_in, ff_out = names
     table: Table = []
@@ -98,7 +98,7 @@ def image_encoder(of: Architecture) -> Table:
         patches("patches/project", f"{there}.patch_embedding", C, of.patch),
         *embedding("position", f"{there}.position_embedding", places, C),
         *norm("norm_in", "vision_model.pre_layrnorm", C),  # so spelled
-        *_blocks("vision_model", of.layers, C),
+        *blocks("vision_model", of.layers, C),
         *norm("norm", "vision_model.post_layernorm", C),
         *dense("project", "visual_projection", C, of.dim, bias=False),
     ]
@@ -108,7 +108,7 @@ def _openclip(config: Encoder, model: str) -> Table:
     dim = config.dim
     table = embedding("token/embedding", f"{model}token_embedding", config.vocab_size, dim)
     table += [Row("position", (f"{model}positional_embedding",), (config.length, dim), SAME)]
-    table += _blocks(f"{model}transformer", config.layers, dim, OPENCLIP)
+    table += blocks(f"{model}transformer", config.layers, dim, OPENCLIP)
     return table + norm("norm", f"{model}ln_final", dim)
 
 
@@ -120,7 +120,7 @@ def openclip_vision(of: Architecture) -> Table:
         patches("patches/project", "visual.conv1", C, of.patch),
         Row("position", ("visual.positional_embedding",), (places, C), SAME),
         *norm("norm_in", "visual.ln_pre", C),
-        *_blocks("visual.transformer", of.layers, C, OPENCLIP),
+        *blocks("visual.transformer", of.layers, C, OPENCLIP),
         *norm("norm", "visual.ln_post", C),
         Row("project/kernel", ("visual.proj",), (C, of.dim), SAME),
     ]
