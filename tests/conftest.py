@@ -7,6 +7,8 @@ import os
 import resource
 import shutil
 import sys
+import types
+import zlib
 from pathlib import Path
 
 # Read when jax is imported, by the processes that tests start too. On CPUs numbers repeat bit for
@@ -27,6 +29,7 @@ for name, value in ENVIRONMENT.items():
 
 import jax
 import pytest
+from jax._src import compilation_cache
 
 import sample
 from ldm_jax import checkpoint, cli, runs, training
@@ -40,6 +43,9 @@ from tests.support import built_once, tiny, traced_once
 # tests trace and compile far more than they compute
 gc.set_threshold(100_000, 50, 100)  # traces live long: looking through them is a third of tracing
 jax.config.update("jax_disable_most_optimizations", True)
+compilation_cache.zlib = types.SimpleNamespace(  # compressing takes long and saves a quarter
+    compress=lambda program: zlib.compress(program, level=0), decompress=zlib.decompress
+)
 traced_once.use()
 built_once.use()
 

@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from tests.house.source import PATHS, ROOT, TOOLS, assert_none
+from tests.house.source import PATHS, ROOT, TOOLS, assert_none, parsed
 
 MODES = set("rwaxt+")  # letters of the modes of text files
 
@@ -53,7 +53,7 @@ def test_whoever_opens_a_text_names_its_encoding():
     found = {
         f"{path.relative_to(ROOT)}:{node.lineno}"
         for path in files
-        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Call) and opens_text(node)
     }
     assert_none("encoding", found)

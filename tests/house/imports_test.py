@@ -5,16 +5,11 @@ import ast
 from functools import cache
 from pathlib import Path
 
-from tests.house.source import ROOT, assert_none, module_name
+from tests.house.source import ROOT, assert_none, module_name, parsed
 
 FOLDERS = ("ldm_jax", "configs", "scripts", "benchmarks", "tests")
 FILES = [*ROOT.glob("*.py"), *(path for name in FOLDERS for path in (ROOT / name).rglob("*.py"))]
 MODULES = {module_name(path): path for path in FILES}
-
-
-@cache
-def parsed(path: Path) -> ast.Module:
-    return ast.parse(path.read_text())
 
 
 @cache
@@ -42,8 +37,8 @@ def has(module: str, name: str) -> bool:
 
 def absent(path: Path) -> list[str]:
     """Names that a file takes of modules that have none of them."""
-    tree, modules, found = parsed(path), {}, []
-    for node in ast.walk(tree):
+    nodes, modules, found = list(ast.walk(parsed(path))), {}, []
+    for node in nodes:
         if isinstance(node, ast.ImportFrom) and node.module:
             for one in node.names:
                 whole = f"{node.module}.{one.name}"
@@ -51,9 +46,9 @@ def absent(path: Path) -> list[str]:
                     modules[one.asname or one.name] = whole
                 elif node.module in MODULES and one.name != "*" and not has(node.module, one.name):
                     found.append(whole)
-    own = {x.id for x in ast.walk(tree) if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
-    own |= {x.arg for x in ast.walk(tree) if isinstance(x, ast.arg)}
-    for node in ast.walk(tree):
+    own = {x.id for x in nodes if isinstance(x, ast.Name) and isinstance(x.ctx, ast.Store)}
+    own |= {x.arg for x in nodes if isinstance(x, ast.arg)}
+    for node in nodes:
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
             module = modules.get(node.value.id)
             if module and node.value.id not in own and not has(module, node.attr):

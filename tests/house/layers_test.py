@@ -12,6 +12,7 @@ from tests.house.source import (
     assert_none,
     imports,
     own,
+    parsed,
     part,
 )
 
@@ -85,7 +86,7 @@ def test_the_mathematics_knows_no_network():
 
 def test_nothing_runs_on_torch_or_tensorflow():
     files = [*TOOLS, *(ROOT / "configs").rglob("*.py")]
-    for name, tree in (TREES | {path: ast.parse(path.read_text()) for path in files}).items():
+    for name, tree in (TREES | {path: parsed(path) for path in files}).items():
         found = {other.split(".")[0] for other in imports(tree)}
         assert not found & {"torch", "torchvision", "tensorflow", "keras"}, name
 

@@ -5,7 +5,7 @@ import dataclasses
 import types
 
 import ldm_jax.config
-from tests.house.source import MODULES, PACKAGE, TOOLS, TREES, assert_none
+from tests.house.source import MODULES, PACKAGE, TOOLS, TREES, assert_none, parsed
 
 EXPORTED = vars(ldm_jax.config)
 SETTINGS = {
@@ -56,7 +56,7 @@ def may_ask(module: str, name: str) -> bool:
 
 
 def test_nobody_else_asks_for_the_class_of_a_config():
-    trees = TREES | {path.name: ast.parse(path.read_text()) for path in TOOLS}
+    trees = TREES | {path.name: parsed(path) for path in TOOLS}
     found = {
         f"{module}: {how} of {name}"
         for module, tree in trees.items()

@@ -1,6 +1,7 @@
 """The project's files as syntax trees."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -12,8 +13,14 @@ def module_name(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    """The syntax tree of a file, which all rules share; not to be changed."""
+    return ast.parse(path.read_text("utf-8"))
+
+
 PATHS = sorted((ROOT / PACKAGE).rglob("*.py"))
-TREES = {module_name(path): ast.parse(path.read_text()) for path in PATHS}
+TREES = {module_name(path): parsed(path) for path in PATHS}
 MODULES = [name for name in TREES if name != PACKAGE]
 TOOLS = [*ROOT.glob("*.py"), *ROOT.glob("scripts/*.py")]  # entry points
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -33,9 +40,10 @@ def imports(tree: ast.AST) -> set[str]:
     return found
 
 
-def own(name: str) -> set[str]:
+@cache
+def own(name: str) -> frozenset[str]:
     """The modules of the package that a module imports."""
-    return (imports(TREES[name]) & TREES.keys()) - {PACKAGE, name}
+    return frozenset(imports(TREES[name]) & TREES.keys()) - {PACKAGE, name}
 
 
 def part(name: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.house.source import PAGES, ROOT, assert_none
+from tests.house.source import PAGES, ROOT, assert_none, parsed
 
 RETIRED = {  # pattern -> what to write
     r"(un)?told": "conditioned on, conditioning inputs; unconditional",
@@ -105,7 +105,7 @@ def test_no_retired_word_is_in_a_name():
     found = {
         f"{path.relative_to(ROOT)}: {name}"
         for path in python_files()
-        for name in defined(ast.parse(path.read_text()))
+        for name in defined(parsed(path))
         if NAMES.search(name.replace("_", " "))
     }
     assert_none("names", found)

@@ -10,7 +10,7 @@ from ldm_jax import runs, training
 from ldm_jax.config import Adversary, Label
 from ldm_jax.errors import InputError
 from ldm_jax.runs import init_from
-from tests.support import tiny
+from tests.support import tiny, traced_once
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_the_first_stage_of_a_diffusion_model_serves_another(experiment, trained
 
 def shapes(experiment):
     model = tiny.model(experiment)[0]
-    return jax.eval_shape(model.init, jax.random.key(0))
+    return traced_once.shapes(model.init, jax.random.key(0))
 
 
 def test_every_array_of_another_shape_stops_by_name(experiment, trained_run):

@@ -33,6 +33,7 @@ from ldm_jax.config import (
 from ldm_jax.diffusion.model import diffusion_model
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.types import Backbone, Conditioner, DiffusionModel, FirstStage
+from tests.support import traced_once
 
 SIZE = 8  # pixels a side
 MEASURED = ("images_per_second", "data_wait", "teraflops_per_second", "share_of_peak", "memory_gib")
@@ -147,7 +148,7 @@ def drawn(init, *inputs, seed: int = 0):
 
     A new network's last layer is zero, which hides mistakes; and `init` takes long to compile.
     """
-    shapes = jax.eval_shape(init, jax.random.key(0), *inputs)
+    shapes = traced_once.shapes(init, jax.random.key(0), *inputs)
     rng = np.random.default_rng(seed)
 
     def draw(path, x):

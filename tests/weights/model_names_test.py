@@ -13,6 +13,7 @@ from ldm_jax.conditioning.condition import find
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.weights import table
 from ldm_jax.weights.names import model as names
+from tests.support import traced_once
 
 ROOT = Path(__file__).parents[2]
 KEYS = ROOT / "tests" / "parity" / "keys"
@@ -163,8 +164,8 @@ def shapes_here(experiment: c.Experiment) -> dict[str, tuple[int, ...]]:
     condition = find(experiment.conditions, "tokens")
     tokenizer = tokens.learn(["a"], 64, condition.length) if condition else None
     model = experiment.build({"tokens": tokenizer})
-    params = jax.eval_shape(model.init, jax.random.key(0))
-    params |= {"first_stage": jax.eval_shape(model.first_stage.init, jax.random.key(0))}
+    params = traced_once.shapes(model.init, jax.random.key(0))
+    params |= {"first_stage": traced_once.shapes(model.first_stage.init, jax.random.key(0))}
     found = {path: x.shape for path, x in table.flattened(params).items()}
     return {p: s for p, s in found.items() if p not in ("first_stage/shift", "first_stage/scale")}
 

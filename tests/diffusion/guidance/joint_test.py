@@ -15,7 +15,7 @@ from ldm_jax.diffusion.guidance.joint import apart, joint
 from ldm_jax.diffusion.processes import betas
 from ldm_jax.diffusion.processes.ddpm import ddpm
 from ldm_jax.types import Cond
-from tests.support import tiny
+from tests.support import tiny, traced_once
 
 B, CONDITIONS = 2, 3
 PROCESS = ddpm(betas.linear(1000))
@@ -92,7 +92,7 @@ def test_what_precedes_the_tokens_is_computed_once():
     """The first residual block: as many operations for three conditions as for one."""
     unet = UNetModule(CONFIG, out_channels=2)
     z = normal(9, B, 4, 4, 2)
-    params = jax.eval_shape(unet.init, jax.random.key(0), z, T, Cond(**tokens(0)))
+    params = traced_once.shapes(unet.init, jax.random.key(0), z, T, Cond(**tokens(0)))
 
     def shapes(count):
         cond = Cond(tokens=jnp.zeros((count * B, 3, 5)))
