@@ -5,13 +5,15 @@
     python -m tests.parity.make.adapters_out check DIR     with torch, diffusers and PEFT
 
 `write` makes the run of a small Stable Diffusion with drawn weights and that of an adapter of each
-kind, converts all of them, and keeps the UNet's output for a prompt with each. `check` loads what
-was converted by the functions that users call, and prints how far its outputs are apart.
+kind, converts all of them, and keeps the UNet's output for a prompt with each; stopped, it goes on
+with what is missing. `check` loads what was converted by the functions that users call, and prints
+how far its outputs are apart.
 
 A ControlNet in the original's names is not among them: diffusers' from_single_file knows the
 published stem alone, which halves a hint three times, and this base does so once.
 """
 
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -121,24 +123,25 @@ def attached(run: Path, name: str, config):
     own = {NAME: config.build(config.read(there))}
     shapes = runs.model_shapes(described.model)
     shapes = jax.eval_shape(lambda x: init_adapters(own, jax.random.key(0), x), shapes)
-    place = folder / "runs" / name
+    place, written = folder / "runs" / name, folder / FILES[name]
+    for path in (place, written):  # of a command that was stopped
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
     experiment = c.AdapterExperiment(base=str(run), adapter=config)
     runs.write_imported(place, experiment, {"adapters": away(shapes)})
-    convert.convert(place, folder / FILES[name])
+    convert.convert(place, written)
     return runs.attach(described, [str(place)])
 
 
 def write(folder: Path) -> None:
-    import jax
-    import jax.numpy as jnp
-
     from ldm_jax import runs
     from ldm_jax.encoders.tokenizers import tokenizer as tokens
 
-    folder.mkdir()
-    run = base(folder)
+    folder.mkdir(exist_ok=True)
+    run = folder / "base" if (folder / "sd").exists() else base(folder)
     z, t = drawn.normal("latents", (1, SIDE, SIDE, 4)), np.array([TIMESTEP])
-    for name, config in {"none": None, **settings()}.items():
+    every = {"none": None, **settings()}
+    for name in [name for name in every if not (folder / f"{name}.npz").exists()]:
+        config = every[name]
         described = attached(run, name, config) if config else runs.describe(run)
         trained = runs.with_weights(described)
         model, params = trained.model, trained.params
@@ -148,12 +151,7 @@ def write(folder: Path) -> None:
         entries = [key for key in model.conditioner.keys if key != "tokens"]
         read = dict(zip(entries, inputs.values(), strict=False))
         read |= {key: np.ones(1, np.float32) for key in entries if key.startswith("on.")}
-
-        @jax.jit
-        def predict(params, inputs, model=model):
-            return model.denoise(params, z, jnp.asarray(t), model.condition(params, inputs))
-
-        y = predict(params, {"tokens": ids, **read})
+        y = model.denoise(params, z, t, model.condition(params, {"tokens": ids, **read}))
         kept = {"y": np.asarray(y).transpose(0, 3, 1, 2), "ids": ids}
         kept |= {"z": z.transpose(0, 3, 1, 2), "t": t}
         kept |= {"given": next(iter(inputs.values()))} if inputs else {}
