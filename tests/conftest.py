@@ -41,7 +41,6 @@ from ldm_jax.train_step.state import minimise, new_state
 from tests.support import built_once, tiny, traced_once
 
 # tests trace and compile far more than they compute
-gc.set_threshold(100_000, 50, 100)  # traces live long: looking through them is a third of tracing
 jax.config.update("jax_disable_most_optimizations", True)
 compilation_cache.zlib = types.SimpleNamespace(  # compressing takes long and saves a quarter
     compress=lambda program: zlib.compress(program, level=0), decompress=zlib.decompress

@@ -11,6 +11,7 @@ stand.
 import contextlib
 import dataclasses
 import functools
+import gc
 import types
 
 import jax
@@ -158,6 +159,7 @@ def forget() -> None:
 
 def use() -> None:
     """For all tests of this process."""
+    gc.set_threshold(100_000, 50, 100)  # traces live long: looking through them is a third of all
     scope.jax, loading.jax = _ScopesJax(), _Jax()
     linen.Module.apply, linen.Module.init = _once(_apply), _once(_init)
     _kept.enter_context(linen.intercept_methods(_block_once))

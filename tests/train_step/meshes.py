@@ -4,7 +4,6 @@ python meshes.py train OUT            OUT/OBJECTIVE/KIND.npz and held.json; a ru
 python meshes.py restore RUN COUNT    the run's state on COUNT devices -> RUN/restored_COUNT.npz
 """
 
-import gc
 import json
 import os
 import sys
@@ -30,7 +29,6 @@ from ldm_jax.train_step.state import make_train_step, new_state  # noqa: E402
 from tests.support import tiny, traced_once  # noqa: E402
 
 traced_once.use()
-gc.set_threshold(100_000, 50, 100)
 jax.config.update("jax_disable_most_optimizations", True)
 
 STEPS, BATCH = 4, 16
