@@ -13,7 +13,7 @@ png_metadata.py  the request in each image's metadata, and the request of an ima
 """
 
 from ldm_jax.sampling import png_metadata
-from ldm_jax.sampling.drawing import Drawn, compiled, draw, draw_in_turn
+from ldm_jax.sampling.drawing import Drawn, compiled, draw, draw_in_turn, inputs_of
 from ldm_jax.sampling.request import resolve
 from ldm_jax.sampling.save import check_out, write
 
@@ -23,6 +23,7 @@ __all__ = [
     "compiled",
     "draw",
     "draw_in_turn",
+    "inputs_of",
     "png_metadata",
     "resolve",
     "write",

@@ -44,13 +44,16 @@ def inputs_of(request: Request, run: RunView) -> Batch:
     return merged(section.inputs(request, run) for section in request)
 
 
-def draw(trained: runs.Trained, request: Request) -> Drawn:
+def draw(trained: runs.Trained, request: Request, make: Callable[..., Any] | None = None) -> Drawn:
     """The images of a request.
+
+    Args:
+        make: what gives again what `make_generate` made for the same arguments; None: nothing.
 
     Raises:
         InputError: a classifier that was trained on other latents.
     """
-    batches, noise = _drawn(trained, request)
+    batches, noise = _drawn(trained, request, make=make)
     images, *previews = map(np.concatenate, zip(*batches, strict=True))
     images = request.finishing.apply(images, request.images.batch_size)
     return Drawn(images, noise, previews[0] if previews else None)
@@ -83,6 +86,7 @@ def _drawn(
     request: Request,
     start: int = 0,
     generate: Callable[..., Array] | None = None,
+    make: Callable[..., Any] | None = None,
 ) -> tuple[Iterator[tuple[np.ndarray, ...]], np.ndarray | None]:
     """Images batch by batch, with what was previewed of them, and the noise behind an image."""
     run, params = view(trained), trained.params
@@ -95,9 +99,9 @@ def _drawn(
     if run.adapters:
         params["scales"] = request.adapters.scales(request, run)
     schedule, size = request.guidance.guidance_schedule, run.size(request.size.size)
-    generate = generate or make_generate(
-        model, _solver(request), size, schedule, decoded, [one for one, _ in guides if one]
-    )
+    if generate is None:
+        make, guide = make or make_generate, tuple(one for one, _ in guides if one)
+        generate = make(model, _solver(request), size, schedule, decoded, guide)
     times, options = padded_times(request, run), sampling.arguments(settings(request))
     controls = Extras(**merged(s.controls(request, run) for s in request))
     each = merged(s.each(request, run) for s in request)

@@ -84,11 +84,12 @@ def asked(run: RunView, **options: Any) -> Request:
     known = {n for section in every_section() for n in section.__dataclass_fields__}
     for name in options.keys() - known:
         raise TypeError(f"sampling has no option '{name}'")
-    given = {
-        name: default(mine[name].__dataclass_fields__[name]) if value is None else value
-        for name, value in options.items()
-        if name in mine
-    }
+    given = {}
+    for name, value in options.items():
+        if name in mine:
+            own = default(mine[name].__dataclass_fields__[name])
+            one = isinstance(own, tuple) and not isinstance(value, tuple)  # of several
+            given[name] = own if value is None else (value,) if one else value
     return new.replace(**given)
 
 

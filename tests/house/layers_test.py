@@ -29,7 +29,7 @@ LAYERS = (
     {"evaluate"},
     {"training"},
     {"convert"},
-    {"tools", "cli", "web"},
+    {"tools", "cli", "web", "library"},
 )
 NETWORKS = {"nn", "autoencoders", "backbones", "encoders", "conditioning", "losses", "extractors"}
 PLACES = {part: number for number, parts in enumerate(LAYERS) for part in parts}
