@@ -17,7 +17,7 @@ from ldm_jax.encoders.clip.model import embed_captions, embed_images
 from ldm_jax.encoders.tokenizers import tokenizer as tokens
 from ldm_jax.settings import check_ranges
 from ldm_jax.train_step.contrastive import init_clip
-from tests.support import tiny
+from tests.support import tiny, traced_once
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = {
@@ -125,7 +125,7 @@ def test_a_first_stage_passes_the_checks_and_makes_images_of_latents(path):
         z = stage.encode(params, jnp.zeros((2, size, size, 3)), jax.random.split(key))
         return z, stage.decode(params, z)
 
-    z, images = jax.eval_shape(there_and_back, jax.random.key(0))
+    z, images = traced_once.shapes(there_and_back, jax.random.key(0))
     assert z.shape == (2, size // stage.factor, size // stage.factor, stage.channels)
     assert images.shape == (2, size, size, 3)
 
@@ -143,7 +143,7 @@ def test_a_first_stage_of_the_original_can_be_trained(name):
         outcome = objective.outcome(params, batch, key, jnp.int32(0), lambda tree: tree)
         return params, outcome.gradients, outcome.metrics
 
-    params, gradients, metrics = jax.eval_shape(step, jax.random.key(0))
+    params, gradients, metrics = traced_once.shapes(step, jax.random.key(0))
     assert gradients == {name: params[name] for name in objective.trained}
     assert {"perceptual", "discriminator"} <= params.keys()
     assert all(metric.shape == () for metric in metrics.values())
@@ -162,7 +162,7 @@ def test_a_classifier_sees_the_latents_of_the_model_that_it_names(path):
         z = model.first_stage.encode(params["first_stage"], images, jax.random.split(key))
         return model.network(params["classifier"], z, jnp.zeros(2, jnp.int32))
 
-    assert jax.eval_shape(judged, jax.random.key(0)).shape == (2, experiment.num_classes)
+    assert traced_once.shapes(judged, jax.random.key(0)).shape == (2, experiment.num_classes)
 
 
 @every_clip
@@ -178,7 +178,7 @@ def test_images_and_captions_meet_in_one_space(path):
         images = embed_images(model, params, jnp.zeros((2, size, size, 3)))
         return images, embed_captions(model, params, tokens)
 
-    x, y = jax.eval_shape(pairs, jax.random.key(0))
+    x, y = traced_once.shapes(pairs, jax.random.key(0))
     assert x.shape == y.shape == (2, experiment.model.dim)
 
 
@@ -186,7 +186,9 @@ def test_vit_b_32_has_the_size_of_the_published_one():
     experiment = resolved(CONFIGS["clip/vit-b-32"])
     model = experiment.build()
     assert model == PUBLISHED["vit_b32"]
-    shapes = jax.eval_shape(lambda key: init_clip(model, experiment.loss, key), jax.random.key(0))
+    shapes = traced_once.shapes(
+        lambda key: init_clip(model, experiment.loss, key), jax.random.key(0)
+    )
     assert sum(x.size for x in jax.tree.leaves(shapes)) == 151_277_313
 
 
@@ -225,7 +227,7 @@ def test_its_parts_fit_together(name, width):
         decoded = model.first_stage.decode(params["first_stage"], raw[..., : z.shape[-1]])
         return z, raw, decoded
 
-    z, raw, images = jax.eval_shape(there_and_back, jax.random.key(0))
+    z, raw, images = traced_once.shapes(there_and_back, jax.random.key(0))
     side = size // model.first_stage.factor
     channels = model.first_stage.channels
     assert z.shape == (2, side, side, channels)
