@@ -18,6 +18,9 @@ from ldm_jax.adapters import *
 from ldm_jax.autoencoders import *
 from ldm_jax.autoencoders.convolutional import ConvolutionalAutoencoder
 from ldm_jax.backbones.classifier import Classifier
+from ldm_jax.backbones.last_step import LastStepUNet
+from ldm_jax.backbones.prior import PriorTransformer
+from ldm_jax.backbones.unclip_decoder import UnCLIPDecoder
 from ldm_jax.backbones.unet import UNet
 from ldm_jax.conditioning import *
 from ldm_jax.data.settings import Data, Shapes

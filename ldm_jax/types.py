@@ -100,7 +100,10 @@ class FirstStage(NamedTuple):
     channels: int  # c
     parts: tuple[str, ...]  # the names in params of what training changes
     last_layer: tuple[str, ...]  # the path in params of the kernel nearest to the image
-    limit: float | None = None  # largest absolute value of unscaled latents; None: there is none
+    # largest absolute value of unscaled latents, or of scaled ones where it decodes to no images;
+    # None: there is none
+    limit: float | None = None
+    images: bool = True  # whether `decode` gives images; False: embeddings [B, 1, 1, c]
 
 
 class Perceptual(NamedTuple):

@@ -11,6 +11,9 @@ python scripts/convert.py CHECKPOINT RUN --config configs/ldm/NAME.py [--tokeniz
 python scripts/convert.py CLIP RUN [--tokenizer FILE]
     both encoders of a CLIP, a file or a folder in the layout of transformers, OpenCLIP or OpenAI,
     become a run
+python scripts/convert.py KARLO RUNS [--tokenizer FILE]
+    a folder of Karlo's files, of its authors or of diffusers, becomes the runs of prior, decoder
+    and upsampler; with RUNS and FOLDER, these become a folder of diffusers
 python scripts/convert.py RUN NAME.safetensors (or NAME.ckpt)
     writes the weights as the original code names them
 python scripts/convert.py RUN FOLDER

@@ -14,10 +14,8 @@ from ldm_jax.encoders.clip.vision import VisionSettings
 from ldm_jax.errors import InputError, read_json
 from ldm_jax.settings import AtLeast1, at_home
 from ldm_jax.types import Array, Params
-from ldm_jax.weights import table as tables
-from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names import clip as names
-from ldm_jax.weights.names.clip_file import find_clip, layout_of
+from ldm_jax.weights.names.clip_file import read_encoder
 from ldm_jax.weights.names.diffusers_model import read_vision
 
 BESIDE = "image_encoder"  # the folder of the encoder, beside an adapter's file
@@ -99,10 +97,5 @@ def _params(encoder: ImageEncoder) -> Params:
             "the image encoder's weights are not named: expected encoder.file, a file or folder of "
             "CLIP's weights"
         )
-    path = find_clip(at_home(encoder.file))
-    state = read_weights(path)
-    openclip = layout_of(state) == "openclip"
-    rows = (names.openclip_vision if openclip else names.image_encoder)(encoder.architecture)
-    own = {key: state[key] for key in tables.shapes(rows) if key in state}
-    title = f"{path}: not the weights of an image encoder with these settings"
-    return jax.tree.map(jnp.asarray, tables.to_here(rows, own, title=title))
+    rows = functools.partial(names.images, encoder.architecture)
+    return jax.tree.map(jnp.asarray, read_encoder(encoder.file, rows, "an image encoder"))

@@ -55,6 +55,14 @@ class Autoencoder:
         """Its functions."""
         raise NotImplementedError
 
+    def published(self) -> Params:
+        """Its weights that are in a file of others, which do not train; {}: none are.
+
+        Raises:
+            InputError: there is no such file, or it has other weights.
+        """
+        return {}
+
     def describe(self) -> str:
         """A description for messages."""
         return type(self).__name__

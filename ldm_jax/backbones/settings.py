@@ -18,6 +18,7 @@ class BackboneSettings:
     vector_width = None  # of the vector of a condition; None: it takes none
     vector_dim = None  # the same where it has layers for a vector; None: it is added as it is
     vector_entries = None  # entries of its table of vectors; None: it has none
+    karlo = None  # which part of Karlo it is; None: none
 
     def heads(self, prefix: str) -> list[tuple[str, int]]:
         """Its counts of attention heads by name, which `train.mesh.tensor` shares out."""

@@ -36,6 +36,7 @@ class UNet(BackboneSettings):
     cross_only_factors: Factors = ()  # of these, those with cross-attention only
     # attention is to the tokens and the image at once, in place of transformers (GLIDE)
     joint_attention: bool = False
+    mid_attention: bool = True  # attention in the middle, too
     linear_projections: bool = False  # in files: not 1x1 convolutions before and after transformers
     scale_shift: bool = False  # the step scales and shifts inside residual blocks
     resample_blocks: bool = False  # residual blocks change the resolution, not lone convolutions
@@ -150,7 +151,8 @@ def sites(config: UNet) -> dict[str, Site]:
     for level in reversed(levels):
         for i in range(config.num_res_blocks + 1):
             crossing(f"up_{level}_attn_{i}", level)
-    crossing("mid_attn", last)
+    if config.mid_attention:
+        crossing("mid_attn", last)
     return found
 
 
@@ -312,7 +314,8 @@ def encode(layers: Layers, z: Array, hint: Array | None = None) -> tuple[list[Ar
             x = layers.add(x, f"below_{level}")
             skips.append(x)
     x = layers.res(x, x.shape[-1], "mid_res_0")
-    x = layers.attend(x, "mid_attn")
+    if c.mid_attention:
+        x = layers.attend(x, "mid_attn")
     return skips, layers.res(x, x.shape[-1], "mid_res_1")
 
 

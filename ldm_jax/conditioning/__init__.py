@@ -2,10 +2,12 @@
 
 from ldm_jax.conditioning.bert_text import BERTText as BERTText
 from ldm_jax.conditioning.captions import Captions as Captions
+from ldm_jax.conditioning.clip_caption import CLIPCaption as CLIPCaption
 from ldm_jax.conditioning.clip_image import CLIPImage as CLIPImage
 from ldm_jax.conditioning.clip_text import CLIPText as CLIPText
 from ldm_jax.conditioning.condition import Condition as Condition
 from ldm_jax.conditioning.depth import Depth as Depth
+from ldm_jax.conditioning.embedded_image import EmbeddedImage as EmbeddedImage
 from ldm_jax.conditioning.glide_text import GLIDEText as GLIDEText
 from ldm_jax.conditioning.inpainting import Inpainting as Inpainting
 from ldm_jax.conditioning.label import Label as Label

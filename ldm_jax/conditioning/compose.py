@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from ldm_jax.backbones.settings import BackboneSettings
@@ -100,6 +101,21 @@ def join(conds: Sequence[Cond], vector_dim: int | None = None) -> Cond:
         mask=mask,
         concat=over("concat", lambda found: jnp.concatenate(found, axis=-1)),
     )
+
+
+def embedder(conditions: Sequence[Condition]) -> Callable[..., np.ndarray] | None:
+    """(params of the model, images) -> the embeddings [n, d] by which a condition knows images.
+
+    None: none does.
+    """
+
+    def own(params: Params, i: int) -> Params:
+        return params["conditioner"][part(i)] if i else params["conditioner"]
+
+    for i, one in enumerate(conditions):
+        if one.embeds:
+            return lambda params, images, i=i, one=one: one.embedded(own(params, i), images)
+    return None
 
 
 def from_file(conditions: Sequence[Condition], there: Sequence[Condition]) -> bool:

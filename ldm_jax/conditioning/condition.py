@@ -5,11 +5,12 @@ them, and the functions that it builds. Nobody else asks for its class: what a c
 conversion needs to know is a method or a class variable of `Condition`.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
+from PIL import Image
 from tokenizers import Tokenizer
 
 from ldm_jax.backbones.settings import BackboneSettings
@@ -65,6 +66,15 @@ class Condition:
     def token_tables(self) -> Mapping[str, tuple[str, ...]]:
         """Entry of a batch -> where in its params the embeddings of those tokens are."""
         return {}
+
+    @property
+    def apart(self) -> Mapping[tuple[str, ...], float]:
+        """Its entries of a batch -> how often training drops them alone, see `dropout.drop`."""
+        return {}
+
+    def fed(self, entry: str) -> "Condition":
+        """The same as it reads an entry that the model before it in a cascade draws."""
+        return self
 
     @property
     def vector_width(self) -> int | None:
@@ -133,6 +143,15 @@ class Condition:
         Where it has no vector itself, the network has a vector for each.
         """
         return None
+
+    @property
+    def embeds(self) -> bool:
+        """Whether it knows images by their embeddings, see `embedded`."""
+        return False
+
+    def embedded(self, params: Params, images: Sequence[Image.Image]) -> np.ndarray:
+        """The embeddings [n, d] of images, by its own params."""
+        raise NotImplementedError
 
     @property
     def has_null(self) -> bool:

@@ -58,7 +58,9 @@ class LowResolution(Condition):
 
     factor: AtLeast1 = 4  # by which it is smaller, the first stage's
     enlarge: bool = False  # to the size of the latents, from a factor larger than the first stage's
-    degradation: Literal["bicubic", "bsr"] = "bicubic"  # how it is made of the image
+    filter: Literal["bilinear", "bicubic"] = "bilinear"  # by which it is enlarged
+    # how it is made of the image; blur: bicubic, and Gaussian of 3 x 3 pixels (DALL-E 2)
+    degradation: Literal["bicubic", "blur", "bsr"] = "bicubic"
     max_noise: AtLeast1 | None = None  # of 1000 levels of noise, those below are drawn; None: none
     drop: Fraction = 0.0  # share of them dropped in training
 
@@ -99,7 +101,10 @@ class LowResolution(Condition):
         def small(example, rng):
             if self.degradation == "bsr":
                 return transforms.normalize(degradation.bsr(example["image"], self.factor, rng))
-            return transforms.normalize(degradation.bicubic(example["image"], self.factor))
+            small = degradation.bicubic(example["image"], self.factor)
+            if self.degradation == "blur":
+                small = degradation.blurred(small)
+            return transforms.normalize(small)
 
         def noise(example, rng):
             side = len(example["image"]) // self.factor
@@ -128,9 +133,10 @@ class LowResolution(Condition):
 
         def apply(params, inputs):
             if not with_noise:
-                return Cond(concat=enlarged(inputs["low_resolution"], times))
+                return Cond(concat=enlarged(inputs["low_resolution"], times, self.filter))
             image, noise, level = (inputs[name] for name in keys)
-            return Cond(concat=enlarged(noised(image, noise, level), times), vector=level)
+            image = noised(image, noise, level)
+            return Cond(concat=enlarged(image, times, self.filter), vector=level)
 
         keys = tuple(null(1))
         return Conditioner(apply, null, keys)
@@ -164,7 +170,10 @@ class LowResolution(Condition):
         return f"--low-resolution P, an image of {width} x {height} pixels"
 
 
-def enlarged(x: Array, times: int) -> Array:
-    """[B, h, w, c] -> [B, times h, times w, c], bilinearly between the centres of pixels."""
+FILTERS = {"bilinear": "bilinear", "bicubic": "cubic"}  # names there
+
+
+def enlarged(x: Array, times: int, filter: str = "bilinear") -> Array:
+    """[B, h, w, c] -> [B, times h, times w, c], between the centres of pixels."""
     B, h, w, c = x.shape
-    return x if times == 1 else jax.image.resize(x, (B, times * h, times * w, c), "bilinear")
+    return x if times == 1 else jax.image.resize(x, (B, times * h, times * w, c), FILTERS[filter])

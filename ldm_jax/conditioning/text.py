@@ -84,7 +84,7 @@ class Text(Condition):
 
         def apply(params, inputs):
             found = encoder.apply(params, inputs[ENTRY])
-            vector = found.pooled if self.pooled else None
+            vector = found.pooled if self.vector_width else None
             return Cond(tokens=found.tokens, vector=vector, mask=found.mask)
 
         return Conditioner(

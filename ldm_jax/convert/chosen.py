@@ -11,6 +11,8 @@ from ldm_jax.convert.diffusers_export import export_pipeline
 from ldm_jax.convert.diffusers_model import import_pipeline, is_pipeline
 from ldm_jax.convert.first_stage import export_first_stage, import_first_stage
 from ldm_jax.convert.glide import is_glide, recognised
+from ldm_jax.convert.karlo import import_karlo, is_karlo, refuse_part
+from ldm_jax.convert.karlo_export import export_karlo, export_part, holds_runs
 from ldm_jax.convert.model import export_model, holds_model, import_model, known_as
 from ldm_jax.convert.paths import FILES, prefix_errors
 from ldm_jax.errors import InputError
@@ -51,7 +53,7 @@ def convert(
     if destination.exists():
         raise InputError(f"'{destination}' exists: expected the name of something new")
     check_folder(destination, "DESTINATION")
-    if runs.is_run(source):
+    if runs.is_run(source) or holds_runs(source):
         if config or tokenizer:
             option = "--config" if config else "--tokenizer"
             raise InputError(f"{option} is for imports: a run has a config.py of its own")
@@ -81,7 +83,10 @@ def _import(
         with prefix_errors(source):
             weights = read_weights(source)
             refuse_unread(weights)
-    if kind in (None, Experiment.kind) and is_pipeline(source):
+    refuse_part(source, weights)
+    if kind is None and is_karlo(source):
+        import_karlo(source, run, tokenizer)
+    elif kind in (None, Experiment.kind) and is_pipeline(source):
         if tokenizer:
             raise InputError(f"--tokenizer is {tokenizer}: expected none, the folder has its own")
         import_pipeline(source, run, experiment)
@@ -124,13 +129,18 @@ def _export_with(run: Path, adapters: Sequence[str], destination: Path) -> None:
 
 
 def _export(run: Path, destination: Path) -> None:
-    kind = runs.load_config(run).kind
+    if holds_runs(run):
+        return export_karlo(run, destination)
+    experiment = runs.load_config(run)
+    kind = experiment.kind
     if kind == AdapterExperiment.kind:
         export_adapter(run, destination)
     elif kind == FirstStageExperiment.kind:
         export_first_stage(run, destination)
     elif kind == CLIPExperiment.kind:
         export_clip(run, destination)
+    elif experiment.model.karlo:
+        export_part(run, destination)
     elif destination.suffix in FILES:
         export_model(run, destination)
     else:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from ldm_jax.autoencoders import Pixels
 from ldm_jax.backbones.unet import UNet
@@ -49,7 +50,7 @@ def recognised(shapes: Mapping[str, Shape]) -> Experiment:
     return Experiment(
         first_stage=FirstStageExperiment(model=Pixels()),
         latent_scale=1.0,
-        model=_unet(shapes, channels),
+        model=UNet(**unet_of(shapes, channels)),
         conditions=conditions,
         diffusion=diffusion,
         loss=DiffusionLoss(kind="hybrid"),
@@ -71,29 +72,32 @@ def _text(shapes: Mapping[str, Shape]) -> GLIDEText:
     )
 
 
-def _unet(shapes: Mapping[str, Shape], channels: int) -> UNet:
-    """The decoder doubles the resolution in the last of a level's blocks, one more than in the
-    encoder; there the last number of a level is a halving."""
+def unet_of(shapes: Mapping[str, Shape], channels: int) -> dict[str, Any]:
+    """The fields of a UNet whose state dict has these shapes.
+
+    The decoder doubles the resolution in the last of a level's blocks, one more than in the
+    encoder; there the last number of a level is a halving.
+    """
     doublings = [int(k[1]) for k in map(DOUBLING.match, shapes) if k]
     if not doublings:
         raise InputError("no block doubles the resolution: expected a UNet of several levels")
     each = min(doublings) + 1
     firsts = range(1, _count(r"output_blocks\.(\d+)\.", shapes), each)
     first = [f"input_blocks.{n}" for n in firsts]
-    return UNet(
-        channels=channels,
-        channel_mults=tuple(
+    return {
+        "channels": channels,
+        "channel_mults": tuple(
             shapes[f"{block}.0.out_layers.3.weight"][0] // channels for block in first
         ),
-        num_res_blocks=each - 1,
-        attention_factors=tuple(
+        "num_res_blocks": each - 1,
+        "attention_factors": tuple(
             2**level for level, block in enumerate(first) if f"{block}.1.qkv.weight" in shapes
         ),
-        head_channels=HEAD,
-        scale_shift=True,
-        resample_blocks=True,
-        joint_attention=True,
-    )
+        "head_channels": HEAD,
+        "scale_shift": True,
+        "resample_blocks": True,
+        "joint_attention": True,
+    }
 
 
 def _sampling(inpaints: bool, enlarges: bool) -> Sampling:

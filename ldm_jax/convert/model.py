@@ -271,8 +271,8 @@ def checkpoint_weights(run: Path, rows: Rows, at: str | None = None) -> table.La
         if (item, part) not in kept:
             kept.clear()  # before more is read
             kept[item, part] = table.flattened(checkpoint.read_part(run, item, part, at))
-        split = np.split(kept[item, part][path], len(row.keys), axis=-1)
-        return row.layout.to_original(split[row.keys.index(key)], row.shape)
+        parts = table.split(kept[item, part][path], len(row.keys), row.groups)
+        return row.layout.to_original(parts[row.keys.index(key)], row.shape)
 
     return table.Lazy(rows, read)
 

@@ -23,6 +23,12 @@ def bicubic(image: np.ndarray, factor: int) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))
 
 
+def blurred(image: np.ndarray, sigma: float = 0.6) -> np.ndarray:
+    """uint8 [H, W, 3], blurred by a Gaussian of 3 x 3 pixels (Ramesh et al. 2022, section 2.1)."""
+    soft = ndimage.gaussian_filter(np.float32(image), (sigma, sigma, 0), radius=(1, 1, 0))
+    return np.uint8(np.round(soft))
+
+
 def bsr(image: np.ndarray, factor: int, rng: np.random.Generator) -> np.ndarray:
     """uint8 [H, W, 3] -> uint8 [H / factor, W / factor, 3], degraded at random."""
     size = image.shape[0] // factor, image.shape[1] // factor

@@ -47,7 +47,7 @@ def trailing(process: Process, K: int) -> np.ndarray:
 
 def linspace(process: Process, K: int) -> np.ndarray:
     """K times from T to 1, both of them, then data (Lin et al. 2024, table 2)."""
-    return np.append(np.round(np.linspace(process.T, 1, K)), 0)
+    return np.append(np.round(np.linspace(0, process.T - 1, K))[::-1] + 1, 0)
 
 
 def karras(process: Process, K: int, exponent: float = 7.0) -> np.ndarray:

@@ -16,11 +16,13 @@ class Stage:
     """One model of a cascade."""
 
     run: str  # that trained it
-    # the entry of the next stage's batch that its images are, such as low_resolution; None: its
-    # images are those of the cascade
+    # the entry of the next stage's batch that it draws, such as low_resolution, or image_embedding
+    # of a prior; None: its images are those of the cascade
     feeds: str | None = None
     sampling: Sampling | None = None  # None: as its own config has it
     batch_size: AtLeast1 | None = None  # images at once; None: 16, or fewer where there are fewer
+    # of a prior: of how many embeddings that most similar to its caption's is kept (DALL-E 2: 2)
+    draws: AtLeast1 = 1
 
 
 @dataclass(frozen=True)

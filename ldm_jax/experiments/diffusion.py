@@ -82,6 +82,11 @@ class Experiment:
         return max((one.drop for one in compose.dropped(self.conditions)), default=0.0)
 
     @property
+    def apart(self) -> dict[tuple[str, ...], float]:
+        """Entries of a batch -> how often training drops them alone."""
+        return {names: share for one in self.conditions for names, share in one.apart.items()}
+
+    @property
     def outputs(self) -> int:
         """Numbers that the network predicts for each of a latent."""
         return 2 if self.diffusion.learned_variance else 1

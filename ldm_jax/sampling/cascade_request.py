@@ -14,6 +14,7 @@ from ldm_jax.errors import InputError
 from ldm_jax.experiments.cascade import Cascade
 from ldm_jax.runtime.files import whole, write_whole
 from ldm_jax.sampling.cascade import draw, parts_of
+from ldm_jax.sampling.embeddings import Embeddings, Given, given
 from ldm_jax.sampling.images import MOST
 from ldm_jax.sampling.save import REPORT, written
 from ldm_jax.sections import Texts
@@ -21,7 +22,7 @@ from ldm_jax.settings import AtLeast1, check_folder
 
 
 @dataclass(frozen=True)
-class Asked:
+class Asked(Embeddings):
     """The options of sample.py for a cascade."""
 
     prompt: Texts = ()
@@ -60,13 +61,20 @@ def draw_and_write(path: Path, cascade: Cascade, asked: Asked) -> None:
     Raises:
         InputError: stages that do not fit, or a folder that cannot be filled.
     """
-    num = asked.num or len(asked.prompt) or 16
+    num = asked.interpolate or asked.num or len(asked.prompt) or 16
+    if asked.interpolate and asked.num not in (None, asked.interpolate):
+        raise InputError(
+            f"--num is {asked.num} and --interpolate {asked.interpolate}: leave --num out"
+        )
     if not 0 <= asked.seed < 2**32 - min(num, MOST):
         raise InputError(f"--seed is {asked.seed}: expected 0 to {2**32 - num - 1}")
     parts = parts_of(cascade)
     beside = Path(cascade.stages[-1].run).parent
     out = Path(asked.out or beside / f"samples-{path.stem}-seed{asked.seed}")
-    kept = range(len(parts) - 1) if asked.all_stages else ()
+    asked.check_embeddings(parts, asked.prompt)
+    first = 1 if asked.uses_embeddings else 0  # stage that draws
+    drawing = [k for k in range(first, len(parts)) if parts[k].model.first_stage.images]
+    kept = drawing[:-1] if asked.all_stages else ()
     names = [f"{i:06d}.png" for i in range(num)]
     files = [f"stages/{k}/{name}" for k in kept for name in names]
     files += [*names, "grid.png", "samples.npz", REPORT]
@@ -79,7 +87,11 @@ def draw_and_write(path: Path, cascade: Cascade, asked: Asked) -> None:
             "another folder"
         )
     seeds = np.arange(asked.seed, asked.seed + num, dtype=np.uint32)
-    drawn = [image_files.to_uint8(images) for images in draw(parts, seeds, asked.prompt or ("",))]
+    prompts = asked.prompt or ("",)
+    of = given(asked, parts, seeds, prompts) if first else Given({}, seeds, prompts)
+    found = draw(parts[first:], of.seeds, of.prompts, of.inputs, of.noise)
+    drawn = {k: image_files.to_uint8(found[k - first]) for k in drawing}
+    images = drawn[drawing[-1]]
     for name in before - {REPORT}:
         (out / name).unlink(missing_ok=True)
     out.mkdir(parents=True, exist_ok=True)
@@ -92,10 +104,10 @@ def draw_and_write(path: Path, cascade: Cascade, asked: Asked) -> None:
         "files": files,
     }
     write_whole(out / REPORT, json.dumps(report, indent=2) + "\n")
-    for folder, images in [*((f"stages/{k}/", drawn[k]) for k in kept), ("", drawn[-1])]:
-        for name, image in zip(names, images, strict=True):
+    for folder, several in [*((f"stages/{k}/", drawn[k]) for k in kept), ("", images)]:
+        for name, image in zip(names, several, strict=True):
             image_files.save(out / f"{folder}{name}", image)
-    image_files.save(out / "grid.png", image_files.grid(drawn[-1]))
+    image_files.save(out / "grid.png", image_files.grid(images))
     with whole(out / "samples.npz") as file:
-        np.savez(file, drawn[-1])
+        np.savez(file, images)
     print(f"{num} images in {out}, together in {out / 'grid.png'}")

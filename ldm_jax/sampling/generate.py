@@ -150,7 +150,10 @@ def _within_data(model: DiffusionModel, params: Params, inputs: Batch, denoise: 
     limit = model.first_stage.limit
     if limit is None:
         return denoise
-    return clipped(denoise, *(scaled(stage, jnp.float32(end)) for end in (-limit, limit)))
+    ends = jnp.float32(-limit), jnp.float32(limit)
+    if model.first_stage.images:
+        ends = tuple(scaled(stage, end) for end in ends)
+    return clipped(denoise, *ends)
 
 
 def _noise(noise: Array | None, keys: Array, shape: tuple[int, ...], extras: Extras) -> Array:
@@ -166,7 +169,12 @@ def _noise(noise: Array | None, keys: Array, shape: tuple[int, ...], extras: Ext
 def _decoded(
     model: DiffusionModel, shown: Shown, params: Params, z: Array, extras: Extras
 ) -> Array:
-    """Latents as images [B, H, W, 3] in [-1, 1]; where there is a mask, inside it alone."""
+    """Latents as images [B, H, W, 3] in [-1, 1]; where there is a mask, inside it alone.
+
+    Of a first stage without images: as its embeddings [B, d].
+    """
+    if not model.first_stage.images:
+        return model.first_stage.decode(params["first_stage"], z)[:, 0, 0]
     if shown.decoder:
         images = shown.decoder.decode(params["decoder"], z)
     else:

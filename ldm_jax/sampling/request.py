@@ -49,6 +49,11 @@ def sections_of(run: RunView) -> tuple[type[Section], ...]:
     if not run.diffusion:
         check_prior(run)
         return OF_FIRST_STAGE
+    if not run.model.first_stage.images:
+        raise InputError(
+            f"run '{run.run}' is a prior, which draws embeddings: expected a cascade that begins "
+            "with it, such as configs/cascades/dalle2.py"
+        )
     every = (*FIRST, *run.sections, *SECTIONS, *own_sections())
     return once(s for s in every if s.fits(run))
 

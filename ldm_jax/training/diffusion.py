@@ -52,12 +52,10 @@ def diffusion_task(
     check_experiment(experiment)
     parts = _opened(experiment, folder, dry_run, start)
     experiment, source, tokenizers, model, reading = parts
-    names, published = ("first_stage",), None
-    if compose.from_file(experiment.conditions, start.experiment.conditions if start else ()):
-        names = ("first_stage", "conditioner")
-    if not dry_run and checkpoint.latest_step(folder) is None:
-        if "conditioner" in names:
-            published = compose.published(experiment.conditions)
+    new = not dry_run and checkpoint.latest_step(folder) is None
+    given = compose.from_file(experiment.conditions, start.experiment.conditions if start else ())
+    published = compose.published(experiment.conditions) if new and given else None
+    if new:
         check_frozen(model, start, published)
     distance = in_training.prepare(experiment.evaluation, experiment.data, source.records)
     helpers = functools.partial(diffusion.init_helpers, model.process, experiment.loss)
@@ -78,11 +76,14 @@ def diffusion_task(
             experiment.drop,
             batch_size,
             accumulate,
+            apart=experiment.apart,
             prior=prior.weight(experiment),
         ),
-        frozen=_frozen(parts, first_run, start, published)._replace(names=names),
+        frozen=_frozen(parts, first_run, start, new, published)._replace(
+            names=("first_stage", *["conditioner"] * given)
+        ),
         before=before,
-        sample=shown.samples(parts, generate, examples),
+        sample=shown.samples(parts, generate, examples) if model.first_stage.images else None,
         measurement=shown.measurement(parts, distance, folder, generate, examples),
         tokens=_tokens(model, shapes),
     )
@@ -123,15 +124,24 @@ def _opened(
 
 
 def _frozen(
-    parts: Parts, first_run: Path, start: init_from.Start | None, published: Params | None
+    parts: Parts,
+    first_run: Path,
+    start: init_from.Start | None,
+    new: bool,
+    published: Params | None,
 ) -> Frozen:
-    """The first stage with the scale of its latents, and published weights of the conditioner."""
+    """The first stage with the scale of its latents, and published weights of the conditioner.
+
+    Args:
+        new: whether training begins, so that published weights of the first stage are read.
+    """
     experiment, source, tokenizers, model, reading = parts
     untrained = not (experiment.first_stage.run or model.first_stage.parts)
+    encoder = experiment.first_stage.model.published() if new and untrained else {}
 
     def read(params: Params, key: Array) -> Params:
         first_stage = (
-            model.first_stage.init(key)
+            {**model.first_stage.init(key), **encoder}
             if untrained
             else runs.load_first_stage(first_run, model.first_stage)
         )
@@ -154,7 +164,7 @@ def _frozen(
 def _scale(parts: Parts, first_stage: FirstStage, params: Params, key: Array) -> Params:
     """The shift and the scale of the latents: known, or measured on images as in training."""
     kind = parts.experiment.latent_scale
-    if isinstance(kind, str) and not first_stage.parts:
+    if isinstance(kind, str) and first_stage.images and not first_stage.parts:
         return {}  # pixels are of one scale
     if not isinstance(kind, str):
         return factor(first_stage.channels, kind)

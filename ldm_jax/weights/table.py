@@ -77,9 +77,27 @@ class Row(NamedTuple):
     keys: tuple[str, ...]
     shape: Shape  # of each original weight
     layout: Layout
+    # in how many groups of the last axis the keys are joined: the heads, where each has its own q,
+    # k and v side by side
+    groups: int = 1
 
 
 Table = list[Row]
+
+
+def join(parts: list[np.ndarray], groups: int = 1) -> np.ndarray:
+    """Weights [..., n] side by side in each of the groups of n, [..., len(parts) n]."""
+    if len(parts) == 1:
+        return parts[0]
+    each = [x.reshape(*x.shape[:-1], groups, -1) for x in parts]
+    return np.concatenate(each, axis=-1).reshape(*parts[0].shape[:-1], -1)
+
+
+def split(joined: np.ndarray, count: int, groups: int = 1) -> list[np.ndarray]:
+    """The inverse of `join`."""
+    whole = np.asarray(joined)
+    each = np.split(whole.reshape(*whole.shape[:-1], groups, -1), count, axis=-1)
+    return [x.reshape(*whole.shape[:-1], -1) for x in each]
 
 
 def under(table: Table, here: str = "", there: str = "") -> Table:
@@ -226,7 +244,7 @@ def rearranged(table: Table, state: State) -> dict:
     for row in table:
         weights = [float32(state[key], key).reshape(row.shape) for key in row.keys]
         parts = [row.layout.to_here(weight) for weight in weights]
-        flat[row.path] = np.concatenate(parts, axis=-1) if len(parts) > 1 else parts[0]
+        flat[row.path] = join(parts, row.groups)
     return nested(flat)
 
 
@@ -250,7 +268,7 @@ def to_original(table: Table, params: Mapping) -> dict[str, np.ndarray]:
     """The original state dict of our parameters, the inverse of `to_here`."""
     state, flat = {}, flattened(params)
     for row in table:
-        parts = np.split(np.asarray(flat[row.path]), len(row.keys), axis=-1)
+        parts = split(flat[row.path], len(row.keys), row.groups)
         state |= {
             key: row.layout.to_original(part, row.shape)
             for key, part in zip(row.keys, parts, strict=True)

@@ -79,15 +79,26 @@ def narrow(network, **changes):
 
 def reduced(experiment):
     """The same with narrow networks."""
-    unet = experiment.model
+    unet, first = experiment.model, experiment.first_stage
+    small = {"channels": 8, "layers": 1, "num_heads": 2, "dim": 8}
+    if isinstance(unet, c.PriorTransformer):
+        (caption,) = experiment.conditions
+        text = {"dim": 8, "layers": 1, "num_heads": 2, "head_dim": 4, "embedding_dim": 8}
+        return replace(
+            experiment,
+            model=replace(unet, channels=8, layers=1, num_heads=2, vector_dim=8),
+            first_stage=replace(first, model=replace(first.model, **small)),
+            conditions=(replace(caption, **text),),
+        )
     heads = {"head_channels": 4} if unet.head_channels else {"num_heads": 2}
-    first = experiment.first_stage
     if not isinstance(first.model, c.Pixels):
         first = replace(first, model=narrow(first.model))
-    conditions, small = [], {"channels": 8, "layers": 1, "num_heads": 2, "dim": 8}
+    conditions = []
     for one in experiment.conditions:
         if isinstance(one, c.CLIPText):
             one = replace(one, dim=8, layers=1, num_heads=2, head_dim=4)
+        if isinstance(one, c.CLIPCaption):
+            one = replace(one, embedding_dim=8)
         if isinstance(one, c.BERTText):
             one = replace(one, layers=1, ff_dim=8)
         if isinstance(one, c.CLIPImage):
@@ -96,7 +107,7 @@ def reduced(experiment):
             one = replace(one, dim=8, layers=1, num_heads=2, head_dim=4, vector_dim=32)
         if isinstance(one, c.LowResolution) and one.enlarge:
             one = replace(one, factor=2)
-        if isinstance(one, c.UnCLIP):
+        if isinstance(one, c.UnCLIP | c.EmbeddedImage):
             heads |= {"vector_dim": 16}
         conditions.append(one)
     levels = unet.channel_mults[:2]  # the zoo's depths: weights/model_names_test.py
@@ -203,7 +214,7 @@ def test_it_passes_the_checks_that_training_makes(path):
     sampling.times(experiment.sampling, experiment.diffusion.build_process())
 
 
-ZOO = ("ldm/", "sd/", "glide/")
+ZOO = ("ldm/", "sd/", "glide/", "dalle2/")
 WIDTHS = {"narrow": lambda path: reduced(resolved(path)), "full": resolved}
 
 
@@ -216,6 +227,7 @@ def test_its_parts_fit_together(name, width):
     experiment = WIDTHS[width](CONFIGS[name])
     model = experiment.build({"tokens": tokenizer(find(experiment.conditions, "tokens"))})
     size = 8 * model.first_stage.factor if width == "narrow" else experiment.data.image_size
+    size = size if model.first_stage.images else model.first_stage.factor
 
     def there_and_back(key):
         params = {**model.init(key), "first_stage": model.first_stage.init(key)}
@@ -232,7 +244,7 @@ def test_its_parts_fit_together(name, width):
     channels = model.first_stage.channels
     assert z.shape == (2, side, side, channels)
     assert raw.shape == (2, side, side, experiment.outputs * channels)
-    assert images.shape == (2, size, size, 3)
+    assert images.shape == ((2, size, size, 3) if model.first_stage.images else z.shape)
 
 
 def assert_saves_as_itself(experiment, folder):

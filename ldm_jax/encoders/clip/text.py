@@ -1,6 +1,7 @@
 """CLIP's text encoder (Radford et al. 2021, section 2.4), as Stable Diffusion uses it."""
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -51,3 +52,26 @@ def clip_encoder(encoder: CLIPTextEncoder, empty: np.ndarray) -> TextEncoder:
         return Encoded(x, jnp.take_along_axis(x, end[:, None, None], axis=1)[:, 0])
 
     return TextEncoder(init, apply, empty)
+
+
+def with_projection(encoder: TextEncoder, width: int, dim: int) -> TextEncoder:
+    """The same with the pooled embedding in the space of images, and a mask of the tokens up to a
+    caption's end (unCLIP).
+
+    Args:
+        width: of the tokens.
+        dim: of that space.
+    """
+    end = encoder.empty[1]
+
+    def init(key):
+        kernel = width**-0.5 * jax.random.normal(jax.random.fold_in(key, 1), (width, dim))
+        return encoder.init(key) | {"project": {"kernel": kernel}}
+
+    def apply(params, ids):
+        found = encoder.apply(params, ids)
+        last = jnp.argmax(ids == end, axis=1)
+        mask = jnp.arange(ids.shape[1]) <= last[:, None]
+        return Encoded(found.tokens, found.pooled @ params["project"]["kernel"], mask)
+
+    return TextEncoder(init, apply, encoder.empty)

@@ -18,13 +18,18 @@ class Block(nn.Module):
     activation: str  # key of ACTIVATIONS
 
     @nn.compact
-    def __call__(self, x):
-        """x [B, n, C] -> [B, n, C]."""
+    def __call__(self, x, mask=None):
+        """x [B, n, C] -> [B, n, C].
+
+        Args:
+            mask: [B, n] bool, which may be attended to; None: all.
+        """
         B, n, C = x.shape
         y = nn.LayerNorm(epsilon=1e-5, name="norm1")(x)
         qkv = dense(3 * C, "qkv")(y).reshape(B, n, 3, self.heads, C // self.heads)
         q, k, v = jnp.moveaxis(qkv, 2, 0)
-        y = jax.nn.dot_product_attention(q, k, v, is_causal=self.causal)
+        mask = None if mask is None else mask[:, None, None, :]
+        y = jax.nn.dot_product_attention(q, k, v, mask=mask, is_causal=self.causal)
         x = x + dense(C, "out")(y.reshape(B, n, C))
         y = dense(4 * C, "ff_in")(nn.LayerNorm(epsilon=1e-5, name="norm2")(x))
         return x + dense(C, "ff_out")(ACTIVATIONS[self.activation](y))

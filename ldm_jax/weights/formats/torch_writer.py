@@ -32,8 +32,8 @@ def write_torch(
     _write(file, pickled, (weights[name] for name in names))
 
 
-def write_tree(file: BinaryIO, tree: Mapping[str, Any]) -> None:
-    """A zip with a tree of dicts, arrays, texts, whole numbers and None, as torch.save does."""
+def write_tree(file: BinaryIO, tree: Any) -> None:
+    """A zip with a tree of dicts, tuples, arrays, texts, whole numbers and None, as torch has."""
     arrays: list[np.ndarray] = []
 
     def number(array: np.ndarray) -> int:
@@ -70,6 +70,8 @@ def _pickle(tree: Any, number: Callable[[np.ndarray], int]) -> bytes:
     def node(x: Any) -> bytes:
         if isinstance(x, Mapping):
             return b"}(" + b"".join(_string(name) + node(x[name]) for name in x) + b"u"
+        if isinstance(x, tuple):
+            return b"(" + b"".join(map(node, x)) + b"t"
         if isinstance(x, str):
             return _string(x)
         if isinstance(x, int):

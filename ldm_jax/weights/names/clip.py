@@ -47,6 +47,26 @@ def both_encoders(of: CLIP, layout: str) -> Table:
     return [*under(vision, "vision/"), *under(text, "text/"), *into]
 
 
+def captions(of: Encoder, dim: int, layout: str) -> Table:
+    """Rows of the text encoder of a whole model with its projection into the shared space.
+
+    Args:
+        dim: of that space.
+    """
+    if layout == "openclip":
+        into = [Row("project/kernel", ("text_projection",), (of.dim, dim), SAME)]
+        return [*_openclip(of, ""), *into]
+    return [
+        *_transformers(of, "text_model"),
+        *dense("project", "text_projection", of.dim, dim, bias=False),
+    ]
+
+
+def images(of: Architecture, layout: str) -> Table:
+    """Rows of the image encoder of a whole model."""
+    return openclip_vision(of) if layout == "openclip" else image_encoder(of)
+
+
 def transformers_names(config: Encoder) -> Table:
     """Rows of the text encoder under transformers' names, for either kind of weights."""
     return _transformers(config, "text_model")

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
 from ldm_jax.encoders.clip.model import CLIP, MODELS, TextArchitecture
@@ -12,7 +12,7 @@ from ldm_jax.settings import at_home
 from ldm_jax.weights.formats.files import read_weights
 from ldm_jax.weights.names.clip import both_encoders
 from ldm_jax.weights.names.extractors import Weights, with_digest
-from ldm_jax.weights.table import Shape, State, to_here
+from ldm_jax.weights.table import Shape, State, Table, shapes, to_here
 
 NAMES = (  # in folders
     "model.safetensors",
@@ -102,6 +102,23 @@ def read_encoders(
 ) -> dict:
     """The params of both encoders, float32; InputError with a title where they are others."""
     return to_here(both_encoders(of, layout_of(state)), state, SIZES_THERE, title)
+
+
+def read_encoder(file: str | Path, rows: Callable[[str], Table], what: str) -> dict:
+    """The params of one encoder in a file of a CLIP, or in the file of a folder.
+
+    Args:
+        rows: layout -> the encoder's, see `clip.captions` and `clip.images`.
+        what: it is, for messages.
+
+    Raises:
+        InputError: no such file, or another encoder's weights.
+    """
+    path = find_clip(at_home(file))
+    state = read_weights(path)
+    table = rows(layout_of(state))
+    own = {key: state[key] for key in shapes(table) if key in state}
+    return to_here(table, own, title=f"{path}: not the weights of {what} with these settings")
 
 
 def load_clip(name: str, of: CLIP, path: str | Path) -> Weights:

@@ -148,8 +148,10 @@ def _down(config: UNet, in_channels: int, blocks: _Blocks) -> tuple[Table, list[
 def _middle(config: UNet, blocks: _Blocks) -> Table:
     channels = config.channels * config.channel_mults[-1]
     table = blocks.res("mid_res_0", "middle_block.0", channels, channels)
-    table += blocks.attend("mid_attn", "middle_block.1", channels)
-    return table + blocks.res("mid_res_1", "middle_block.2", channels, channels)
+    attends = getattr(config, "mid_attention", True)
+    if attends:
+        table += blocks.attend("mid_attn", "middle_block.1", channels)
+    return table + blocks.res("mid_res_1", f"middle_block.{1 + attends}", channels, channels)
 
 
 def _up(config: UNet, skips: list[int], blocks: _Blocks) -> Table:
