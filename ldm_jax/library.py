@@ -18,7 +18,7 @@ import io
 import logging
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,9 @@ from ldm_jax.runtime.compilation import cache_folder
 from ldm_jax.sampling import prior
 from ldm_jax.sampling.generate import make_generate
 from ldm_jax.sampling.request import asked
+from ldm_jax.sampling.stepwise import make_stepwise
 from ldm_jax.sampling.view import view
+from ldm_jax.sections import Request
 from ldm_jax.types import FirstStage, Params
 
 NAMES = {"prompts": "prompt", "labels": "label", "negative_prompts": "negative_prompt"}
@@ -119,17 +121,43 @@ class Model:
             InputError: what the model cannot be asked for.
             TypeError: an option that there is not.
         """
-        options = {"prompts": prompts, **options} if prompts else options
-        options = {NAMES.get(name, name): value for name, value in options.items()}
         with _logged(), tempfile.TemporaryDirectory() as folder:
-            files = _Files(folder)
-            given = {name: files.of(value) for name, value in options.items()}
-            run = view(self.trained)
-            own = {"adapter": self.adapters} if self.adapters else {}
-            request = asked(run, **own, **given).filled(run)
+            run, request = view(self.trained), self._request(prompts, options, folder)
             if not run.diffusion:
                 return prior.draw(self.trained, request).images
-            return sampling.draw(self.trained, request, self._program).images
+            return sampling.draw(self.trained, request, self._once(make_generate)).images
+
+    def stream(
+        self, prompts: str | Sequence[str] = (), preview_every: int = 1, **options: Any
+    ) -> Iterator[tuple[int, np.ndarray]]:
+        """The same on the way: (step, predicted images) every few steps, at last the images.
+
+        A caller that stops asking stops sampling. `num` is at most what is drawn at once.
+
+        Raises:
+            InputError: a first stage, whose images are drawn in one go; see `sample`.
+        """
+        if not view(self.trained).diffusion:
+            raise InputError(f"run '{self.trained.run}' is a first stage, which has no steps")
+        with _logged(), tempfile.TemporaryDirectory() as folder:
+            request = self._request(prompts, options, folder)
+            make = self._once(make_stepwise)
+            found = sampling.draw_stepwise(self.trained, request, preview_every, make)
+            one = next(found)  # by now the files have been read
+        while one is not None:
+            yield one
+            with _logged():
+                one = next(found, None)
+
+    def _request(
+        self, prompts: str | Sequence[str], options: dict[str, Any], folder: str
+    ) -> Request:
+        """The request of options, whose arrays are written to a folder."""
+        options = {"prompts": prompts, **options} if prompts else options
+        files, run = _Files(folder), view(self.trained)
+        given = {NAMES.get(name, name): files.of(value) for name, value in options.items()}
+        own = {"adapter": self.adapters} if self.adapters else {}
+        return asked(run, **own, **given).filled(run)
 
     def encode(self, images: AnyImage | Sequence[AnyImage]) -> np.ndarray:
         """The means of the latents [N, h, w, c], scaled as the denoiser has them.
@@ -200,14 +228,18 @@ class Model:
     def _condition(self) -> Any:
         return jax.jit(self.trained.model.condition)
 
-    def _program(self, *of: Any) -> Any:
-        """`make_generate`, once for all that its program depends on."""
-        key = _identity(of)
-        if key not in self._programs:
-            if len(self._programs) == KEPT:
-                del self._programs[next(iter(self._programs))]
-            self._programs[key] = of, make_generate(*of)  # kept, so that no other has its id
-        return self._programs[key][1]
+    def _once(self, make: Callable[..., Any]) -> Callable[..., Any]:
+        """`make`, called once for all that its program depends on."""
+
+        def once(*of: Any) -> Any:
+            key = make, _identity(of)
+            if key not in self._programs:
+                if len(self._programs) == KEPT:
+                    del self._programs[next(iter(self._programs))]
+                self._programs[key] = of, make(*of)  # kept, so that no other has its id
+            return self._programs[key][1]
+
+        return once
 
 
 def _identity(x: Any) -> Any:

@@ -73,6 +73,21 @@ def test_an_array_an_image_and_a_path_are_the_same(model, tmp_path):
         np.testing.assert_array_equal(z, other)
 
 
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp_2m"])
+def test_a_stream_ends_with_the_images_that_are_drawn_in_one_go(model, sampler):
+    asked = {"prompts": "a red circle", "num": 2, "steps": 5, "seed": 3, "sampler": sampler}
+    whole = model.sample(**asked)
+    steps, images = zip(*model.stream(**asked, preview_every=2), strict=True)
+    assert steps == (2, 4, 5)
+    assert {one.shape for one in images} == {whole.shape}
+    np.testing.assert_allclose(images[-1].astype(int), whole.astype(int), atol=1)  # rounding
+    kept = len(model._programs)
+    next(model.stream(**asked | {"steps": 4}, preview_every=3))
+    assert len(model._programs) == kept
+    with pytest.raises(InputError, match="preview_every is 6: expected 1 to 5"):
+        next(model.stream(**asked, preview_every=6))
+
+
 def test_latents_go_there_and_back(model):
     images = model.sample("a red circle", num=2, steps=2)
     z = model.encode(images)

@@ -5,7 +5,7 @@ output.py, images.py, size.py, latents.py, sampler.py, guidance.py, classifier.p
 interpolate.py, start.py, decoding.py, finishing.py, prior.py; those of conditions in conditioning/
 view.py       what sections see of a run
 drawing.py    a request is drawn; generate.py: noise to images, compiled once, or ahead of time by
-              exported.py
+              exported.py; stepwise.py: the same some steps at a time
 prior.py      images of a variational autoencoder's prior
 interpolation.py, invert.py, patchwise.py, tiled.py    functions that drawing uses
 save.py       the images in a folder, with a report
@@ -13,7 +13,7 @@ png_metadata.py  the request in each image's metadata, and the request of an ima
 """
 
 from ldm_jax.sampling import png_metadata
-from ldm_jax.sampling.drawing import Drawn, compiled, draw, draw_in_turn, inputs_of
+from ldm_jax.sampling.drawing import Drawn, compiled, draw, draw_in_turn, draw_stepwise, inputs_of
 from ldm_jax.sampling.request import resolve
 from ldm_jax.sampling.save import check_out, write
 
@@ -23,6 +23,7 @@ __all__ = [
     "compiled",
     "draw",
     "draw_in_turn",
+    "draw_stepwise",
     "inputs_of",
     "png_metadata",
     "resolve",

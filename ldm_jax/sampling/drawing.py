@@ -15,8 +15,10 @@ from ldm_jax.runtime.sharding import devices
 from ldm_jax.sampling.generate import Extras, each_batch, in_batches, make_generate
 from ldm_jax.sampling.invert import make_invert
 from ldm_jax.sampling.sampler import settings, times_of
+from ldm_jax.sampling.stepwise import make_stepwise
 from ldm_jax.sampling.view import view
 from ldm_jax.sections import Request, RunView, seeds
+from ldm_jax.settings import check_within
 from ldm_jax.types import Array, Batch, DiffusionModel, Sampler
 
 
@@ -81,6 +83,40 @@ def compiled(trained: runs.Trained, request: Request) -> Callable[..., Array]:
     return make_generate(trained.model, _solver(request), size, schedule=schedule)
 
 
+def draw_stepwise(
+    trained: runs.Trained, request: Request, every: int, make: Callable[..., Any] = make_stepwise
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The images of one batch on the way: the steps taken, and uint8 [num, H, W, 3] of the
+    predicted x0, each `every` steps; with the last step the images themselves.
+
+    Args:
+        make: `make_stepwise`, or what gives again what it made for the same arguments.
+
+    Raises:
+        InputError: more images than are drawn at once, or `every` out of its range.
+    """
+    num, batch_size = request.images.num, request.images.batch_size
+    K = len(times_of(request, view(trained))) - 1
+    check_within(num, "num", 1, batch_size, "batch_size, the images that are drawn at once")
+    check_within(every, "preview_every", 1, K, "the steps that are taken")
+    one_batch, inputs, _ = _prepared(trained, request, make)
+    rows, mesh = np.minimum(np.arange(batch_size), num - 1), devices("jit")
+    given = {name: np.asarray(x)[rows] for name, x in inputs.items()}
+    trajectory = one_batch(given, seeds(request)[rows].astype(np.uint32))
+    for first in range(0, K, every):
+        last = min(first + every, K)
+        with mesh.in_force():
+            found = trajectory.advance(first, last)
+        if last < K:
+            yield last, image_files.to_uint8(np.asarray(found)[:num])
+
+    def end(*_: Any) -> Array:
+        return trajectory.finish()
+
+    (images,) = next(_batches(end, inputs, request, 0))
+    yield K, request.finishing.apply(images, batch_size)
+
+
 def _drawn(
     trained: runs.Trained,
     request: Request,
@@ -89,19 +125,28 @@ def _drawn(
     make: Callable[..., Any] | None = None,
 ) -> tuple[Iterator[tuple[np.ndarray, ...]], np.ndarray | None]:
     """Images batch by batch, with what was previewed of them, and the noise behind an image."""
+    make = (lambda *_: generate) if generate else (make or make_generate)
+    one_batch, inputs, inverted = _prepared(trained, request, make)
+    return _batches(one_batch, inputs, request, start), inverted
+
+
+def _prepared(
+    trained: runs.Trained, request: Request, make: Callable[..., Any]
+) -> tuple[Callable[[Batch, np.ndarray], Any], Batch, np.ndarray | None]:
+    """What draws a batch of inputs and seeds by what `make` gives, the inputs of all images, and
+    the noise behind an image."""
     run, params = view(trained), trained.params
     print(describe(request, run), flush=True)
     reading = _wrapped(trained.model, request, run, run.sections)
     model = _wrapped(reading, request, run, {type(s) for s in request} - set(run.sections))
-    decoded, decoders = request.decoding.load(request, run, params["first_stage"])
+    shown, decoders = request.decoding.load(request, run, params["first_stage"])
     guides = [section.guide(request, run, params) for section in request]
     params = {**params, **decoders, **merged(own for _, own in guides)}
     if run.adapters:
         params["scales"] = request.adapters.scales(request, run)
     schedule, size = request.guidance.guidance_schedule, run.size(request.size.size)
-    if generate is None:
-        make, guide = make or make_generate, tuple(one for one, _ in guides if one)
-        generate = make(model, _solver(request), size, schedule, decoded, guide)
+    guide = tuple(one for one, _ in guides if one)
+    generate = make(model, _solver(request), size, schedule, shown, guide)
     times, options = padded_times(request, run), sampling.arguments(settings(request))
     controls = Extras(**merged(s.controls(request, run) for s in request))
     each = merged(s.each(request, run) for s in request)
@@ -112,7 +157,7 @@ def _drawn(
         inputs["noise"] = noise
     mesh = devices("jit")
 
-    def one_batch(chosen: Batch, seeds: np.ndarray) -> Array:
+    def one_batch(chosen: Batch, seeds: np.ndarray) -> Any:
         chosen, seeds = mesh.split((chosen, seeds))
         noise = chosen.pop("noise", None)
         extras = controls._replace(**_nested({name: chosen.pop(name) for name in each}))
@@ -120,7 +165,7 @@ def _drawn(
             guidance = request.guidance.guidance
             return generate(params, chosen, seeds, times, guidance, options, noise, extras)
 
-    return _batches(one_batch, inputs, request, start), inverted
+    return one_batch, inputs, inverted
 
 
 def _batches(

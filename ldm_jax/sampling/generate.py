@@ -111,10 +111,45 @@ def make_generate(
         shown: how latents become images.
         guides: that guide beside the condition, one after the other.
     """
+    begin = beginning(model, sampler, size, schedule, guides)
+
+    def generate(params, inputs, seeds, grid, guidance, options, noise=None, extras=NO_EXTRAS):
+        solver, guided, z, keys = begin(
+            params, inputs, seeds, grid, guidance, options, noise, extras
+        )
+        found = sample(solver, guided, model.process, grid, z, keys, shown.watch)
+        z, watched = found if shown.watch else (found, None)
+        images = decoded(model, shown, params, z, extras)
+        return images if watched is None else (images, _previewed(shown, params, watched))
+
+    return jax.jit(generate)
+
+
+class Begun(NamedTuple):
+    """What a trajectory starts with.
+
+    z:    [B, h, w, c] at the first time
+    keys: [B] of its steps
+    """
+
+    solver: Sampler
+    denoise: Denoise
+    z: Array
+    keys: Array
+
+
+def beginning(
+    model: DiffusionModel,
+    sampler: Callable[..., Sampler],
+    size: int | tuple[int, int],
+    schedule: str,
+    guides: Sequence[Guide],
+) -> Callable[..., Begun]:
+    """What `make_generate` does before the first step, a function of the same arguments."""
     height, width = (size, size) if isinstance(size, int) else size
     f = model.first_stage.factor
 
-    def generate(params, inputs, seeds, grid, guidance, options, noise=None, extras=NO_EXTRAS):
+    def begin(params, inputs, seeds, grid, guidance, options, noise, extras):
         keys = jax.vmap(jax.random.key)(seeds)
         start_keys, step_keys = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
         shape = (len(seeds), height // f, width // f, model.first_stage.channels)
@@ -132,13 +167,9 @@ def make_generate(
             z = add_noise(model.process, x0, noise, jnp.full(len(seeds), grid[0]))
             if extras.mask is not None:
                 guided = blend(guided, x0, for_latents(extras.mask, model.first_stage.factor))
-        guided = _within_data(model, params, inputs, guided)
-        found = sample(solver, guided, model.process, grid, z, step_keys, shown.watch)
-        z, watched = found if shown.watch else (found, None)
-        images = _decoded(model, shown, params, z, extras)
-        return images if watched is None else (images, _previewed(shown, params, watched))
+        return Begun(solver, _within_data(model, params, inputs, guided), z, step_keys)
 
-    return jax.jit(generate)
+    return begin
 
 
 def _within_data(model: DiffusionModel, params: Params, inputs: Batch, denoise: Denoise) -> Denoise:
@@ -166,9 +197,7 @@ def _noise(noise: Array | None, keys: Array, shape: tuple[int, ...], extras: Ext
     return noise if extras.noise_scale is None else extras.noise_scale * noise
 
 
-def _decoded(
-    model: DiffusionModel, shown: Shown, params: Params, z: Array, extras: Extras
-) -> Array:
+def decoded(model: DiffusionModel, shown: Shown, params: Params, z: Array, extras: Extras) -> Array:
     """Latents as images [B, H, W, 3] in [-1, 1]; where there is a mask, inside it alone.
 
     Of a first stage without images: as its embeddings [B, d].

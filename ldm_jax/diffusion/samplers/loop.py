@@ -1,6 +1,6 @@
 """The loop that every sampler shares."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -43,21 +43,11 @@ def sample(
     def step(carry, k):
         def taken(carry):
             z, state, kept = carry
-            t, s = (jnp.full(z.shape[:1], times[i]) for i in (k, k + 1))
-            step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, k)
+            z, state, x0 = _step(sampler, denoise, process, times, keys, k, z, state)
             if watch is None:
-                z, state = sampler.step(denoise, process, step_keys, z, t, s, state)
                 return z, state, kept
-            predicted = []
-
-            def watched(z, t):
-                denoised = denoise(z, t)
-                predicted.append(denoised.x0)
-                return denoised
-
-            z, state = sampler.step(watched, process, step_keys, z, t, s, state)
             row = jnp.where((k + 1) % every == 0, (k + 1) // every - 1, count)
-            return z, state, kept.at[row].set(predicted[0], mode="drop")
+            return z, state, kept.at[row].set(x0, mode="drop")
 
         return jax.lax.cond(times[k] == times[k + 1], lambda carry: carry, taken, carry), None
 
@@ -65,6 +55,49 @@ def sample(
     steps = jnp.arange(len(times) - 1)
     (z, _, kept), _ = jax.lax.scan(step, (z, sampler.init(z), kept), steps)
     return z if watch is None else (z, kept)
+
+
+def advance(
+    sampler: Sampler, denoise: Denoise, process: Process, times: Array, keys: Array, part: Any
+) -> Any:
+    """Steps `first` to `last` - 1 of the same trajectory, which differ from each other.
+
+    Args:
+        part: (z, state, first, last), at first `sampler.init(z)` and 0.
+
+    Returns:
+        (z, state, x0), the predicted x0 [B, h, w, c] at the beginning of the last of them.
+    """
+    times, (z, state, first, last) = jnp.asarray(times), part
+
+    def step(k, carry):
+        return _step(sampler, denoise, process, times, keys, k, *carry[:2])
+
+    return jax.lax.fori_loop(first, last, step, (z, state, jnp.zeros_like(z)))
+
+
+def _step(
+    sampler: Sampler,
+    denoise: Denoise,
+    process: Process,
+    times: Array,
+    keys: Array,
+    k: Array,
+    z: Array,
+    state: Any,
+) -> tuple[Array, Any, Array | None]:
+    """Step k: z, the sampler's state, and the first predicted x0."""
+    predicted = []
+
+    def watched(z, t):
+        denoised = denoise(z, t)
+        predicted.append(denoised.x0)
+        return denoised
+
+    t, s = (jnp.full(z.shape[:1], times[i]) for i in (k, k + 1))
+    step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, k)
+    z, state = sampler.step(watched, process, step_keys, z, t, s, state)
+    return z, state, predicted[0] if predicted else None
 
 
 def normal_like(keys: Array, x: Array) -> Array:
