@@ -55,7 +55,7 @@ def test_names_go_both_ways():
     original = names.prior(SMALL, cases.EMBEDDING, cases.EMBEDDING, "original")
     theirs = to_original(original, PARAMS)
     fused, split = (
-        theirs["model.transformer.resblocks.0.attn.c_qkv.weight"],
+        theirs["transformer.resblocks.0.attn.c_qkv.weight"],
         "transformer_blocks.0.attn1.to_",
     )
     each = [

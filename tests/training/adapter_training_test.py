@@ -1,5 +1,6 @@
 """An adapter trained on a run: what its run holds, how it goes on, and what it changes."""
 
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,11 @@ from PIL import Image
 from ldm_jax import runs, sampling, training
 from ldm_jax.config import AdapterExperiment, ControlNet, LoRA, Optim, Train
 from ldm_jax.errors import InputError
+from ldm_jax.evaluate import hints as evaluated
 from ldm_jax.runs.adapters import parsed
-from ldm_jax.sampling.adapters import window
+from ldm_jax.sampling.adapters import AdapterOptions, Adapters, window
 from ldm_jax.sampling.request import resolve
+from ldm_jax.sampling.sampler import Sampler
 from tests.support import tiny
 from tests.training.resume_test import train_until
 
@@ -110,6 +113,21 @@ def test_prompts_that_are_composed_all_have_the_hint(adapter_runs, trained_run, 
     both = {"compose": (words, words), "compose_weights": (0.5, 0.5)}
     two = drawn(trained_run, run, hint=(str(hint),), guidance=2.0, **both)
     assert np.max(np.abs(one.astype(int) - two)) <= 1
+
+
+def test_edges_that_are_followed_are_scored(adapter_runs, trained_run, tmp_path, capsys):
+    attached = AdapterOptions(adapters=Adapters(adapter=(str(adapter_runs["control"]),)))
+    options = evaluated.Options(
+        num=2, batch_size=2, out=str(tmp_path), sampler=Sampler(steps=2), adapters=attached
+    )
+    evaluated.hints(str(trained_run), options)
+    scores = json.loads((tmp_path / "scores.json").read_text("utf-8"))
+    assert scores.keys() == {"hint", "another hint", "base", "held-out images"}
+    assert scores["held-out images"] > 0.9 and all(0 <= x <= 1 for x in scores.values())
+    assert f"edges of hint: {scores['hint']:.3f}" in capsys.readouterr().out
+    (tmp_path / "evaluation.json").unlink()  # the rest may now be anybody's
+    with pytest.raises(InputError, match="which this evaluation has not written"):
+        evaluated.hints(str(trained_run), options)
 
 
 def test_an_image_is_inverted_with_the_hint(adapter_runs, trained_run, hint):
