@@ -20,6 +20,7 @@ from ldm_jax.settings import AtLeast1, Fraction, at_home
 from ldm_jax.types import Params
 from ldm_jax.weights.names import clip as names
 from ldm_jax.weights.names.clip_file import read_encoder
+from ldm_jax.weights.names.condition import DiffusersFacts
 
 SIZES = ("dim", "layers", "num_heads", "vocab_size", "length", "weights", "embedding_dim")
 WORDS = "tokenizer.json"
@@ -70,3 +71,9 @@ class CLIPCaption(CLIPText):
         if not (self.tokenizer or start) and beside and beside.is_file():
             return self.load_tokenizer(beside)
         return super().find_tokenizer(start, captions)
+
+    @classmethod
+    def of_diffusers(
+        cls, facts: DiffusersFacts
+    ) -> None:  # such folders have more; convert/karlo.py
+        return None

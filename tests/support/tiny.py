@@ -124,7 +124,9 @@ def vq_experiment(path: str | Path, **changes) -> FirstStageExperiment:
 
 def first_stage(**functions) -> FirstStage:
     """A first stage with these functions and numbers, and no others."""
-    return FirstStage(**{**dict.fromkeys(FirstStage._fields), "factor": 1, **functions})
+    return FirstStage(
+        **{**dict.fromkeys(FirstStage._fields), "factor": 1, "images": True, **functions}
+    )
 
 
 def denoises(
