@@ -1,7 +1,7 @@
 """A plain folder of images, with labels or captions where it has them.
 
-Supported: images alone; one sub-folder a class; a caption file for each image (`a.png`, `a.txt` or
-`a.caption`); and metadata, see `metadata`.
+Supported: images alone; one sub-folder a class; a caption file for each image, see `captions`; and
+what `metadata`, `coco`, `pairs`, `repeats` and `shards` read.
 """
 
 import functools
@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from ldm_jax.data import faces, metadata
+from ldm_jax.data import captions, coco, faces, metadata, pairs, repeats, shards
 from ldm_jax.data.image_set import EXTENSIONS, ImageSet, children, find_images, is_image, shown
 from ldm_jax.data.maps import MAPS
 from ldm_jax.data.metadata import nfc
+from ldm_jax.data.shards import SPLITS
+from ldm_jax.data.table import Table
+from ldm_jax.data.transforms import Encoded
 from ldm_jax.errors import InputError, others
 from ldm_jax.settings import at_home
 
-CAPTIONS = (".txt", ".caption")  # of several, the first is read
 DESCRIBED = {  # fields that only metadata can have -> their format
     "boxes": '"boxes": [[x, y, width, height, class], ...] in parts of the image',
     **{name: kind.form for name, kind in MAPS.items()},
@@ -39,16 +41,16 @@ TABLES = {
     ".zip",
     ".tfrecord",
 }
-PAIRED = {"source", "target", "images", "conditioning_images", "control", "hint", "condition"}
-SPLITS = {"train", "training", "test", "val", "valid", "validation", "dev"}
+PAIRED = pairs.HINTS | pairs.DRAWN
 
 
 class Folder:
     """A random-access source of records.
 
-    A record is a dict: `image`, the file's path; `name`, for messages; and where the folder has
-    them, `label`, an int, `text`, a str or a list of them, `boxes`, see `objects`, the paths of its
-    `maps.MAPS` by name, and `face`, a path, and `points`, see `faces`.
+    A record is a dict: `image`, the file's path, or what reads it in a shard; `name`, for messages;
+    and where the folder has them, `label`, an int, `text`, a str or a list of them, `boxes`, see
+    `objects`, its `maps.MAPS` by name, in the form of `image`, `face`, a path, and `points`, see
+    `faces`.
     """
 
     def __init__(self, name: str, records: list[dict[str, Any]], absent: dict[str, str]):
@@ -57,6 +59,8 @@ class Folder:
         self.class_names: tuple[str, ...] = ()
         self.object_names: tuple[str, ...] = ()
         self.left_out = ""  # what of the folder is no part of the set, by kind
+        self.note = ""  # how the images were found, where that is not plain
+        self.checked: int | None = None  # images to read before training; None: the usual number
         self.warnings: list[str] = []
         self._records = records
 
@@ -66,30 +70,55 @@ class Folder:
     def __getitem__(self, index: int) -> dict[str, Any]:
         record = {"name": shown(self._records[index]["image"]), **self._records[index]}
         if "text_file" in record:
-            record["text"] = _read_caption(record.pop("text_file"))
+            record["text"] = captions.read(record.pop("text_file"))
         return record
 
 
-def open_folder(path: str, *, split: str, caption: str, label: str) -> Folder:
+def open_folder(
+    path: str, *, split: str, caption: str, label: str, repeated: bool = False
+) -> Folder:
     """Finds the images under `path`, in sorted order, and their annotations.
+
+    Args:
+        repeated: names of folders say how often their images come, see `repeats`.
 
     Raises InputError without such a folder, without images, or for metadata that cannot be used.
     """
     root = at_home(path)
     if not os.path.isdir(root):
-        what = (
-            "is a file, not a folder (an archive has to be unpacked first)"
-            if os.path.exists(root)
-            else "does not exist"
-        )
+        what = "does not exist"
+        if os.path.exists(root):
+            packed = root.suffix in (".tar", ".parquet")
+            remedy = "give the folder that it is in" if packed else "archives have to be unpacked"
+            what = f"is a file, not a folder ({remedy})"
         raise InputError(
             f"--data.path {path} {what}: expected a folder of images, tfds:NAME or shapes"
         )
     files = find_images(_enter(root, split))
+    table = _table(files, split, repeated)
+    return _described(files, table, caption, label) if table else _without_metadata(files, caption)
+
+
+def _table(files: ImageSet, split: str | None, repeated: bool = False) -> Table | None:
+    """What is said of a folder's images, in rows; None: nothing, or in class folders and captions.
+
+    Raises:
+        InputError: it cannot be used.
+    """
     file, rows = metadata.read(files)
+    if file and repeated:
+        raise InputError(
+            f"--data.repeats reads folders such as 10_cat, but {files.root} has {file}: remove one"
+        )
     if file:
-        return _with_metadata(files, file, rows, caption, label)
-    return _without_metadata(files, caption)
+        return Table(rows, (file,), f"without a line in {file}")
+    if repeated:
+        return repeats.read(files)
+    if not files.images:
+        return shards.read(files, split)
+    if annotated := coco.read(files, split):
+        return annotated
+    return None if any(map(_is_table, files.others)) else pairs.read(files)
 
 
 def list_images(path: str | Path) -> ImageSet:
@@ -99,17 +128,38 @@ def list_images(path: str | Path) -> ImageSet:
         InputError: a folder that may not be read, or metadata that cannot be used.
     """
     files = find_images(path)
-    file, rows = metadata.read(files)
-    return _listed(files, file, rows) if file else files
+    table = _table(files, None) if files.images else None
+    return _listed(files, table) if table else files
 
 
-def _listed(
-    files: ImageSet, file: str, rows: list[metadata.Row], maps: Iterable[str] = ()
-) -> ImageSet:
-    """The set without the images that its metadata do not name, as images or as `maps`."""
-    names = {row.image for row in rows}.union(maps)
+def list_encoded(path: str | Path) -> tuple[list[Encoded], str]:
+    """The images of a folder, in files of their own or in shards, and what was left out.
+
+    Raises:
+        InputError: see `list_images`, or shards that cannot be read.
+    """
+    files = list_images(path)
+    if files.images or not (table := shards.read(files, None)):
+        return files.paths, files.summary()
+    return [row.image for row in table.rows], _summary(files, table)
+
+
+def _summary(files: ImageSet, table: Table, used: Iterable[str] = ()) -> str:
+    """What of a set was left out."""
+    used, empty = {*table.files, *used}, "folders without images"
+    left_out = {**files.left_out, **table.left_out}
+    folders = [
+        folder for folder in left_out.pop(empty, ()) if not any(x.startswith(folder) for x in used)
+    ]
+    left_out |= {empty: folders} if folders else {}
+    return files._replace(left_out=left_out).summary(used)
+
+
+def _listed(files: ImageSet, table: Table, maps: Iterable[str] = ()) -> ImageSet:
+    """The set without the images that its rows do not name, as images or as `maps`."""
+    names = {row.image for row in table.rows}.union(maps)
     bare = [image for image in files.images if os.path.join(files.root, image) not in names]
-    return files.without(f"without a line in {file}", bare)
+    return files.without(table.others, bare)
 
 
 def _enter(root: Path, split: str) -> Path:
@@ -152,15 +202,8 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
     classes, fault = _classes(files)
     if fault:
         absent["label"] = fault
-    stems = [(*os.path.splitext(file), file) for file in files.others]
-    texts = {
-        nfc(stem): file
-        for kind in reversed(CAPTIONS)
-        for stem, ending, file in stems
-        if ending.lower() == kind
-    }
-    own = [texts.get(nfc(os.path.splitext(image)[0])) for image in images]
-    bare = [image for image, text in zip(images, own, strict=True) if text is None]
+    texts = captions.beside(files)
+    bare = [image for image in images if image not in texts]
     if bare:
         absent["text"] = (
             f"{shown(root / bare[0])} has no caption{others(len(bare) - 1, len(images))}: write "
@@ -169,14 +212,14 @@ def _without_metadata(files: ImageSet, caption: str) -> Folder:
         )
     numbers = {name: number for number, name in enumerate(classes)}
     records: list[dict[str, Any]] = [{"image": os.path.join(root, image)} for image in images]
-    for record, image, text in zip(records, images, own, strict=True):
+    for record, image in zip(records, images, strict=True):
         if not fault:
             record["label"] = numbers[nfc(image.partition("/")[0])]
         if not bare:
-            record["text_file"] = os.path.join(root, text)
+            record["text_file"] = os.path.join(root, texts[image])
     folder = Folder(str(root), records, absent)
     folder.class_names = classes
-    folder.left_out = files.summary([text for text in own if text])
+    folder.left_out = files.summary(texts.values())
     folder.warnings = _layouts_of_others(files, classes)
     return folder
 
@@ -191,11 +234,11 @@ def _layouts_of_others(files: ImageSet, classes: tuple[str, ...]) -> list[str]:
             f"not read in {files.root}: {names}; labels and captions are read from class folders, "
             f".txt files or {', '.join(metadata.METADATA)}"
         )
-    repeats = [re.search(r"(^|/)\d+_[^/]+(?=/)", image) for image in files.images]
-    if classes and all(repeats):
+    numbered = [re.search(r"(^|/)\d+_[^/]+(?=/)", image) for image in files.images]
+    if classes and all(numbered):
         found.append(
-            f"folders such as {repeats[0][0]} are read as classes, or parts of them; where they "
-            "are kohya's, their numbers are not read as repeats"
+            f"folders such as {numbered[0][0]} are read as classes, or parts of them; where they "
+            "are kohya's, --data.repeats reads their numbers as repeats"
         )
     if len(classes) > 1 and set(map(str.lower, classes)) <= PAIRED:
         found.append(
@@ -236,17 +279,9 @@ def _classes(files: ImageSet) -> tuple[tuple[str, ...], str | None]:
     return names, None
 
 
-def _read_caption(file: str) -> str:
-    try:
-        return " ".join(Path(file).read_text("utf-8-sig").split())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"caption {shown(file)} cannot be read as UTF-8 text: {error}") from error
-
-
-def _with_metadata(
-    files: ImageSet, file: str, rows: list[metadata.Row], caption: str, label: str
-) -> Folder:
-    absent = {}
+def _described(files: ImageSet, table: Table, caption: str, label: str) -> Folder:
+    """The images of a table, with what it says of each of them."""
+    rows, absent = table.rows, {}
     for name, field, fault in (
         ("text", caption, metadata.caption_fault),
         ("label", label, metadata.label_fault),
@@ -270,21 +305,25 @@ def _with_metadata(
     if "label" not in absent:
         try:
             labels = [(row.where, row.fields[label]) for row in rows]
-            folder.class_names, columns["label"] = metadata.number_classes(labels)
+            known = table.classes.get(label, ())
+            folder.class_names, columns["label"] = metadata.number_classes(labels, known)
         except InputError as error:  # only a run that reads labels is stopped
             absent["label"] = str(error)
     if "boxes" not in absent:
-        folder.object_names, columns["boxes"] = metadata.read_boxes(rows)
+        known = table.classes.get("boxes", ())
+        folder.object_names, columns["boxes"] = metadata.read_boxes(rows, known)
     for name in set(FILES).difference(absent):
-        columns[name] = [find(row.fields[name]) for row in rows]
+        values = [row.fields[name] for row in rows]
+        columns[name] = [value if callable(value) else find(value) for value in values]
     if "points" not in absent:
         columns["points"] = [np.array(row.fields["points"], np.float32) for row in rows]
     for name, column in columns.items():
         for record, value in zip(records, column, strict=True):
             record[name] = value
-    named = {path for name in FILES for path in columns.get(name, ())}
+    named = {path for name in FILES for path in columns.get(name, ()) if not callable(path)}
     read = [os.path.relpath(path, files.root) for path in named]
-    folder.left_out = _listed(files, file, rows, named).summary([file, *read])
+    folder.note, folder.checked = table.note, table.checked
+    folder.left_out = _summary(_listed(files, table, named), table, read)
     return folder
 
 
@@ -292,6 +331,6 @@ def _fault(name: str, find: Callable[[str], str | None], value: Any) -> str | No
     """Why a value of one of DESCRIBED cannot be; boxes are checked where they are read."""
     if name == "points":
         return None if faces.are_points(value) else f"has points {str(value)[:60]}"
-    if name in FILES and not (isinstance(value, str) and find(value)):
+    if name in FILES and not callable(value) and not (isinstance(value, str) and find(value)):
         return f"names {value!r}, which is no file there"
     return None

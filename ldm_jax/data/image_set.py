@@ -105,7 +105,7 @@ def is_image(name: str) -> bool:
     return name.rpartition(".")[2].lower() in EXTENSIONS
 
 
-def shown(path: str | Path) -> str:
+def shown(path: object) -> str:
     """A path in one line of UTF-8, as messages need it; what is not printable is escaped."""
     text = str(path)
     return text if text.isprintable() else repr(text)[1:-1]

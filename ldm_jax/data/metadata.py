@@ -2,6 +2,7 @@
 
 metadata.jsonl   one object a line, with `file_name` and any other fields
 metadata.csv     a column `file_name` and any others; an empty cell, or nan, is a missing field
+metadata.parquet the same, with types
 dataset.json     of StyleGAN and EDM: {"labels": [[FILE, CLASS], ...]}
 prompt.json      of ControlNet's fill50k: an object a line, with `source`, the hint, `target`, the
                  image, and `prompt`
@@ -13,18 +14,20 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ldm_jax.data.image_set import ImageSet, shown
+from ldm_jax.data.table import Row
 from ldm_jax.errors import InputError, others, shortened
 
 METADATA = (
     "metadata.jsonl",
     "metadata.csv",
+    "metadata.parquet",
     "dataset.json",
     "prompt.json",
 )  # of several, the first is read
@@ -32,21 +35,9 @@ MISSING = (None, "", "nan", "NaN", "None", "null", "NULL", "<NA>")  # cells of a
 CLASSES = 2**20  # more are a mistake
 
 
-class Row(NamedTuple):
-    """What is said of one image.
-
-    where: of what file and line, for messages
-    image: its path
-    """
-
-    where: str
-    image: str
-    fields: dict[str, Any]
-
-
 def has_metadata(names: list[str]) -> bool:
     """Whether a folder with files of these names has metadata."""
-    return any(name in METADATA[:2] for name in names)
+    return any(name in METADATA[:3] for name in names)
 
 
 def read(files: ImageSet) -> tuple[str | None, list[Row]]:
@@ -58,21 +49,29 @@ def read(files: ImageSet) -> tuple[str | None, list[Row]]:
     file = next((name for name in METADATA if name in files.others), None)
     if file is None:
         return None, []
-    path = files.root / file
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
-    found = dict(zip(METADATA, (_json_lines, _table, _labels, _pairs), strict=True))[file](
-        path, text
-    )
+    found = _found(files.root / file)
     if found is None:
         return None, []
     find = finder(files)
     rows = [_row(files.root, find, *each) for each in found]
     if not rows:
-        raise InputError(f"{path} has no lines: write one an image, or remove the file")
+        where = files.root / file
+        raise InputError(f"{where} has no lines: write one an image, or remove the file")
     return file, rows
+
+
+def _found(path: Path) -> Iterable[tuple[str, Any]] | None:
+    """Where each row is, and its fields; None where the file is not of the kind of its name."""
+    if path.suffix == ".parquet":
+        from ldm_jax.data import parquet  # pyarrow takes its time
+
+        return parquet.read_rows(path)
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    readers = {"metadata.jsonl": _json_lines, "metadata.csv": _table, "dataset.json": _labels}
+    return readers.get(path.name, _pairs)(path, text)
 
 
 def finder(files: ImageSet) -> Callable[[str], str | None]:
@@ -216,19 +215,29 @@ def label_fault(value: Any) -> str | None:
     )
 
 
-def number_classes(values: list[tuple[str, Any]]) -> tuple[tuple[str, ...], list[int]]:
+def number_classes(
+    values: list[tuple[str, Any]], known: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], list[int]]:
     """(where, label) -> names of the classes, and each label's class: whole numbers stay, names
     are numbered in sorted order.
+
+    Args:
+        known: names of the classes that numbers mean, if they are known.
 
     Raises:
         InputError: labels of both kinds, or one that is none.
     """
-    for where, value in values:
+    for where, value in [*values, *(("a known class", name) for name in known)]:
         if fault := label_fault(value):
             raise InputError(f"{where} {fault}")
     whole = [_is_whole(value) for _, value in values]
     if all(whole):
         numbers = [int(value) for _, value in values]
+        if known and max(numbers, default=0) >= len(known):
+            where, value = max(values, key=lambda each: each[1])
+            raise InputError(f"{where} has label {value}: expected one of {len(known)} classes")
+        if known:
+            return known, numbers
         return tuple(map(str, range(max(numbers, default=-1) + 1))), numbers
     if any(whole):
         (where, value), (other, name) = values[whole.index(True)], values[whole.index(False)]
@@ -242,8 +251,11 @@ def number_classes(values: list[tuple[str, Any]]) -> tuple[tuple[str, ...], list
     return names, [indices[text] for text in texts]
 
 
-def read_boxes(rows: list[Row]) -> tuple[tuple[str, ...], list[np.ndarray]]:
-    """Names of the classes of all boxes, and the boxes of each row as in `objects`."""
+def read_boxes(
+    rows: list[Row], known: tuple[str, ...] = ()
+) -> tuple[tuple[str, ...], list[np.ndarray]]:
+    """Names of the classes of all boxes, and the boxes of each row as in `objects`; for `known`,
+    see `number_classes`."""
     for row in rows:
         boxes = row.fields["boxes"]
         if not isinstance(boxes, list) or not all(map(is_box, boxes)):
@@ -252,7 +264,7 @@ def read_boxes(rows: list[Row]) -> tuple[tuple[str, ...], list[np.ndarray]]:
                 "class], the first four in parts of the image, from 0 to 1"
             )
     kinds = [(row.where, box[4]) for row in rows for box in row.fields["boxes"]]
-    names, numbers = number_classes(kinds)
+    names, numbers = number_classes(kinds, known)
     following = iter(numbers)
     boxes = [[[*box[:4], next(following)] for box in row.fields["boxes"]] for row in rows]
     return names, [np.array(each, np.float32).reshape(-1, 5) for each in boxes]

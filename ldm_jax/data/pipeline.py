@@ -45,8 +45,8 @@ class DataInfo(NamedTuple):
 def open_source(data: Data) -> tuple[Any, DataInfo]:
     """Opens `data.path`, and checks that its images are large enough.
 
-    The source has `len` and `[index]` -> dict: `image` (a path or encoded bytes, see
-    `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
+    The source has `len` and `[index]` -> dict: `image` (a path, encoded bytes or what reads them,
+    see `transforms.decode`), `name`, and where present `label` (int), `text` (str, or a list of
     alternatives), `boxes` (see `objects`), `face` and `points` (see `faces`), and each of
     `maps.MAPS` (a path or encoded bytes). For a folder of latents, see `latents`.
 
@@ -94,7 +94,8 @@ def _announce(line: str, *warnings: str) -> None:
 def _described(source: Any, info: DataInfo) -> str:
     """What a data set has, in one line."""
     names = ", ".join(info.class_names[:4]) + ", ..." * (len(info.class_names) > 4)
-    parts = [f"data: {info.num_examples} images"]
+    note = getattr(source, "note", "")
+    parts = [f"data: {info.num_examples} images" + (f" ({note})" if note else "")]
     parts += [f"{len(info.class_names)} classes ({names})"] if info.class_names else ["no classes"]
     parts += ["captions" if info.has_captions else "no captions"]
     left_out = getattr(source, "left_out", "")
@@ -105,10 +106,16 @@ def _described(source: Any, info: DataInfo) -> str:
 
 def _open(data: Data) -> Any:
     fields = {"split": data.split, "caption": data.caption, "label": data.label}
-    if latents.is_latents(data.path):
+    encoded = latents.is_latents(data.path)
+    other = data.path == "shapes" or data.path.startswith("tfds:")
+    if data.repeats and (encoded or other):
+        raise InputError(
+            f"data.repeats is True for data.path '{data.path}': expected a folder of images"
+        )
+    if encoded:
         return latents.Source(data.path)
-    if data.path != "shapes" and not data.path.startswith("tfds:"):
-        return open_folder(data.path, **fields)
+    if not other:
+        return open_folder(data.path, repeated=data.repeats, **fields)
     from ldm_jax.data import shapes, tfds
 
     fields["object_label"] = data.object_label

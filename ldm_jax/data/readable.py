@@ -57,7 +57,7 @@ def check_sizes(source: Any, size: int) -> None:
 
 def _of_some(source: Any, limit: int, ask: Callable[[int], Any]) -> tuple[list[Any], int]:
     """The results for some of a source that are not None, and how many were asked."""
-    chosen = spread(len(source), limit)
+    chosen = spread(len(source), min(limit, getattr(source, "checked", None) or limit))
     with ThreadPoolExecutor(4) as pool:
         return [found for found in pool.map(ask, chosen) if found is not None], len(chosen)
 

@@ -42,6 +42,7 @@ class Data:
     # of all images, one of them drawn each time, in place of their own; (): their own
     captions: tuple[str, ...] = ()
     label: str = "label"  # field of metadata.jsonl or of a TFDS example that holds the class
+    repeats: bool = False  # images in a folder called 10_cat come ten times an epoch (kohya's)
     object_label: str | None = None  # what of a TFDS box is its class; None: the first that can be
     # sides are multiples of N pixels, such as 64: each image of a diffusion model's training
     # keeps about its own shape, in one of the sizes of at most image_size^2 pixels; 0: squares

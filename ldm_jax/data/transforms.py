@@ -7,6 +7,7 @@ Lanczos filter, whose support grows with the reduction, so it is antialiased.
 import contextlib
 import io
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,14 @@ warnings.filterwarnings("ignore", module="PIL")
 EpsImagePlugin.gs_binary = False  # PostScript is a program, whatever the file is called
 RESIZED = 2**25  # pixels, or 8 squares: an image that would become more by resizing is refused
 
-Encoded = str | Path | bytes  # a file, or its contents
+Encoded = str | Path | bytes | Callable[[], bytes]  # a file, its contents, or what reads them
 Size = int | tuple[int, int]  # of a square, or height and width
 
 
 def open_image(encoded: Encoded) -> Image.Image:
     """An image of which only the header has been read: `.size` is known, the pixels are not."""
-    return Image.open(io.BytesIO(encoded) if isinstance(encoded, bytes) else encoded)
+    found = encoded() if callable(encoded) else encoded
+    return Image.open(io.BytesIO(found) if isinstance(found, bytes) else found)
 
 
 def decode(encoded: Encoded, background: tuple[int, int, int], size: Size = 0) -> Image.Image:

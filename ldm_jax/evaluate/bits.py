@@ -101,7 +101,7 @@ def _batches(described: runs.Trained, path: str, options: Options) -> Iterator[t
         raise InputError(f"--num is {options.num}: expected a multiple of --batch-size, {size}")
     if described.model.process.T < 2:
         raise InputError("diffusion.steps is 1: expected at least 2, of which the bound has a term")
-    data = replace(experiment.data, path=path, split=options.split, batch_size=size)
+    data = replace(experiment.data, path=path, split=options.split, batch_size=size, repeats=False)
     data = replace(data, crop="center", flip=False)
     source, info = results.open_images(data)
     results.count_of(options.num, info.num_examples, path)

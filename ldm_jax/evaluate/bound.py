@@ -46,7 +46,9 @@ def bound(run: str, options: Options) -> None:
             f"run '{run}' is of a {type(model).__name__}: expected an MLPAutoencoder, whose "
             "decoder is a distribution of images"
         )
-    data = replace(data, path=options.path or data.path, split=options.split, flip=False)
+    data = replace(
+        data, path=options.path or data.path, split=options.split, flip=False, repeats=False
+    )
     source, info = results.open_images(data)
     num = results.count_of(options.num, info.num_examples, f"{data.path} {data.split}")
     trained = runs.with_weights(described)

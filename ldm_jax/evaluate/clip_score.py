@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ldm_jax import runs
-from ldm_jax.data.folder import list_images, open_folder
+from ldm_jax.data.folder import list_encoded, open_folder
 from ldm_jax.data.readable import spread
 from ldm_jax.encoders.clip.model import CLIPName
 from ldm_jax.errors import InputError, reading
@@ -133,7 +133,7 @@ def captions_of(path: Path, count: int) -> list[str]:
                     raise TypeError(f"its prompts are {prompts!r}")
         if prompts:
             return [prompts[i % len(prompts)] for i in range(count)]
-    files = list_images(path).paths if path.is_dir() else []
+    files = list_encoded(path)[0] if path.is_dir() else []
     if not files:
         raise InputError(
             f"'{path}' has no captions: expected what sample.py or generate wrote for captions, "
@@ -142,9 +142,10 @@ def captions_of(path: Path, count: int) -> list[str]:
     source = open_folder(str(path), split="train", caption="text", label="label")
     if "text" in source.absent:
         raise InputError(source.absent["text"])
-    texts = {Path(record["image"]).resolve(): record["text"] for record in source}
-    for file in files:
-        if file.resolve() not in texts:
+    texts = {Path(str(record["image"])).resolve(): record["text"] for record in source}
+    places = [Path(str(file)).resolve() for file in files]
+    for file, place in zip(files, places, strict=True):
+        if place not in texts:
             raise InputError(f"{file} has no caption: expected one for each image of '{path}'")
-    found = (texts[file.resolve()] for file in files)
+    found = (texts[place] for place in places)
     return [text if isinstance(text, str) else text[0] for text in found]

@@ -20,7 +20,7 @@ from PIL import Image
 
 from ldm_jax import runs
 from ldm_jax.data import image_files, pipeline, readable, transforms
-from ldm_jax.data.folder import list_images
+from ldm_jax.data.folder import list_encoded
 from ldm_jax.data.image_set import EXTENSIONS, shown
 from ldm_jax.data.readable import spread
 from ldm_jax.data.settings import Data
@@ -99,8 +99,7 @@ def open_set(name: str) -> Images | Statistics:
 
 
 def _of_folder(name: str, path: Path) -> Images:
-    found = list_images(path)
-    files, left_out = found.paths, found.summary()
+    files, left_out = list_encoded(path)
     if not files:
         raise InputError(
             f"'{name}' has no images (.{', .'.join(EXTENSIONS)})"
@@ -122,7 +121,7 @@ def _of_folder(name: str, path: Path) -> Images:
             )
     formats = sorted({kind for _, kind, _ in heads})
 
-    def pixels(file: Path) -> np.ndarray:
+    def pixels(file: transforms.Encoded) -> np.ndarray:
         return _read(file, np.asarray)
 
     def batches(num: int, batch_size: int) -> Iterator[np.ndarray]:
@@ -136,9 +135,9 @@ def _of_folder(name: str, path: Path) -> Images:
     return Images(name, len(files), size, facts | _facts_by(path / "report.json"), batches)
 
 
-def _read(file: Path, of: Callable[[Image.Image], T]) -> T:
+def _read(file: transforms.Encoded, of: Callable[[Image.Image], T]) -> T:
     expected = "a complete image; repair or remove it"
-    with reading(shown(file), expected), transforms.open_image(str(file)) as image:
+    with reading(shown(file), expected), transforms.open_image(file) as image:
         if "exif" in image.info:  # upright, as in training
             transforms.turn(image)
         return of(image)

@@ -44,6 +44,8 @@ class Options:
     """field that holds the caption, as data.caption"""
     label: str = "label"
     """field that holds the class, as data.label"""
+    repeats: bool = False
+    """images in a folder called 10_cat come ten times, as data.repeats"""
     upscale: bool = False
     """enlarge images that are smaller than image_size"""
     flips: bool = True
@@ -116,7 +118,7 @@ def cache_latents(run: Path, data: str, out: Path, words: Sequence[str], descrip
 
 def _settings(options: Options, data: str, own: Data) -> Data:
     """How images of `data` are read; `own` are the settings of the run."""
-    names = ("batch_size", "split", "caption", "label", "upscale", "threads")
+    names = ("batch_size", "split", "caption", "label", "repeats", "upscale", "threads")
     return Data(
         path=data,
         image_size=options.image_size or own.image_size,

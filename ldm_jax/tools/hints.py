@@ -40,7 +40,11 @@ def make_hints(kind: Kind, source: str, out: Path, weights: str | None) -> int:
         for i, (image, fields) in enumerate(examples(source)):
             hint = f"{i:06}.png"
             save(make(opened(image), fields), folder / hint)
-            name = os.path.relpath(image, out)
+            if callable(image):  # in a shard
+                name = f"{i:06}-image.png"
+                Image.fromarray(opened(image)).save(folder / name)
+            else:
+                name = os.path.relpath(image, out)
             said = {n: x for n, x in fields.items() if n != "key_points"}
             rows.append({"file_name": name, "conditioning_image": hint, **said})
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
@@ -75,8 +79,8 @@ def people_of(fields: Mapping[str, Any]) -> Any:
     return people
 
 
-def examples(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The path of each image of a folder, and what is said of it."""
+def examples(source: str) -> Iterator[tuple[transforms.Encoded, dict[str, Any]]]:
+    """Each image of a folder, and what is said of it."""
     files = list_images(source)
     file, rows = metadata.read(files)
     if file:
@@ -88,7 +92,7 @@ def examples(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
         yield example["image"], {"text": example["text"]} if "text" in example else {}
 
 
-def opened(image: str) -> np.ndarray:
+def opened(image: transforms.Encoded) -> np.ndarray:
     """uint8 [H, W, 3], upright, white behind what is transparent."""
     return np.asarray(transforms.decode(image, (255, 255, 255)))
 

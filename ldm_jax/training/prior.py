@@ -63,7 +63,7 @@ def with_class(
         if missing:
             with hosts.first_before_others():
                 _fill(place, prior, Path(base), data.batch_size)
-        other = open_source(replace(data, path=str(place), captions=(prior.prompt,)))
+        other = open_source(replace(data, path=str(place), captions=(prior.prompt,), repeats=False))
     records = Paired(source.records, other.records)
     derive = {ENTRY: lambda example, rng: np.bool_(records.is_prior(example["index"]))}
     info = source.info._replace(num_examples=len(records))

@@ -303,7 +303,7 @@ def test_a_bad_row_of_a_table_is_named(tmp_path, text, said):
     ("names", "said"),
     [
         (("source/a.png", "target/a.png", "prompt.json"), "prompt.json"),
-        (("source/a.png", "target/a.png"), "source and target are read as classes"),
+        (("source/a.png", "target/b.png"), "source and target are read as classes"),
         (("10_cat/a.png", "5_dog/b.png"), "repeats"),
         (("img/10_cat/a.png", "reg/1_cat/a.png"), "repeats"),
         (("cat/a.png", "dog/a.png", "train.parquet"), "train.parquet"),
