@@ -106,8 +106,9 @@ def draw_stepwise(
     for first in range(0, K, every):
         last = min(first + every, K)
         with mesh.in_force():
-            found = trajectory.advance(first, last)
-        if last < K:
+            trajectory.advance(first, last)
+            found = trajectory.preview() if last < K else None
+        if found is not None:
             yield last, image_files.to_uint8(np.asarray(found)[:num])
 
     def end(*_: Any) -> Array:

@@ -13,12 +13,13 @@ from ldm_jax.types import Array, DiffusionModel, Sampler
 class Trajectory(NamedTuple):
     """A batch on its way.
 
-    advance: (first, last) -> images [B, H, W, 3] in [-1, 1] of the x0 that was predicted, after
-             steps first to last - 1; called in order, from 0 on
+    advance: (first, last) takes steps first to last - 1; called in order, from 0 on
+    preview: () -> images [B, H, W, 3] in [-1, 1] of the x0 that the last step predicted
     finish:  () -> the images at its end
     """
 
-    advance: Callable[[int, int], Array]
+    advance: Callable[[int, int], None]
+    preview: Callable[[], Array]
     finish: Callable[[], Array]
 
 
@@ -55,12 +56,14 @@ def make_stepwise(
     def trajectory(params, inputs, seeds, grid, guidance, options, noise=None, extras=NO_EXTRAS):
         given = params, inputs, seeds, grid, guidance, options, noise, extras
         z, state = start(*given)
+        x0 = z
 
-        def onwards(first: int, last: int) -> Array:
-            nonlocal z, state
+        def onwards(first: int, last: int) -> None:
+            nonlocal z, state, x0
             z, state, x0 = steps(given, z, state, first, last)
-            return decode(params, x0, extras)
 
-        return Trajectory(onwards, lambda: decode(params, z, extras))
+        return Trajectory(
+            onwards, lambda: decode(params, x0, extras), lambda: decode(params, z, extras)
+        )
 
     return trajectory
