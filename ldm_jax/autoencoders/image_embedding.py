@@ -79,13 +79,10 @@ class ImageEmbedding(VisionSettings, Autoencoder):
         )._replace(images=False)
 
     def published(self) -> Params:
-        if self.file is None:
-            raise InputError(
-                "first_stage.model.file is None: expected CLIP's weights, a file, or a folder as "
-                "scripts/convert.py makes of a run of a CLIP"
-            )
         rows = functools.partial(names.images, self.architecture)
-        return {"encoder": read_encoder(self.file, rows, "an image encoder")}
+        return {
+            "encoder": read_encoder(self.file, rows, "an image encoder", "first_stage.model.file")
+        }
 
 
 def prepared(images: Array, size: int) -> Array:

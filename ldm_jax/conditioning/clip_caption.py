@@ -15,7 +15,6 @@ from ldm_jax.conditioning.prompts import Lengths, Prompts
 from ldm_jax.conditioning.text import ENTRY, Text
 from ldm_jax.encoders.clip.text import with_projection
 from ldm_jax.encoders.text_encoder import TextEncoder
-from ldm_jax.errors import InputError
 from ldm_jax.settings import AtLeast1, Fraction, at_home
 from ldm_jax.types import Params
 from ldm_jax.weights.names import clip as names
@@ -53,13 +52,8 @@ class CLIPCaption(CLIPText):
         return with_projection(super().encoder(tokenizer), self.dim, self.embedding_dim)
 
     def published(self) -> Params:
-        if self.file is None:
-            raise InputError(
-                "file of CLIPCaption is None: expected CLIP's weights, a file, or a folder as "
-                "scripts/convert.py makes of a run of a CLIP"
-            )
         rows = functools.partial(names.captions, self, self.embedding_dim)
-        return read_encoder(self.file, rows, "a text encoder")
+        return read_encoder(self.file, rows, "a text encoder", "file of CLIPCaption")
 
     def same_weights(self, other: Condition) -> bool:
         return all(getattr(other, name, None) == getattr(self, name) for name in SIZES)

@@ -111,13 +111,8 @@ class EmbeddedImage(CLIPImage):
     def published(self) -> Params | None:
         if not self.encodes:
             return None
-        if self.file is None:
-            raise InputError(
-                "file of EmbeddedImage is None: expected CLIP's weights, a file, or a folder as "
-                "scripts/convert.py makes of a run of a CLIP"
-            )
         rows = functools.partial(names.images, self.architecture)
-        return {PART: read_encoder(self.file, rows, "an image encoder")}
+        return {PART: read_encoder(self.file, rows, "an image encoder", "file of EmbeddedImage")}
 
     def same_weights(self, other: Condition) -> bool:
         return getattr(other, "architecture", None) == self.architecture

@@ -104,16 +104,24 @@ def read_encoders(
     return to_here(both_encoders(of, layout_of(state)), state, SIZES_THERE, title)
 
 
-def read_encoder(file: str | Path, rows: Callable[[str], Table], what: str) -> dict:
+def read_encoder(
+    file: str | Path | None, rows: Callable[[str], Table], what: str, named: str = "file"
+) -> dict:
     """The params of one encoder in a file of a CLIP, or in the file of a folder.
 
     Args:
         rows: layout -> the encoder's, see `clip.captions` and `clip.images`.
         what: it is, for messages.
+        named: what the file is called in the settings.
 
     Raises:
-        InputError: no such file, or another encoder's weights.
+        InputError: none is given, no such file, or another encoder's weights.
     """
+    if file is None:
+        raise InputError(
+            f"{named} is None: expected CLIP's weights, a file, or a folder as scripts/convert.py "
+            "makes of a run of a CLIP"
+        )
     path = find_clip(at_home(file))
     state = read_weights(path)
     table = rows(layout_of(state))
